@@ -1,0 +1,4 @@
+@main
+struct Panini {
+    static func main() {}
+}
