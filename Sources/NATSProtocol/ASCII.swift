@@ -79,7 +79,11 @@ package enum ASCII {
         while index > 0 {
             index &-= 1
             let next = rest / 10
-            target.storeBytes(of: zero &+ UInt8(truncatingIfNeeded: rest &- next &* 10), toByteOffset: index, as: UInt8.self)
+            target.storeBytes(
+                of: zero &+ UInt8(truncatingIfNeeded: rest &- next &* 10),
+                toByteOffset: index,
+                as: UInt8.self
+            )
             rest = next
         }
         return count

@@ -143,7 +143,8 @@ extension NATSHeaders {
         }
         while let (name, value) = lines.next() {
             fields.append(
-                Field(name: String(decoding: name, as: UTF8.self), value: String(decoding: value, as: UTF8.self)))
+                Field(name: String(decoding: name, as: UTF8.self), value: String(decoding: value, as: UTF8.self))
+            )
         }
     }
 }
