@@ -5,7 +5,7 @@ import NATSProtocol
 import NIOCore
 
 extension NATSConnection {
-    /// Beyond this, the buffer is written in the middle of a burst, so that the peer can start working.
+    /// Beyond this, the buffer is written in the middle of a burst or tick, so that the peer can start working.
     static let eagerFlushBytes = 128 << 10
     /// A buffer that grew beyond this is not kept.
     static let retainedCapacity = 1 << 20
@@ -48,8 +48,8 @@ extension NATSConnection {
         }
         NATSEncoder.publish(subject: subject, reply: reply, headers: headers, payload: payload, into: &outbound)
         statistics.messagesOut &+= 1
-        if inBurst {
-            if pending &+ room > Self.eagerFlushBytes { flushOutbound() }
+        if pending &+ room > Self.eagerFlushBytes {
+            flushOutbound()
         } else {
             scheduleFlush()
         }

@@ -165,7 +165,7 @@ package final class NATSConnection {
         connectPromise = nil
         if let drain {
             self.drain = nil
-            if let error { drain.promise.fail(error) } else { drain.promise.succeed(()) }
+            drain.promise.fail(failure)
         }
         if wasConnected {
             emit(.disconnected(error))
