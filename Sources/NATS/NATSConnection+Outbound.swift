@@ -92,14 +92,13 @@ extension NATSConnection {
         eventLoop.execute(preparedFlushTask)
     }
 
-    /// The one closure of all scheduled flushes.
+    /// The one closure of all scheduled flushes; `close` breaks the cycle.
     private var preparedFlushTask: @Sendable () -> Void {
         if let flushTask { return flushTask }
-        let box = NIOLoopBound(WeakConnection(self), eventLoop: eventLoop)
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
         let task: @Sendable () -> Void = {
-            guard let connection = box.value.connection else { return }
-            connection.flushScheduled = false
-            connection.flushOutbound()
+            box.value.flushScheduled = false
+            box.value.flushOutbound()
         }
         flushTask = task
         return task
@@ -125,13 +124,5 @@ extension NATSConnection {
             frames.clear()
             outbound = frames
         }
-    }
-}
-
-private final class WeakConnection {
-    weak var connection: NATSConnection?
-
-    init(_ connection: NATSConnection) {
-        self.connection = connection
     }
 }
