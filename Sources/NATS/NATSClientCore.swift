@@ -1,0 +1,178 @@
+// The loop's side of NATSClient: connection, the handlers of its subscriptions, and the promises of its requests.
+// Loop-bound.
+
+import Logging
+import NATSProtocol
+import NIOCore
+
+final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NATSRequestSink {
+    let connection: NATSConnection
+    private let outbox: NATSOutbox
+    private let proxy: DelegateProxy
+    /// By sid; an entry holds its source weakly, so that a stream nobody holds any more unsubscribes itself.
+    private var sources: [Int: WeakSource] = [:]
+    /// Readers to wake at the end of the burst.
+    private var waiting: [NATSMessageSource] = []
+    private var promises: [UInt64: EventLoopPromise<NATSMessage>] = [:]
+    private var lastRequest: UInt64 = 0
+
+    init(
+        _ configuration: NATSConnectionConfiguration,
+        _ eventLoop: any EventLoop,
+        _ logger: Logger,
+        _ outbox: NATSOutbox
+    ) {
+        self.outbox = outbox
+        proxy = DelegateProxy()
+        connection = NATSConnection(
+            configuration: configuration,
+            eventLoop: eventLoop,
+            logger: logger,
+            delegate: proxy
+        )
+        proxy.target = self
+    }
+
+    // MARK: Publishing
+
+    /// Hands what other threads published to the connection. What it has no room for waits in the outbox, whose limit
+    /// then refuses new publishes.
+    func sendOutbox() {
+        var (frames, count) = outbox.take()
+        guard count > 0 else { return }
+        if connection.append(frames: &frames, count: count) == .bufferExceeded {
+            outbox.putBack(frames, count)
+            connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { [weak self] in
+                self?.sendOutbox()
+            }
+        }
+    }
+
+    private func updateOutbox() {
+        outbox.update(
+            maximumPayload: connection.maximumPayload,
+            headersRefused: connection.headersRefused,
+            refusal: connection.publishRefusal?.error
+        )
+    }
+
+    // MARK: Subscriptions
+
+    func subscribe(_ subject: String, _ queue: String?, _ source: NATSMessageSource) -> EventLoopFuture<Void> {
+        do throws(NATSError) {
+            let subscription = try connection.subscribe(subject: subject, queue: queue, handler: self)
+            sources[subscription.sid] = WeakSource(source)
+            source.attach(subscription)
+            return connection.eventLoop.makeSucceededVoidFuture()
+        } catch {
+            return connection.eventLoop.makeFailedFuture(error)
+        }
+    }
+
+    func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
+        guard let source = sources[subscription.sid]?.source else { return }
+        if source.append(NATSMessage(copying: message)), waiting.last !== source {
+            waiting.append(source)
+        }
+    }
+
+    func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
+        guard let source = sources.removeValue(forKey: subscription.sid)?.source else { return }
+        switch reason {
+        case .unsubscribed, .maximumReached, .drained, .closed: source.end(nil)
+        case .disconnected: source.end(.disconnected)
+        case .permissionViolation(let text): source.end(NATSError(.permissionViolation, text))
+        }
+    }
+
+    // MARK: Requests
+
+    func request(
+        _ payload: ByteBuffer,
+        _ subject: String,
+        _ headers: NATSHeaders,
+        _ deadline: NIODeadline,
+        _ promise: EventLoopPromise<NATSMessage>
+    ) {
+        lastRequest += 1
+        let context = lastRequest
+        var subject = subject
+        let start = subject.withUTF8 { subject in
+            headers.encoded().withUnsafeBytes { headers in
+                payload.withUnsafeReadableBytes { payload in
+                    connection.request(
+                        subject: UnsafeRawBufferPointer(subject),
+                        headers: headers,
+                        payload: payload,
+                        deadline: deadline,
+                        context: context,
+                        sink: self
+                    )
+                }
+            }
+        }
+        switch start {
+        case .started: promises[context] = promise
+        case .refused(let refusal): promise.fail(refusal.error)
+        }
+    }
+
+    func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {
+        promises.removeValue(forKey: context)?.succeed(NATSMessage(copying: reply))
+    }
+
+    func requestFailed(context: UInt64, error: NATSRequestFailure) {
+        promises.removeValue(forKey: context)?.fail(error.error)
+    }
+
+    // MARK: Connection
+
+    func connection(_ connection: NATSConnection, event: NATSEvent) {
+        updateOutbox()
+    }
+
+    func connectionReadBurstEnded(_ connection: NATSConnection) {
+        guard !waiting.isEmpty else { return }
+        for source in waiting {
+            source.wake()
+        }
+        waiting.removeAll(keepingCapacity: true)
+    }
+
+    private struct WeakSource {
+        weak var source: NATSMessageSource?
+
+        init(_ source: NATSMessageSource) {
+            self.source = source
+        }
+    }
+
+    /// Stands in while the connection is made, since it needs its delegate before the core is whole.
+    private final class DelegateProxy: NATSConnectionDelegate {
+        weak var target: NATSClientCore?
+
+        func connection(_ connection: NATSConnection, event: NATSEvent) {
+            target?.connection(connection, event: event)
+        }
+
+        func connectionReadBurstEnded(_ connection: NATSConnection) {
+            target?.connectionReadBurstEnded(connection)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension NATSClientCore: Sendable {}
+
+extension NATSRequestFailure {
+    /// The failure as an error for people.
+    package var error: NATSError {
+        switch self {
+        case .timeout: NATSError(.timeout, "no reply came in time")
+        case .noResponders: NATSError(.noResponders, "nobody listens on the subject")
+        case .disconnected: NATSError(.disconnected, "the connection was lost while waiting for the reply")
+        case .closed: .closed
+        case .permissionViolation(let text): NATSError(.permissionViolation, text)
+        }
+    }
+}
