@@ -381,7 +381,9 @@ final class ConnectionEvents: NATSConnectionDelegate {
         service?.connectionEvent(event)
     }
 
-    func connectionReadBurstEnded(_ connection: NATSConnection) {}
+    func connectionReadBurstEnded(_ connection: NATSConnection) {
+        service?.readBurstEnded()
+    }
 }
 
 @available(*, unavailable)
