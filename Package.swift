@@ -128,3 +128,19 @@ let package = Package(
         ),
     ]
 )
+
+// A measurement of the NATS client's costs per message, left out of normal builds.
+if Context.environment["PANINI_MEASURE"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "NATSMeasure",
+            dependencies: [
+                "NATS", "NATSProtocol",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings
+        )
+    )
+}

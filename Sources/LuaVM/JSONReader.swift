@@ -7,24 +7,24 @@ internal import CLuaShim
 
 struct JSONReader {
     /// From here on a table is made first and filled as its values come.
-    private static let batch: CInt = 64
+    static let batch: CInt = 64
 
     let L: OpaquePointer
     let start: UnsafePointer<UInt8>
     let end: UnsafePointer<UInt8>
-    private let scratch: UnsafeMutablePointer<ByteStorage>
-    private let keys: UnsafeMutablePointer<UnsafeRawPointer?>
-    private let maximumDepth: Int
+    let scratch: UnsafeMutablePointer<ByteStorage>
+    let keys: UnsafeMutablePointer<UnsafeRawPointer?>
+    let maximumDepth: Int
 
     var p: UnsafePointer<UInt8>
-    private var depth = 0
+    var depth = 0
     /// Lua's stack: the index on top, and the highest one that is reserved.
-    private var top: CInt
-    private var limit: CInt
+    var top: CInt
+    var limit: CInt
 
-    private(set) var failure: LuaJSONError.Kind?
-    private(set) var failedAt: UnsafePointer<UInt8>
-    private(set) var path = JSONPath()
+    var failure: LuaJSONError.Kind?
+    var failedAt: UnsafePointer<UInt8>
+    var path = JSONPath()
 
     init(
         _ L: OpaquePointer,
@@ -71,7 +71,7 @@ struct JSONReader {
 
     /// Counts one push.
     @inline(__always)
-    private mutating func reserve() -> Bool {
+    mutating func reserve() -> Bool {
         if top == limit {
             guard lua_checkstack(L, 64) != 0 else { return fail(.tooLarge) }
             limit = top &+ 64
@@ -81,7 +81,7 @@ struct JSONReader {
     }
 
     @inline(__always)
-    private mutating func skipSpace() {
+    mutating func skipSpace() {
         while p < end {
             let byte = p.pointee
             if byte > 0x20 { return }
@@ -92,7 +92,7 @@ struct JSONReader {
 
     // MARK: - Values
 
-    private mutating func value() -> Bool {
+    mutating func value() -> Bool {
         guard p < end else { return fail(.unexpectedEnd) }
         switch p.pointee {
         case UInt8(ascii: "\""):
@@ -128,13 +128,13 @@ struct JSONReader {
 
     /// Whether the next four bytes are these, little endian.
     @inline(__always)
-    private func word(_ expected: UInt32) -> Bool {
+    func word(_ expected: UInt32) -> Bool {
         end - p >= 4 && UInt32(littleEndian: UnsafeRawPointer(p).loadUnaligned(as: UInt32.self)) == expected
     }
 
     // MARK: - Objects
 
-    private mutating func object() -> Bool {
+    mutating func object() -> Bool {
         guard depth < maximumDepth else { return fail(.tooDeep) }
         p += 1
         skipSpace()
@@ -193,7 +193,7 @@ struct JSONReader {
 
     /// Short strings are interned: the same key has the same address.
     @inline(__always)
-    private func mayRepeat(_ keys: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int) -> Bool {
+    func mayRepeat(_ keys: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int) -> Bool {
         if count > JSONWorkspace.comparedKeys { return true }
         var later = 1
         while later < count {
@@ -211,7 +211,7 @@ struct JSONReader {
     /// Makes the table in its place and moves the pairs above it into it. In order, the last of equal keys wins;
     /// backwards is faster, and only right when all keys differ.
     @inline(__always)
-    private mutating func fill(_ table: CInt, _ pairs: CInt, hint: CInt, inOrder: Bool) -> Bool {
+    mutating func fill(_ table: CInt, _ pairs: CInt, hint: CInt, inOrder: Bool) -> Bool {
         guard spare() else { return false }
         lua_createtable(L, 0, hint)
         lua_copy(L, -1, table)
@@ -238,7 +238,7 @@ struct JSONReader {
 
     /// Room for three values that are gone again at once.
     @inline(__always)
-    private mutating func spare() -> Bool {
+    mutating func spare() -> Bool {
         if limit &- top < 3 {
             guard lua_checkstack(L, 64) != 0 else { return fail(.tooLarge) }
             limit = top &+ 64
@@ -248,7 +248,7 @@ struct JSONReader {
 
     /// A failing value leaves what lies below it on the stack alone, its key too.
     @inline(never)
-    private mutating func prependKey(at index: CInt) -> Bool {
+    mutating func prependKey(at index: CInt) -> Bool {
         var length = 0
         if lua_type(L, index) == LUA_TSTRING, let bytes = lua_tolstring(L, index, &length) {
             path.prepend(key: UnsafeRawBufferPointer(start: bytes, count: length))
@@ -258,7 +258,7 @@ struct JSONReader {
 
     // MARK: - Arrays
 
-    private mutating func array() -> Bool {
+    mutating func array() -> Bool {
         guard depth < maximumDepth else { return fail(.tooDeep) }
         p += 1
         skipSpace()
@@ -303,7 +303,7 @@ struct JSONReader {
 
     /// Makes the array in its place and moves the values above it into it.
     @inline(__always)
-    private mutating func fillArray(_ table: CInt, _ count: CInt) -> Bool {
+    mutating func fillArray(_ table: CInt, _ count: CInt) -> Bool {
         guard spare() else { return false }
         lua_createtable(L, count, 0)
         lua_rawgeti(L, PaniniRegistry, lua_Integer(PANINI_ARRAY_METATABLE))
@@ -317,296 +317,5 @@ struct JSONReader {
         }
         top = table
         return true
-    }
-
-    // MARK: - Strings
-
-    private mutating func string() -> Bool {
-        var length = 0
-        return rawString(&length) != nil
-    }
-
-    /// Reads and pushes the string at `p`. Its address in Lua, which for short ones tells equal strings.
-    @inline(__always)
-    private mutating func rawString(_ length: inout Int) -> UnsafeRawPointer? {
-        let first = p + 1
-        var q = first
-        while end - q >= 8 {
-            let special = JSONWord.special(JSONWord.load(q))
-            if special == 0 {
-                q += 8
-                continue
-            }
-            q += JSONWord.firstIndex(special)
-            break
-        }
-        // At a byte that needs a look, or among the last seven.
-        while q < end {
-            let byte = q.pointee
-            if byte == UInt8(ascii: "\"") {
-                guard reserve() else { return nil }
-                length = q - first
-                p = q + 1
-                return pushBytes(first, length)
-            }
-            guard byte >= 0x20, byte < 0x80, byte != UInt8(ascii: "\\") else { break }
-            q += 1
-        }
-        return unusualString(first, q, &length)
-    }
-
-    @inline(__always)
-    private func pushBytes(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UnsafeRawPointer? {
-        let text = UnsafeRawPointer(bytes).assumingMemoryBound(to: CChar.self)
-        return UnsafeRawPointer(lua_pushlstring(L, text, count))
-    }
-
-    /// The rest of a string that holds escapes or more than ASCII, or is wrong. `q`: the first byte that says so.
-    @inline(never)
-    private mutating func unusualString(
-        _ first: UnsafePointer<UInt8>,
-        _ at: UnsafePointer<UInt8>,
-        _ length: inout Int
-    ) -> UnsafeRawPointer? {
-        var q = at
-        // From here on the bytes are not in the scratch buffer yet.
-        var pending = first
-        scratch.pointee.count = 0
-        while q < end {
-            let byte = q.pointee
-            if byte >= 0x80 {
-                let sequence = UTF8Check.sequenceLength(q, end)
-                guard sequence > 0 else { return failString(.invalidUTF8, q) }
-                q += sequence
-            } else if byte == UInt8(ascii: "\"") {
-                guard reserve() else { return nil }
-                p = q + 1
-                if pending == first {
-                    length = q - first
-                    return pushBytes(first, length)
-                }
-                keep(pending, q)
-                length = scratch.pointee.count
-                return pushBytes(scratch.pointee.base, length)
-            } else if byte == UInt8(ascii: "\\") {
-                keep(pending, q)
-                guard let after = escape(q) else { return nil }
-                q = after
-                pending = q
-            } else if byte < 0x20 {
-                return failString(.controlCharacter, q)
-            } else if end - q >= 8 {
-                let special = JSONWord.special(JSONWord.load(q))
-                q += special == 0 ? 8 : JSONWord.firstIndex(special)
-            } else {
-                q += 1
-            }
-        }
-        return failString(.unexpectedEnd, end)
-    }
-
-    private mutating func failString(_ kind: LuaJSONError.Kind, _ at: UnsafePointer<UInt8>) -> UnsafeRawPointer? {
-        p = at
-        _ = fail(kind)
-        return nil
-    }
-
-    private func keep(_ from: UnsafePointer<UInt8>, _ to: UnsafePointer<UInt8>) {
-        let count = to - from
-        scratch.pointee.reserve(count)
-        (scratch.pointee.base + scratch.pointee.count).update(from: from, count: count)
-        scratch.pointee.count &+= count
-    }
-
-    /// Writes what the escape at `q` stands for. The byte behind it, nil when it is wrong.
-    private mutating func escape(_ q: UnsafePointer<UInt8>) -> UnsafePointer<UInt8>? {
-        guard end - q >= 2 else { return failEscape(.unexpectedEnd, end) }
-        scratch.pointee.reserve(4)
-        switch q[1] {
-        case UInt8(ascii: "\""): scratch.pointee.put(UInt8(ascii: "\""))
-        case UInt8(ascii: "\\"): scratch.pointee.put(UInt8(ascii: "\\"))
-        case UInt8(ascii: "/"): scratch.pointee.put(UInt8(ascii: "/"))
-        case UInt8(ascii: "b"): scratch.pointee.put(0x08)
-        case UInt8(ascii: "f"): scratch.pointee.put(0x0C)
-        case UInt8(ascii: "n"): scratch.pointee.put(0x0A)
-        case UInt8(ascii: "r"): scratch.pointee.put(0x0D)
-        case UInt8(ascii: "t"): scratch.pointee.put(0x09)
-        case UInt8(ascii: "u"): return unicodeEscape(q)
-        default: return failEscape(.invalidEscape, q)
-        }
-        return q + 2
-    }
-
-    private mutating func unicodeEscape(_ q: UnsafePointer<UInt8>) -> UnsafePointer<UInt8>? {
-        guard let unit = codeUnit(q) else { return failEscape(end - q < 6 ? .unexpectedEnd : .invalidEscape, q) }
-        guard unit & 0xF800 == 0xD800 else {
-            scratch.pointee.putScalar(unit)
-            return q + 6
-        }
-        // The first half of a pair needs its second half at once.
-        guard unit < 0xDC00, end - q >= 12, let low = codeUnit(q + 6), low & 0xFC00 == 0xDC00 else {
-            return failEscape(.loneSurrogate, q)
-        }
-        scratch.pointee.putScalar(0x10000 &+ ((unit & 0x3FF) &<< 10) &+ (low & 0x3FF))
-        return q + 12
-    }
-
-    /// The code unit of a "\uXXXX" at `q`.
-    private func codeUnit(_ q: UnsafePointer<UInt8>) -> UInt32? {
-        guard end - q >= 6, q[0] == UInt8(ascii: "\\"), q[1] == UInt8(ascii: "u") else { return nil }
-        var unit: UInt32 = 0
-        for index in 2..<6 {
-            let byte = q[index]
-            let digit: UInt8
-            switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte &- UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte &- UInt8(ascii: "a") &+ 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte &- UInt8(ascii: "A") &+ 10
-            default: return nil
-            }
-            unit = unit &<< 4 | UInt32(digit)
-        }
-        return unit
-    }
-
-    private mutating func failEscape(_ kind: LuaJSONError.Kind, _ at: UnsafePointer<UInt8>) -> UnsafePointer<UInt8>? {
-        p = at
-        _ = fail(kind)
-        return nil
-    }
-
-    // MARK: - Numbers
-
-    private mutating func number() -> Bool {
-        var q = p
-        let isNegative = q.pointee == UInt8(ascii: "-")
-        if isNegative { q += 1 }
-        let digits = q
-        var mantissa: UInt64 = 0
-        while q < end {
-            let digit = q.pointee &- UInt8(ascii: "0")
-            guard digit < 10 else { break }
-            mantissa = mantissa &* 10 &+ UInt64(digit)
-            q += 1
-        }
-        let count = q - digits
-        if count == 0 { return failNumber(q) }
-        if digits.pointee == UInt8(ascii: "0"), count > 1 { return failNumber(digits) }
-        if q < end {
-            let byte = q.pointee
-            if byte == UInt8(ascii: ".") || byte | 0x20 == UInt8(ascii: "e") {
-                return float(q, digits: digits, mantissa: mantissa, isNegative: isNegative)
-            }
-        }
-        // 19 digits fit 64 bits without a sign; what goes beyond a signed one becomes a float.
-        let largest = isNegative ? UInt64(1) &<< 63 : UInt64(Int64.max)
-        guard count < 19 || (count == 19 && mantissa <= largest) else {
-            return float(q, digits: digits, mantissa: mantissa, isNegative: isNegative)
-        }
-        p = q
-        guard reserve() else { return false }
-        let magnitude = Int64(truncatingIfNeeded: mantissa)
-        lua_pushinteger(L, lua_Integer(isNegative ? 0 &- magnitude : magnitude))
-        return true
-    }
-
-    @inline(never)
-    private mutating func failNumber(_ at: UnsafePointer<UInt8>) -> Bool {
-        p = at
-        return fail(at == end ? .unexpectedEnd : .invalidNumber)
-    }
-
-    /// A number with a fraction or an exponent, or a long integer. `q`: behind the integer digits.
-    private mutating func float(
-        _ integerEnd: UnsafePointer<UInt8>,
-        digits: UnsafePointer<UInt8>,
-        mantissa integer: UInt64,
-        isNegative: Bool
-    ) -> Bool {
-        var q = integerEnd
-        var mantissa = integer
-        var digitCount = integerEnd - digits
-        var exponent = 0
-        if q < end, q.pointee == UInt8(ascii: ".") {
-            q += 1
-            let fraction = q
-            while q < end {
-                let digit = q.pointee &- UInt8(ascii: "0")
-                guard digit < 10 else { break }
-                mantissa = mantissa &* 10 &+ UInt64(digit)
-                q += 1
-            }
-            let count = q - fraction
-            guard count > 0 else { return failNumber(q) }
-            digitCount &+= count
-            exponent = 0 &- count
-        }
-        if q < end, q.pointee | 0x20 == UInt8(ascii: "e") {
-            q += 1
-            var isNegativeExponent = false
-            if q < end, q.pointee == UInt8(ascii: "+") || q.pointee == UInt8(ascii: "-") {
-                isNegativeExponent = q.pointee == UInt8(ascii: "-")
-                q += 1
-            }
-            let first = q
-            var written = 0
-            while q < end {
-                let digit = q.pointee &- UInt8(ascii: "0")
-                guard digit < 10 else { break }
-                if written < 1_000_000 { written = written &* 10 &+ Int(digit) }
-                q += 1
-            }
-            guard q > first else { return failNumber(q) }
-            exponent &+= isNegativeExponent ? 0 &- written : written
-        }
-        // Both the digits and the power of ten are exact as doubles: one correctly rounded operation (Clinger).
-        // Leading zeros of the fraction count as digits here, which only sends a few more to the slow path.
-        if digitCount <= 19, mantissa <= 1 &<< 53, exponent >= -22, exponent <= 22 {
-            let whole = Double(mantissa)
-            let magnitude = exponent < 0 ? whole / PowersOfTen[0 &- exponent] : whole * PowersOfTen[exponent]
-            p = q
-            guard reserve() else { return false }
-            lua_pushnumber(L, isNegative ? -magnitude : magnitude)
-            return true
-        }
-        return longFloat(q)
-    }
-
-    /// Any number, by the C library.
-    @inline(never)
-    private mutating func longFloat(_ q: UnsafePointer<UInt8>) -> Bool {
-        scratch.pointee.count = 0
-        keep(p, q)
-        scratch.pointee.reserve(1)
-        scratch.pointee.put(0)
-        let text = UnsafeRawPointer(scratch.pointee.base).assumingMemoryBound(to: CChar.self)
-        let parsed = panini_parse_double(text)
-        guard parsed.isFinite else { return fail(.numberOutOfRange) }
-        p = q
-        guard reserve() else { return false }
-        lua_pushnumber(L, parsed)
-        return true
-    }
-}
-
-extension ByteStorage {
-    /// Appends a scalar value as UTF-8; four bytes were reserved.
-    fileprivate mutating func putScalar(_ scalar: UInt32) {
-        switch scalar {
-        case 0..<0x80:
-            put(UInt8(truncatingIfNeeded: scalar))
-        case 0x80..<0x800:
-            put(UInt8(truncatingIfNeeded: 0xC0 | scalar &>> 6))
-            put(UInt8(truncatingIfNeeded: 0x80 | scalar & 0x3F))
-        case 0x800..<0x10000:
-            put(UInt8(truncatingIfNeeded: 0xE0 | scalar &>> 12))
-            put(UInt8(truncatingIfNeeded: 0x80 | (scalar &>> 6) & 0x3F))
-            put(UInt8(truncatingIfNeeded: 0x80 | scalar & 0x3F))
-        default:
-            put(UInt8(truncatingIfNeeded: 0xF0 | scalar &>> 18))
-            put(UInt8(truncatingIfNeeded: 0x80 | (scalar &>> 12) & 0x3F))
-            put(UInt8(truncatingIfNeeded: 0x80 | (scalar &>> 6) & 0x3F))
-            put(UInt8(truncatingIfNeeded: 0x80 | scalar & 0x3F))
-        }
     }
 }

@@ -46,7 +46,7 @@ public final class LuaVM {
     /// Scratch bytes of the JSON codec.
     let scratch = ByteWriter(minimumCapacity: 256)
 
-    private var isOpen = true
+    private(set) var isOpen = true
     /// Swift closures that Lua functions point to; they live as long as the state.
     var closures: [AnyObject] = []
     var moduleResolver: ModuleResolver?

@@ -30,6 +30,14 @@ extension NATSConnection {
         return promise.futureResult
     }
 
+    /// Connects to nothing: the channel handler goes to whoever drives it by hand. For measurements and tests.
+    package func useTransportForMeasurement(_ body: @escaping (any ChannelHandler) -> Void) {
+        connector = { [eventLoop] _, handler in
+            body(handler)
+            return eventLoop.makeSucceededVoidFuture()
+        }
+    }
+
     // MARK: - Attempts
 
     private func startAttempt(server: Int) {
@@ -48,8 +56,25 @@ extension NATSConnection {
                 return
             }
             if case .failure(let error) = result {
-                self.attemptFailed(NATSError(.connectFailed, "cannot connect to \(address): \(error)"))
+                self.attemptFailed(
+                    NATSError(.connectFailed, "cannot connect to \(address): \(Self.reason(error))")
+                )
             }
+        }
+    }
+
+    /// What a person wants to read of an error from the socket.
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            if let first = error.connectionErrors.first { return reason(first.error) }
+            if let error = error.dnsAError ?? error.dnsAAAAError { return "the name is not known: \(error)" }
+            return "no address answered"
+        case let error as IOError: return error.description
+        case let error as ChannelError:
+            if case .connectTimeout = error { return "no answer in time" }
+            return "\(error)"
+        default: return "\(error)"
         }
     }
 

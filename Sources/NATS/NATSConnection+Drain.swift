@@ -65,7 +65,9 @@ extension NATSConnection {
         case .requests:
             break
         case .publishes:
+            self.drain = nil
             close(error: nil)
+            drain.promise.succeed(())
         }
     }
 

@@ -5,7 +5,7 @@ import NATSProtocol
 import NIOCore
 
 extension NATSConnection {
-    /// Beyond this, the buffer is written in the middle of a burst, so that the peer can start working.
+    /// Beyond this, the buffer is written in the middle of a burst or tick, so that the peer can start working.
     static let eagerFlushBytes = 128 << 10
     /// A buffer that grew beyond this is not kept.
     static let retainedCapacity = 1 << 20
@@ -48,8 +48,8 @@ extension NATSConnection {
         }
         NATSEncoder.publish(subject: subject, reply: reply, headers: headers, payload: payload, into: &outbound)
         statistics.messagesOut &+= 1
-        if inBurst {
-            if pending &+ room > Self.eagerFlushBytes { flushOutbound() }
+        if pending &+ room > Self.eagerFlushBytes {
+            flushOutbound()
         } else {
             scheduleFlush()
         }
@@ -92,14 +92,13 @@ extension NATSConnection {
         eventLoop.execute(preparedFlushTask)
     }
 
-    /// The one closure of all scheduled flushes.
+    /// The one closure of all scheduled flushes; `close` breaks the cycle.
     private var preparedFlushTask: @Sendable () -> Void {
         if let flushTask { return flushTask }
-        let box = NIOLoopBound(WeakConnection(self), eventLoop: eventLoop)
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
         let task: @Sendable () -> Void = {
-            guard let connection = box.value.connection else { return }
-            connection.flushScheduled = false
-            connection.flushOutbound()
+            box.value.flushScheduled = false
+            box.value.flushOutbound()
         }
         flushTask = task
         return task
@@ -125,13 +124,5 @@ extension NATSConnection {
             frames.clear()
             outbound = frames
         }
-    }
-}
-
-private final class WeakConnection {
-    weak var connection: NATSConnection?
-
-    init(_ connection: NATSConnection) {
-        self.connection = connection
     }
 }

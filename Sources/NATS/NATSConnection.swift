@@ -36,7 +36,9 @@ package final class NATSConnection {
     package let configuration: NATSConnectionConfiguration
     package let eventLoop: any EventLoop
     let logger: Logger
-    weak var delegate: (any NATSConnectionDelegate)?
+    /// Not weak: a weak reference would make every retain of the delegate slower, and it usually handles messages, too.
+    /// Cleared by `close`, before which the delegate may not go.
+    unowned var delegate: (any NATSConnectionDelegate)?
     var connector: Connector?
 
     // State.
@@ -54,8 +56,6 @@ package final class NATSConnection {
     var drain: DrainProgress?
 
     // Inbound.
-    var subscriptions = SubscriptionTable()
-    var requests = RequestTable()
     var pongs = PongQueue()
     /// `<prefix>.<unique>.`, what the reply subjects of requests begin with; empty before the first request.
     var inbox: [UInt8] = []
@@ -66,7 +66,6 @@ package final class NATSConnection {
     var link: NATSChannelHandler?
     /// The TCP connection whose handshake is going on.
     var handshaking: NATSChannelHandler?
-    var outbound = ByteBuffer()
     /// How many bytes `outbound` may hold in the current state.
     var outboundLimit: Int
     var maximumPayload = Int.max
@@ -76,13 +75,13 @@ package final class NATSConnection {
     var inBurst = false
     var flushScheduled = false
     var flushTask: (@Sendable () -> Void)?
-    package internal(set) var statistics = NATSStatistics()
+    let hot: UnsafeMutablePointer<HotState>
 
     private var timerStorage: DeadlineTimer<TimerEvent>?
 
     /// - Parameters:
     ///   - configuration: `servers` must not be empty.
-    ///   - delegate: held weakly.
+    ///   - delegate: not retained; must live until the connection is closed.
     package init(
         configuration: NATSConnectionConfiguration,
         eventLoop: any EventLoop,
@@ -93,6 +92,8 @@ package final class NATSConnection {
         self.eventLoop = eventLoop
         self.logger = logger
         self.delegate = delegate
+        hot = .allocate(capacity: 1)
+        hot.initialize(to: HotState())
         outboundLimit = max(0, configuration.reconnectBufferBytes)
         schedule = ReconnectSchedule(
             ReconnectSchedule.Settings(
@@ -105,10 +106,16 @@ package final class NATSConnection {
         )
     }
 
+    deinit {
+        assert(state == .closed || state == .idle, "a connection must be closed before it is dropped")
+        hot.deinitialize(count: 1)
+        hot.deallocate()
+    }
+
     /// The one timer of the connection; made on first use, as it calls back into `self`.
     var timer: DeadlineTimer<TimerEvent> {
         if let timerStorage { return timerStorage }
-        let timer = DeadlineTimer<TimerEvent>(eventLoop: eventLoop) { [weak self] in self?.timerFired($0) }
+        let timer = DeadlineTimer<TimerEvent>(eventLoop: eventLoop) { [unowned self] in self.timerFired($0) }
         timerStorage = timer
         return timer
     }
@@ -165,12 +172,14 @@ package final class NATSConnection {
         connectPromise = nil
         if let drain {
             self.drain = nil
-            if let error { drain.promise.fail(error) } else { drain.promise.succeed(()) }
+            drain.promise.fail(failure)
         }
         if wasConnected {
             emit(.disconnected(error))
         }
         emit(.closed(error))
+        delegate = nil
+        flushTask = nil
     }
 
     /// Fails everything that waits for the server. The state must be set before: those who wait may call back.

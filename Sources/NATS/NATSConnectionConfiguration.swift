@@ -36,7 +36,7 @@ public struct NATSConnectionConfiguration: Sendable {
     /// Default false.
     public var retryOnFailedConnect = false
 
-    /// How often a server that says nothing is pinged. Default 120 s.
+    /// How often the server is pinged, to notice a dead connection. Default 120 s.
     public var pingInterval = TimeAmount.seconds(120)
 
     /// How many pings may stay unanswered before the connection counts as lost. Default 2.

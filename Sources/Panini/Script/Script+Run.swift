@@ -160,7 +160,8 @@ extension Script {
     private func finish(_ co: LuaCoroutine, _ count: CInt, _ activity: Activity) {
         switch activity {
         case .message(let listener, let message):
-            if count > 0 { answer(co.thread, count, listener, message) }
+            // Lua counts the message at index 1 among the results.
+            if count > 1 { answer(co.thread, count - 1, listener, message) }
         case .spawned(let record):
             keepResults(co.thread, count, record)
         case .startTask, .stopHook, .task, .tick:
