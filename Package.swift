@@ -1,13 +1,20 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// scripts/test sets this: there a warning of these targets is an error. Elsewhere it stays a warning, so that a
+// newer compiler with a new opinion still builds a clone.
+let strict = Context.environment["PANINI_WARNINGS_AS_ERRORS"] == "1"
+
 // One list of settings for every Swift target: language mode 6 (implied by the tools version), and the
 // upcoming features that make imports and existentials say what they cost.
-let swiftSettings: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
+let swiftSettings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+
+let cSettings: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
 
 let package = Package(
     name: "panini",
@@ -24,7 +31,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLua", pkgConfig: "lua5.4", providers: [.apt(["liblua5.4-dev"])]),
-        .target(name: "CLuaShim", dependencies: ["CLua"]),
+        .target(name: "CLuaShim", dependencies: ["CLua"], cSettings: cSettings),
         .target(name: "LuaVM", dependencies: ["CLuaShim"], swiftSettings: swiftSettings),
         .target(
             name: "NATSProtocol",
@@ -112,7 +119,7 @@ let package = Package(
         .testTarget(
             name: "PaniniTests",
             dependencies: [
-                "Panini", "LuaVM", "NATS", "NATSBroker",
+                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

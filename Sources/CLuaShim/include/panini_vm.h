@@ -1,0 +1,88 @@
+// What a Lua state carries besides Lua: memory accounting, the chain of threads that are running now, and the
+// bridge to host functions written in Swift. One panini_vm belongs to one thread.
+#ifndef PANINI_VM_H
+#define PANINI_VM_H
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Constants that the headers of Lua hide in macros Swift cannot import.
+static const int PANINI_REGISTRY_INDEX = LUA_REGISTRYINDEX;
+enum {
+    // First registry slot that belongs to Swift's references. The slots from here on are handed out by LuaVM;
+    // luaL_ref on the registry would hand out the same ones and must not be used.
+    PANINI_FIRST_REFERENCE = 8,
+    // The metatable that marks arrays for the JSON codec, in a fixed registry slot.
+    PANINI_ARRAY_METATABLE = 4,
+};
+
+// Returned by a host function in place of a number of results.
+enum { PANINI_RAISE = -1, PANINI_SUSPEND = -2 };
+
+// A thread that is executing right now: the records form a chain through the C stack, innermost first. The
+// chain says whether a wait is possible, and from which thread a resume inherits its C depth.
+typedef struct panini_activation {
+    lua_State *thread;
+    struct panini_activation *previous;
+} panini_activation;
+
+typedef struct panini_module_loader {
+    // Pushes the compiled chunk and the path (returns 1), or an error message (0), or nothing because there is no
+    // such module (-1).
+    int (*load)(lua_State *L, void *context, const char *name, size_t length);
+    void *context;
+} panini_module_loader;
+
+// Aligned to 16: the low bits of the pointer in each thread's extra space are that thread's flags.
+typedef struct panini_vm {
+    lua_State *main;
+    panini_activation *activation;
+    panini_module_loader loader;
+    // Where the C stack stood when Lua was entered from Swift; bounds nested closes.
+    char *stack_base;
+    size_t bytes_in_use;
+    size_t bytes_peak;
+    // 0 = no limit. Enforced only while no Swift frame would be jumped over (see may_fail).
+    size_t bytes_limit;
+    // Allocations refused since the state was made.
+    uint64_t refused;
+    // 1 while a refused allocation unwinds C and Lua frames only; 0 whenever Swift called into Lua directly.
+    int may_fail;
+    int close_depth;
+    // The next host function to continue after a suspension raises the value it is resumed with.
+    int raise_on_resume;
+} panini_vm;
+
+// A host function: leaves n results on top and returns n, or leaves an error value on top and returns
+// PANINI_RAISE, or returns PANINI_SUSPEND. Must not raise, must not yield.
+typedef int (*panini_host_function)(lua_State *L, void *context);
+
+// Makes a state with the libraries that scripts may use. NULL when there is no memory for it.
+panini_vm *panini_vm_create(void);
+// Closes the state and frees everything. Host functions are no longer called.
+void panini_vm_destroy(panini_vm *vm);
+
+// Calls the function below `arguments` values on top of L, protected. Lua's status; the error value is on top when
+// it is not LUA_OK, and panini_push_traceback then has the stack as it was.
+int panini_call(panini_vm *vm, lua_State *L, int arguments, int results);
+// Pushes the traceback that the last failed panini_call recorded, or nil, and forgets it.
+void panini_push_traceback(lua_State *L);
+
+// Pushes `function` as a Lua function that carries `context`.
+void panini_push_host_function(lua_State *L, panini_host_function function, void *context);
+// Pushes "path:line: message" with the line of the innermost Lua function on L's stack, or the bare message.
+void panini_push_positioned(lua_State *L, const char *message, size_t length);
+// Pushes the metatable for arrays.
+static inline void panini_push_array_metatable(lua_State *L) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_ARRAY_METATABLE);
+}
+
+// A full collection.
+void panini_collect(lua_State *L);
+// "Lua 5.4.4".
+const char *panini_lua_release(void);
+
+static inline panini_vm *panini_vm_of(lua_State *L) {
+    return (panini_vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)15);
+}
+#endif

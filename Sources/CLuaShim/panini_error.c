@@ -1,0 +1,107 @@
+// Each step that can run the script's code (fields behind __index, __tostring) has a protected call of its own, so
+// that a failing one costs its part of the text and nothing else.
+#include "panini_error.h"
+
+#include <lauxlib.h>
+
+// value, name -> value[name]
+static int read_field(lua_State *L) {
+    lua_gettable(L, 1);
+    return 1;
+}
+
+static int to_text(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+// Pushes value 1's field, or nil when reading it fails.
+static void push_field(lua_State *L, const char *name) {
+    lua_pushcfunction(L, read_field);
+    lua_pushvalue(L, 1);
+    lua_pushstring(L, name);
+    if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+}
+
+static void push_text(lua_State *L) {
+    int type = lua_type(L, 1);
+    if (type == LUA_TSTRING || type == LUA_TNUMBER) {
+        lua_pushvalue(L, 1);
+        lua_tostring(L, -1);
+        return;
+    }
+    if (luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_pushcfunction(L, to_text);
+        lua_pushvalue(L, 1);
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
+        const char *inner = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+        lua_pushfstring(L, "(error object is a %s value whose __tostring failed: %s)", lua_typename(L, type), inner);
+        return;
+    }
+    lua_pushfstring(L, "(error object is a %s value)", lua_typename(L, type));
+}
+
+// value -> text, code
+static int describe(lua_State *L) {
+    luaL_checkstack(L, 20, NULL);
+    if (lua_type(L, 1) != LUA_TTABLE) {
+        push_text(L);
+        lua_pushnil(L);
+        return 2;
+    }
+    push_field(L, "message");
+    if (lua_type(L, -1) != LUA_TSTRING) push_text(L);
+    int text = lua_gettop(L);
+    push_field(L, "code");
+    int code = lua_gettop(L);
+    lua_pushvalue(L, text);
+    if (lua_type(L, code) == LUA_TSTRING) {
+        lua_pushvalue(L, code);
+        return 2;
+    }
+    int exact = 0;
+    lua_Integer number = lua_type(L, code) == LUA_TNUMBER ? lua_tointegerx(L, code, &exact) : 0;
+    if (exact) lua_pushinteger(L, number);
+    else lua_pushnil(L);
+    return 2;
+}
+
+int panini_describe_error(panini_vm *vm, lua_State *L) {
+    int is_table = lua_type(L, -1) == LUA_TTABLE;
+    lua_checkstack(L, 20);
+    lua_pushcfunction(L, describe);
+    lua_insert(L, -2);
+    if (panini_call(vm, L, 1, 2) != LUA_OK) {
+        lua_pop(L, 1);
+        panini_push_traceback(L);
+        lua_pop(L, 1);
+        lua_pushliteral(L, "(error object cannot be described)");
+        lua_pushnil(L);
+    }
+    return is_table;
+}
+
+static int trace(lua_State *L) {
+    lua_State *thread = lua_touserdata(L, 1);
+    luaL_checkstack(L, 40, NULL);
+    lua_settop(L, 0);
+    luaL_traceback(L, thread, NULL, 0);
+    return 1;
+}
+
+void panini_push_thread_traceback(panini_vm *vm, lua_State *L, lua_State *thread) {
+    lua_checkstack(L, 20);
+    lua_checkstack(thread, 20);
+    lua_pushcfunction(L, trace);
+    lua_pushlightuserdata(L, thread);
+    if (panini_call(vm, L, 1, 1) != LUA_OK) {
+        lua_pop(L, 1);
+        panini_push_traceback(L);
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+}

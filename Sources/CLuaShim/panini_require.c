@@ -1,0 +1,193 @@
+// require: each module runs once, may wait for the host while it runs, and is recorded by the loader. What is being
+// loaded is known per thread, so that a real cycle is told from a module that another handler is still loading.
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "panini_internal.h"
+#include "panini_libraries.h"
+
+// Registry: name -> thread that runs the module's body, with weak values: an abandoned coroutine gives the name back.
+static char loading_key;
+// Registry: array of names in the order in which their loading began.
+static char order_key;
+
+static int is_running(panini_vm *vm, lua_State *thread) {
+    for (panini_activation *at = vm->activation; at != NULL; at = at->previous) {
+        if (at->thread == thread) return 1;
+    }
+    return 0;
+}
+
+// Ends the entry of a module, however its body ended: upvalue 1 is the name.
+static int end_loading(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &order_key);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+    lua_Integer to = 1;
+    for (lua_Integer from = 1; from <= count; from++) {
+        lua_rawgeti(L, -1, from);
+        if (lua_rawequal(L, -1, lua_upvalueindex(1))) lua_pop(L, 1);
+        else lua_rawseti(L, -2, to++);
+    }
+    for (; to <= count; to++) {
+        lua_pushnil(L);
+        lua_rawseti(L, -2, to);
+    }
+    return 0;
+}
+
+// Leaves a to-be-closed value on top of L that runs end_loading. Notes `name` (at 1) as being loaded by L.
+static void begin_loading(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_pushvalue(L, 1);
+    lua_pushthread(L);
+    lua_rawset(L, -3);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &order_key);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 2);
+
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, end_loading, 1);
+    lua_setfield(L, -2, "__close");
+    lua_setmetatable(L, -2);
+    lua_toclose(L, -1);
+}
+
+// Raises "circular require: a -> b -> a": the modules that the running chain is loading, from `name` on.
+static int raise_cycle(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    int found = 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &order_key);
+    int loading = lua_gettop(L) - 1;
+    int order = loading + 1;
+    lua_pushliteral(L, "");
+    lua_Integer count = (lua_Integer)lua_rawlen(L, order);
+    for (lua_Integer at = 1; at <= count; at++) {
+        lua_rawgeti(L, order, at);
+        found = found || lua_rawequal(L, -1, 1);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, loading);
+        lua_State *thread = lua_tothread(L, -1);
+        lua_pop(L, 1);
+        if (found && thread != NULL && is_running(vm, thread)) {
+            lua_pushliteral(L, " -> ");
+            lua_concat(L, 3);
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+    return luaL_error(L, "circular require: %s%s", lua_tostring(L, -1), lua_tostring(L, 1));
+}
+
+// Pushes loaded[name]; whether there is something in it.
+static int push_loaded(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    return lua_toboolean(L, -1);
+}
+
+// 1 name, 2 path, 3 chunk, 4 to-be-closed; then the body's one result.
+static int body_ended(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (!lua_isnil(L, -2)) {
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, -3);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
+    if (!push_loaded(L)) {
+        lua_pop(L, 1);
+        lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+        lua_pushvalue(L, 1);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3);
+        lua_pop(L, 1);
+        lua_pushboolean(L, 1);
+    }
+    lua_pushvalue(L, 2);
+    return 2;
+}
+
+static int require(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    size_t length;
+    const char *name = luaL_checklstring(L, 1, &length);
+    lua_settop(L, 1);
+    if (push_loaded(L)) return 1;
+    lua_pop(L, 1);
+
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, -2);
+    lua_State *loader = lua_tothread(L, -1);
+    lua_pop(L, 2);
+    if (loader != NULL) {
+        if (is_running(vm, loader)) return raise_cycle(L);
+        return luaL_error(L, "module '%s' is still being loaded by another coroutine that waits in it: "
+                             "require it at file level, or keep waiting calls out of its body", name);
+    }
+
+    int outcome = -1;
+    if (vm->loader.load != NULL) {
+        int could_fail = vm->may_fail;
+        vm->may_fail = 0;
+        outcome = vm->loader.load(L, vm->loader.context, name, length);
+        vm->may_fail = could_fail;
+    }
+    if (outcome < 0) return luaL_error(L, "module '%s' not found", name);
+    if (outcome == 0) return luaL_error(L, "error loading module '%s':\n\t%s", name, lua_tostring(L, -1));
+    // 1 name, 2 chunk, 3 path -> 1 name, 2 path, 3 chunk, 4 to-be-closed, then the call. The to-be-closed value
+    // must stay in its slot.
+    lua_insert(L, 2);
+    begin_loading(L);
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_callk(L, 2, 1, 0, body_ended);
+    return body_ended(L, LUA_OK, 0);
+}
+
+void panini_open_require(lua_State *L) {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &order_key);
+
+    lua_pushcfunction(L, require);
+    lua_setglobal(L, "require");
+    // What libraries look for: package.loaded. There is no search path and no native code.
+    lua_createtable(L, 0, 1);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_setfield(L, -2, "loaded");
+    lua_setglobal(L, "package");
+}
+
+static int set_loaded(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_insert(L, -3);
+    lua_rawset(L, -3);
+    return 0;
+}
+
+void panini_set_loaded(lua_State *L, const char *name) {
+    lua_pushcfunction(L, set_loaded);
+    lua_pushstring(L, name);
+    lua_rotate(L, -3, -1);
+    if (panini_call(panini_vm_of(L), L, 2, 0) != LUA_OK) lua_pop(L, 1);
+}

@@ -1,0 +1,171 @@
+// Creation, memory, protected calls and the trampoline to host functions.
+#include "panini_vm.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "panini_coroutine.h"
+#include "panini_internal.h"
+#include "panini_libraries.h"
+
+static char traceback_key;
+
+// ---- memory
+
+// Counts, and refuses what would pass the limit or what the system has not got. A refusal raises in Lua, so it is
+// only allowed while nothing but Lua and C lies up to the protected call. Otherwise the limit is soft, and real
+// exhaustion ends the process with a word.
+static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
+    panini_vm *vm = context;
+    if (block == NULL) old_size = 0;
+    if (new_size == 0) {
+        free(block);
+        vm->bytes_in_use -= old_size;
+        return NULL;
+    }
+    if (new_size > old_size && vm->bytes_limit != 0 && vm->may_fail) {
+        size_t growth = new_size - old_size;
+        if (vm->bytes_in_use > vm->bytes_limit || growth > vm->bytes_limit - vm->bytes_in_use) {
+            vm->refused++;
+            return NULL;
+        }
+    }
+    void *result = realloc(block, new_size);
+    if (result == NULL) {
+        // Shrinking cannot fail for Lua: the old block is still large enough.
+        if (new_size <= old_size) return block;
+        vm->refused++;
+        if (vm->may_fail) return NULL;
+        fprintf(stderr, "panini: out of memory: %zu bytes for a Lua state that uses %zu\n", new_size, vm->bytes_in_use);
+        abort();
+    }
+    vm->bytes_in_use += new_size - old_size;
+    if (vm->bytes_in_use > vm->bytes_peak) vm->bytes_peak = vm->bytes_in_use;
+    return result;
+}
+
+// Reached only by a raise outside of any protected call, which this target exists to prevent.
+static int panic(lua_State *L) {
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(no text)";
+    fprintf(stderr, "panini: unprotected Lua error: %s\n", text);
+    return 0;
+}
+
+// ---- life
+
+static int set_up(lua_State *L) {
+    // The registry's first slots are Lua's; the ones up to the first reference are filled so that the references
+    // that follow stay in the array part.
+    for (int slot = 3; slot < PANINI_FIRST_REFERENCE; slot++) {
+        lua_pushboolean(L, 0);
+        lua_rawseti(L, LUA_REGISTRYINDEX, slot);
+    }
+    panini_open_libraries(L);
+    panini_open_require(L);
+    return 0;
+}
+
+panini_vm *panini_vm_create(void) {
+    panini_vm *vm = aligned_alloc(16, (sizeof(panini_vm) + 15) & ~(size_t)15);
+    if (vm == NULL) return NULL;
+    *vm = (panini_vm){0};
+    vm->may_fail = 1;
+    vm->main = lua_newstate(allocate, vm);
+    vm->may_fail = 0;
+    if (vm->main == NULL) {
+        free(vm);
+        return NULL;
+    }
+    lua_atpanic(vm->main, panic);
+    *thread_word(vm->main) = (uintptr_t)vm;
+    lua_pushcfunction(vm->main, set_up);
+    if (panini_call(vm, vm->main, 0, 0) != LUA_OK) {
+        panini_vm_destroy(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+void panini_vm_destroy(panini_vm *vm) {
+    lua_close(vm->main);
+    free(vm);
+}
+
+void panini_collect(lua_State *L) {
+    lua_gc(L, LUA_GCCOLLECT);
+}
+
+const char *panini_lua_release(void) {
+    return LUA_RELEASE;
+}
+
+// ---- protected calls
+
+// Keeps the error value as it is and files the traceback, while the failing stack still stands.
+static int record_traceback(lua_State *L) {
+    lua_settop(L, 1);
+    if (!lua_checkstack(L, 40)) return 1;
+    luaL_traceback(L, L, NULL, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
+    return 1;
+}
+
+int panini_call(panini_vm *vm, lua_State *L, int arguments, int results) {
+    panini_activation here = {L, vm->activation};
+    int could_fail = vm->may_fail;
+    int handler = lua_gettop(L) - arguments;
+    if (vm->activation == NULL) vm->stack_base = (char *)&here;
+    lua_pushcfunction(L, record_traceback);
+    lua_insert(L, handler);
+    vm->activation = &here;
+    vm->may_fail = 1;
+    int status = lua_pcall(L, arguments, results, handler);
+    vm->may_fail = could_fail;
+    vm->activation = here.previous;
+    lua_remove(L, handler);
+    return status;
+}
+
+void panini_push_traceback(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
+}
+
+// ---- host functions
+
+// Swift runs between the two lines that touch may_fail, and has returned before anything is raised or suspended.
+static int call_host(lua_State *L) {
+    panini_host_function function = (panini_host_function)lua_touserdata(L, lua_upvalueindex(1));
+    void *context = lua_touserdata(L, lua_upvalueindex(2));
+    panini_vm *vm = panini_vm_of(L);
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    int results = function(L, context);
+    vm->may_fail = could_fail;
+    if (results >= 0) return results;
+    if (results == PANINI_SUSPEND) return panini_suspend(L);
+    return lua_error(L);
+}
+
+void panini_push_host_function(lua_State *L, panini_host_function function, void *context) {
+    lua_pushlightuserdata(L, (void *)function);
+    lua_pushlightuserdata(L, context);
+    lua_pushcclosure(L, call_host, 2);
+}
+
+void panini_push_positioned(lua_State *L, const char *message, size_t length) {
+    lua_Debug frame;
+    for (int level = 0; lua_getstack(L, level, &frame); level++) {
+        lua_getinfo(L, "Sl", &frame);
+        if (frame.currentline > 0) {
+            lua_pushfstring(L, "%s:%d: ", frame.short_src, frame.currentline);
+            lua_pushlstring(L, message, length);
+            // Two strings: no metamethod can run, only memory is needed.
+            lua_concat(L, 2);
+            return;
+        }
+    }
+    lua_pushlstring(L, message, length);
+}

@@ -1,0 +1,137 @@
+// How strings and floats look in JSON.
+
+extension JSONWriter {
+    // MARK: - Strings
+
+    mutating func string(_ bytes: UnsafePointer<UInt8>, _ length: Int) -> Bool {
+        out.reserve(length &+ 16)
+        out.put(UInt8(ascii: "\""))
+        var q = bytes
+        let end = bytes + length
+        while end - q >= 8 {
+            let word = JSONWord.load(q)
+            UnsafeMutableRawPointer(out.base + out.count).storeBytes(of: word.littleEndian, as: UInt64.self)
+            let special = JSONWord.special(word)
+            guard special == 0 else {
+                let plain = JSONWord.firstIndex(special)
+                q += plain
+                out.count &+= plain
+                return unusualString(q, end)
+            }
+            q += 8
+            out.count &+= 8
+        }
+        while q < end {
+            let byte = q.pointee
+            guard byte >= 0x20, byte < 0x80, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") else {
+                return unusualString(q, end)
+            }
+            out.put(byte)
+            q += 1
+        }
+        out.put(UInt8(ascii: "\""))
+        return true
+    }
+
+    /// The rest of a string that needs escapes or holds more than ASCII.
+    @inline(never)
+    mutating func unusualString(_ from: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> Bool {
+        var q = from
+        while q < end {
+            out.reserve((end - q) &+ 16)
+            let byte = q.pointee
+            if byte >= 0x80 {
+                let sequence = UTF8Check.sequenceLength(q, end)
+                guard sequence > 0 else { return fail(.invalidUTF8) }
+                for offset in 0..<sequence { out.put(q[offset]) }
+                q += sequence
+            } else if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                escape(byte)
+                q += 1
+            } else if end - q >= 8 {
+                let word = JSONWord.load(q)
+                UnsafeMutableRawPointer(out.base + out.count).storeBytes(of: word.littleEndian, as: UInt64.self)
+                let special = JSONWord.special(word)
+                let plain = special == 0 ? 8 : JSONWord.firstIndex(special)
+                q += plain
+                out.count &+= plain
+            } else {
+                out.put(byte)
+                q += 1
+            }
+        }
+        out.put(UInt8(ascii: "\""))
+        return true
+    }
+
+    mutating func escape(_ byte: UInt8) {
+        out.put(UInt8(ascii: "\\"))
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"): out.put(byte)
+        case 0x08: out.put(UInt8(ascii: "b"))
+        case 0x09: out.put(UInt8(ascii: "t"))
+        case 0x0A: out.put(UInt8(ascii: "n"))
+        case 0x0C: out.put(UInt8(ascii: "f"))
+        case 0x0D: out.put(UInt8(ascii: "r"))
+        default:
+            out.put(UInt8(ascii: "u"))
+            out.put(UInt8(ascii: "0"))
+            out.put(UInt8(ascii: "0"))
+            out.put(UInt8(ascii: "0") &+ byte &>> 4)
+            let low = byte & 15
+            out.put(low < 10 ? UInt8(ascii: "0") &+ low : UInt8(ascii: "a") &+ low &- 10)
+        }
+    }
+
+    // MARK: - Floats
+
+    /// The shortest text that reads back as the same double, and reads back as a float.
+    mutating func float(_ number: Double) -> Bool {
+        out.reserve(32)
+        // Whole numbers and short decimals: digits with a point in the right place. The check that the digits read
+        // back makes it right; at most 15 of them make it the shortest.
+        let magnitude = number.magnitude
+        if magnitude < 1e15 {
+            var scale = 0
+            while scale < 7 {
+                let scaled = magnitude * PowersOfTen[scale]
+                guard scaled < 1e15 else { break }
+                let digits = Int64(scaled)
+                if Double(digits) == scaled, Double(digits) / PowersOfTen[scale] == magnitude {
+                    if number.sign == .minus { out.put(UInt8(ascii: "-")) }
+                    decimal(digits, scale: scale)
+                    return true
+                }
+                scale &+= 1
+            }
+        }
+        guard number.isFinite else { return fail(.notFinite) }
+        var text = number.description
+        text.withUTF8 { bytes in
+            out.reserve(bytes.count)
+            for byte in bytes { out.put(byte) }
+        }
+        return true
+    }
+
+    @inline(__always)
+    mutating func decimal(_ digits: Int64, scale: Int) {
+        guard scale > 0 else {
+            out.putDecimal(digits)
+            out.put(UInt8(ascii: "."))
+            out.put(UInt8(ascii: "0"))
+            return
+        }
+        let unit = Int64(PowersOfTen[scale])
+        out.putDecimal(digits / unit)
+        out.put(UInt8(ascii: "."))
+        var rest = digits % unit
+        var at = out.base + (out.count &+ scale)
+        out.count &+= scale
+        for _ in 0..<scale {
+            at -= 1
+            at.pointee = UInt8(truncatingIfNeeded: rest % 10) &+ 0x30
+            rest /= 10
+        }
+    }
+}

@@ -1,0 +1,98 @@
+// Loading text and calling functions outside of coroutines, and errors on their way to Swift.
+internal import CLuaShim
+
+extension LuaVM {
+    /// Compiles a chunk. Text only; a byte order mark and a first line that starts with `#` are skipped.
+    ///
+    /// - Parameters:
+    ///   - source: The text.
+    ///   - path: Named in messages as it is given here.
+    /// - Throws: ``LuaError`` of kind `syntax`, its message starting with "path:line:".
+    package func load(_ source: UnsafeRawBufferPointer, path: String) throws(LuaError) -> LuaReference {
+        lua_checkstack(state, 4)
+        guard pushChunk(source, path: path, onto: state) == LUA_OK else {
+            throw popError(status: LUA_ERRSYNTAX, traceback: nil)
+        }
+        return makeReference(state)
+    }
+
+    /// Compiles a chunk that is a Swift string.
+    package func load(_ text: String, path: String) throws(LuaError) -> LuaReference {
+        try Array(text.utf8).withUnsafeBufferPointer { (bytes) throws(LuaError) in
+            try load(UnsafeRawBufferPointer(bytes), path: path)
+        }
+    }
+
+    /// Pushes the compiled chunk, or the error message.
+    func pushChunk(_ source: UnsafeRawBufferPointer, path: String, onto L: OpaquePointer) -> CInt {
+        let text = LuaVM.textToCompile(source)
+        var name = "@" + path
+        let status = name.withUTF8 { name in
+            withUnsafeTemporaryAllocation(of: CChar.self, capacity: name.count + 1) { terminated in
+                for (index, byte) in name.enumerated() { terminated[index] = CChar(bitPattern: byte) }
+                terminated[name.count] = 0
+                let bytes = text.baseAddress?.assumingMemoryBound(to: CChar.self)
+                return luaL_loadbufferx(L, bytes, text.count, terminated.baseAddress, "t")
+            }
+        }
+        // Lua names no chunk when it refuses one as binary.
+        if status == LUA_ERRSYNTAX, text.first == 0x1B {
+            lua_settop(L, -2)
+            pushString(L, "\(path):1: not a text chunk (compiled Lua is not accepted)")
+        }
+        return status
+    }
+
+    private static func textToCompile(_ source: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var text = source
+        if text.count >= 3, text[0] == 0xEF, text[1] == 0xBB, text[2] == 0xBF {
+            text = UnsafeRawBufferPointer(rebasing: text[3...])
+        }
+        if text.first == 0x23 {
+            // The line feed stays, so that line numbers do.
+            let lineEnd = text.firstIndex(of: 0x0A) ?? text.endIndex
+            text = UnsafeRawBufferPointer(rebasing: text[lineEnd...])
+        }
+        return text
+    }
+
+    /// Calls a function with the top `argumentCount` values of the main stack, which are popped. It cannot wait.
+    ///
+    /// - Returns: How many results are on top of the main stack, for the caller to pop.
+    @discardableResult
+    package func call(_ function: LuaReference, argumentCount: CInt = 0) throws(LuaError) -> CInt {
+        lua_checkstack(state, 8)
+        push(function, onto: state)
+        lua_rotate(state, -(argumentCount + 1), 1)
+        let bottom = lua_gettop(state) - argumentCount - 1
+        let status = panini_call(vm, state, argumentCount, LUA_MULTRET)
+        guard status == LUA_OK else {
+            panini_push_traceback(state)
+            let traceback = string(state, -1)
+            lua_settop(state, -2)
+            throw popError(status: status, traceback: traceback)
+        }
+        return lua_gettop(state) - bottom
+    }
+
+    /// Turns the error value on top of the main stack into an error, and pops it.
+    func popError(status: CInt, traceback: String?) -> LuaError {
+        let kind: LuaError.Kind =
+            switch status {
+            case LUA_ERRSYNTAX: .syntax
+            case LUA_ERRMEM: .memory
+            case LUA_ERRERR: .errorHandler
+            default: .runtime
+            }
+        let isTable = panini_describe_error(vm, state) != 0
+        let message = string(state, -2) ?? "(no text)"
+        let code: LuaError.Code? =
+            if lua_isinteger(state, -1) != 0 {
+                .integer(lua_tointegerx(state, -1, nil))
+            } else {
+                string(state, -1).map { .string($0) }
+            }
+        lua_settop(state, -3)
+        return LuaError(kind: kind, message: message, traceback: traceback, code: code, isTable: isTable)
+    }
+}

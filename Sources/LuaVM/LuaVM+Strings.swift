@@ -1,0 +1,63 @@
+// Bytes between Swift and the stack, and the few reads of tables that need no metamethod.
+internal import CLuaShim
+
+extension LuaVM {
+    package func pushString(_ L: OpaquePointer, _ bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress else {
+            lua_pushlstring(L, nil, 0)
+            return
+        }
+        lua_pushlstring(L, base.assumingMemoryBound(to: CChar.self), bytes.count)
+    }
+
+    package func pushString(_ L: OpaquePointer, _ s: String) {
+        var text = s
+        text.withUTF8 { pushString(L, UnsafeRawBufferPointer($0)) }
+    }
+
+    package func pushString(_ L: OpaquePointer, _ s: StaticString) {
+        s.withUTF8Buffer { pushString(L, UnsafeRawBufferPointer($0)) }
+    }
+
+    /// The bytes of a string, nil for every other type (numbers too). Valid while the value is on the stack.
+    package func stringBytes(_ L: OpaquePointer, _ index: CInt) -> UnsafeRawBufferPointer? {
+        guard lua_type(L, index) == LUA_TSTRING else { return nil }
+        var length = 0
+        let bytes = lua_tolstring(L, index, &length)
+        return UnsafeRawBufferPointer(start: bytes, count: length)
+    }
+
+    /// A string, with invalid UTF-8 repaired; nil for every other type.
+    package func string(_ L: OpaquePointer, _ index: CInt) -> String? {
+        stringBytes(L, index).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Pushes `table[name]` without metamethods, nil when the value at `index` is no table. Returns its type.
+    @discardableResult
+    package func pushRawField(_ L: OpaquePointer, _ index: CInt, _ name: StaticString) -> CInt {
+        let table = lua_absindex(L, index)
+        guard lua_type(L, table) == LUA_TTABLE else {
+            lua_pushnil(L)
+            return LUA_TNIL
+        }
+        pushString(L, name)
+        return lua_rawget(L, table)
+    }
+
+    /// Pops the value on top and stores it as `table[name]`, without metamethods; `index` must be a table.
+    package func setRawField(_ L: OpaquePointer, _ index: CInt, _ name: StaticString) {
+        let table = lua_absindex(L, index)
+        precondition(lua_type(L, table) == LUA_TTABLE)
+        pushString(L, name)
+        lua_rotate(L, -2, 1)
+        lua_rawset(L, table)
+    }
+
+    /// Pops the value on top of `L` and makes it the global `name`.
+    package func setGlobal(_ L: OpaquePointer, _ name: StaticString) {
+        lua_rawgeti(L, PaniniRegistry, lua_Integer(LUA_RIDX_GLOBALS))
+        lua_rotate(L, -2, 1)
+        setRawField(L, -2, name)
+        lua_settop(L, -2)
+    }
+}
