@@ -96,7 +96,8 @@ import Testing
         let harness = try await ConnectionHarness([server.address]) { $0.connectTimeout = .milliseconds(100) }
         let connected = try await harness.start { connection, _ in connection.connect() }
         let peer = try await server.accept()
-        try await peer.send(words)
+        // On a slow machine the deadline may have passed already.
+        try? await peer.send(words)
         #expect(await failureCode(of: connected) == .connectTimeout)
         try await peer.closed()
         #expect(try await harness.on { connection, _ in connection.state } == .closed)
