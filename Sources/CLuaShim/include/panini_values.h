@@ -44,7 +44,7 @@ void panini_push_printer(lua_State *L, panini_host_function function, void *cont
 int panini_collect_step(lua_State *L);
 
 // Gives pages that the allocator holds free back to the system, where the C library can.
-void panini_release_free_memory(void);
+void panini_release_free_memory(lua_State *L);
 
 enum { PANINI_FIRST_UPVALUE = LUA_REGISTRYINDEX - 1, PANINI_BOUND_VALUE = LUA_REGISTRYINDEX - 3 };
 

@@ -30,6 +30,7 @@ extension Service {
     @inline(__always)
     func readBurstEnded() {
         housekeeping.isBusy = true
+        panini_tune_collector(panini_vm_of(script.vm.state))
         if !housekeeping.isArmed { armHousekeeping() }
     }
 
@@ -70,6 +71,6 @@ extension Service {
         housekeeping.live = script.vm.memoryInUse
         script.suspendedPeak = script.suspendedCount
         // The allocator keeps freed pages unless told; only worth its time when there is much to give back.
-        if housekeeping.bytesBefore - housekeeping.live > Self.smallHeap { panini_release_free_memory() }
+        if housekeeping.bytesBefore - housekeeping.live > Self.smallHeap { panini_release_free_memory(script.vm.state) }
     }
 }
