@@ -76,7 +76,7 @@ let package = Package(
         .executableTarget(
             name: "PaniniCLI",
             dependencies: [
-                "Panini", "PaniniObservability", "NATS", "NATSBroker",
+                "Panini", "PaniniObservability", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -116,6 +116,7 @@ let package = Package(
             dependencies: ["PaniniObservability", .product(name: "Logging", package: "swift-log")],
             swiftSettings: swiftSettings
         ),
+        .testTarget(name: "PaniniCLITests", dependencies: ["PaniniCLI", "Panini"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PaniniTests",
             dependencies: [

@@ -16,8 +16,8 @@ package struct LogRecord: Sendable {
     /// The fields. The one named ``exceptionField`` is the traceback of an error.
     package var metadata: Logger.Metadata
 
-    /// The metadata key whose value is a traceback.
-    package static let exceptionField = "exc_info"
+    /// The metadata key whose value is a traceback: the host's name for it.
+    package static let exceptionField = "lua.traceback"
 
     package init(
         created: Int64 = LogRecord.now(),

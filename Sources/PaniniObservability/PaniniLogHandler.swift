@@ -32,8 +32,21 @@ package struct PaniniLogHandler: LogHandler {
         if let error = event.error {
             fields["error"] = .string("\(error)")
         }
+        let name = Self.takeName(from: &fields) ?? label
         writer.submit(
-            LogRecord(level: event.level, name: label, message: event.message.description, metadata: fields)
+            LogRecord(level: event.level, name: name, message: event.message.description, metadata: fields)
         )
+    }
+
+    /// The host has one logger for all services and says in fields whose record it is: `logger` when the script asked
+    /// for a logger of its own, else `service`. The record's name is what people filter by, so it moves there.
+    private static func takeName(from fields: inout Logger.Metadata) -> String? {
+        for key in ["logger", "service"] {
+            if case .string(let name)? = fields[key], !name.isEmpty {
+                fields[key] = nil
+                return name
+            }
+        }
+        return nil
     }
 }

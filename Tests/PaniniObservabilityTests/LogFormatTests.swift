@@ -68,7 +68,11 @@ import Testing
 
     @Test func textIndentsFurtherLinesAndTracebacks() {
         #expect(Self.text(Self.record("one\ntwo")) == "INFO    orders: one\n    two\n")
-        let failed = Self.record("failed", level: .error, metadata: ["exc_info": "boom\nat a.lua:3", "id": "7"])
+        let failed = Self.record(
+            "failed",
+            level: .error,
+            metadata: [LogRecord.exceptionField: "boom\nat a.lua:3", "id": "7"]
+        )
         #expect(Self.text(failed) == "ERROR   orders: failed  id=7\n    boom\n    at a.lua:3\n")
     }
 
@@ -94,7 +98,7 @@ import Testing
             level: .error,
             metadata: [
                 "id": .stringConvertible(7), "ok": .stringConvertible(true), "ratio": .stringConvertible(0.5),
-                "list": [.stringConvertible(1), "x"], "exc_info": "boom",
+                "list": [.stringConvertible(1), "x"], LogRecord.exceptionField: "boom",
             ]
         )
         let line = Self.line(JSONLogFormat(processName: "panini"), record)

@@ -183,6 +183,20 @@ import Testing
         #expect(abs(first.created - LogRecord.now()) < 60_000_000)
     }
 
+    @Test func takesTheNameFromTheHostsFields() {
+        let sink = RecordSink()
+        let writer = LogWriter(sinks: [sink])
+        var logger = Logger(label: "panini") { PaniniLogHandler(label: $0, level: .info, writer: writer) }
+        logger.info("host")
+        logger[metadataKey: "service"] = "orders"
+        logger.info("service")
+        logger.info("own", metadata: ["logger": "audit"])
+        writer.shutdown()
+        let records = sink.records.withLock { $0 }
+        #expect(records.map(\.name) == ["panini", "orders", "audit"])
+        #expect(records.map(\.metadata) == [[:], [:], ["service": "orders"]])
+    }
+
     @Test func recordsTheThreadsName() throws {
         // What the kernel says about the thread this test happens to run on.
         let name = try String(contentsOfFile: "/proc/thread-self/comm", encoding: .utf8).dropLast()
