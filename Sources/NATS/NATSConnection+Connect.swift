@@ -44,7 +44,7 @@ extension NATSConnection {
         epoch += 1
         let epoch = epoch
         let address = configuration.servers[server]
-        timer.schedule(.attemptTimedOut(epoch), at: .now() + configuration.connectTimeout)
+        timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
         var limits = NATSOperationParser.Limits()
         limits.message = configuration.maxInboundMessageBytes
         let handler = NATSChannelHandler(connection: self, limits: limits)
@@ -159,7 +159,7 @@ extension NATSConnection {
                 // The delegate may have closed.
                 guard state != .closed else { return }
             }
-            timer.schedule(.retry(epoch), at: .now() + delay)
+            timer.schedule(.retry(epoch), at: eventLoop.now + delay)
         }
     }
 
@@ -215,14 +215,14 @@ extension NATSConnection {
     private func established(_ handler: NATSChannelHandler) {
         handshaking = nil
         link = handler
-        handler.establishedAt = .now()
+        handler.establishedAt = eventLoop.now
         schedule.succeeded()
         lastAuthorizationFailure = nil
         outstandingPings = 0
         outboundLimit = configuration.maxPendingOutboundBytes
         state = .connected
         restore()
-        timer.schedule(.ping(epoch), at: .now() + configuration.pingInterval)
+        timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
         scheduleFlush()
         let info = serverInfo ?? NATSServerInfo()
         logger.info(
@@ -279,7 +279,7 @@ extension NATSConnection {
             return
         }
         link = nil
-        let lived = NIODeadline.now() - (handler.establishedAt ?? .now())
+        let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)
         handler.detach()
         inBurst = false
         epoch += 1
@@ -330,7 +330,7 @@ extension NATSConnection {
             return
         }
         sendPing(.none)
-        timer.schedule(.ping(epoch), at: .now() + configuration.pingInterval)
+        timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
     }
 
     @discardableResult

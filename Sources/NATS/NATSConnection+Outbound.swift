@@ -71,6 +71,9 @@ extension NATSConnection {
         return nil
     }
 
+    /// How many more bytes can be published now.
+    var outboundRoom: Int { max(0, outboundLimit - outbound.readableBytes) }
+
     // MARK: - Bursts and flushes
 
     func beginBurst(bytes: Int) {

@@ -132,6 +132,7 @@ extension Script {
         while jobs.count <= slot { jobs.append(nil) }
         jobs[slot] = job
         suspendedCount += 1
+        if suspendedCount > suspendedPeak { suspendedPeak = suspendedCount }
         if case .message(let listener, _) = activity, let service {
             service.armDeadline(of: job, nanoseconds: listener.timeoutNanoseconds, in: self)
         }
