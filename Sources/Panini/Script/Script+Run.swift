@@ -89,7 +89,9 @@ extension Script {
     /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody.
     @discardableResult
     func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) -> Bool {
-        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else { return false }
+        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else {
+            return false
+        }
         let count = push(co.thread)
         job.wait = .none
         currentHoldsStop = job.activity.holdsStop
