@@ -120,7 +120,7 @@ let package = Package(
         .testTarget(
             name: "PaniniTests",
             dependencies: [
-                "Panini", "LuaVM", "NATS", "NATSBroker",
+                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -4,10 +4,22 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "panini_coroutine.h"
 
 int panini_next(lua_State *L, int index) { return lua_next(L, index); }
+
+int panini_collect_step(lua_State *L) { return lua_gc(L, LUA_GCSTEP, 0); }
+
+void panini_release_free_memory(lua_State *L) {
+    panini_pool_trim(&panini_vm_of(L)->pool);
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
 
 static int error_tostring(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);

@@ -71,7 +71,7 @@ package final class DeadlineTimer<Payload>: DeadlineTimerTarget {
     func deadlineReached() {
         armed = nil
         callback = nil
-        let now = NIODeadline.now()
+        let now = eventLoop.now
         let end = queue.nextSequence
         while let payload = queue.popDue(now: now, before: end) {
             fire(payload)

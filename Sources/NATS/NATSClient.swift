@@ -61,7 +61,7 @@ public final class NATSClient: Sendable {
         logger: Logger = Logger(label: "nats")
     ) async throws(NATSError) -> NATSClient {
         let eventLoop = group.next()
-        let outbox = NATSOutbox(limit: configuration.maxPendingOutboundBytes)
+        let outbox = NATSOutbox(room: max(0, configuration.reconnectBufferBytes))
         let made = eventLoop.submit {
             let core = NATSClientCore(configuration, eventLoop, logger, outbox)
             return NATSClient(eventLoop: eventLoop, core: core, outbox: outbox)
@@ -98,11 +98,20 @@ public final class NATSClient: Sendable {
         if let reply, !NATSSubject.isValidForPublish(reply) {
             throw NATSError(.invalidSubject, "cannot be answered at \"\(reply)\"")
         }
-        let mustHop = try Self.withBytes(payload) { (bytes) throws(NATSError) in
-            try outbox.append(subject: subject, reply: reply ?? "", headers: headers.encoded(), payload: bytes)
+        let bound = bound
+        let mustHop: Bool
+        do {
+            mustHop = try Self.withBytes(payload) { (bytes) throws(NATSError) in
+                try outbox.append(subject: subject, reply: reply ?? "", headers: headers.encoded(), payload: bytes)
+            }
+        } catch {
+            // The outbox may not have heard yet that there is room again.
+            if error.code == .bufferExceeded {
+                eventLoop.execute { bound.value.sendOutbox() }
+            }
+            throw error
         }
         if mustHop {
-            let bound = bound
             eventLoop.execute { bound.value.sendOutbox() }
         }
     }
@@ -152,8 +161,8 @@ public final class NATSClient: Sendable {
 
     /// Sends a request and waits for the first reply.
     ///
-    /// - Throws: ``NATSError``: `timeout`, `noResponders`, `disconnected`, `permissionViolation`, `tooManyRequests`, and
-    ///   what ``publish(_:to:reply:headers:)`` throws.
+    /// - Throws: ``NATSError``: `timeout`, `noResponders`, `disconnected`, `permissionViolation`, `tooManyRequests`,
+    ///   `cancelled` when the task is cancelled, and what ``publish(_:to:reply:headers:)`` throws.
     public func request(
         _ payload: some Sequence<UInt8>,
         to subject: String,
@@ -163,12 +172,18 @@ public final class NATSClient: Sendable {
         let bytes = ByteBuffer(bytes: payload)
         let bound = bound
         let promise = eventLoop.makePromise(of: NATSMessage.self)
+        let context = outbox.makeRequestContext()
+        // Before the cancellation handler is in place, so that a cancellation always finds the request.
         eventLoop.execute {
             bound.value.sendOutbox()
-            bound.value.request(bytes, subject, headers, .now() + timeout, promise)
+            bound.value.request(bytes, subject, headers, .now() + timeout, context, promise)
         }
         do {
-            return try await promise.futureResult.get()
+            return try await withTaskCancellationHandler {
+                try await promise.futureResult.get()
+            } onCancel: {
+                eventLoop.execute { bound.value.cancelRequest(context) }
+            }
         } catch {
             throw NATSError(wrapping: error)
         }

@@ -8,13 +8,17 @@ import NIOCore
 final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NATSRequestSink {
     let connection: NATSConnection
     private let outbox: NATSOutbox
+    private let logger: Logger
     private let proxy: DelegateProxy
+    /// What the outbox was told last.
+    private var terms: NATSOutbox.Terms?
+    private var isRetryScheduled = false
+    private var hasPublishingEnded = false
     /// By sid; an entry holds its source weakly, so that a stream nobody holds any more unsubscribes itself.
     private var sources: [Int: WeakSource] = [:]
     /// Readers to wake at the end of the burst.
     private var waiting: [NATSMessageSource] = []
-    private var promises: [UInt64: EventLoopPromise<NATSMessage>] = [:]
-    private var lastRequest: UInt64 = 0
+    private var waitingRequests: [UInt64: (id: NATSRequestID, promise: EventLoopPromise<NATSMessage>)] = [:]
 
     init(
         _ configuration: NATSConnectionConfiguration,
@@ -23,6 +27,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
         _ outbox: NATSOutbox
     ) {
         self.outbox = outbox
+        self.logger = logger
         proxy = DelegateProxy()
         connection = NATSConnection(
             configuration: configuration,
@@ -35,25 +40,37 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
 
     // MARK: Publishing
 
-    /// Hands what other threads published to the connection. What it has no room for waits in the outbox, whose limit
-    /// then refuses new publishes.
+    /// Hands what other threads published to the connection. What it has no room for waits in the outbox, which refuses
+    /// new publishes meanwhile.
     func sendOutbox() {
         var (frames, count) = outbox.take()
-        guard count > 0 else { return }
-        if connection.append(frames: &frames, count: count) == .bufferExceeded {
+        if count > 0, connection.append(frames: &frames, count: count) == .bufferExceeded {
             outbox.putBack(frames, count)
-            connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { [weak self] in
-                self?.sendOutbox()
-            }
+            retryLater()
+        }
+        updateOutbox()
+    }
+
+    /// The room shrinks when the connection breaks, so that what was accepted before may have to wait.
+    private func retryLater() {
+        guard !isRetryScheduled else { return }
+        isRetryScheduled = true
+        connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { [weak self] in
+            self?.isRetryScheduled = false
+            self?.sendOutbox()
         }
     }
 
     private func updateOutbox() {
-        outbox.update(
+        let now = NATSOutbox.Terms(
             maximumPayload: connection.maximumPayload,
             headersRefused: connection.headersRefused,
-            refusal: connection.publishRefusal?.error
+            refusal: connection.publishRefusal ?? (hasPublishingEnded ? .draining : nil),
+            room: connection.outboundRoom
         )
+        guard now != terms else { return }
+        terms = now
+        outbox.update(now)
     }
 
     // MARK: Subscriptions
@@ -92,10 +109,9 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
         _ subject: String,
         _ headers: NATSHeaders,
         _ deadline: NIODeadline,
+        _ context: UInt64,
         _ promise: EventLoopPromise<NATSMessage>
     ) {
-        lastRequest += 1
-        let context = lastRequest
         var subject = subject
         let start = subject.withUTF8 { subject in
             headers.encoded().withUnsafeBytes { headers in
@@ -112,26 +128,59 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
             }
         }
         switch start {
-        case .started: promises[context] = promise
+        case .started(let id): waitingRequests[context] = (id, promise)
         case .refused(let refusal): promise.fail(refusal.error)
         }
     }
 
+    func cancelRequest(_ context: UInt64) {
+        guard let waiting = waitingRequests.removeValue(forKey: context) else { return }
+        connection.cancelRequest(waiting.id)
+        waiting.promise.fail(NATSError(.cancelled, "the task that waited for the reply was cancelled"))
+    }
+
     func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {
-        promises.removeValue(forKey: context)?.succeed(NATSMessage(copying: reply))
+        waitingRequests.removeValue(forKey: context)?.promise.succeed(NATSMessage(copying: reply))
     }
 
     func requestFailed(context: UInt64, error: NATSRequestFailure) {
-        promises.removeValue(forKey: context)?.fail(error.error)
+        waitingRequests.removeValue(forKey: context)?.promise.fail(error.error)
     }
 
     // MARK: Connection
 
     func connection(_ connection: NATSConnection, event: NATSEvent) {
-        updateOutbox()
+        if event == .publishingEnds {
+            // First no publish is accepted any more, then everything that was accepted is sent.
+            hasPublishingEnded = true
+            updateOutbox()
+        }
+        sendOutbox()
+        log(event)
+    }
+
+    private func log(_ event: NATSEvent) {
+        switch event {
+        case .connected(let info): logger.info("connected to NATS", metadata: ["version": "\(info.version)"])
+        case .reconnected(let info): logger.info("connected to NATS again", metadata: ["version": "\(info.version)"])
+        case .disconnected(let error?):
+            logger.warning("lost the connection to NATS", metadata: ["error": "\(error.message)"])
+        case .retryingConnect(let attempt, let error):
+            logger.warning(
+                "cannot connect to NATS, trying again",
+                metadata: ["attempt": "\(attempt)", "error": "\(error.message)"]
+            )
+        case .closed(let error?): logger.error("closed the connection to NATS", metadata: ["error": "\(error.message)"])
+        case .publishViolation(_, let text), .subscriptionViolation(_, _, let text), .serverError(let text),
+            .slowConsumer(let text):
+            logger.warning("the NATS server reported an error", metadata: ["error": "\(text)"])
+        case .lameDuck: logger.notice("the NATS server is about to shut down")
+        case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
+        }
     }
 
     func connectionReadBurstEnded(_ connection: NATSConnection) {
+        updateOutbox()
         guard !waiting.isEmpty else { return }
         for source in waiting {
             source.wake()

@@ -44,7 +44,7 @@ extension NATSConnection {
         epoch += 1
         let epoch = epoch
         let address = configuration.servers[server]
-        timer.schedule(.attemptTimedOut(epoch), at: .now() + configuration.connectTimeout)
+        timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
         var limits = NATSOperationParser.Limits()
         limits.message = configuration.maxInboundMessageBytes
         let handler = NATSChannelHandler(connection: self, limits: limits)
@@ -148,7 +148,7 @@ extension NATSConnection {
             )
         case .connect(let server, let delay):
             if schedule.failures > 0 {
-                logger.warning(
+                logger.debug(
                     "cannot connect to NATS, trying again",
                     metadata: [
                         "error": "\(error.message)", "attempt": "\(schedule.failures)",
@@ -159,7 +159,7 @@ extension NATSConnection {
                 // The delegate may have closed.
                 guard state != .closed else { return }
             }
-            timer.schedule(.retry(epoch), at: .now() + delay)
+            timer.schedule(.retry(epoch), at: eventLoop.now + delay)
         }
     }
 
@@ -215,17 +215,17 @@ extension NATSConnection {
     private func established(_ handler: NATSChannelHandler) {
         handshaking = nil
         link = handler
-        handler.establishedAt = .now()
+        handler.establishedAt = eventLoop.now
         schedule.succeeded()
         lastAuthorizationFailure = nil
         outstandingPings = 0
         outboundLimit = configuration.maxPendingOutboundBytes
         state = .connected
         restore()
-        timer.schedule(.ping(epoch), at: .now() + configuration.pingInterval)
+        timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
         scheduleFlush()
         let info = serverInfo ?? NATSServerInfo()
-        logger.info(
+        logger.debug(
             hasBeenConnected ? "reconnected to NATS" : "connected to NATS",
             metadata: ["server": "\(configuration.servers[schedule.server])", "version": "\(info.version)"]
         )
@@ -279,12 +279,12 @@ extension NATSConnection {
             return
         }
         link = nil
-        let lived = NIODeadline.now() - (handler.establishedAt ?? .now())
+        let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)
         handler.detach()
         inBurst = false
         epoch += 1
         lastError = error
-        logger.warning("lost the connection to NATS", metadata: ["error": "\(error.message)"])
+        logger.debug("lost the connection to NATS", metadata: ["error": "\(error.message)"])
         let mayReconnect = configuration.reconnect && state == .connected
         // Set before anybody is told, because those who are told may publish or request again.
         if mayReconnect {
@@ -330,7 +330,7 @@ extension NATSConnection {
             return
         }
         sendPing(.none)
-        timer.schedule(.ping(epoch), at: .now() + configuration.pingInterval)
+        timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
     }
 
     @discardableResult

@@ -46,7 +46,7 @@ extension NATSConnection {
             NATSEncoder.unsubscribe(sid: subscription.sid, into: &outbound)
         }
         drain = DrainProgress(promise: promise, subscriptions: active)
-        timer.schedule(.drainTimedOut, at: .now() + timeout)
+        timer.schedule(.drainTimedOut, at: eventLoop.now + timeout)
         sendPing(.connectionDrain)
         return promise.futureResult
     }
@@ -75,6 +75,9 @@ extension NATSConnection {
     func advanceDrainIfWaiting() {
         guard let drain, case .requests = drain.step, requests.count == 0, link != nil else { return }
         self.drain?.step = .publishes
+        emit(.publishingEnds)
+        // The delegate may have closed.
+        guard state != .closed else { return }
         publishRefusal = .draining
         if inboxSID != 0 {
             NATSEncoder.unsubscribe(sid: inboxSID, into: &outbound)

@@ -9,6 +9,7 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         private enum Value: String {
             case authorization
             case bufferExceeded
+            case cancelled
             case closed
             case connectFailed
             case connectTimeout
@@ -17,8 +18,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case draining
             case headersUnsupported
             case invalidAddress
-            case invalidHeader
-            case invalidMaximum
             case invalidQueue
             case invalidSubject
             case messageTooLarge
@@ -27,7 +26,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case protocolViolation
             case reconnectsExhausted
             case serverError
-            case slowConsumer
             case staleConnection
             case timeout
             case tlsRequired
@@ -47,6 +45,8 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let authorization = Code(.authorization)
         /// The outbound or reconnect buffer is full; nothing was sent.
         public static let bufferExceeded = Code(.bufferExceeded)
+        /// The task that waited was cancelled.
+        public static let cancelled = Code(.cancelled)
         /// The connection is closed for good.
         public static let closed = Code(.closed)
         /// No server could be reached.
@@ -63,10 +63,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let headersUnsupported = Code(.headersUnsupported)
         /// A server address could not be understood.
         public static let invalidAddress = Code(.invalidAddress)
-        /// A header's name or value is not allowed.
-        public static let invalidHeader = Code(.invalidHeader)
-        /// A number of messages that is not positive.
-        public static let invalidMaximum = Code(.invalidMaximum)
         /// A queue group's name is empty or has white space.
         public static let invalidQueue = Code(.invalidQueue)
         /// A subject is empty, has an empty token, white space, or a wildcard where none may be.
@@ -83,8 +79,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let reconnectsExhausted = Code(.reconnectsExhausted)
         /// The server reported an error that has no code of its own.
         public static let serverError = Code(.serverError)
-        /// The server gave up on this client because it read too slowly.
-        public static let slowConsumer = Code(.slowConsumer)
         /// The server stopped answering pings.
         public static let staleConnection = Code(.staleConnection)
         /// No answer came before the deadline.

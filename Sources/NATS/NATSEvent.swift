@@ -12,6 +12,8 @@ package enum NATSEvent: Sendable, Equatable {
     case reconnected(NATSServerInfo)
     /// An attempt failed; `attempt` counts from 1 since the last success.
     case retryingConnect(attempt: Int, error: NATSError)
+    /// The connection is draining and takes no more publishes once this event is handled.
+    case publishingEnds
     /// The end: nothing happens any more.
     case closed(NATSError?)
     /// A publish was denied.

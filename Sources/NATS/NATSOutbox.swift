@@ -6,20 +6,27 @@ import NIOConcurrencyHelpers
 import NIOCore
 
 final class NATSOutbox: Sendable {
+    /// What publishing threads need to know of the connection.
+    struct Terms: Equatable {
+        var maximumPayload = Int.max
+        var headersRefused = false
+        var refusal: NATSPublishRefusal?
+        /// How many bytes the connection still takes.
+        var room: Int
+    }
+
     private struct State {
         var frames = ByteBuffer()
         var count = 0
         /// What the loop last said about the connection.
-        var maximumPayload = Int.max
-        var headersRefused = false
-        var refusal: NATSError?
+        var terms: Terms
+        var lastRequest: UInt64 = 0
     }
 
-    private let state = NIOLockedValueBox(State())
-    private let limit: Int
+    private let state: NIOLockedValueBox<State>
 
-    init(limit: Int) {
-        self.limit = limit
+    init(room: Int) {
+        state = NIOLockedValueBox(State(terms: Terms(room: room)))
     }
 
     /// Encodes one publish whose subjects are valid; true when the loop must be asked to fetch.
@@ -33,15 +40,15 @@ final class NATSOutbox: Sendable {
         var reply = reply
         let size = headers.count + payload.count
         let outcome: Result<Bool, NATSError> = state.withLockedValue { state in
-            if let refusal = state.refusal { return .failure(refusal) }
-            guard size <= state.maximumPayload else {
-                return .failure(NATSPublishRefusal.tooLarge(limit: state.maximumPayload).error)
+            if let refusal = state.terms.refusal { return .failure(refusal.error) }
+            guard size <= state.terms.maximumPayload else {
+                return .failure(NATSPublishRefusal.tooLarge(limit: state.terms.maximumPayload).error)
             }
-            guard headers.isEmpty || !state.headersRefused else {
+            guard headers.isEmpty || !state.terms.headersRefused else {
                 return .failure(NATSPublishRefusal.headersUnsupported.error)
             }
             let room = NATSEncoder.publishOverhead + subject.utf8.count + reply.utf8.count + size
-            guard state.frames.readableBytes + room <= limit else {
+            guard state.frames.readableBytes + room <= state.terms.room else {
                 return .failure(NATSPublishRefusal.bufferExceeded.error)
             }
             let isFirst = state.count == 0
@@ -62,6 +69,14 @@ final class NATSOutbox: Sendable {
             return .success(isFirst)
         }
         return try outcome.get()
+    }
+
+    /// A number for a request, never given out before.
+    func makeRequestContext() -> UInt64 {
+        state.withLockedValue { state in
+            state.lastRequest += 1
+            return state.lastRequest
+        }
     }
 
     /// Takes everything that waits; on the loop.
@@ -85,12 +100,8 @@ final class NATSOutbox: Sendable {
     }
 
     /// What the loop knows about the connection now.
-    func update(maximumPayload: Int, headersRefused: Bool, refusal: NATSError?) {
-        state.withLockedValue { state in
-            state.maximumPayload = maximumPayload
-            state.headersRefused = headersRefused
-            state.refusal = refusal
-        }
+    func update(_ terms: Terms) {
+        state.withLockedValue { $0.terms = terms }
     }
 }
 

@@ -94,7 +94,7 @@ extension CommandFailure {
     /// An error of the client: what can be seen on the command line alone is wrong usage.
     init(_ error: NATSError) {
         switch error.code {
-        case .invalidSubject, .invalidQueue, .invalidHeader, .invalidAddress:
+        case .invalidSubject, .invalidQueue, .invalidAddress:
             self.init(error.message, exitCode: .usage)
         default:
             self.init(error.message)

@@ -40,6 +40,12 @@ void panini_push_text_function(lua_State *L, panini_host_function function, void
 // Pushes print: all arguments as one text, tabs between, are the only argument of `function`.
 void panini_push_printer(lua_State *L, panini_host_function function, void *context);
 
+// One basic step of the collector; 1 when it ended a cycle. Runs host finalizers only: scripts have none.
+int panini_collect_step(lua_State *L);
+
+// Gives pages that the allocator holds free back to the system, where the C library can.
+void panini_release_free_memory(lua_State *L);
+
 enum { PANINI_FIRST_UPVALUE = LUA_REGISTRYINDEX - 1, PANINI_BOUND_VALUE = LUA_REGISTRYINDEX - 3 };
 
 #endif

@@ -5,6 +5,7 @@ public import Logging
 import NATS
 import NIOCore
 import NIOPosix
+import Synchronization
 
 /// What a host runs, and with which options.
 public struct PaniniHostConfiguration: Sendable {
@@ -38,6 +39,8 @@ public final class PaniniHost: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<HostCore>
+    /// The loop takes no more work once the host has ended; guards `stop()` against coming later.
+    private let isFinished = Mutex(false)
     private let onReady: @Sendable (PaniniServiceReport) -> Void
 
     /// Prepares a host; nothing runs before ``run()``.
@@ -69,17 +72,24 @@ public final class PaniniHost: Sendable {
                 core.value.start(configuration, worker: Worker(eventLoop: eventLoop), logger: logger, onReady: onReady)
             }.get()
         } catch {
-            try? await group.shutdownGracefully()
+            try? await finish()
             throw error
         }
+        try await finish()
+    }
+
+    private func finish() async throws {
+        isFinished.withLock { $0 = true }
         try await group.shutdownGracefully()
     }
 
     /// Stops gracefully: no more work is taken, running handlers end and answer. ``run()`` then returns.
     ///
-    /// May be called from any thread, more than once, and before ``run()``.
+    /// May be called from any thread, more than once, before ``run()`` and after it.
     public func stop() {
-        eventLoop.execute { [core] in core.value.stop() }
+        isFinished.withLock { isFinished in
+            if !isFinished { eventLoop.execute { [core] in core.value.stop() } }
+        }
     }
 }
 

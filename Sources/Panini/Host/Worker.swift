@@ -11,6 +11,8 @@ enum WorkerAlarm {
     case tick(Service, ServiceTimer, generation: Int)
     /// The first handler of a list may have run out of time.
     case expire(Script, DeadlineList)
+    /// A look at the memory of a service that has been busy.
+    case housekeeping(Service)
     /// The time a service has for its stop is over.
     case stopDeadline(Service)
 }
@@ -27,6 +29,7 @@ final class Worker {
             case .wake(let script, let id): script.sleepEnded(id)
             case .tick(let service, let timer, let generation): service.timerDue(timer, generation: generation)
             case .expire(let script, let list): script.service?.expire(list, of: script)
+            case .housekeeping(let service): service.keepHouse()
             case .stopDeadline(let service): service.stopDeadlineReached()
             }
         }

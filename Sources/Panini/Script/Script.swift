@@ -47,6 +47,8 @@ final class Script {
     /// Suspended coroutines by their slot.
     var jobs: [Job?] = []
     var suspendedCount = 0
+    /// The most that waited at once since the last look at the memory.
+    var suspendedPeak = 0
     /// What the host function that is about to suspend waits for.
     var nextWait = Wait.none
     /// One list per distinct time limit of handlers.

@@ -211,6 +211,7 @@ extension Service {
             }
         case .retryingConnect(let attempt, let error):
             logger.warning("no connection to the broker (attempt \(attempt)): \(error.message); trying again")
+        case .publishingEnds: break  // A drain of our own has come to its last step.
         case .closed(let error): connectionClosed(error)
         case .publishViolation(let subject, let text):
             deniedPublishes &+= 1
@@ -381,7 +382,9 @@ final class ConnectionEvents: NATSConnectionDelegate {
         service?.connectionEvent(event)
     }
 
-    func connectionReadBurstEnded(_ connection: NATSConnection) {}
+    func connectionReadBurstEnded(_ connection: NATSConnection) {
+        service?.readBurstEnded()
+    }
 }
 
 @available(*, unavailable)

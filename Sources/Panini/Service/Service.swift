@@ -56,6 +56,8 @@ final class Service {
     var failedTasks: UInt64 = 0
     var deniedPublishes: UInt64 = 0
 
+    var housekeeping = Housekeeping()
+
     private let errorWriter = ByteWriter()
 
     init(worker: Worker, script: Script, options: AppOptions, clientName: String, logger: Logger) throws(PaniniError) {

@@ -41,18 +41,18 @@ cpu_time cpu_time_of(pid_t pid) {
     return result;
 }
 
+// Values below histogram_steps have a bucket each; above, every power of two is divided into that many steps.
 static unsigned bucket(uint64_t ns) {
-    if (ns < 64) return (unsigned)ns;
-    unsigned power = 63 - (unsigned)__builtin_clzll(ns); // at least 6
-    unsigned index = (power - 5) * 64 + (unsigned)((ns >> (power - 6)) & 63);
+    if (ns < histogram_steps) return (unsigned)ns;
+    unsigned shift = 63 - (unsigned)__builtin_clzll(ns) - histogram_bits;
+    unsigned index = (shift + 1) * histogram_steps + (unsigned)(ns >> shift) - histogram_steps;
     return index < histogram_buckets ? index : histogram_buckets - 1;
 }
 
 static uint64_t middle(unsigned index) {
-    if (index < 64) return index;
-    unsigned power = index / 64 + 5;
-    uint64_t low = ((uint64_t)64 + index % 64) << (power - 6);
-    return low + (((uint64_t)1 << (power - 6)) >> 1);
+    if (index < histogram_steps) return index;
+    unsigned shift = index / histogram_steps - 1;
+    return ((uint64_t)(histogram_steps + index % histogram_steps) << shift) + (((uint64_t)1 << shift) >> 1);
 }
 
 void histogram_add(histogram *h, uint64_t ns) {

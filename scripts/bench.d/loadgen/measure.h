@@ -15,8 +15,8 @@ typedef struct {
 // CPU time of process `pid` so far; all zero for pid 0 (no service given). Fails when the process is gone.
 cpu_time cpu_time_of(pid_t pid);
 
-// Log-linear buckets: 64 per power of two, so a value is known to 1.6 %. From 1 ns to over an hour.
-enum { histogram_buckets = 64 * 43 };
+// Log-linear buckets: 256 per power of two, so a value is known to 0.4 %. From 1 ns to over an hour.
+enum { histogram_bits = 8, histogram_steps = 1 << histogram_bits, histogram_buckets = histogram_steps * 36 };
 typedef struct {
     uint64_t buckets[histogram_buckets];
     uint64_t count, maximum;
