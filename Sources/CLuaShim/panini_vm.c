@@ -20,7 +20,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     panini_vm *vm = context;
     if (block == NULL) old_size = 0;
     if (new_size == 0) {
-        free(block);
+        panini_pool_resize(&vm->pool, block, old_size, 0, vm->bytes_in_use);
         vm->bytes_in_use -= old_size;
         return NULL;
     }
@@ -31,7 +31,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
             return NULL;
         }
     }
-    void *result = realloc(block, new_size);
+    void *result = panini_pool_resize(&vm->pool, block, old_size, new_size, vm->bytes_in_use);
     if (result == NULL) {
         // Shrinking cannot fail for Lua: the old block is still large enough.
         if (new_size <= old_size) return block;
@@ -51,6 +51,13 @@ static int panic(lua_State *L) {
     fprintf(stderr, "panini: unprotected Lua error: %s\n", text);
     return 0;
 }
+
+// ---- collector
+
+// A cycle marks all that lives, mostly the libraries in a small state: with Lua's pause of 200 % that happens every
+// sixty messages or so. A small state may therefore grow to ten times its size before the next cycle; a large one keeps
+// Lua's own measure.
+enum { LARGE_STATE = 4 << 20, SMALL_PAUSE = 1000, LARGE_PAUSE = 200 };
 
 // ---- life
 
@@ -78,6 +85,7 @@ panini_vm *panini_vm_create(void) {
         return NULL;
     }
     lua_atpanic(vm->main, panic);
+    lua_gc(vm->main, LUA_GCSETPAUSE, SMALL_PAUSE);
     *thread_word(vm->main) = (uintptr_t)vm;
     lua_pushcfunction(vm->main, set_up);
     if (panini_call(vm, vm->main, 0, 0) != LUA_OK) {
@@ -89,7 +97,15 @@ panini_vm *panini_vm_create(void) {
 
 void panini_vm_destroy(panini_vm *vm) {
     lua_close(vm->main);
+    panini_pool_destroy(&vm->pool);
     free(vm);
+}
+
+void panini_tune_collector(panini_vm *vm) {
+    int is_large = vm->bytes_in_use > (vm->is_large ? LARGE_STATE / 2 : LARGE_STATE);
+    if (is_large == vm->is_large) return;
+    vm->is_large = is_large;
+    lua_gc(vm->main, LUA_GCSETPAUSE, is_large ? LARGE_PAUSE : SMALL_PAUSE);
 }
 
 void panini_collect(lua_State *L) {

@@ -9,7 +9,10 @@
 
 #include "panini_coroutine.h"
 #include "panini_error.h"
+#include "panini_handle.h"
 #include "panini_libraries.h"
+#include "panini_message.h"
 #include "panini_number.h"
+#include "panini_values.h"
 #include "panini_vm.h"
 #endif

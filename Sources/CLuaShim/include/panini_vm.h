@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "panini_pool.h"
+
 // Constants that the headers of Lua hide in macros Swift cannot import.
 static const int PANINI_REGISTRY_INDEX = LUA_REGISTRYINDEX;
 enum {
@@ -49,6 +51,9 @@ typedef struct panini_vm {
     // 1 while a refused allocation unwinds C and Lua frames only; 0 whenever Swift called into Lua directly.
     int may_fail;
     int close_depth;
+    // The collector runs with the measure for large states.
+    int is_large;
+    panini_pool pool;
     // The next host function to continue after a suspension raises the value it is resumed with.
     int raise_on_resume;
 } panini_vm;
@@ -59,6 +64,8 @@ typedef int (*panini_host_function)(lua_State *L, void *context);
 
 // Makes a state with the libraries that scripts may use. NULL when there is no memory for it.
 panini_vm *panini_vm_create(void);
+// Fits the collector's pace to the size of the state; cheap, for the end of each burst of work.
+void panini_tune_collector(panini_vm *vm);
 // Closes the state and frees everything. Host functions are no longer called.
 void panini_vm_destroy(panini_vm *vm);
 

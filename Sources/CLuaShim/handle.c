@@ -1,0 +1,64 @@
+// Owns: the userdata behind handles. Methods are closures over their handle, so that `h.wait()` and `h:wait()` are one.
+
+#include "panini_handle.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "panini_coroutine.h"
+#include "panini_vm.h"
+
+// Upvalues: the handle, the function, its context.
+static int call_method(lua_State *L) {
+    panini_handle *handle = lua_touserdata(L, lua_upvalueindex(1));
+    panini_handle_function function = (panini_handle_function)lua_touserdata(L, lua_upvalueindex(2));
+    void *context = lua_touserdata(L, lua_upvalueindex(3));
+    if (lua_gettop(L) > 0 && lua_rawequal(L, 1, lua_upvalueindex(1))) lua_remove(L, 1);
+    panini_vm *vm = panini_vm_of(L);
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    int results = function(L, context, handle);
+    vm->may_fail = could_fail;
+    if (results >= 0) return results;
+    if (results == PANINI_SUSPEND) return panini_suspend(L);
+    return lua_error(L);
+}
+
+// Upvalues: the method's name, the function, its context.
+static int handle_index(lua_State *L) {
+    if (!lua_rawequal(L, 2, lua_upvalueindex(1))) return 0;
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_pushvalue(L, lua_upvalueindex(3));
+    lua_pushcclosure(L, call_method, 3);
+    return 1;
+}
+
+static void set_text(lua_State *L, const char *key, const char *text) {
+    lua_pushstring(L, key);
+    lua_pushstring(L, text);
+    lua_rawset(L, -3);
+}
+
+void panini_handle_push_metatable(
+    lua_State *L, const char *type_name, const char *method, panini_handle_function function, void *context) {
+    lua_createtable(L, 0, 3);
+    lua_pushliteral(L, "__index");
+    lua_pushstring(L, method);
+    lua_pushlightuserdata(L, (void *)function);
+    lua_pushlightuserdata(L, context);
+    lua_pushcclosure(L, handle_index, 3);
+    lua_rawset(L, -3);
+    set_text(L, "__name", type_name);
+    // Scripts cannot reach the metatable, so its functions are only ever called with a handle.
+    set_text(L, "__metatable", type_name);
+}
+
+panini_handle *panini_handle_push(lua_State *L, int metatable_reference, int64_t id) {
+    panini_handle *handle = lua_newuserdatauv(L, sizeof(panini_handle), 1);
+    handle->id = id;
+    handle->state = 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
+    lua_setmetatable(L, -2);
+    return handle;
+}

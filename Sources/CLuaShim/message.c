@@ -1,0 +1,315 @@
+// Owns: the Lua face of a message. Every function here that may raise is called by Lua itself, with C frames only
+// between it and the protecting call; the two that Swift calls (push, at) raise for want of memory alone.
+
+#include "panini_message.h"
+
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "panini_vm.h"
+
+enum field {
+    FIELD_DATA = 1, FIELD_SUBJECT, FIELD_REPLY, FIELD_RAW, FIELD_HEADERS, FIELD_PARAMS, FIELD_TOKENS, FIELD_SIZE,
+    FIELD_CONTEXT, FIELD_RESPOND,
+};
+
+static const char *const field_names[] = {
+    [FIELD_DATA] = "data", [FIELD_SUBJECT] = "subject", [FIELD_REPLY] = "reply", [FIELD_RAW] = "raw",
+    [FIELD_HEADERS] = "headers", [FIELD_PARAMS] = "params", [FIELD_TOKENS] = "tokens", [FIELD_SIZE] = "size",
+    [FIELD_CONTEXT] = "context", [FIELD_RESPOND] = "respond",
+};
+enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
+
+// User values of a message: its data, and the table of what else has been made.
+enum { VALUE_DATA = 1, VALUE_MADE = 2 };
+
+panini_message *panini_message_push(
+    lua_State *L, int metatable_reference,
+    const void *subject, size_t subject_length,
+    const void *reply, size_t reply_length,
+    const void *headers, size_t headers_length,
+    const void *payload, size_t payload_length) {
+    size_t size = sizeof(panini_message) + subject_length + reply_length + headers_length + payload_length;
+    panini_message *m = lua_newuserdatauv(L, size, 2);
+    m->owner = 0;
+    m->params_reference = 0;
+    m->subject_length = (uint32_t)subject_length;
+    m->reply_length = (uint32_t)reply_length;
+    m->headers_length = (uint32_t)headers_length;
+    m->payload_length = (uint32_t)payload_length;
+    m->data_type = 0;
+    m->flags = 0;
+    char *to = m->bytes;
+    if (subject_length) memcpy(to, subject, subject_length);
+    to += subject_length;
+    if (reply_length) memcpy(to, reply, reply_length);
+    to += reply_length;
+    if (headers_length) memcpy(to, headers, headers_length);
+    to += headers_length;
+    if (payload_length) memcpy(to, payload, payload_length);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
+    lua_setmetatable(L, -2);
+    return m;
+}
+
+panini_message *panini_message_at(lua_State *L, int index, int metatable_reference) {
+    panini_message *m = lua_touserdata(L, index);
+    if (!m || lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_settop(L, -3);
+    return same ? m : NULL;
+}
+
+// ---- headers ---------------------------------------------------------------------------------------------------------
+
+static bool next_header(
+    const char **cursor, const char *end, const char **name, size_t *name_length, const char **value,
+    size_t *value_length) {
+    while (*cursor < end) {
+        const char *line = *cursor;
+        const char *stop = memchr(line, '\n', (size_t)(end - line));
+        if (!stop) stop = end;
+        *cursor = stop < end ? stop + 1 : end;
+        if (stop > line && stop[-1] == '\r') stop--;
+        const char *colon = memchr(line, ':', (size_t)(stop - line));
+        if (!colon || colon == line) continue;  // Junk in a header block costs that line, not the message.
+        *name = line;
+        *name_length = (size_t)(colon - line);
+        const char *from = colon + 1;
+        while (from < stop && (*from == ' ' || *from == '\t')) from++;
+        while (stop > from && (stop[-1] == ' ' || stop[-1] == '\t')) stop--;
+        *value = from;
+        *value_length = (size_t)(stop - from);
+        return true;
+    }
+    return false;
+}
+
+// headers:all(name): upvalue 1 is the block.
+static int headers_all(lua_State *L) {
+    size_t length, wanted_length;
+    const char *block = lua_tolstring(L, lua_upvalueindex(1), &length);
+    int at = lua_gettop(L) >= 2 ? 2 : 1;  // headers:all(name) and headers.all(name)
+    const char *wanted = luaL_checklstring(L, at, &wanted_length);
+    const char *cursor = memchr(block, '\n', length), *end = block + length, *name, *value;
+    size_t name_length, value_length;
+    lua_createtable(L, 1, 0);
+    if (!cursor) return 1;
+    cursor++;
+    lua_Integer count = 0;
+    while (next_header(&cursor, end, &name, &name_length, &value, &value_length)) {
+        if (name_length != wanted_length || memcmp(name, wanted, name_length) != 0) continue;
+        lua_pushlstring(L, value, value_length);
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
+void panini_headers_push(lua_State *L, const char *block, size_t length) {
+    lua_createtable(L, 0, 2);
+    if (length > 0) {
+        const char *cursor = memchr(block, '\n', length), *end = block + length, *name, *value;
+        size_t name_length, value_length;
+        if (cursor) cursor++;
+        while (cursor && next_header(&cursor, end, &name, &name_length, &value, &value_length)) {
+            lua_pushlstring(L, name, name_length);
+            lua_pushvalue(L, -1);
+            lua_rawget(L, -3);
+            bool seen = !lua_isnil(L, -1);
+            lua_settop(L, -2);
+            if (seen) {
+                lua_settop(L, -2);
+                continue;
+            }
+            lua_pushlstring(L, value, value_length);
+            lua_rawset(L, -3);
+        }
+    }
+    // The method table is per message because `all` reads the block; it is made only when headers are asked for.
+    lua_createtable(L, 0, 2);
+    lua_pushliteral(L, "__index");
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "all");
+    lua_pushlstring(L, block ? block : "", length);
+    lua_pushcclosure(L, headers_all, 1);
+    lua_rawset(L, -3);
+    lua_rawset(L, -3);
+    lua_pushliteral(L, "__metatable");
+    lua_pushliteral(L, "panini.headers");
+    lua_rawset(L, -3);
+    lua_setmetatable(L, -2);
+}
+
+// ---- fields made on first use ------------------------------------------------------------------------------------------
+
+// Pushes the table of made fields of the message at index 1.
+static void push_made(lua_State *L) {
+    if (lua_getiuservalue(L, 1, VALUE_MADE) == LUA_TTABLE) return;
+    lua_settop(L, -2);
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, VALUE_MADE);
+}
+
+static void push_token(lua_State *L, const char *subject, size_t length, lua_Integer wanted) {
+    const char *at = subject, *end = subject + length;
+    for (lua_Integer index = 0;; index++) {
+        const char *dot = memchr(at, '.', (size_t)(end - at));
+        const char *stop = dot ? dot : end;
+        if (index == wanted) {
+            lua_pushlstring(L, at, (size_t)(stop - at));
+            return;
+        }
+        if (!dot) break;
+        at = dot + 1;
+    }
+    lua_pushnil(L);
+}
+
+static void push_params(lua_State *L, const panini_message *m) {
+    lua_createtable(L, 0, 2);
+    if (!m->params_reference) return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, m->params_reference);
+    lua_Unsigned count = lua_rawlen(L, -1);
+    for (lua_Unsigned i = 1; i + 1 <= count; i += 2) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        lua_rawgeti(L, -2, (lua_Integer)i + 1);
+        lua_Integer index = lua_tointeger(L, -1);
+        lua_settop(L, -2);
+        push_token(L, panini_message_subject(m), m->subject_length, index);
+        lua_rawset(L, -4);
+    }
+    lua_settop(L, -2);
+}
+
+static void push_tokens(lua_State *L, const panini_message *m) {
+    const char *at = panini_message_subject(m), *end = at + m->subject_length;
+    lua_createtable(L, 4, 0);
+    for (lua_Integer index = 1;; index++) {
+        const char *dot = memchr(at, '.', (size_t)(end - at));
+        const char *stop = dot ? dot : end;
+        lua_pushlstring(L, at, (size_t)(stop - at));
+        lua_rawseti(L, -2, index);
+        if (!dot) return;
+        at = dot + 1;
+    }
+}
+
+static int call_back(lua_State *L, panini_message_function function, void *context, panini_message *m) {
+    // While Swift is on the stack, a refused allocation must not raise.
+    panini_vm *vm = panini_vm_of(L);
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    int results = function(L, context, m);
+    vm->may_fail = could_fail;
+    return results < 0 ? lua_error(L) : results;
+}
+
+// msg.respond(...): upvalues are the message and the callbacks. msg:respond(...) drops the message.
+static int message_respond(lua_State *L) {
+    panini_message *m = lua_touserdata(L, lua_upvalueindex(1));
+    const panini_message_callbacks *callbacks = lua_touserdata(L, lua_upvalueindex(2));
+    if (lua_gettop(L) > 0 && lua_rawequal(L, 1, lua_upvalueindex(1))) lua_remove(L, 1);
+    return call_back(L, callbacks->respond, callbacks->context, m);
+}
+
+static int made_field(lua_State *L, panini_message *m, int field, const panini_message_callbacks *callbacks) {
+    push_made(L);
+    if (lua_rawgeti(L, -1, field) != LUA_TNIL) return 1;
+    lua_settop(L, -2);
+    switch (field) {
+        case FIELD_HEADERS: panini_headers_push(L, panini_message_headers(m), m->headers_length); break;
+        case FIELD_PARAMS: push_params(L, m); break;
+        case FIELD_TOKENS: push_tokens(L, m); break;
+        case FIELD_CONTEXT: lua_createtable(L, 0, 2); break;
+        default:
+            lua_pushvalue(L, 1);
+            lua_pushlightuserdata(L, (void *)callbacks);
+            lua_pushcclosure(L, message_respond, 2);
+            break;
+    }
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, field);
+    return 1;
+}
+
+// Upvalues: field name -> number, callbacks.
+static int message_index(lua_State *L) {
+    panini_message *m = lua_touserdata(L, 1);
+    lua_settop(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    int field = (int)lua_tointeger(L, -1);
+    switch (field) {
+        case FIELD_DATA: {
+            if (m->flags & PANINI_MESSAGE_DECODED) {
+                lua_getiuservalue(L, 1, VALUE_DATA);
+                return 1;
+            }
+            if (m->payload_length == 0) return 0;
+            const panini_message_callbacks *callbacks = lua_touserdata(L, lua_upvalueindex(2));
+            call_back(L, callbacks->decode, callbacks->context, m);
+            lua_pushvalue(L, -1);
+            lua_setiuservalue(L, 1, VALUE_DATA);
+            m->flags |= PANINI_MESSAGE_DECODED;
+            return 1;
+        }
+        case FIELD_SUBJECT: lua_pushlstring(L, panini_message_subject(m), m->subject_length); return 1;
+        case FIELD_REPLY: lua_pushlstring(L, panini_message_reply(m), m->reply_length); return 1;
+        case FIELD_RAW: lua_pushlstring(L, panini_message_payload(m), m->payload_length); return 1;
+        case FIELD_SIZE: lua_pushinteger(L, m->payload_length); return 1;
+        case 0: return 0;
+        default: return made_field(L, m, field, lua_touserdata(L, lua_upvalueindex(2)));
+    }
+}
+
+// `msg.data = value` replaces the data (middlewares do that); everything else is read-only.
+static int message_newindex(lua_State *L) {
+    panini_message *m = lua_touserdata(L, 1);
+    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+    if (strcmp(key, "data") != 0) {
+        return luaL_error(L, "msg.%s is read-only; keep values of your own in msg.context", key);
+    }
+    lua_settop(L, 3);
+    lua_setiuservalue(L, 1, VALUE_DATA);
+    m->flags |= PANINI_MESSAGE_DECODED;
+    return 0;
+}
+
+static int message_tostring(lua_State *L) {
+    const panini_message *m = lua_touserdata(L, 1);
+    lua_pushliteral(L, "message on ");
+    lua_pushlstring(L, panini_message_subject(m), m->subject_length);
+    lua_concat(L, 2);
+    return 1;
+}
+
+void panini_message_push_metatable(lua_State *L, const panini_message_callbacks *callbacks) {
+    lua_createtable(L, 0, 4);
+
+    lua_pushliteral(L, "__index");
+    lua_createtable(L, 0, FIELD_COUNT);
+    for (int field = 1; field < FIELD_COUNT; field++) {
+        lua_pushstring(L, field_names[field]);
+        lua_pushinteger(L, field);
+        lua_rawset(L, -3);
+    }
+    lua_pushlightuserdata(L, (void *)callbacks);
+    lua_pushcclosure(L, message_index, 2);
+    lua_rawset(L, -3);
+
+    lua_pushliteral(L, "__newindex");
+    lua_pushcfunction(L, message_newindex);
+    lua_rawset(L, -3);
+    lua_pushliteral(L, "__tostring");
+    lua_pushcfunction(L, message_tostring);
+    lua_rawset(L, -3);
+    lua_pushliteral(L, "__name");
+    lua_pushliteral(L, "panini.message");
+    lua_rawset(L, -3);
+    // Scripts cannot reach the metatable, so its functions are only ever called with a message.
+    lua_pushliteral(L, "__metatable");
+    lua_pushliteral(L, "panini.message");
+    lua_rawset(L, -3);
+}

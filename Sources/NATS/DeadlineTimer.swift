@@ -1,0 +1,100 @@
+// Drives a DeadlineQueue on one event loop with a single scheduled callback at a time, however many entries wait. The
+// callback holds the timer weakly: dropping the timer is enough to end it. Loop-bound; every entry asserts the loop.
+
+package import NIOCore
+
+/// A clock alarm for many entries: calls `fire` with the payload of each entry whose deadline has passed.
+package final class DeadlineTimer<Payload>: DeadlineTimerTarget {
+    package let eventLoop: any EventLoop
+    @usableFromInline var queue = DeadlineQueue<Payload>()
+    /// When the scheduled callback will come, nil when none is scheduled.
+    @usableFromInline var armed: NIODeadline?
+    private let fire: (Payload) -> Void
+    private var callback: NIOScheduledCallback?
+    private let trigger = DeadlineTimerTrigger()
+
+    /// - Parameter fire: called on the loop. It may schedule and cancel entries; one it schedules for a time that has
+    ///   already passed is not called in the same round.
+    package init(eventLoop: any EventLoop, fire: @escaping (Payload) -> Void) {
+        self.eventLoop = eventLoop
+        self.fire = fire
+        trigger.target = self
+    }
+
+    deinit {
+        callback?.cancel()
+    }
+
+    /// How many entries wait.
+    package var count: Int { queue.count }
+
+    /// Adds an entry; returns what cancels it.
+    @inlinable
+    @discardableResult
+    package func schedule(_ payload: Payload, at deadline: NIODeadline) -> DeadlineHandle {
+        eventLoop.assertInEventLoop()
+        let handle = queue.insert(payload, at: deadline)
+        if let armed, armed <= deadline { return handle }
+        arm(deadline)
+        return handle
+    }
+
+    /// Removes an entry; returns its payload, nil when it fired or was cancelled before.
+    @inlinable
+    @discardableResult
+    package func cancel(_ handle: DeadlineHandle) -> Payload? {
+        eventLoop.assertInEventLoop()
+        return queue.cancel(handle)
+    }
+
+    /// Removes all entries without calling `fire`.
+    package func cancelAll() {
+        eventLoop.assertInEventLoop()
+        queue.removeAll()
+        callback?.cancel()
+        callback = nil
+        armed = nil
+    }
+
+    @usableFromInline
+    func arm(_ deadline: NIODeadline) {
+        callback?.cancel()
+        armed = deadline
+        do {
+            callback = try eventLoop.assumeIsolated().scheduleCallback(at: deadline, handler: trigger)
+        } catch {
+            // The loop is shutting down: nothing will fire any more, as after cancelAll.
+            callback = nil
+        }
+    }
+
+    func deadlineReached() {
+        armed = nil
+        callback = nil
+        let now = eventLoop.now
+        let end = queue.nextSequence
+        while let payload = queue.popDue(now: now, before: end) {
+            fire(payload)
+        }
+        // `fire` may have armed already.
+        if let next = queue.nextDeadline(), armed.map({ next < $0 }) ?? true {
+            arm(next)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension DeadlineTimer: Sendable {}
+
+protocol DeadlineTimerTarget: AnyObject {
+    func deadlineReached()
+}
+
+/// What the event loop holds instead of the timer itself.
+private final class DeadlineTimerTrigger: NIOScheduledCallbackHandler {
+    weak var target: (any DeadlineTimerTarget)?
+
+    func handleScheduledCallback(eventLoop: some EventLoop) {
+        target?.deadlineReached()
+    }
+}

@@ -1,0 +1,158 @@
+// The end of one TCP connection's pipeline: feeds the read buffer to the parser and hands each operation to the
+// connection. One instance per TCP connection; once detached it drops whatever still comes, so a dying socket can never
+// touch its successor. Loop-bound.
+
+import NATSProtocol
+import NIOCore
+
+final class NATSChannelHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// nil once detached.
+    private(set) var connection: NATSConnection?
+    var handshake = HandshakeMachine()
+    /// When the handshake was complete.
+    var establishedAt: NIODeadline?
+    private(set) var context: ChannelHandlerContext?
+    private(set) var isWritable = true
+    private var parser: NATSOperationParser
+    /// What the last read left: the beginning of an operation.
+    private var leftover = ByteBuffer()
+
+    /// Above this, a leftover buffer is not kept after the large message that needed it.
+    static let retainedCapacity = 1 << 20
+
+    init(connection: NATSConnection, limits: NATSOperationParser.Limits) {
+        self.connection = connection
+        parser = NATSOperationParser(limits: limits)
+    }
+
+    /// Cuts the tie to the connection and closes the socket; what was flushed before still goes out.
+    func detach() {
+        connection = nil
+        context?.close(promise: nil)
+    }
+
+    func write(_ buffer: ByteBuffer) {
+        context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        isWritable = context.channel.isWritable
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        connection = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        connection?.linkLost(self, error: NATSError(.disconnected, "the server closed the connection"))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        connection?.linkLost(self, error: NATSError(.disconnected, "\(error)"))
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isWritable = context.channel.isWritable
+        if isWritable {
+            connection?.flushOutbound()
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        connection?.endBurst()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard let connection else { return }
+        var incoming = unwrapInboundIn(data)
+        connection.beginBurst(bytes: incoming.readableBytes)
+        guard leftover.readableBytes > 0 else {
+            let consumed = parse(incoming, connection)
+            if consumed < incoming.readableBytes, self.connection != nil {
+                incoming.moveReaderIndex(forwardBy: consumed)
+                keep(incoming)
+            }
+            return
+        }
+        // Out of the property while it is parsed: a handler may close the connection meanwhile.
+        var bytes = ByteBuffer()
+        swap(&bytes, &leftover)
+        bytes.writeBuffer(&incoming)
+        let consumed = parse(bytes, connection)
+        bytes.moveReaderIndex(forwardBy: consumed)
+        if bytes.readableBytes == 0 {
+            bytes.clear()
+            if bytes.capacity > Self.retainedCapacity { return }
+        } else {
+            bytes.discardReadBytes()
+            reserve(&bytes)
+        }
+        leftover = bytes
+    }
+
+    /// Copies the unfinished end of a read, so that the read buffer itself goes back to its pool.
+    private func keep(_ rest: ByteBuffer) {
+        leftover.clear()
+        reserve(&leftover)
+        leftover.writeImmutableBuffer(rest)
+    }
+
+    /// Makes room for the message whose size is known, but for no more than has some chance to come: the announced
+    /// size alone must not make us allocate.
+    private func reserve(_ buffer: inout ByteBuffer) {
+        let room = min(parser.needed, max(2 * buffer.readableBytes, 256 << 10))
+        if room > buffer.capacity {
+            buffer.reserveCapacity(room)
+        }
+    }
+
+    /// Parses and dispatches everything complete in `buffer`; returns how many bytes that was.
+    private func parse(_ buffer: ByteBuffer, _ connection: NATSConnection) -> Int {
+        buffer.withUnsafeReadableBytes { bytes in
+            guard var base = bytes.baseAddress else { return 0 }
+            let end = base + bytes.count
+            // A copy of its own for the whole burst: no exclusivity checks per operation.
+            var parser = self.parser
+            loop: while base < end {
+                switch parser.next(base, count: end - base) {
+                case .incomplete:
+                    break loop
+                case .message:
+                    connection.receive(NATSInboundMessage(base: base, message: parser.message), self)
+                case .ping:
+                    connection.receivePing(self)
+                case .pong:
+                    connection.receivePong(self)
+                case .ok:
+                    connection.receiveOK(self)
+                case .info:
+                    connection.receiveInfo(Self.part(base, parser.text), self)
+                case .error:
+                    connection.receiveError(Self.part(base, parser.text), self)
+                case .failure(let error):
+                    connection.linkLost(
+                        self,
+                        error: NATSError(.protocolViolation, "the server sent bad data: \(error.kind.rawValue)")
+                    )
+                }
+                // A callback may have closed or broken the connection: what else was read is nobody's then.
+                if self.connection == nil { break loop }
+                base += parser.consumed
+            }
+            self.parser = parser
+            return bytes.count - (end - base)
+        }
+    }
+
+    private static func part(_ base: UnsafeRawPointer, _ range: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
+    }
+}
+
+@available(*, unavailable)
+extension NATSChannelHandler: Sendable {}

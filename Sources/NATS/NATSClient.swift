@@ -1,0 +1,286 @@
+// The async face of the client: Sendable, usable from any task. It owns one loop-bound connection and hops to its loop;
+// publishes are encoded where they are made and cross to the loop in batches, so a publish costs neither a task nor a
+// hop of its own.
+
+public import Logging
+public import NATSProtocol
+import NIOConcurrencyHelpers
+public import NIOCore
+public import NIOPosix
+
+/// A client of NATS for async code.
+///
+/// ```swift
+/// let client = try await NATSClient.connect(to: "nats://127.0.0.1:4222")
+/// let messages = try await client.subscribe("greet.*")
+/// try client.publish("hello", to: "greet.joe")
+/// for try await message in messages { print(message.subject) }
+/// ```
+///
+/// The connection is made again when it is lost, with all subscriptions; what is published meanwhile is buffered. Call
+/// ``close()`` or ``drain(timeout:)`` at the end: a client that is merely dropped closes its connection as well, but
+/// without telling anybody.
+public final class NATSClient: Sendable {
+    let eventLoop: any EventLoop
+    let bound: NIOLoopBound<NATSClientCore>
+    private let outbox: NATSOutbox
+
+    private init(eventLoop: any EventLoop, core: NATSClientCore, outbox: NATSOutbox) {
+        self.eventLoop = eventLoop
+        bound = NIOLoopBound(core, eventLoop: eventLoop)
+        self.outbox = outbox
+    }
+
+    deinit {
+        let bound = bound
+        eventLoop.execute { bound.value.connection.close() }
+    }
+
+    // MARK: Connecting
+
+    /// Connects to one server.
+    ///
+    /// - Parameters:
+    ///   - address: as `nats://host:port`, `host:port` or `host`.
+    ///   - group: whose loop the connection lives on; the process-wide group when not given.
+    ///   - logger: gets connects, losses and retries.
+    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`, `tlsRequired`,
+    ///   `protocolViolation`, `serverError`.
+    public static func connect(
+        to address: String,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger = Logger(label: "nats")
+    ) async throws(NATSError) -> NATSClient {
+        try await connect(NATSConnectionConfiguration(servers: [address]), group: group, logger: logger)
+    }
+
+    /// Connects with the given settings. Throws as ``connect(to:group:logger:)``.
+    public static func connect(
+        _ configuration: NATSConnectionConfiguration,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger = Logger(label: "nats")
+    ) async throws(NATSError) -> NATSClient {
+        let eventLoop = group.next()
+        let outbox = NATSOutbox(room: max(0, configuration.reconnectBufferBytes))
+        let made = eventLoop.submit {
+            let core = NATSClientCore(configuration, eventLoop, logger, outbox)
+            return NATSClient(eventLoop: eventLoop, core: core, outbox: outbox)
+        }
+        do {
+            let client = try await made.get()
+            try await client.onLoop { $0.connection.connect() }
+            return client
+        } catch {
+            throw NATSError(wrapping: error)
+        }
+    }
+
+    // MARK: Publishing
+
+    /// Publishes bytes. Returns when they are buffered; ``flush(timeout:)`` waits until the server has them.
+    ///
+    /// - Parameters:
+    ///   - payload: any bytes, may be empty.
+    ///   - subject: without wildcards.
+    ///   - reply: where an answer shall go.
+    ///   - headers: empty for none.
+    /// - Throws: ``NATSError``: `invalidSubject`, `messageTooLarge`, `headersUnsupported`, `bufferExceeded`, `draining`,
+    ///   `closed`; nothing is sent then.
+    public func publish(
+        _ payload: some Sequence<UInt8>,
+        to subject: String,
+        reply: String? = nil,
+        headers: NATSHeaders = NATSHeaders()
+    ) throws(NATSError) {
+        guard NATSSubject.isValidForPublish(subject) else {
+            throw NATSError(.invalidSubject, "cannot publish to \"\(subject)\"")
+        }
+        if let reply, !NATSSubject.isValidForPublish(reply) {
+            throw NATSError(.invalidSubject, "cannot be answered at \"\(reply)\"")
+        }
+        let bound = bound
+        let mustHop: Bool
+        do {
+            mustHop = try Self.withBytes(payload) { (bytes) throws(NATSError) in
+                try outbox.append(subject: subject, reply: reply ?? "", headers: headers.encoded(), payload: bytes)
+            }
+        } catch {
+            // The outbox may not have heard yet that there is room again.
+            if error.code == .bufferExceeded {
+                eventLoop.execute { bound.value.sendOutbox() }
+            }
+            throw error
+        }
+        if mustHop {
+            eventLoop.execute { bound.value.sendOutbox() }
+        }
+    }
+
+    /// Publishes text as UTF-8. Throws as ``publish(_:to:reply:headers:)``.
+    public func publish(
+        _ text: String,
+        to subject: String,
+        reply: String? = nil,
+        headers: NATSHeaders = NATSHeaders()
+    ) throws(NATSError) {
+        try publish(text.utf8, to: subject, reply: reply, headers: headers)
+    }
+
+    /// Waits until the server has worked on everything published and subscribed so far.
+    ///
+    /// - Throws: ``NATSError``: `timeout`, `disconnected`, `closed`.
+    public func flush(timeout: TimeAmount = .seconds(10)) async throws(NATSError) {
+        try await onLoop { core in
+            core.sendOutbox()
+            return core.connection.flush(deadline: .now() + timeout)
+        }
+    }
+
+    // MARK: Subscribing
+
+    /// Subscribes to a subject, which may hold the wildcards `*` (one token) and `>` (the rest).
+    ///
+    /// - Parameters:
+    ///   - queue: a queue group: each message goes to one of the group's members.
+    ///   - bufferLimit: how many messages may wait for a slow reader; the newest are dropped beyond that, and counted.
+    /// - Returns: the messages; iterate them with one task.
+    /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `draining`, `closed`.
+    public func subscribe(
+        _ subject: String,
+        queue: String? = nil,
+        bufferLimit: Int = 500_000
+    ) async throws(NATSError) -> NATSMessageStream {
+        let source = NATSMessageSource(limit: bufferLimit, client: self)
+        try await onLoop { core in
+            core.subscribe(subject, queue, source)
+        }
+        return NATSMessageStream(source: source)
+    }
+
+    // MARK: Requests
+
+    /// Sends a request and waits for the first reply.
+    ///
+    /// - Throws: ``NATSError``: `timeout`, `noResponders`, `disconnected`, `permissionViolation`, `tooManyRequests`,
+    ///   `cancelled` when the task is cancelled, and what ``publish(_:to:reply:headers:)`` throws.
+    public func request(
+        _ payload: some Sequence<UInt8>,
+        to subject: String,
+        headers: NATSHeaders = NATSHeaders(),
+        timeout: TimeAmount = .seconds(10)
+    ) async throws(NATSError) -> NATSMessage {
+        let bytes = ByteBuffer(bytes: payload)
+        let bound = bound
+        let promise = eventLoop.makePromise(of: NATSMessage.self)
+        let context = outbox.makeRequestContext()
+        // Before the cancellation handler is in place, so that a cancellation always finds the request.
+        eventLoop.execute {
+            bound.value.sendOutbox()
+            bound.value.request(bytes, subject, headers, .now() + timeout, context, promise)
+        }
+        do {
+            return try await withTaskCancellationHandler {
+                try await promise.futureResult.get()
+            } onCancel: {
+                eventLoop.execute { bound.value.cancelRequest(context) }
+            }
+        } catch {
+            throw NATSError(wrapping: error)
+        }
+    }
+
+    /// Sends text as UTF-8 and waits for the first reply. Throws as ``request(_:to:headers:timeout:)``.
+    public func request(
+        _ text: String,
+        to subject: String,
+        headers: NATSHeaders = NATSHeaders(),
+        timeout: TimeAmount = .seconds(10)
+    ) async throws(NATSError) -> NATSMessage {
+        try await request(text.utf8, to: subject, headers: headers, timeout: timeout)
+    }
+
+    // MARK: The end
+
+    /// Ends the connection without loss: subscriptions get what the server had sent, requests their replies, published
+    /// messages reach the server; then it closes.
+    ///
+    /// - Throws: ``NATSError``: `drainTimeout` when it took longer than `timeout`, `disconnected` when there is no
+    ///   connection or it breaks. The client is closed in every case.
+    public func drain(timeout: TimeAmount = .seconds(30)) async throws(NATSError) {
+        try await onLoop { core in
+            core.sendOutbox()
+            return core.connection.drain(timeout: timeout)
+        }
+    }
+
+    /// Closes the connection. What was published is handed to the socket first; sequences end, waiting calls throw
+    /// `closed`. Calling it again does nothing.
+    public func close() async {
+        let bound = bound
+        let done = eventLoop.submit {
+            bound.value.sendOutbox()
+            bound.value.connection.close()
+        }
+        // The loop is shut down: the connection is gone as well.
+        try? await done.get()
+    }
+
+    // MARK: Looking
+
+    /// Counters, kept over reconnects.
+    public func statistics() async -> NATSStatistics {
+        let bound = bound
+        return (try? await eventLoop.submit { bound.value.connection.statistics }.get()) ?? NATSStatistics()
+    }
+
+    /// What the server said about itself, nil before the first connection.
+    public func serverInfo() async -> NATSServerInfo? {
+        let bound = bound
+        return try? await eventLoop.submit { bound.value.connection.serverInfo }.get()
+    }
+
+    // MARK: Helpers
+
+    /// Runs `body` on the loop and waits for its result, with every error as `NATSError`.
+    func onLoop(_ body: @escaping @Sendable (NATSClientCore) -> EventLoopFuture<Void>) async throws(NATSError) {
+        let bound = bound
+        do {
+            try await eventLoop.flatSubmit { body(bound.value) }.get()
+        } catch {
+            throw NATSError(wrapping: error)
+        }
+    }
+
+    private static func withBytes<Result>(
+        _ payload: some Sequence<UInt8>,
+        _ body: (UnsafeRawBufferPointer) throws(NATSError) -> Result
+    ) throws(NATSError) -> Result {
+        var outcome: Swift.Result<Result, NATSError>?
+        let isDirect: Void? = payload.withContiguousStorageIfAvailable { bytes in
+            do throws(NATSError) {
+                outcome = .success(try body(UnsafeRawBufferPointer(bytes)))
+            } catch {
+                outcome = .failure(error)
+            }
+        }
+        if isDirect != nil, let outcome { return try outcome.get() }
+        let copy = ByteBuffer(bytes: payload)
+        var copied: Swift.Result<Result, NATSError>?
+        copy.withUnsafeReadableBytes { bytes in
+            do throws(NATSError) {
+                copied = .success(try body(bytes))
+            } catch {
+                copied = .failure(error)
+            }
+        }
+        guard let copied else { preconditionFailure("withUnsafeReadableBytes calls its body") }
+        return try copied.get()
+    }
+}
+
+extension NATSError {
+    /// Any error of the loop or a future as a `NATSError`.
+    init(wrapping error: any Error) {
+        self = error as? NATSError ?? NATSError(.closed, "\(error)")
+    }
+}

@@ -1,0 +1,342 @@
+// Getting connected, and staying so: attempts over the server list, the handshake under one deadline, what is restored
+// after it, keep-alive pings, and what a loss means.
+
+import Logging
+import NATSProtocol
+package import NIOCore
+import NIOPosix
+
+extension NATSConnection {
+    /// Connects for the first time: TCP, INFO, CONNECT and PING, PONG, all under `connectTimeout` per server.
+    ///
+    /// - Returns: succeeds with the connection up. Fails with a `NATSError` and closes when no server could be used;
+    ///   with `retryOnFailedConnect` it goes on trying instead, except after an authorization failure.
+    package func connect() -> EventLoopFuture<Void> {
+        eventLoop.assertInEventLoop()
+        if let connectPromise { return connectPromise.futureResult }
+        switch state {
+        case .idle: break
+        case .closed: return eventLoop.makeFailedFuture(NATSError.closed)
+        case .connecting, .connected, .reconnecting, .draining: return eventLoop.makeSucceededVoidFuture()
+        }
+        let promise = eventLoop.makePromise(of: Void.self)
+        guard !configuration.servers.isEmpty else {
+            promise.fail(NATSError(.invalidAddress, "no server is configured"))
+            return promise.futureResult
+        }
+        connectPromise = promise
+        state = .connecting
+        startAttempt(server: 0)
+        return promise.futureResult
+    }
+
+    /// Connects to nothing: the channel handler goes to whoever drives it by hand. For measurements and tests.
+    package func useTransportForMeasurement(_ body: @escaping (any ChannelHandler) -> Void) {
+        connector = { [eventLoop] _, handler in
+            body(handler)
+            return eventLoop.makeSucceededVoidFuture()
+        }
+    }
+
+    // MARK: - Attempts
+
+    private func startAttempt(server: Int) {
+        epoch += 1
+        let epoch = epoch
+        let address = configuration.servers[server]
+        timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
+        var limits = NATSOperationParser.Limits()
+        limits.message = configuration.maxInboundMessageBytes
+        let handler = NATSChannelHandler(connection: self, limits: limits)
+        handshaking = handler
+        let opened = connector.map { $0(address, handler) } ?? openSocket(address, handler)
+        opened.assumeIsolated().whenComplete { result in
+            guard epoch == self.epoch, self.handshaking === handler else {
+                handler.detach()
+                return
+            }
+            if case .failure(let error) = result {
+                self.attemptFailed(
+                    NATSError(.connectFailed, "cannot connect to \(address): \(Self.reason(error))")
+                )
+            }
+        }
+    }
+
+    /// What a person wants to read of an error from the socket.
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            if let first = error.connectionErrors.first { return reason(first.error) }
+            if let error = error.dnsAError ?? error.dnsAAAAError { return "the name is not known: \(error)" }
+            return "no address answered"
+        case let error as IOError: return error.description
+        case let error as ChannelError:
+            if case .connectTimeout = error { return "no answer in time" }
+            return "\(error)"
+        default: return "\(error)"
+        }
+    }
+
+    private func openSocket(_ address: NATSServerAddress, _ handler: NATSChannelHandler) -> EventLoopFuture<Void> {
+        let bound = NIOLoopBound(handler, eventLoop: eventLoop)
+        let bootstrap = ClientBootstrap(group: eventLoop)
+            .connectTimeout(configuration.connectTimeout)
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 65536, maximum: 262_144)
+            )
+            .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(bound.value)
+                }
+            }
+        // A literal address needs no resolver, and so no hop to its thread.
+        let channel: EventLoopFuture<any Channel>
+        if let literal = try? SocketAddress(ipAddress: address.host, port: address.port) {
+            channel = bootstrap.connect(to: literal)
+        } else {
+            channel = bootstrap.connect(host: address.host, port: address.port)
+        }
+        return channel.map { _ in }
+    }
+
+    func attemptTimedOut(_ epoch: Int) {
+        guard epoch == self.epoch, let handler = handshaking else { return }
+        let what = handler.context == nil ? "the TCP connection" : "the handshake"
+        let address = configuration.servers[schedule.server]
+        attemptFailed(
+            NATSError(
+                .connectTimeout,
+                "\(what) with \(address) took longer than \(configuration.connectTimeout.nanoseconds / 1_000_000) ms"
+            )
+        )
+    }
+
+    private func attemptFailed(_ error: NATSError) {
+        handshaking?.detach()
+        handshaking = nil
+        inBurst = false
+        epoch += 1
+        lastError = error
+        if error.code == .authorization {
+            // Wrong credentials do not become right by waiting: at the first connection the caller must know, later
+            // the same server gets one more chance, as its configuration may be about to change.
+            let isRepeated = lastAuthorizationFailure == schedule.server
+            lastAuthorizationFailure = schedule.server
+            if !hasBeenConnected || isRepeated {
+                close(error: error)
+                return
+            }
+        }
+        let decision = schedule.failed(random: .random(in: 0..<1))
+        if !hasBeenConnected, !configuration.retryOnFailedConnect, schedule.rounds >= 1 {
+            close(error: error)
+            return
+        }
+        follow(decision, after: error)
+    }
+
+    private func follow(_ decision: ReconnectSchedule.Decision, after error: NATSError) {
+        switch decision {
+        case .giveUp:
+            let tries = configuration.maxReconnectAttempts
+            close(
+                error: NATSError(.reconnectsExhausted, "gave up after \(tries) attempts; last error: \(error.message)")
+            )
+        case .connect(let server, let delay):
+            if schedule.failures > 0 {
+                logger.debug(
+                    "cannot connect to NATS, trying again",
+                    metadata: [
+                        "error": "\(error.message)", "attempt": "\(schedule.failures)",
+                        "next": "\(configuration.servers[server])", "wait_ms": "\(delay.nanoseconds / 1_000_000)",
+                    ]
+                )
+                emit(.retryingConnect(attempt: schedule.failures, error: error))
+                // The delegate may have closed.
+                guard state != .closed else { return }
+            }
+            timer.schedule(.retry(epoch), at: eventLoop.now + delay)
+        }
+    }
+
+    func retry(_ epoch: Int) {
+        guard epoch == self.epoch, state != .closed else { return }
+        startAttempt(server: schedule.server)
+    }
+
+    // MARK: - Handshake
+
+    func perform(_ action: HandshakeMachine.Action, _ handler: NATSChannelHandler) {
+        switch action {
+        case .nothing: break
+        case .sendPong:
+            var buffer = ByteBuffer()
+            NATSEncoder.pong(into: &buffer)
+            handler.write(buffer)
+        case .sendConnect:
+            var options = NATSConnectOptions()
+            options.verbose = configuration.verbose
+            options.pedantic = configuration.pedantic
+            options.name = configuration.name
+            options.echo = configuration.echo
+            options.headers = serverInfo?.supportsHeaders ?? false
+            var buffer = ByteBuffer()
+            NATSEncoder.connect(options, into: &buffer)
+            NATSEncoder.ping(into: &buffer)
+            statistics.bytesOut += UInt64(buffer.readableBytes)
+            statistics.writes += 1
+            handler.write(buffer)
+        case .complete:
+            established(handler)
+        case .fail(let failure):
+            attemptFailed(Self.error(of: failure))
+        }
+    }
+
+    private static func error(of failure: HandshakeMachine.Failure) -> NATSError {
+        switch failure {
+        case .tlsRequired: NATSError(.tlsRequired, "the server insists on TLS")
+        case .unexpected(let what): NATSError(.protocolViolation, "the server sent \(what)")
+        case .refused(let text):
+            switch NATSServerFault(text) {
+            case .authorization: NATSError(.authorization, "the server refused the connection: \(text)")
+            case .publishViolation, .replyViolation, .subscriptionViolation, .staleConnection, .tooManyConnections,
+                .slowConsumer, .other:
+                NATSError(.serverError, "the server refused the connection: \(text)")
+            }
+        }
+    }
+
+    /// The handshake is done: everything the server must know again goes out first, then what was published meanwhile.
+    private func established(_ handler: NATSChannelHandler) {
+        handshaking = nil
+        link = handler
+        handler.establishedAt = eventLoop.now
+        schedule.succeeded()
+        lastAuthorizationFailure = nil
+        outstandingPings = 0
+        outboundLimit = configuration.maxPendingOutboundBytes
+        state = .connected
+        restore()
+        timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
+        scheduleFlush()
+        let info = serverInfo ?? NATSServerInfo()
+        logger.debug(
+            hasBeenConnected ? "reconnected to NATS" : "connected to NATS",
+            metadata: ["server": "\(configuration.servers[schedule.server])", "version": "\(info.version)"]
+        )
+        let promise = connectPromise
+        connectPromise = nil
+        if hasBeenConnected {
+            statistics.reconnects += 1
+            emit(.reconnected(info))
+        } else {
+            hasBeenConnected = true
+            emit(.connected(info))
+        }
+        promise?.succeed(())
+    }
+
+    /// Puts SUB for every live subscription, the rest of its maximum, and the inbox in front of the buffered frames.
+    private func restore() {
+        var buffer = ByteBuffer()
+        for subscription in subscriptions.sorted() {
+            NATSEncoder.subscribe(
+                subject: subscription.subject,
+                queue: subscription.queue,
+                sid: subscription.sid,
+                into: &buffer
+            )
+            if let maximum = subscription.maximum {
+                NATSEncoder.unsubscribe(
+                    sid: subscription.sid,
+                    maximum: maximum - subscription.delivered,
+                    into: &buffer
+                )
+            }
+        }
+        if inboxSID != 0 {
+            NATSEncoder.subscribe(subject: inboxSubject, queue: nil, sid: inboxSID, into: &buffer)
+        }
+        buffer.writeBuffer(&outbound)
+        outbound = buffer
+    }
+
+    // MARK: - Loss
+
+    /// `handler`'s TCP connection is of no use any more.
+    func linkLost(_ handler: NATSChannelHandler, error: NATSError) {
+        if handler === handshaking {
+            attemptFailed(error)
+            return
+        }
+        guard handler === link else {
+            handler.detach()
+            return
+        }
+        link = nil
+        let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)
+        handler.detach()
+        inBurst = false
+        epoch += 1
+        lastError = error
+        logger.debug("lost the connection to NATS", metadata: ["error": "\(error.message)"])
+        let mayReconnect = configuration.reconnect && state == .connected
+        // Set before anybody is told, because those who are told may publish or request again.
+        if mayReconnect {
+            state = .reconnecting
+            outboundLimit = max(0, configuration.reconnectBufferBytes)
+            keepPublishes()
+        }
+        failWaiters(
+            pongs: NATSError(.disconnected, error.message),
+            requests: .disconnected
+        )
+        guard state != .closed else { return }
+        emit(.disconnected(error))
+        guard state != .closed else { return }
+        guard mayReconnect else {
+            close(error: error)
+            return
+        }
+        follow(schedule.disconnected(lived: lived, random: .random(in: 0..<1)), after: error)
+    }
+
+    /// Of what was never handed to the socket, only publishes go to the next connection; requests do not, as they fail
+    /// now, and whoever asked may ask again.
+    private func keepPublishes() {
+        let inbox = inbox
+        outbound =
+            PublishFrames.filter(outbound) { reply in
+                inbox.isEmpty || reply.count < inbox.count
+                    || !UnsafeRawBufferPointer(rebasing: reply[0..<inbox.count]).elementsEqual(inbox)
+            }.frames
+    }
+
+    // MARK: - Keep-alive
+
+    func pingTick(_ epoch: Int) {
+        guard epoch == self.epoch, let link else { return }
+        outstandingPings += 1
+        if outstandingPings > configuration.maxPingsOutstanding {
+            linkLost(
+                link,
+                error: NATSError(.staleConnection, "\(configuration.maxPingsOutstanding) pings stayed unanswered")
+            )
+            return
+        }
+        sendPing(.none)
+        timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
+    }
+
+    @discardableResult
+    func sendPing(_ waiter: PongWaiter) -> Int {
+        NATSEncoder.ping(into: &outbound)
+        scheduleFlush()
+        return pongs.append(waiter)
+    }
+}

@@ -1,0 +1,92 @@
+// Draining the connection: no new subscriptions; the server stops sending and what it had sent is delivered; requests
+// get their replies; then publishing stops, a last barrier makes sure the server has everything, and the connection
+// closes. One limit spans all of it.
+
+import NATSProtocol
+package import NIOCore
+
+/// How far a drain has come.
+struct DrainProgress {
+    enum Step {
+        /// UNSUBs are sent, their barrier is under way.
+        case subscriptions
+        /// Messages are delivered; requests still wait for replies.
+        case requests
+        /// Publishing has stopped, the last barrier is under way.
+        case publishes
+    }
+
+    var step = Step.subscriptions
+    let promise: EventLoopPromise<Void>
+    var subscriptions: [NATSSubscription]
+}
+
+extension NATSConnection {
+    /// Ends the connection without loss.
+    ///
+    /// - Parameter timeout: the limit over all steps; after it the connection is closed as it is, and the result fails
+    ///   with `drainTimeout`.
+    /// - Returns: succeeds when closed. A second call returns the same result. Without a connection it closes at once
+    ///   and fails with `disconnected`.
+    package func drain(timeout: TimeAmount = .seconds(30)) -> EventLoopFuture<Void> {
+        eventLoop.assertInEventLoop()
+        if let drain { return drain.promise.futureResult }
+        switch state {
+        case .closed: return eventLoop.makeSucceededVoidFuture()
+        case .idle, .connecting, .reconnecting:
+            close(error: .disconnected)
+            return eventLoop.makeFailedFuture(NATSError.disconnected)
+        case .connected, .draining: break
+        }
+        state = .draining
+        let promise = eventLoop.makePromise(of: Void.self)
+        let active = subscriptions.sorted().filter { $0.phase == .active }
+        for subscription in active {
+            subscription.phase = .draining
+            NATSEncoder.unsubscribe(sid: subscription.sid, into: &outbound)
+        }
+        drain = DrainProgress(promise: promise, subscriptions: active)
+        timer.schedule(.drainTimedOut, at: eventLoop.now + timeout)
+        sendPing(.connectionDrain)
+        return promise.futureResult
+    }
+
+    /// A barrier of the drain was passed.
+    func advanceDrain() {
+        guard let drain else { return }
+        switch drain.step {
+        case .subscriptions:
+            self.drain?.step = .requests
+            self.drain?.subscriptions = []
+            for subscription in drain.subscriptions {
+                end(subscription, .drained)
+            }
+            advanceDrainIfWaiting()
+        case .requests:
+            break
+        case .publishes:
+            self.drain = nil
+            close(error: nil)
+            drain.promise.succeed(())
+        }
+    }
+
+    /// Goes on to the last step when no request waits any more.
+    func advanceDrainIfWaiting() {
+        guard let drain, case .requests = drain.step, requests.count == 0, link != nil else { return }
+        self.drain?.step = .publishes
+        emit(.publishingEnds)
+        // The delegate may have closed.
+        guard state != .closed else { return }
+        publishRefusal = .draining
+        if inboxSID != 0 {
+            NATSEncoder.unsubscribe(sid: inboxSID, into: &outbound)
+        }
+        sendPing(.connectionDrain)
+    }
+
+    func drainTimedOut() {
+        guard drain != nil else { return }
+        close(error: NATSError(.drainTimeout, "draining took longer than its limit"))
+    }
+}

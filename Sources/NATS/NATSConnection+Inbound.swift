@@ -1,0 +1,174 @@
+// What the server sends, once parsed: messages to their subscription or request, PING, PONG, INFO, -ERR. Called by the
+// channel handler in the middle of a read burst.
+
+import NATSProtocol
+import NIOCore
+
+extension NATSConnection {
+    // MARK: - Messages
+
+    @inline(__always)
+    func receive(_ message: consuming NATSInboundMessage, _ handler: NATSChannelHandler) {
+        statistics.messagesIn &+= 1
+        guard handler === link else {
+            perform(handler.handshake.message(), handler)
+            return
+        }
+        if let subscription = subscriptions.find(message.sid) {
+            deliver(message, to: subscription)
+        } else if message.sid == inboxSID {
+            receiveReply(message)
+        } else {
+            statistics.unclaimedMessages &+= 1
+        }
+    }
+
+    @inline(__always)
+    private func deliver(_ message: borrowing NATSInboundMessage, to subscription: NATSSubscription) {
+        let delivered = subscription.delivered &+ 1
+        subscription.delivered = delivered
+        if let maximum = subscription.maximum, delivered >= maximum {
+            // Out of the table first: the handler may look, or subscribe again.
+            subscriptions.remove(subscription.sid)
+            subscription.handler.receive(message, on: subscription)
+            end(subscription, .maximumReached)
+        } else {
+            subscription.handler.receive(message, on: subscription)
+        }
+    }
+
+    // MARK: - PING, PONG, +OK
+
+    func receivePing(_ handler: NATSChannelHandler) {
+        guard handler === link else {
+            perform(handler.handshake.ping(), handler)
+            return
+        }
+        NATSEncoder.pong(into: &outbound)
+        scheduleFlush()
+    }
+
+    func receiveOK(_ handler: NATSChannelHandler) {
+        perform(handler.handshake.ok(), handler)
+    }
+
+    func receivePong(_ handler: NATSChannelHandler) {
+        guard handler === link else {
+            perform(handler.handshake.pong(), handler)
+            return
+        }
+        outstandingPings = 0
+        switch pongs.popFirst() {
+        case nil, .some(.none): break
+        case .flush(let waiter):
+            timer.cancel(waiter.deadline)
+            if let violation = waiter.violation {
+                waiter.promise.fail(NATSError(.permissionViolation, violation))
+            } else {
+                waiter.promise.succeed(())
+            }
+        case .subscriptionDrained(let subscription, let promise):
+            end(subscription, .drained)
+            promise.succeed(())
+        case .connectionDrain:
+            advanceDrain()
+        }
+    }
+
+    // MARK: - INFO
+
+    func receiveInfo(_ json: UnsafeRawBufferPointer, _ handler: NATSChannelHandler) {
+        let info: NATSServerInfo
+        do {
+            info = try NATSServerInfo(json: json)
+        } catch {
+            linkLost(
+                handler,
+                error: NATSError(
+                    .protocolViolation,
+                    "the server's INFO is not valid JSON: \(error.kind) at \(error.offset)"
+                )
+            )
+            return
+        }
+        let wasLameDuck = handler === link && serverInfo?.lameDuckMode == true
+        serverInfo = info
+        maximumPayload = info.maxPayload ?? .max
+        headersRefused = !info.supportsHeaders
+        perform(handler.handshake.info(tlsRequired: info.tlsRequired), handler)
+        let discovered = info.connectURLs.filter { knownServers.insert($0).inserted }
+        if handler === link, !discovered.isEmpty {
+            emit(.discoveredServers(discovered))
+        }
+        if handler === link, info.lameDuckMode, !wasLameDuck {
+            emit(.lameDuck)
+        }
+    }
+
+    // MARK: - -ERR
+
+    func receiveError(_ bytes: UnsafeRawBufferPointer, _ handler: NATSChannelHandler) {
+        let text = NATSServerFault.text(bytes)
+        statistics.serverErrors += 1
+        guard handler === link else {
+            perform(handler.handshake.error(text), handler)
+            return
+        }
+        switch NATSServerFault(text) {
+        case .publishViolation(let subject):
+            publishDenied(subject, text)
+        case .replyViolation(let reply):
+            replyDenied(reply, text)
+        case .subscriptionViolation(let subject, let queue, let sid):
+            subscriptionDenied(subject, queue, sid, text)
+        case .authorization:
+            emit(.serverError(text))
+            linkLost(handler, error: NATSError(.authorization, text))
+        case .staleConnection:
+            linkLost(handler, error: NATSError(.staleConnection, text))
+        case .tooManyConnections:
+            linkLost(handler, error: NATSError(.serverError, text))
+        case .slowConsumer:
+            emit(.slowConsumer(text))
+        case .other:
+            emit(.serverError(text))
+        }
+    }
+
+    private func publishDenied(_ subject: String, _ text: String) {
+        pongs.markViolation(of: subject, text: text)
+        var name = subject
+        let hash = name.withUTF8 { RequestTable.hash(UnsafeRawBufferPointer($0)) }
+        for id in requests.pending(subjectHash: hash) {
+            failRequest(id, .permissionViolation(text))
+        }
+        emit(.publishViolation(subject: subject, text: text))
+    }
+
+    private func replyDenied(_ reply: String, _ text: String) {
+        var name = reply
+        let id = name.withUTF8 { requestID(ofReply: UnsafeRawBufferPointer($0)) }
+        if let id {
+            failRequest(id, .permissionViolation(text))
+        }
+        emit(.publishViolation(subject: reply, text: text))
+    }
+
+    private func subscriptionDenied(_ subject: String, _ queue: String?, _ sid: Int?, _ text: String) {
+        if sid == inboxSID && sid != nil || sid == nil && inboxSID != 0 && subject == inboxSubject {
+            // Without an inbox no request can be answered. The next request asks for one again.
+            inboxSID = 0
+            for id in requests.pending() {
+                failRequest(id, .permissionViolation(text))
+            }
+        } else if let subscription = deniedSubscription(subject, queue, sid) {
+            end(subscription, .permissionViolation(text))
+        }
+        emit(.subscriptionViolation(subject: subject, sid: sid, text: text))
+    }
+
+    private func deniedSubscription(_ subject: String, _ queue: String?, _ sid: Int?) -> NATSSubscription? {
+        if let sid { return subscriptions.find(sid) }
+        return subscriptions.sorted().last { $0.subject == subject && $0.queue == queue }
+    }
+}

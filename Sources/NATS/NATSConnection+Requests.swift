@@ -1,0 +1,107 @@
+// Requests over one shared inbox: a reply's subject ends with a token that names the waiting request's slot.
+
+import NATSProtocol
+package import NIOCore
+
+extension NATSConnection {
+    /// What became of the call to `request`.
+    package enum RequestStart: Equatable {
+        case started(NATSRequestID)
+        /// Nothing was sent, and the sink is not called.
+        case refused(NATSPublishRefusal)
+    }
+
+    /// Sends a request; the first reply, or the reason why there is none, goes to `sink`.
+    ///
+    /// - Parameters:
+    ///   - headers: an encoded header block, or empty.
+    ///   - context: handed to the sink.
+    package func request(
+        subject: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer,
+        deadline: NIODeadline,
+        context: UInt64,
+        sink: any NATSRequestSink
+    ) -> RequestStart {
+        eventLoop.assertInEventLoop()
+        if let publishRefusal { return .refused(publishRefusal) }
+        guard link != nil else { return .refused(.disconnected) }
+        guard NATSSubject.isValidForPublish(subject) else { return .refused(.invalidSubject) }
+        guard requests.count < min(configuration.maxPendingRequests, 1 << Int(RequestTable.slotBits)) else {
+            statistics.refusedBufferFull += 1
+            return .refused(.tooManyRequests)
+        }
+        openInbox()
+        let id = requests.insert(context: context, sink: sink, subjectHash: RequestTable.hash(subject))
+        let length = inbox.count + RequestTable.tokenLength
+        let refusal = withUnsafeTemporaryAllocation(byteCount: length, alignment: 1) { reply in
+            reply.copyBytes(from: inbox)
+            RequestTable.writeToken(id, to: reply.baseAddress.unsafelyUnwrapped + inbox.count)
+            return append(subject: subject, reply: UnsafeRawBufferPointer(reply), headers: headers, payload: payload)
+        }
+        if let refusal {
+            _ = requests.remove(id)
+            return .refused(refusal)
+        }
+        requests.setDeadline(timer.schedule(.requestTimedOut(id), at: deadline), of: id)
+        return .started(id)
+    }
+
+    /// Forgets a request: its sink is not called any more, a late reply is dropped.
+    package func cancelRequest(_ id: NATSRequestID) {
+        eventLoop.assertInEventLoop()
+        if let entry = requests.remove(id) {
+            timer.cancel(entry.deadline)
+            advanceDrainIfWaiting()
+        }
+    }
+
+    /// How many requests wait for a reply.
+    package var pendingRequests: Int { requests.count }
+
+    func failRequest(_ id: NATSRequestID, _ failure: NATSRequestFailure) {
+        guard let entry = requests.remove(id) else { return }
+        timer.cancel(entry.deadline)
+        entry.sink?.requestFailed(context: entry.context, error: failure)
+        advanceDrainIfWaiting()
+    }
+
+    // MARK: - Inbox
+
+    var inboxSubject: String { String(decoding: inbox, as: UTF8.self) + "*" }
+
+    private func openInbox() {
+        guard inboxSID == 0 else { return }
+        if inbox.isEmpty {
+            inbox = Array("\(configuration.inboxPrefix).\(Self.uniqueName()).".utf8)
+        }
+        inboxSID = subscriptions.makeSID()
+        NATSEncoder.subscribe(subject: inboxSubject, queue: nil, sid: inboxSID, into: &outbound)
+    }
+
+    /// 22 random letters and digits: 130 bits.
+    static func uniqueName() -> String {
+        let characters = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+        return String((0..<22).map { _ in characters[Int.random(in: 0..<62)] })
+    }
+
+    func requestID(ofReply subject: UnsafeRawBufferPointer) -> NATSRequestID? {
+        guard subject.count == inbox.count + RequestTable.tokenLength, !inbox.isEmpty else { return nil }
+        return RequestTable.readToken(UnsafeRawBufferPointer(rebasing: subject[inbox.count...]))
+    }
+
+    func receiveReply(_ message: borrowing NATSInboundMessage) {
+        guard let id = requestID(ofReply: message.subject), let entry = requests.remove(id) else {
+            statistics.unclaimedMessages &+= 1
+            return
+        }
+        timer.cancel(entry.deadline)
+        if message.payload.isEmpty, message.hasHeaders, message.status == 503 {
+            entry.sink?.requestFailed(context: entry.context, error: .noResponders)
+        } else {
+            entry.sink?.requestCompleted(context: entry.context, reply: message)
+        }
+        advanceDrainIfWaiting()
+    }
+}

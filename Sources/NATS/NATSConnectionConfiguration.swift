@@ -1,0 +1,82 @@
+// All settings of a connection, with their defaults. A value, any thread.
+
+public import NIOCore
+
+/// The settings of a connection to NATS.
+public struct NATSConnectionConfiguration: Sendable {
+    /// The servers to try, in this order. Never empty when connecting.
+    public var servers: [NATSServerAddress]
+
+    /// The name the server shows for this client in its monitoring.
+    public var name = ""
+
+    /// How long one attempt may take, over the TCP connection and the whole handshake. Default 5 s.
+    public var connectTimeout = TimeAmount.seconds(5)
+
+    /// Whether a lost connection is made again. Default true.
+    public var reconnect = true
+
+    /// How often each server is tried again before the connection is given up; negative (the default) without limit.
+    public var maxReconnectAttempts = -1
+
+    /// How long to wait after all servers were tried once. The first attempt after a loss is made at once. Default 2 s.
+    public var reconnectWait = TimeAmount.seconds(2)
+
+    /// What the wait grows to when attempts keep failing: it doubles per round up to this. Default 8 s; set it to
+    /// ``reconnectWait`` for a constant wait.
+    public var reconnectWaitMaximum = TimeAmount.seconds(8)
+
+    /// A random time up to this is added to every wait, so that many clients do not return at once. Default 100 ms.
+    public var reconnectJitter = TimeAmount.milliseconds(100)
+
+    /// How many bytes may be published while there is no connection; 0 refuses publishing then. Default 8 MiB.
+    public var reconnectBufferBytes = 8 << 20
+
+    /// Whether the first connection is tried as persistently as later ones, instead of failing after one round.
+    /// Default false.
+    public var retryOnFailedConnect = false
+
+    /// How often the server is pinged, to notice a dead connection. Default 120 s.
+    public var pingInterval = TimeAmount.seconds(120)
+
+    /// How many pings may stay unanswered before the connection counts as lost. Default 2.
+    public var maxPingsOutstanding = 2
+
+    /// Whether the server confirms every operation. Costs traffic, gains nothing but debugging. Default false.
+    public var verbose = false
+
+    /// Whether the server checks more strictly. Default false.
+    public var pedantic = false
+
+    /// Whether messages of this connection reach its own subscriptions. Default true.
+    public var echo = true
+
+    /// How many bytes may wait for a slow server before publishing is refused. Default 64 MiB.
+    public var maxPendingOutboundBytes = 64 << 20
+
+    /// How many requests may wait for their reply at once. Default 65 536.
+    public var maxPendingRequests = 1 << 16
+
+    /// The largest message accepted from the server, in bytes; larger ones end the connection. Default 64 MiB, the most
+    /// a nats-server can be set to.
+    public var maxInboundMessageBytes = 64 << 20
+
+    /// What inbox subjects begin with. Default `_INBOX`.
+    public var inboxPrefix = "_INBOX"
+
+    /// Settings for `servers`, everything else at its default.
+    public init(servers: [NATSServerAddress] = [NATSServerAddress(host: "127.0.0.1")]) {
+        self.servers = servers
+    }
+
+    /// Settings for servers given as text, see ``NATSServerAddress/init(parsing:)``.
+    ///
+    /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress``.
+    public init(servers texts: [String]) throws(NATSError) {
+        var servers: [NATSServerAddress] = []
+        for text in texts {
+            servers.append(try NATSServerAddress(parsing: text))
+        }
+        self.init(servers: servers)
+    }
+}

@@ -1,0 +1,80 @@
+// What a connection tells its owner besides messages.
+
+package import NATSProtocol
+
+/// Something that happened to a connection.
+package enum NATSEvent: Sendable, Equatable {
+    /// The first connection is up, subscriptions are made.
+    case connected(NATSServerInfo)
+    /// The connection is lost; with `reconnect`, attempts begin now.
+    case disconnected(NATSError?)
+    /// Up again; subscriptions are made anew and buffered publishes are on their way.
+    case reconnected(NATSServerInfo)
+    /// An attempt failed; `attempt` counts from 1 since the last success.
+    case retryingConnect(attempt: Int, error: NATSError)
+    /// The connection is draining and takes no more publishes once this event is handled.
+    case publishingEnds
+    /// The end: nothing happens any more.
+    case closed(NATSError?)
+    /// A publish was denied.
+    case publishViolation(subject: String, text: String)
+    /// A subscription was denied and has ended.
+    case subscriptionViolation(subject: String, sid: Int?, text: String)
+    /// The server calls this client too slow, and is about to drop it.
+    case slowConsumer(String)
+    /// The server is about to shut down.
+    case lameDuck
+    /// The cluster has servers that were not known, as `host:port`.
+    case discoveredServers([String])
+    /// An -ERR that keeps the connection open.
+    case serverError(String)
+}
+
+/// The owner of a connection. Both are called on the loop.
+package protocol NATSConnectionDelegate: AnyObject {
+    func connection(_ connection: NATSConnection, event: NATSEvent)
+    /// All messages of one read were delivered; what is published now still goes into the same write.
+    func connectionReadBurstEnded(_ connection: NATSConnection)
+}
+
+/// Why a publish or request was refused; nothing was sent.
+package enum NATSPublishRefusal: Error, Sendable, Equatable {
+    case invalidSubject
+    case invalidReply
+    /// Headers and payload together exceed the server's `max_payload`.
+    case tooLarge(limit: Int)
+    case headersUnsupported
+    /// The outbound or reconnect buffer is full.
+    case bufferExceeded
+    case draining
+    case closed
+    /// Requests only: there is no connection to send it on.
+    case disconnected
+    /// Requests only: as many as configured are waiting.
+    case tooManyRequests
+}
+
+/// Counters of a connection, kept over reconnects.
+public struct NATSStatistics: Sendable, Equatable {
+    /// Messages received, also those for nobody.
+    public var messagesIn: UInt64 = 0
+    /// Messages published, requests included.
+    public var messagesOut: UInt64 = 0
+    /// Bytes read from the socket.
+    public var bytesIn: UInt64 = 0
+    /// Bytes handed to the socket.
+    public var bytesOut: UInt64 = 0
+    /// How often a lost connection was made again.
+    public var reconnects: UInt64 = 0
+    /// Publishes and requests refused because a buffer was full.
+    public var refusedBufferFull: UInt64 = 0
+    /// Messages that no subscription or request waited for: late replies, and what was under way at an unsubscribe.
+    public var unclaimedMessages: UInt64 = 0
+    /// Errors the server reported.
+    public var serverErrors: UInt64 = 0
+    /// Writes handed to the socket; messages per write is `messagesOut / writes`.
+    public var writes: UInt64 = 0
+
+    /// All zero.
+    public init() {}
+}

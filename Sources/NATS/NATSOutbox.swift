@@ -1,0 +1,124 @@
+// Where publishes of other threads wait for the loop: one buffer of encoded frames under a lock. Whoever appends to the
+// empty buffer asks the loop to come; everybody after that just appends. Any thread.
+
+import NATSProtocol
+import NIOConcurrencyHelpers
+import NIOCore
+
+final class NATSOutbox: Sendable {
+    /// What publishing threads need to know of the connection.
+    struct Terms: Equatable {
+        var maximumPayload = Int.max
+        var headersRefused = false
+        var refusal: NATSPublishRefusal?
+        /// How many bytes the connection still takes.
+        var room: Int
+    }
+
+    private struct State {
+        var frames = ByteBuffer()
+        var count = 0
+        /// What the loop last said about the connection.
+        var terms: Terms
+        var lastRequest: UInt64 = 0
+    }
+
+    private let state: NIOLockedValueBox<State>
+
+    init(room: Int) {
+        state = NIOLockedValueBox(State(terms: Terms(room: room)))
+    }
+
+    /// Encodes one publish whose subjects are valid; true when the loop must be asked to fetch.
+    func append(
+        subject: String,
+        reply: String,
+        headers: [UInt8],
+        payload: UnsafeRawBufferPointer
+    ) throws(NATSError) -> Bool {
+        var subject = subject
+        var reply = reply
+        let size = headers.count + payload.count
+        let outcome: Result<Bool, NATSError> = state.withLockedValue { state in
+            if let refusal = state.terms.refusal { return .failure(refusal.error) }
+            guard size <= state.terms.maximumPayload else {
+                return .failure(NATSPublishRefusal.tooLarge(limit: state.terms.maximumPayload).error)
+            }
+            guard headers.isEmpty || !state.terms.headersRefused else {
+                return .failure(NATSPublishRefusal.headersUnsupported.error)
+            }
+            let room = NATSEncoder.publishOverhead + subject.utf8.count + reply.utf8.count + size
+            guard state.frames.readableBytes + room <= state.terms.room else {
+                return .failure(NATSPublishRefusal.bufferExceeded.error)
+            }
+            let isFirst = state.count == 0
+            state.count += 1
+            subject.withUTF8 { subject in
+                reply.withUTF8 { reply in
+                    headers.withUnsafeBytes { headers in
+                        NATSEncoder.publish(
+                            subject: UnsafeRawBufferPointer(subject),
+                            reply: UnsafeRawBufferPointer(reply),
+                            headers: headers,
+                            payload: payload,
+                            into: &state.frames
+                        )
+                    }
+                }
+            }
+            return .success(isFirst)
+        }
+        return try outcome.get()
+    }
+
+    /// A number for a request, never given out before.
+    func makeRequestContext() -> UInt64 {
+        state.withLockedValue { state in
+            state.lastRequest += 1
+            return state.lastRequest
+        }
+    }
+
+    /// Takes everything that waits; on the loop.
+    func take() -> (frames: ByteBuffer, count: Int) {
+        state.withLockedValue { state in
+            let taken = (state.frames, state.count)
+            state.frames = ByteBuffer()
+            state.count = 0
+            return taken
+        }
+    }
+
+    /// Puts back what the connection had no room for, in front of what came since; on the loop.
+    func putBack(_ frames: ByteBuffer, _ count: Int) {
+        state.withLockedValue { state in
+            var all = frames
+            all.writeBuffer(&state.frames)
+            state.frames = all
+            state.count += count
+        }
+    }
+
+    /// What the loop knows about the connection now.
+    func update(_ terms: Terms) {
+        state.withLockedValue { $0.terms = terms }
+    }
+}
+
+extension NATSPublishRefusal {
+    /// The refusal as an error for people.
+    package var error: NATSError {
+        switch self {
+        case .invalidSubject: NATSError(.invalidSubject, "the subject is not valid")
+        case .invalidReply: NATSError(.invalidSubject, "the reply subject is not valid")
+        case .tooLarge(let limit):
+            NATSError(.messageTooLarge, "the message is larger than the server's limit of \(limit) bytes")
+        case .headersUnsupported: NATSError(.headersUnsupported, "the server does not know headers")
+        case .bufferExceeded: NATSError(.bufferExceeded, "too many bytes wait for the server")
+        case .draining: .draining
+        case .closed: .closed
+        case .disconnected: .disconnected
+        case .tooManyRequests: NATSError(.tooManyRequests, "too many requests wait for their reply")
+        }
+    }
+}

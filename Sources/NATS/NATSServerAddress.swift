@@ -1,0 +1,90 @@
+// Where a server listens, and how people write that down. Pure, any thread.
+
+/// The host and port of a NATS server.
+public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
+    /// The port a NATS server listens on when none is named.
+    public static let defaultPort = 4222
+
+    /// A host name or an IP address, IPv6 without brackets.
+    public var host: String
+    /// The TCP port.
+    public var port: Int
+
+    /// The address of `host` and `port`.
+    public init(host: String, port: Int = NATSServerAddress.defaultPort) {
+        self.host = host
+        self.port = port
+    }
+
+    /// Reads `nats://host:port`, `host:port`, `host`, `[::1]:port`. The port defaults to 4222.
+    ///
+    /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress`` for anything else, including schemes that
+    ///   need what this client does not speak yet (`tls`, `ws`, `wss`) and addresses with credentials.
+    public init(parsing text: String) throws(NATSError) {
+        var rest = Substring(text)
+        if let scheme = rest.range(ofSeparator: "://") {
+            let name = rest[..<scheme.lowerBound].lowercased()
+            guard name == "nats" else {
+                throw NATSError(.invalidAddress, "cannot use \"\(text)\": the scheme must be nats://")
+            }
+            rest = rest[scheme.upperBound...]
+        }
+        while rest.hasSuffix("/") {
+            rest.removeLast()
+        }
+        guard !rest.contains("@") else {
+            throw NATSError(.invalidAddress, "credentials in a server address are not supported")
+        }
+        let hostText: Substring
+        var portText: Substring?
+        if rest.hasPrefix("[") {
+            guard let close = rest.firstIndex(of: "]") else {
+                throw NATSError(.invalidAddress, "cannot use \"\(text)\": the bracket is not closed")
+            }
+            hostText = rest[rest.index(after: rest.startIndex)..<close]
+            let after = rest[rest.index(after: close)...]
+            if after.hasPrefix(":") {
+                portText = after.dropFirst()
+            } else if !after.isEmpty {
+                throw NATSError(.invalidAddress, "cannot use \"\(text)\" as host:port")
+            }
+        } else {
+            let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count <= 2, let first = parts.first else {
+                throw NATSError(.invalidAddress, "cannot use \"\(text)\": write an IPv6 address as [address]:port")
+            }
+            hostText = first
+            portText = parts.count == 2 ? parts[1] : nil
+        }
+        let isPlain = hostText.utf8.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "/") && $0 != 0x7F }
+        guard !hostText.isEmpty, isPlain else {
+            throw NATSError(.invalidAddress, "cannot use \"\(text)\": no host")
+        }
+        var port = Self.defaultPort
+        if let portText {
+            guard let number = Int(portText), (1...65535).contains(number), !portText.hasPrefix("+") else {
+                throw NATSError(.invalidAddress, "cannot use \"\(text)\": the port must be a number from 1 to 65535")
+            }
+            port = number
+        }
+        self.init(host: String(hostText), port: port)
+    }
+
+    /// `host:port`, with brackets around an IPv6 address.
+    public var description: String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+}
+
+extension Substring {
+    fileprivate func range(ofSeparator separator: String) -> Range<Index>? {
+        var index = startIndex
+        while index < endIndex {
+            if self[index...].hasPrefix(separator) {
+                return index..<self.index(index, offsetBy: separator.count)
+            }
+            index = self.index(after: index)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,89 @@
+// Who waits for which PONG. The server answers pings in order, so this is a first-in-first-out queue; a waiter that gave
+// up leaves an empty place, or every later PONG would go to the wrong one. A value, used on the connection's loop only.
+
+import NIOCore
+
+/// What happens when the PONG to a PING arrives.
+enum PongWaiter {
+    /// Nothing: a keep-alive ping, or a waiter that timed out.
+    case none
+    case flush(FlushWaiter)
+    case subscriptionDrained(NATSSubscription, EventLoopPromise<Void>)
+    /// A step of draining the connection.
+    case connectionDrain
+}
+
+/// A waiting `flush`.
+struct FlushWaiter {
+    let promise: EventLoopPromise<Void>
+    let deadline: DeadlineHandle
+    /// The subject whose denial makes the flush fail, nil to watch none.
+    let watchedSubject: String?
+    /// What the server said when it denied the watched subject.
+    var violation: String?
+}
+
+struct PongQueue {
+    private var waiters: [PongWaiter] = []
+    /// The first place that is still waiting.
+    private var head = 0
+    /// The ticket of `waiters[0]`.
+    private var base = 0
+
+    var count: Int { waiters.count - head }
+
+    /// The ticket the next `append` gives.
+    var nextTicket: Int { base + waiters.count }
+
+    @discardableResult
+    mutating func append(_ waiter: PongWaiter) -> Int {
+        waiters.append(waiter)
+        return base + waiters.count - 1
+    }
+
+    /// The waiter of the PONG that just arrived; nil when no PING is outstanding.
+    mutating func popFirst() -> PongWaiter? {
+        guard head < waiters.count else { return nil }
+        let waiter = waiters[head]
+        waiters[head] = .none
+        head += 1
+        if head == waiters.count {
+            base += head
+            waiters.removeAll(keepingCapacity: true)
+            head = 0
+        } else if head >= 64, head * 2 > waiters.count {
+            waiters.removeFirst(head)
+            base += head
+            head = 0
+        }
+        return waiter
+    }
+
+    /// Empties the place of `ticket` and returns who waited there.
+    mutating func abandon(_ ticket: Int) -> PongWaiter {
+        let index = ticket - base
+        guard index >= head, index < waiters.count else { return .none }
+        let waiter = waiters[index]
+        waiters[index] = .none
+        return waiter
+    }
+
+    /// Tells every flush that watches `subject` that it was denied.
+    mutating func markViolation(of subject: String, text: String) {
+        for index in head..<waiters.count {
+            if case .flush(var waiter) = waiters[index], waiter.watchedSubject == subject {
+                waiter.violation = text
+                waiters[index] = .flush(waiter)
+            }
+        }
+    }
+
+    /// Takes everybody out, in order.
+    mutating func removeAll() -> [PongWaiter] {
+        let all = Array(waiters[head...])
+        base += waiters.count
+        waiters.removeAll()
+        head = 0
+        return all
+    }
+}

@@ -1,0 +1,260 @@
+// The heart of the broker: who is connected, who subscribed to what, and the way of a message from one client to the
+// others. Everything here lives on the broker's one event loop, so there is no lock; it knows the protocol's meaning
+// but neither sockets nor timers. Nothing is written to a socket while a burst of commands is read: clients that got
+// something are collected and flushed once when the burst ends.
+
+import Logging
+import NATSProtocol
+import NIOCore
+
+final class BrokerCore {
+    let configuration: EmbeddedBroker.Configuration
+    let logger: Logger
+    var statistics = EmbeddedBroker.Statistics()
+
+    var index = SubjectIndex()
+    /// By their number in the index; nil where a number is free.
+    var subscriptions: [BrokerSubscription?] = []
+    private var freeSlots: [Int] = []
+
+    private(set) var clients: [Int: BrokerClient] = [:]
+    private var lastClientID = 0
+    /// Clients with bytes to send, and clients to close with what they are told, at the end of the burst.
+    private var toFlush: [BrokerClient] = []
+    var toEnd: [BrokerClient] = []
+    /// Subscriptions that reached their maximum while a message was routed.
+    var exhausted: [BrokerSubscription] = []
+    /// Where the search for a queue group's member begins; a cheap random number is random enough.
+    var random = UInt64.random(in: 1 ... .max)
+
+    init(configuration: EmbeddedBroker.Configuration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+}
+
+// MARK: - Clients
+
+extension BrokerCore {
+    /// Takes a new connection in; nil when there are too many.
+    func register(_ transport: any BrokerTransport) -> BrokerClient? {
+        guard clients.count < configuration.maximumConnections else {
+            statistics.refusedConnections += 1
+            logger.warning("refused a client: there are already \(clients.count) connections")
+            return nil
+        }
+        lastClientID += 1
+        let client = BrokerClient(id: lastClientID, transport: transport)
+        clients[client.id] = client
+        statistics.totalConnections += 1
+        statistics.connections = clients.count
+        return client
+    }
+
+    /// Forgets a client whose connection has ended, with all its subscriptions.
+    func unregister(_ client: BrokerClient) {
+        client.isEnding = true
+        client.outbound = ByteBuffer()
+        client.transport = nil
+        guard clients.removeValue(forKey: client.id) != nil else { return }
+        statistics.connections = clients.count
+        for subscription in client.subscriptions.values {
+            removeFromIndex(subscription)
+        }
+        client.subscriptions = [:]
+        logger.debug("\(client.label) disconnected")
+    }
+
+    /// One look of the ping timer at every client.
+    func pingClients() {
+        for client in clients.values where !client.isEnding {
+            if client.wasHeard {
+                client.wasHeard = false
+                client.pingsOutstanding = 0
+                continue
+            }
+            if client.pingsOutstanding >= configuration.maximumPingsOutstanding {
+                statistics.staleConnections += 1
+                logger.warning("closing \(client.label): no answer to \(client.pingsOutstanding) pings")
+                client.isEnding = true
+                client.transport?.end(lastWords: "Stale Connection")
+                continue
+            }
+            client.pingsOutstanding += 1
+            client.append("PING\r\n")
+            markForFlush(client)
+        }
+        endBurst()
+    }
+
+    /// Sends what was collected since the last call, and closes whom it must.
+    func endBurst() {
+        var position = 0
+        while position < toFlush.count {
+            let client = toFlush[position]
+            client.isMarkedForFlush = false
+            client.transport?.flush()
+            position += 1
+        }
+        toFlush.removeAll(keepingCapacity: true)
+        while let client = toEnd.popLast() {
+            // Nothing can be said to a slow consumer: it may have read half of a message.
+            client.transport?.end(lastWords: nil)
+        }
+    }
+
+    func markForFlush(_ client: BrokerClient) {
+        guard !client.isMarkedForFlush else { return }
+        client.isMarkedForFlush = true
+        toFlush.append(client)
+    }
+
+    /// Ends every connection, at the end of the broker.
+    func closeAll() {
+        for client in clients.values {
+            client.isEnding = true
+            client.transport?.end(lastWords: nil)
+        }
+    }
+
+    /// How many numbers for subscriptions exist, free ones included (tests watch it for leaks).
+    var subscriptionSlotCount: Int { subscriptions.count }
+
+    func countProtocolError() {
+        statistics.protocolErrors += 1
+    }
+
+    func countPause() {
+        statistics.pauses += 1
+    }
+}
+
+// MARK: - Commands
+
+extension BrokerCore {
+    /// Carries out one command. Returns false when the client was closed by it.
+    @inline(__always)
+    func execute(_ command: ClientCommand, bytes: UnsafeRawBufferPointer, from client: BrokerClient) -> Bool {
+        switch command {
+        case .publish(let publication):
+            return publish(publication, bytes: bytes, from: client)
+        case .ping:
+            client.append("PONG\r\n")
+            markForFlush(client)
+        case .pong:
+            client.pingsOutstanding = 0
+        case .ignored:
+            break
+        case .connect(let options):
+            return connect(UnsafeRawBufferPointer(rebasing: bytes[options]), client)
+        case .subscribe(let subject, let queue, let sid):
+            subscribe(
+                subject: UnsafeRawBufferPointer(rebasing: bytes[subject]),
+                queue: UnsafeRawBufferPointer(rebasing: bytes[queue]),
+                sid: UnsafeRawBufferPointer(rebasing: bytes[sid]),
+                client
+            )
+        case .unsubscribe(let sid, let maximum):
+            unsubscribe(sid: UnsafeRawBufferPointer(rebasing: bytes[sid]), maximum: maximum, client)
+        }
+        return true
+    }
+
+    private func connect(_ json: UnsafeRawBufferPointer, _ client: BrokerClient) -> Bool {
+        do throws(ClientOptions.Refusal) {
+            try client.options.apply(json: json)
+        } catch {
+            statistics.protocolErrors += 1
+            logger.warning("closing \(client.label): \(error.wireText)")
+            client.isEnding = true
+            client.transport?.end(lastWords: error.wireText)
+            return false
+        }
+        logger.debug("\(client.label) connected")
+        confirm(client)
+        return true
+    }
+
+    private func subscribe(
+        subject: UnsafeRawBufferPointer,
+        queue: UnsafeRawBufferPointer,
+        sid: UnsafeRawBufferPointer,
+        _ client: BrokerClient
+    ) {
+        guard NATSSubject.isValidForSubscribe(subject) else {
+            refuse(client, "Invalid Subject")
+            return
+        }
+        // The same id again is no second subscription.
+        if client.subscriptions[ByteKey(borrowing: sid)] == nil {
+            guard client.subscriptions.count < configuration.maximumSubscriptionsPerClient else {
+                refuse(client, "maximum subscriptions exceeded")
+                return
+            }
+            let slot = freeSlots.popLast() ?? subscriptions.count
+            let subscription = BrokerSubscription(
+                client: client,
+                slot: slot,
+                subject: Array(subject),
+                queue: Array(queue),
+                sid: Array(sid)
+            )
+            if slot == subscriptions.count {
+                subscriptions.append(subscription)
+            } else {
+                subscriptions[slot] = subscription
+            }
+            client.subscriptions[ByteKey(copying: sid)] = subscription
+            index.insert(slot, subject: subject, queue: queue)
+            statistics.subscriptions += 1
+        }
+        confirm(client)
+    }
+
+    private func unsubscribe(sid: UnsafeRawBufferPointer, maximum: Int?, _ client: BrokerClient) {
+        if let subscription = client.subscriptions[ByteKey(borrowing: sid)] {
+            if let maximum, maximum > subscription.delivered {
+                subscription.maximum = maximum
+            } else {
+                remove(subscription)
+            }
+        }
+        confirm(client)
+    }
+
+    func remove(_ subscription: BrokerSubscription) {
+        let known = subscription.sid.withUnsafeBytes {
+            subscription.client.subscriptions.removeValue(forKey: ByteKey(borrowing: $0))
+        }
+        if known != nil {
+            removeFromIndex(subscription)
+        }
+    }
+
+    private func removeFromIndex(_ subscription: BrokerSubscription) {
+        subscription.subject.withUnsafeBytes { subject in
+            subscription.queue.withUnsafeBytes { queue in
+                _ = index.remove(subscription.slot, subject: subject, queue: queue)
+            }
+        }
+        subscriptions[subscription.slot] = nil
+        freeSlots.append(subscription.slot)
+        statistics.subscriptions -= 1
+    }
+
+    @inline(__always)
+    func confirm(_ client: BrokerClient) {
+        guard client.options.verbose else { return }
+        client.append("+OK\r\n")
+        markForFlush(client)
+    }
+
+    /// Says what was wrong; the connection goes on.
+    func refuse(_ client: BrokerClient, _ text: String) {
+        client.appendError(text)
+        markForFlush(client)
+    }
+}
+
+@available(*, unavailable)
+extension BrokerCore: Sendable {}

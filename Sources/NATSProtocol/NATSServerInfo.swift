@@ -1,0 +1,103 @@
+// What a server says about itself in INFO, and what a client answers in CONNECT. Every INFO field is optional: a server
+// or proxy may leave out any of them. Pure values, any thread.
+
+/// The fields of a server's INFO that a client needs.
+public struct NATSServerInfo: Sendable, Equatable {
+    /// The server's unique id, empty when it sent none.
+    public var serverID = ""
+    /// The server's name, empty when it sent none.
+    public var serverName = ""
+    /// The server's version, empty when it sent none.
+    public var version = ""
+    /// The protocol level, 0 when absent; 1 and above know asynchronous INFO and `echo`.
+    public var protocolLevel = 0
+    /// The host the server says it listens on.
+    public var host = ""
+    /// The port the server says it listens on, 0 when absent.
+    public var port = 0
+    /// Whether messages may carry headers.
+    public var supportsHeaders = false
+    /// Whether the server asks for credentials.
+    public var authenticationRequired = false
+    /// Whether the server only talks TLS.
+    public var tlsRequired = false
+    /// Whether the server can talk TLS.
+    public var tlsAvailable = false
+    /// The largest message (headers and payload together) in bytes; nil when the server named none.
+    public var maxPayload: Int?
+    /// The number the server gave this connection, nil when absent.
+    public var clientID: Int?
+    /// This client's address as the server sees it, empty when absent.
+    public var clientAddress = ""
+    /// The challenge for key authentication, nil when the server sent none.
+    public var nonce: String?
+    /// The cluster's name, empty when absent.
+    public var cluster = ""
+    /// Other servers of the cluster, as `host:port`.
+    public var connectURLs: [String] = []
+    /// Whether the server is about to shut down and asks clients to move.
+    public var lameDuckMode = false
+    /// Whether JetStream is on.
+    public var jetStream = false
+
+    package init() {}
+
+    /// Reads the JSON document of an INFO line. Unknown members are ignored, members of a wrong type count as absent.
+    package init(json: UnsafeRawBufferPointer) throws(JSONError) {
+        let value = try JSONValue(parsing: json)
+        guard case .object = value else { throw JSONError(kind: .unexpectedByte, offset: 0) }
+        serverID = value["server_id"]?.string ?? ""
+        serverName = value["server_name"]?.string ?? ""
+        version = value["version"]?.string ?? ""
+        protocolLevel = value["proto"]?.integer ?? 0
+        host = value["host"]?.string ?? ""
+        port = value["port"]?.integer ?? 0
+        supportsHeaders = value["headers"]?.bool ?? false
+        authenticationRequired = value["auth_required"]?.bool ?? false
+        tlsRequired = value["tls_required"]?.bool ?? false
+        tlsAvailable = value["tls_available"]?.bool ?? false
+        maxPayload = value["max_payload"]?.integer.flatMap { $0 > 0 ? $0 : nil }
+        clientID = value["client_id"]?.integer
+        clientAddress = value["client_ip"]?.string ?? ""
+        nonce = value["nonce"]?.string
+        cluster = value["cluster"]?.string ?? ""
+        connectURLs = value["connect_urls"]?.array?.compactMap(\.string) ?? []
+        lameDuckMode = value["ldm"]?.bool ?? false
+        jetStream = value["jetstream"]?.bool ?? false
+    }
+}
+
+/// What a client says about itself in CONNECT.
+package struct NATSConnectOptions: Equatable {
+    package var verbose = false
+    package var pedantic = false
+    package var name = ""
+    package var version = "0.1.0"
+    package var echo = true
+    /// Mirrors the server's INFO; `no_responders` follows it, since a server drops a client that asks for no-responders
+    /// without headers.
+    package var headers = true
+
+    package init() {}
+
+    /// The JSON document, members in a fixed order so that tests can compare bytes.
+    package func encoded() -> [UInt8] {
+        var bytes: [UInt8] = []
+        func member(_ name: StaticString, _ value: Bool) {
+            bytes.append(contentsOf: "\"\(name)\":\(value),".utf8)
+        }
+        bytes.append(UInt8(ascii: "{"))
+        member("verbose", verbose)
+        member("pedantic", pedantic)
+        member("tls_required", false)
+        bytes.append(contentsOf: "\"name\":".utf8)
+        JSONValue.appendString(name, to: &bytes)
+        bytes.append(contentsOf: ",\"lang\":\"swift\",\"version\":".utf8)
+        JSONValue.appendString(version, to: &bytes)
+        bytes.append(contentsOf: ",\"protocol\":1,".utf8)
+        member("echo", echo)
+        member("headers", headers)
+        bytes.append(contentsOf: "\"no_responders\":\(headers)}".utf8)
+        return bytes
+    }
+}

@@ -1,0 +1,50 @@
+// Owns: reading a small file whole, without Foundation. Blocks; never on a loop that serves.
+
+import Glibc
+
+/// Why a file could not be read: one line.
+struct FileProblem: Error {
+    let message: String
+}
+
+/// Reads a file of at most `maximum` bytes.
+package func readBytes(_ path: String, maximum: Int) throws(PaniniError) -> [UInt8] {
+    do throws(FileProblem) {
+        return try readFile(path, maximum: maximum)
+    } catch {
+        throw PaniniError(code: .scriptNotFound, message: error.message)
+    }
+}
+
+func readFile(_ path: String, maximum: Int) throws(FileProblem) -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+        throw FileProblem(message: "\(path): \(errno == ENOENT ? "no such file" : String(cString: strerror(errno)))")
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+        throw FileProblem(message: "\(path): \(String(cString: strerror(errno)))")
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+        throw FileProblem(
+            message:
+                "\(path): is \(status.st_mode & S_IFMT == S_IFDIR ? "a directory" : "no file"); a script's file is needed"
+        )
+    }
+    guard Int(status.st_size) <= maximum else {
+        throw FileProblem(message: "\(path): has \(status.st_size) bytes; at most \(maximum) are read")
+    }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while true {
+        let count = Glibc.read(descriptor, &buffer, buffer.count)
+        if count == 0 { return bytes }
+        if count < 0 {
+            if errno == EINTR { continue }
+            throw FileProblem(message: "\(path): \(String(cString: strerror(errno)))")
+        }
+        bytes.append(contentsOf: buffer[..<count])
+        guard bytes.count <= maximum else { throw FileProblem(message: "\(path): grows beyond \(maximum) bytes") }
+    }
+}

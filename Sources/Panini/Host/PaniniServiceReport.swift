@@ -1,0 +1,87 @@
+// Owns: what a service registered, as data for listings and `panini check`. Pure values; any thread.
+
+public import Logging
+
+/// What a service serves.
+public struct PaniniServiceReport: Sendable, Equatable {
+    /// A subject that is listened to.
+    public struct Listener: Sendable, Equatable {
+        /// The subject as subscribed: named tokens are `*`.
+        public let subject: String
+        /// The queue group, if there is one.
+        public let queue: String?
+        /// The listener's name, if it has one.
+        public let name: String?
+    }
+
+    /// A timer.
+    public struct Timer: Sendable, Equatable {
+        /// The timer's name, if it has one.
+        public let name: String?
+        /// Seconds between ticks.
+        public let interval: Double
+    }
+
+    /// The service's name.
+    public let serviceName: String
+    /// The service's version.
+    public let version: String
+    /// The connection's name at the broker.
+    public let clientName: String?
+    /// What is listened to, in the order of the script.
+    public let listeners: [Listener]
+    /// The timers, in the order of the script.
+    public let timers: [Timer]
+    /// How many tasks there are.
+    public let tasks: Int
+}
+
+extension PaniniServiceReport {
+    init(_ registrations: Registrations, options: AppOptions, clientName: String?) {
+        serviceName = options.serviceName
+        version = options.version
+        self.clientName = clientName
+        listeners = registrations.listeners.flatMap { listener in
+            listener.subjects.filter { registrations.filters.admits($0.pattern.subject) }.map { subject in
+                let queue: String? =
+                    switch listener.options.queue {
+                    case .some(let own): own
+                    case nil: options.queueGroup
+                    }
+                return Listener(subject: subject.pattern.subject, queue: queue, name: listener.options.name)
+            }
+        }
+        timers = registrations.timers.map { Timer(name: $0.name, interval: Double($0.intervalNanoseconds) / 1e9) }
+        tasks = registrations.tasks.count
+    }
+}
+
+extension Service {
+    var report: PaniniServiceReport {
+        PaniniServiceReport(script.registrations, options: options, clientName: clientName)
+    }
+}
+
+/// Loading a script without running it as a service.
+public enum PaniniCheck {
+    /// Loads a script, which runs its file, and tells what it would serve. Connects to nothing.
+    ///
+    /// - Parameters:
+    ///   - path: The script's path.
+    ///   - overrides: Options from outside the script.
+    ///   - logger: Where what the script prints while loading goes.
+    /// - Returns: What the script registered.
+    /// - Throws: ``PaniniError`` with the file and line of the mistake.
+    public static func check(
+        path: String,
+        overrides: PaniniOverrides = PaniniOverrides(),
+        logger: Logger
+    ) throws(PaniniError) -> PaniniServiceReport {
+        let script = try ServiceLoader.loadScript(path, overrides: overrides, logger: logger)
+        defer { script.close() }
+        guard let options = script.options else {
+            throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
+        }
+        return PaniniServiceReport(script.registrations, options: options, clientName: options.clientName)
+    }
+}

@@ -1,0 +1,101 @@
+// Owns: from a file's path to a loaded script and a service. The thread of the worker; reads files, which is fine before
+// a service runs.
+
+import CLuaShim
+import Glibc
+import Logging
+import LuaVM
+import NATS
+
+enum ServiceLoader {
+    /// The largest script accepted, in bytes.
+    static let maximumScriptBytes = 16 << 20
+
+    /// Loads a script and makes its service.
+    static func load(
+        _ path: String,
+        overrides: PaniniOverrides,
+        worker: Worker,
+        logger: Logger
+    ) throws(PaniniError) -> Service {
+        let script = try loadScript(path, overrides: overrides, logger: logger)
+        guard let options = script.options else {
+            throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
+        }
+        let clientName = options.clientName ?? makeClientName(service: options.serviceName)
+        return try Service(
+            worker: worker,
+            script: script,
+            options: options,
+            clientName: clientName,
+            logger: script.logger
+        )
+    }
+
+    /// Runs the script's file; it registers what it serves.
+    static func loadScript(
+        _ path: String,
+        overrides: PaniniOverrides,
+        logger: Logger
+    ) throws(PaniniError) -> Script {
+        let source = try read(path)
+        let script = try Script(path: path, overrides: overrides, logger: logger)
+        script.vm.installRequire { [directory = script.directory] name in module(name, beside: directory) }
+        do throws(LuaError) {
+            let chunk = try source.withUnsafeBufferPointer { bytes throws(LuaError) in
+                try script.vm.load(UnsafeRawBufferPointer(bytes), path: path)
+            }
+            defer { script.vm.release(chunk) }
+            let co = script.vm.acquireCoroutine()
+            script.vm.push(chunk, onto: co.thread)
+            switch script.vm.resume(co, argumentCount: 0) {
+            case .returned: script.vm.recycle(co)
+            case .failed: throw script.vm.takeError(co)
+            case .suspended:
+                script.vm.discard(co)
+                throw LuaError(kind: .runtime, message: "\(path): the file waits; use app.on_start_task for that")
+            }
+        } catch {
+            script.close()
+            if let text = script.outsideFailure { throw PaniniError(code: .invalidOption, message: text) }
+            throw PaniniError(
+                code: error.kind == .syntax ? .scriptSyntax : .scriptFailed,
+                message: error.message.contains(path) ? error.message : "\(path): \(error.message)",
+                traceback: error.traceback
+            )
+        }
+        return script
+    }
+
+    private static func read(_ path: String) throws(PaniniError) -> [UInt8] {
+        do throws(FileProblem) {
+            return try readFile(path, maximum: maximumScriptBytes)
+        } catch {
+            throw PaniniError(code: .scriptNotFound, message: error.message)
+        }
+    }
+
+    /// `require "a.b"`: `a/b.lua` or `a/b/init.lua` next to the script.
+    private static func module(_ name: String, beside directory: String) -> LuaModule? {
+        let relative = name.split(separator: ".", omittingEmptySubsequences: false)
+        guard relative.allSatisfy({ !$0.isEmpty && !$0.contains("/") && !$0.contains("\0") }) else { return nil }
+        let base = directory + "/" + relative.joined(separator: "/")
+        for path in [base + ".lua", base + "/init.lua"] where access(path, F_OK) == 0 {
+            let shown = path.hasPrefix("./") ? String(path.dropFirst(2)) : path
+            if let source = try? readFile(path, maximum: maximumScriptBytes) {
+                return LuaModule(path: shown, source: source)
+            }
+        }
+        return nil
+    }
+
+    /// The original's identity: service, container or not, a random part. It is a token of a subject: no dots.
+    private static func makeClientName(service: String) -> String {
+        let random = Int.random(in: 1...1_000_000)
+        if let host = getenv("HOSTNAME"), host.pointee != 0 {
+            let name = String(cString: host).map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "-" }
+            return "\(service)__\(String(name))__\(random)"
+        }
+        return "\(service)__non_docker_env_\(Int.random(in: 1...1_000_000))__\(random)"
+    }
+}

@@ -1,0 +1,128 @@
+// Owns: the table of every function a script can call on `app` and `panini`: names, texts and the Swift code behind. The
+// registration and the documentation come from this one table.
+
+import CLuaShim
+import LuaVM
+
+/// A function of the script's API.
+struct HostFunctionEntry {
+    /// The name in its table: `publish`.
+    let name: String
+    /// How it is called, for documentation and editors.
+    let signature: String
+    let function: LuaVM.HostFunction
+}
+
+/// Runs a host function's body, and turns a misuse into a Lua error at the script's line.
+@inline(__always)
+func hostCall(
+    _ L: OpaquePointer?,
+    _ context: UnsafeMutableRawPointer?,
+    _ name: StaticString,
+    _ body: (HostCall) throws(Misuse) -> CInt
+) -> CInt {
+    let call = HostCall(L: L.unsafelyUnwrapped, script: Script.from(context), name: name)
+    call.dropSelf(call.script.appPointer)
+    do throws(Misuse) {
+        return try body(call)
+    } catch {
+        return call.raise(error)
+    }
+}
+
+extension HostFunctionEntry {
+    /// Functions of the table that `panini.app{...}` returns.
+    static let app: [HostFunctionEntry] = [
+        .init(name: "listen", signature: "app.listen(subject | {subjects}, [options,] handler) -> handle") {
+            hostCall($0, $1, "app.listen") { call throws(Misuse) in try call.script.listen(call) }
+        },
+        .init(name: "unsubscribe", signature: "app.unsubscribe(subject) -> number of listeners ended") {
+            hostCall($0, $1, "app.unsubscribe") { call throws(Misuse) in try call.script.unsubscribe(call) }
+        },
+        .init(name: "publish", signature: "app.publish(subject, message [, options]) -> true | nil, err") {
+            hostCall($0, $1, "app.publish") { call throws(Misuse) in try call.script.publish(call, force: false) }
+        },
+        .init(name: "publish_sync", signature: "app.publish_sync(subject, message [, options]) -> true | nil, err") {
+            hostCall($0, $1, "app.publish_sync") { call throws(Misuse) in try call.script.publish(call, force: true) }
+        },
+        .init(name: "request", signature: "app.request(subject, message [, options]) -> data, nil, msg | nil, err") {
+            hostCall($0, $1, "app.request") { call throws(Misuse) in try call.script.request(call) }
+        },
+        .init(name: "request_sync", signature: "app.request_sync: the same call as app.request") {
+            hostCall($0, $1, "app.request_sync") { call throws(Misuse) in try call.script.request(call) }
+        },
+        .init(name: "flush", signature: "app.flush([timeout]) -> true | nil, err") {
+            hostCall($0, $1, "app.flush") { call throws(Misuse) in try call.script.flush(call) }
+        },
+        .init(name: "sleep", signature: "app.sleep(seconds)") {
+            hostCall($0, $1, "app.sleep") { call throws(Misuse) in try call.script.sleep(call) }
+        },
+        .init(name: "spawn", signature: "app.spawn(fn) -> handle with .wait()") {
+            hostCall($0, $1, "app.spawn") { call throws(Misuse) in try call.script.spawn(call) }
+        },
+        .init(name: "wait_all", signature: "app.wait_all{ fn, ... } -> results, errors") {
+            hostCall($0, $1, "app.wait_all") { call throws(Misuse) in try call.script.waitAll(call) }
+        },
+        .init(name: "task", signature: "app.task(fn)") {
+            hostCall($0, $1, "app.task") { call throws(Misuse) in try call.script.task(call) }
+        },
+        .init(name: "timer_task", signature: "app.timer_task(interval, [options,] fn)") {
+            hostCall($0, $1, "app.timer_task") { call throws(Misuse) in try call.script.timerTask(call) }
+        },
+        .init(name: "on_start_task", signature: "app.on_start_task(fn)") {
+            hostCall($0, $1, "app.on_start_task") { call throws(Misuse) in try call.script.onStartTask(call) }
+        },
+        .init(name: "on_stop", signature: "app.on_stop(fn)") {
+            hostCall($0, $1, "app.on_stop") { call throws(Misuse) in try call.script.onStop(call) }
+        },
+        .init(name: "add_filters", signature: "app.add_filters{ include = {...}, exclude = {...} }") {
+            hostCall($0, $1, "app.add_filters") { call throws(Misuse) in try call.script.addFilters(call) }
+        },
+        .init(name: "start", signature: "app.start(): accepted as the last statement; does nothing") { _, _ in 0 },
+    ]
+
+    /// Functions of the global `panini`.
+    static let panini: [HostFunctionEntry] = [
+        .init(name: "app", signature: "panini.app{ service_name = ..., ... } -> app") {
+            hostCall($0, $1, "panini.app") { call throws(Misuse) in try call.script.makeApp(call) }
+        },
+        .init(name: "env", signature: "panini.env(name [, default]) -> text | default") {
+            hostCall($0, $1, "panini.env") { call throws(Misuse) in try call.script.environment(call) }
+        },
+        .init(name: "array", signature: "panini.array(t) -> t, marked as a JSON array") {
+            hostCall($0, $1, "panini.array") { call throws(Misuse) in try call.script.array(call) }
+        },
+        .init(name: "uuid", signature: "panini.uuid() -> a random UUID (version 4)") {
+            hostCall($0, $1, "panini.uuid") { call in call.script.uuid(call) }
+        },
+        .init(name: "now", signature: "panini.now() -> seconds since 1970, wall clock") {
+            hostCall($0, $1, "panini.now") { call in call.script.now(call) }
+        },
+        .init(name: "monotonic", signature: "panini.monotonic() -> seconds of a clock that never goes back") {
+            hostCall($0, $1, "panini.monotonic") { call in call.script.monotonic(call) }
+        },
+        .init(name: "get_logger", signature: "panini.get_logger(name) -> logger") {
+            hostCall($0, $1, "panini.get_logger") { call throws(Misuse) in try call.script.getLogger(call) }
+        },
+    ]
+
+    /// Functions of `panini.json`.
+    static let json: [HostFunctionEntry] = [
+        .init(name: "encode", signature: "panini.json.encode(value) -> text") {
+            hostCall($0, $1, "panini.json.encode") { call throws(Misuse) in try call.script.jsonEncode(call) }
+        },
+        .init(name: "decode", signature: "panini.json.decode(text) -> value | nil, err") {
+            hostCall($0, $1, "panini.json.decode") { call throws(Misuse) in try call.script.jsonDecode(call) }
+        },
+    ]
+
+    /// Functions of `panini.base64`.
+    static let base64: [HostFunctionEntry] = [
+        .init(name: "encode", signature: "panini.base64.encode(bytes) -> text") {
+            hostCall($0, $1, "panini.base64.encode") { call throws(Misuse) in try call.script.base64Encode(call) }
+        },
+        .init(name: "decode", signature: "panini.base64.decode(text) -> bytes | nil, err") {
+            hostCall($0, $1, "panini.base64.decode") { call throws(Misuse) in try call.script.base64Decode(call) }
+        },
+    ]
+}

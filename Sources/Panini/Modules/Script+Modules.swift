@@ -1,0 +1,102 @@
+// Owns: building the `panini` and `app` tables of a script. Worker's thread, while the script is made or loaded.
+
+import CLuaShim
+import Logging
+import LuaVM
+
+extension Script {
+    /// Makes the global `panini`, which `require "panini"` returns too, and `print`.
+    func registerModules() {
+        let L = vm.state
+        lua_createtable(L, 0, CInt(HostFunctionEntry.panini.count + 6))
+        add(HostFunctionEntry.panini, L)
+        addTable("json", HostFunctionEntry.json, L)
+        addTable("base64", HostFunctionEntry.base64, L)
+        vm.pushString(L, "null" as StaticString)
+        vm.pushNull(L)
+        lua_rawset(L, -3)
+        for (name, number) in [("worker", 0), ("workers", 1)] {
+            vm.pushString(L, name)
+            lua_pushinteger(L, lua_Integer(number))
+            lua_rawset(L, -3)
+        }
+        lua_pushvalue(L, -1)
+        moduleReference = vm.makeReference(L)
+        lua_pushvalue(L, -1)
+        vm.setLoadedModule("panini", L)
+        vm.setGlobal(L, "panini")
+        panini_push_printer(L, printText, context)
+        vm.setGlobal(L, "print")
+
+        panini_handle_push_metatable(L, "panini.listener", "unsubscribe", unsubscribeHandle, context)
+        listenerHandleType = vm.makeReference(L).index
+        panini_handle_push_metatable(L, "panini.spawn", "wait", waitForHandle, context)
+        spawnHandleType = vm.makeReference(L).index
+    }
+
+    /// What host functions get back as their script.
+    private var context: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+    private func add(_ entries: [HostFunctionEntry], _ L: OpaquePointer) {
+        for entry in entries {
+            vm.pushString(L, entry.name)
+            vm.pushHostFunction(entry.function, context: context, onto: L)
+            lua_rawset(L, -3)
+        }
+    }
+
+    private func addTable(_ name: String, _ entries: [HostFunctionEntry], _ L: OpaquePointer) {
+        vm.pushString(L, name)
+        lua_createtable(L, 0, CInt(entries.count))
+        add(entries, L)
+        lua_rawset(L, -3)
+    }
+
+    /// `panini.app{...}`.
+    func makeApp(_ call: HostCall) throws(Misuse) -> CInt {
+        guard options == nil else {
+            throw Misuse("panini.app: this script has made its app already; one file is one service")
+        }
+        guard phase == .loading else { throw Misuse("panini.app: an app is made while the file runs, not later") }
+        guard call.type(1) == LUA_TTABLE else {
+            throw Misuse("panini.app: takes a table of options, as in panini.app{ service_name = \"orders\" }")
+        }
+        let members = try call.members(1)
+        do throws(AppOptions.Failure) {
+            options = try AppOptions(script: members, overrides: overrides)
+        } catch {
+            switch error {
+            case .script(let text): throw Misuse("panini.app: \(text)")
+            case .outside(let text):
+                outsideFailure = text
+                throw Misuse(text)
+            }
+        }
+        logger[metadataKey: "service"] = "\(options?.serviceName ?? "")"
+        let L = call.L
+        lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 1))
+        appPointer = lua_topointer(L, -1)
+        add(HostFunctionEntry.app, L)
+        vm.pushString(L, "logger" as StaticString)
+        pushLogger(options?.serviceName ?? "", L)
+        lua_rawset(L, -3)
+        // The host keeps the app alive: its identity is compared with first arguments for as long as the script runs.
+        lua_pushvalue(L, -1)
+        _ = vm.makeReference(L)
+        return 1
+    }
+
+    /// Pushes a logger: a table of functions bound to it, so that a dot and a colon call alike.
+    func pushLogger(_ name: String, _ L: OpaquePointer) {
+        lua_createtable(L, 0, 6)
+        vm.pushString(L, "name" as StaticString)
+        vm.pushString(L, name)
+        lua_rawset(L, -3)
+        for (level, function) in logFunctions {
+            vm.pushString(L, level)
+            lua_pushvalue(L, -2)
+            panini_push_text_function(L, function, context)
+            lua_rawset(L, -3)
+        }
+    }
+}

@@ -1,0 +1,314 @@
+// Owns: listen, tasks, timers, hooks, filters as scripts register them. Worker's thread; at load time, and for listen at
+// any time later.
+
+import CLuaShim
+import Logging
+import LuaVM
+import NATS
+
+extension Script {
+    private func requireLoading(_ call: HostCall) throws(Misuse) {
+        guard phase == .loading else {
+            throw Misuse("\(call.name) registers while the file runs; it cannot be called later")
+        }
+    }
+
+    /// Keeps the function at an index.
+    private func keep(_ call: HostCall, _ index: CInt) throws(Misuse) -> RegisteredFunction {
+        try call.requireFunction(index, "the function")
+        let origin = origin(call.L, index)
+        lua_pushvalue(call.L, index)
+        return RegisteredFunction(function: vm.makeReference(call.L), origin: origin)
+    }
+
+    func task(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireLoading(call)
+        registrations.tasks.append(try keep(call, 1))
+        return 0
+    }
+
+    func onStartTask(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireLoading(call)
+        registrations.startTasks.append(try keep(call, 1))
+        return 0
+    }
+
+    func onStop(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireLoading(call)
+        registrations.stopHooks.append(try keep(call, 1))
+        return 0
+    }
+
+    func addFilters(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireLoading(call)
+        guard call.type(1) == LUA_TTABLE else {
+            throw Misuse("app.add_filters: takes a table, as in app.add_filters{ include = { \"orders\" } }")
+        }
+        for (key, value) in try call.options(1, known: ["include", "exclude"]) {
+            var parts: [String] = []
+            switch value {
+            case .string(let text): parts = [text]
+            case .array(let items):
+                for item in items {
+                    guard case .string(let text) = item else {
+                        throw Misuse("app.add_filters: \"\(key)\" must be a list of strings")
+                    }
+                    parts.append(text)
+                }
+            default: throw Misuse("app.add_filters: \"\(key)\" must be a list of strings, not \(value.typeName)")
+            }
+            if key == "include" {
+                registrations.filters.include += parts
+            } else {
+                registrations.filters.exclude += parts
+            }
+        }
+        return 0
+    }
+
+    // MARK: - Timers
+
+    func timerTask(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireLoading(call)
+        let interval = try call.seconds(1, "the interval")
+        guard interval >= 0.001 else { throw Misuse("app.timer_task: the interval must be at least 0.001 s") }
+        let hasOptions = call.type(2) == LUA_TTABLE
+        var name: String?
+        var isImmediate = true
+        var jitter = 0.0
+        var mode = ServiceTimer.Mode.rate
+        var eachWorker = false
+        if hasOptions {
+            for (key, value) in try call.options(2, known: ["name", "immediate", "jitter", "mode", "each_worker"]) {
+                switch (key, value) {
+                case ("name", .string(let text)): name = text
+                case ("immediate", .boolean(let flag)): isImmediate = flag
+                case ("jitter", .integer(let seconds)):
+                    jitter = try HostCall.checkSeconds(Double(seconds), "app.timer_task: jitter")
+                case ("jitter", .number(let seconds)):
+                    jitter = try HostCall.checkSeconds(seconds, "app.timer_task: jitter")
+                case ("mode", .string("rate")): mode = .rate
+                case ("mode", .string("delay")): mode = .delay
+                case ("mode", .string(let text)):
+                    throw Misuse("app.timer_task: mode must be \"rate\" or \"delay\", not \"\(text)\"")
+                case ("each_worker", .boolean(let flag)): eachWorker = flag
+                default: throw Misuse("app.timer_task: option \"\(key)\" cannot be \(value.typeName)")
+                }
+            }
+        }
+        let function = try keep(call, hasOptions ? 3 : 2)
+        registrations.timers.append(
+            ServiceTimer(
+                index: registrations.timers.count,
+                name: name,
+                intervalNanoseconds: UInt64(nanoseconds(interval)),
+                isImmediate: isImmediate,
+                jitterNanoseconds: UInt64(nanoseconds(jitter)),
+                mode: mode,
+                eachWorker: eachWorker,
+                function: function.function,
+                origin: function.origin
+            )
+        )
+        return 0
+    }
+
+    // MARK: - Listeners
+
+    func listen(_ call: HostCall) throws(Misuse) -> CInt {
+        let patterns = try subjects(call)
+        let hasOptions = call.type(2) == LUA_TTABLE
+        let options = hasOptions ? try listenerOptions(call) : ListenerOptions()
+        let isDynamic = phase != .loading
+        if isDynamic { try requireSuspendable(call) }
+        guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
+        let handler = try keep(call, hasOptions ? 3 : 2)
+        let listener = Listener(
+            id: makeHandleNumber(),
+            options: options,
+            handler: handler.function,
+            origin: handler.origin,
+            subjects: patterns.map { ListenerSubject(pattern: $0, parameters: parameters(of: $0)) },
+            isDynamic: isDynamic
+        )
+        _ = panini_handle_push(call.L, listenerHandleType, listener.id)
+        guard isDynamic, let service else {
+            registrations.listeners.append(listener)
+            return 1
+        }
+        return listenLater(call, listener, service)
+    }
+
+    /// Subscribes at once, and waits for the broker's word.
+    private func listenLater(_ call: HostCall, _ listener: Listener, _ service: Service) -> CInt {
+        guard let id = vm.running?.id else { return 0 }
+        let handle = vm.makeReference(call.L)
+        service.adopt(listener)
+        for subject in listener.subjects {
+            guard let error = service.subscribe(subject, of: listener) else { continue }
+            vm.release(handle)
+            service.end(listener)
+            return call.failure(error)
+        }
+        nextWait = .barrier
+        service.barrier(seconds: 10, publishing: nil) { [self] failure in
+            if let denied = listener.subjects.first(where: { $0.denial != nil }) {
+                vm.release(handle)
+                service.end(listener)
+                return wake(id, .failure(CallError("permission", denied.denial ?? "denied")))
+            }
+            // Without a connection the subscription stands all the same: it is made with the next one.
+            if let failure, failure.code != .text("disconnected") {
+                vm.release(handle)
+                service.end(listener)
+                return wake(id, .failure(failure))
+            }
+            wake(id, .reference(handle))
+        }
+        return LuaVM.suspend
+    }
+
+    private func subjects(_ call: HostCall) throws(Misuse) -> [SubjectPattern] {
+        var texts: [String] = []
+        if call.type(1) == LUA_TTABLE {
+            let value: PlainValue
+            do throws(PlainValue.Unreadable) {
+                value = try PlainValue(call.L, 1, vm: vm)
+            } catch {
+                throw Misuse("app.listen: \(error.message)")
+            }
+            guard case .array(let items) = value, !items.isEmpty else {
+                throw Misuse("app.listen: the subjects must be a list of strings with at least one entry")
+            }
+            for item in items {
+                guard case .string(let text) = item else {
+                    throw Misuse("app.listen: a subject must be a string, not \(item.typeName)")
+                }
+                texts.append(text)
+            }
+        } else {
+            texts = [try call.string(1, "the subject")]
+        }
+        var patterns: [SubjectPattern] = []
+        do throws(SubjectPattern.Invalid) {
+            for text in texts { patterns.append(try SubjectPattern(text)) }
+        } catch {
+            throw Misuse("app.listen: \(error.message)")
+        }
+        return patterns
+    }
+
+    private func listenerOptions(_ call: HostCall) throws(Misuse) -> ListenerOptions {
+        var options = ListenerOptions()
+        let known = [
+            "queue", "data_type", "validator", "on_invalid", "concurrency", "timeout", "middlewares", "name",
+            "metadata",
+            "reply",
+        ]
+        for (key, value) in try call.options(2, known: known) {
+            switch (key, value) {
+            case ("queue", .string(let text)):
+                do throws(SubjectPattern.Invalid) {
+                    try SubjectPattern.checkQueue(text)
+                } catch {
+                    throw Misuse("app.listen: \(error.message)")
+                }
+                options.queue = .some(text)
+            case ("queue", .boolean(false)): options.queue = .some(nil)
+            case ("data_type", .string(let text)): options.dataType = try SendOptions.dataType(text, call)
+            case ("concurrency", .integer(let number)):
+                guard (1...1_000_000).contains(number) else {
+                    throw Misuse("app.listen: concurrency must be from 1 to 1000000, not \(number)")
+                }
+                options.concurrency = Int(number)
+            case ("timeout", .integer(let seconds)): options.timeout = try listenerTimeout(Double(seconds))
+            case ("timeout", .number(let seconds)): options.timeout = try listenerTimeout(seconds)
+            case ("name", .string(let text)):
+                guard !text.isEmpty, text.utf8.allSatisfy({ isEndpointNameByte($0) }) else {
+                    throw Misuse("app.listen: name may have letters, digits, _ and - only, not \"\(text)\"")
+                }
+                options.name = text
+            case ("metadata", .object(let members)):
+                for (name, item) in members {
+                    guard case .string(let text) = item else {
+                        throw Misuse("app.listen: metadata must hold strings only; \"\(name)\" is \(item.typeName)")
+                    }
+                    options.metadata[name] = text
+                }
+            case ("metadata", .array(let items)) where items.isEmpty: break
+            case ("reply", .boolean(let flag)): options.replies = flag
+            case ("validator", _), ("on_invalid", _), ("middlewares", _):
+                throw Misuse(
+                    "app.listen: option \"\(key)\": this version has no \(key == "middlewares" ? "middlewares" : "validators") yet"
+                )
+            default: throw Misuse("app.listen: option \"\(key)\" cannot be \(value.typeName)")
+            }
+        }
+        return options
+    }
+
+    private func listenerTimeout(_ seconds: Double) throws(Misuse) -> Double {
+        guard seconds >= 0.001, seconds <= 86400 else {
+            throw Misuse("app.listen: timeout must be a number of seconds from 0.001 to 86400, not \(seconds)")
+        }
+        return seconds
+    }
+
+    /// The registry's table of a pattern's named tokens.
+    private func parameters(of pattern: SubjectPattern) -> LuaReference? {
+        guard !pattern.parameters.isEmpty else { return nil }
+        let L = vm.state
+        lua_createtable(L, CInt(pattern.parameters.count * 2), 0)
+        for (position, parameter) in pattern.parameters.enumerated() {
+            vm.pushString(L, parameter.name)
+            lua_rawseti(L, -2, lua_Integer(position * 2 + 1))
+            lua_pushinteger(L, lua_Integer(parameter.index))
+            lua_rawseti(L, -2, lua_Integer(position * 2 + 2))
+        }
+        return vm.makeReference(L)
+    }
+
+    func unsubscribe(_ call: HostCall) throws(Misuse) -> CInt {
+        let text = try call.string(1, "the subject")
+        let pattern: SubjectPattern
+        do throws(SubjectPattern.Invalid) {
+            pattern = try SubjectPattern(text)
+        } catch {
+            throw Misuse("app.unsubscribe: \(error.message)")
+        }
+        lua_pushinteger(call.L, lua_Integer(endListeners(of: pattern.subject)))
+        return 1
+    }
+
+    private func endListeners(of subject: String) -> Int {
+        guard let service else {
+            let before = registrations.listeners.count
+            registrations.listeners.removeAll { $0.subjects.contains { $0.pattern.subject == subject } }
+            return before - registrations.listeners.count
+        }
+        return service.endListeners(of: subject)
+    }
+
+    /// `handle.unsubscribe()`: false when it had ended before.
+    fileprivate func endListener(number: Int64) -> Bool {
+        guard let service else {
+            guard let index = registrations.listeners.firstIndex(where: { $0.id == number }) else { return false }
+            registrations.listeners.remove(at: index)
+            return true
+        }
+        guard let listener = service.listeners[number], !listener.isEnded else { return false }
+        service.end(listener)
+        return true
+    }
+}
+
+private func isEndpointNameByte(_ byte: UInt8) -> Bool {
+    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 95 || byte == 45
+}
+
+/// The method of a listener's handle.
+let unsubscribeHandle: panini_handle_function = { L, context, handle in
+    let ended = Script.from(context).endListener(number: handle.unsafelyUnwrapped.pointee.id)
+    lua_pushboolean(L, ended ? 1 : 0)
+    return 1
+}

@@ -1,0 +1,93 @@
+// Owns: app.spawn, handle.wait and app.wait_all as scripts call them. Worker's thread.
+
+import CLuaShim
+import LuaVM
+
+extension Script {
+    func spawn(_ call: HostCall) throws(Misuse) -> CInt {
+        guard phase == .live else {
+            throw Misuse("app.spawn cannot be used while the file runs; use app.task or app.on_start_task")
+        }
+        try call.requireFunction(1, "the function")
+        let record = startSpawned(call, 1)
+        let handle = panini_handle_push(call.L, spawnHandleType, makeHandleNumber()).unsafelyUnwrapped
+        lua_pushvalue(call.L, -1)
+        record.handle = vm.makeReference(call.L)
+        spawned[handle.pointee.id] = record
+        return 1
+    }
+
+    /// Puts the function at an index in line; it starts when the caller next waits or ends.
+    private func startSpawned(_ call: HostCall, _ index: CInt) -> SpawnRecord {
+        let record = SpawnRecord(holdsStop: currentHoldsStop)
+        if record.holdsStop { service?.activeCount += 1 }
+        lua_pushvalue(call.L, index)
+        ready.append(.start(vm.makeReference(call.L), record))
+        return record
+    }
+
+    func waitAll(_ call: HostCall) throws(Misuse) -> CInt {
+        guard phase == .live else {
+            throw Misuse("app.wait_all cannot be used while the file runs; use app.on_start_task")
+        }
+        guard call.type(1) == LUA_TTABLE else {
+            throw Misuse("app.wait_all: takes a list of functions, as in app.wait_all{ f, g }, not \(call.typeName(1))")
+        }
+        let L = call.L
+        let count = Int(lua_rawlen(L, 1))
+        for position in stride(from: 1, through: count, by: 1) {
+            let type = lua_rawgeti(L, 1, lua_Integer(position))
+            lua_settop(L, -2)
+            guard type == LUA_TFUNCTION else {
+                throw Misuse(
+                    "app.wait_all: entry \(position) must be a function, not \(String(cString: lua_typename(L, type)))"
+                )
+            }
+        }
+        guard count > 0 else {
+            lua_createtable(L, 0, 0)
+            return 1
+        }
+        try requireSuspendable(call)
+        guard let id = vm.running?.id else { return 0 }
+        lua_createtable(L, CInt(min(count, 1024)), 0)
+        let results = vm.makeReference(L)
+        lua_createtable(L, 0, 0)
+        let group = WaitGroup(remaining: count, waiter: id, results: results, errors: vm.makeReference(L))
+        for position in 1...count {
+            lua_rawgeti(L, 1, lua_Integer(position))
+            let record = startSpawned(call, lua_gettop(L))
+            record.group = group
+            record.position = position
+            lua_settop(L, -2)
+        }
+        nextWait = .spawned
+        return LuaVM.suspend
+    }
+
+    /// `handle.wait()`.
+    fileprivate func wait(_ call: HostCall, _ handle: UnsafeMutablePointer<panini_handle>) throws(Misuse) -> CInt {
+        if handle.pointee.state != 0 {
+            // Ended: the results are in the handle, which is the method's first upvalue.
+            lua_settop(call.L, 0)
+            lua_pushvalue(call.L, CInt(PANINI_FIRST_UPVALUE))
+            return pushKept(call.L, 1)
+        }
+        guard let record = spawned[handle.pointee.id] else { return 0 }
+        try requireSuspendable(call)
+        guard let id = vm.running?.id else { return 0 }
+        record.waiters.append(id)
+        nextWait = .spawned
+        return LuaVM.suspend
+    }
+}
+
+/// The method of a spawn handle.
+let waitForHandle: panini_handle_function = { L, context, handle in
+    let call = HostCall(L: L.unsafelyUnwrapped, script: Script.from(context), name: "handle.wait")
+    do throws(Misuse) {
+        return try call.script.wait(call, handle.unsafelyUnwrapped)
+    } catch {
+        return call.raise(error)
+    }
+}

@@ -1,0 +1,199 @@
+// Owns: the checked options of one app, with their defaults. A pure value; any thread.
+
+import NATS
+
+/// Options of `panini.app{...}` after all sources were merged and checked.
+struct AppOptions: Sendable {
+    var serviceName = ""
+    var version = "0.0.0"
+    var description: String?
+    var metadata: [String: String] = [:]
+    var host = "127.0.0.1"
+    var port = 4222
+    var servers: [String] = []
+    var clientName: String?
+    var queueGroup: String?
+    var isSync = false
+    var reconnect = true
+    var maxReconnectAttempts = -1
+    var reconnectWait = 2.0
+    var connectTimeout = 5.0
+    var retryOnStart = true
+    var pingInterval = 120.0
+    var pendingLimit = 65536
+    var pendingBytesLimit = 64 << 20
+    var loggerRequired = true
+    var ignoreTaskExceptions = true
+    var handlerTimeout = 30.0
+    var shutdownTimeout = 30.0
+    var debug = false
+
+    /// Merges and checks the script's table and the values from outside.
+    ///
+    /// - Parameters:
+    ///   - script: The members of the table given to `panini.app`.
+    ///   - overrides: Values from outside; the first of a name wins, all win over the script.
+    /// - Throws: ``OptionProblem`` for the script's own values, ``PaniniError`` wrapped in ``Failure`` for outside ones.
+    init(script: [(String, PlainValue)], overrides: PaniniOverrides) throws(Failure) {
+        var values: [String: OptionValue] = [:]
+        do throws(OptionProblem) {
+            for (name, value) in try flattenOptions(script) {
+                guard let definition = OptionDefinition.byName[name] else { continue }
+                let checked = try definition.check(value)
+                try Self.checkSupported(definition, checked)
+                if case .list(let servers) = checked, name == "servers" { try Self.checkServers(servers) }
+                values[name] = checked
+            }
+        } catch {
+            throw .script(error.message)
+        }
+        try Self.merge(overrides, into: &values)
+        do throws(OptionProblem) {
+            try assign(values)
+        } catch {
+            throw .script(error.message)
+        }
+    }
+
+    /// Whose fault a wrong option is.
+    enum Failure: Error {
+        /// The script's table: raised at the script's own line.
+        case script(String)
+        /// A value from outside, with its origin in the text.
+        case outside(String)
+    }
+
+    private static func merge(_ overrides: PaniniOverrides, into values: inout [String: OptionValue]) throws(Failure) {
+        var taken: Set<String> = []
+        for entry in overrides.entries {
+            guard let definition = OptionDefinition.byName[entry.name] else {
+                throw .outside("\(entry.origin): unknown option \"\(entry.name)\"")
+            }
+            do throws(OptionProblem) {
+                let value: OptionValue
+                switch entry.value {
+                case .text(let text): value = try definition.parse(text)
+                case .texts(let texts): value = try definition.check(.array(texts.map { .string($0) }))
+                case .plain(let plain): value = try definition.check(plain)
+                }
+                try checkSupported(definition, value)
+                if case .list(let servers) = value, entry.name == "servers" { try checkServers(servers) }
+                guard taken.insert(entry.name).inserted else { continue }
+                values[entry.name] = value
+                // An address given outside replaces the script's, whichever way either was written.
+                if entry.name == "host" || entry.name == "port", !taken.contains("servers") { values["servers"] = nil }
+            } catch {
+                throw .outside("\(entry.origin): \(error.message)")
+            }
+        }
+    }
+
+    private static func checkServers(_ servers: [String]) throws(OptionProblem) {
+        for server in servers {
+            do throws(NATSError) {
+                _ = try NATSServerAddress(parsing: server)
+            } catch {
+                throw OptionProblem(message: "option \"servers\": \(error.message)")
+            }
+        }
+    }
+
+    /// Refuses what this version cannot do yet: silently ignoring `tls` or `auth` would be worse than not starting.
+    private static func checkSupported(_ definition: OptionDefinition, _ value: OptionValue) throws(OptionProblem) {
+        guard let feature = definition.missingFeature else { return }
+        switch value {
+        case .boolean(let flag) where definition.name == "tls.verify" ? flag : !flag: return
+        default:
+            throw OptionProblem(message: "option \"\(definition.name)\": this version has no \(feature) yet")
+        }
+    }
+
+    private mutating func assign(_ values: [String: OptionValue]) throws(OptionProblem) {
+        for (name, value) in values {
+            switch (name, value) {
+            case ("service_name", .string(let text)): serviceName = text
+            case ("version", .string(let text)): version = text
+            case ("description", .string(let text)): description = text
+            case ("metadata", .map(let map)): metadata = map
+            case ("host", .string(let text)): host = text
+            case ("port", .integer(let number)): port = Int(number)
+            case ("servers", .list(let list)): servers = list
+            case ("client_name", .string(let text)): clientName = text
+            case ("allocation_queue_group", .string(let text)): queueGroup = text.isEmpty ? nil : text
+            case ("app_strategy", .string(let text)): isSync = text == "sync"
+            case ("reconnect", .boolean(let flag)): reconnect = flag
+            case ("max_reconnect_attempts", .integer(let number)): maxReconnectAttempts = Int(number)
+            case ("reconnecting_time_sleep", .number(let seconds)): reconnectWait = seconds
+            case ("connect_timeout", .number(let seconds)): connectTimeout = seconds
+            case ("retry_on_start", .boolean(let flag)): retryOnStart = flag
+            case ("ping_interval", .number(let seconds)): pingInterval = seconds
+            case ("pending_limit", .integer(let number)): pendingLimit = Int(number)
+            case ("pending_bytes_limit", .integer(let number)): pendingBytesLimit = Int(number)
+            case ("logger_required", .boolean(let flag)): loggerRequired = flag
+            case ("ignore_task_exceptions", .boolean(let flag)): ignoreTaskExceptions = flag
+            case ("handler_timeout", .number(let seconds)): handlerTimeout = seconds
+            case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds
+            case ("debug", .boolean(let flag)): debug = flag
+            default: break  // Options of features that come later: checked above, not used yet.
+            }
+        }
+        try checkIdentity()
+    }
+
+    private func checkIdentity() throws(OptionProblem) {
+        guard !serviceName.isEmpty else {
+            throw OptionProblem(message: "option \"service_name\" is required: panini.app{ service_name = \"orders\" }")
+        }
+        guard serviceName.utf8.count <= 128, serviceName.utf8.allSatisfy(isNameByte) else {
+            throw OptionProblem(
+                message: "option \"service_name\" may have letters, digits, _ and - only, not \"\(serviceName)\""
+            )
+        }
+        guard isSemanticVersion(version) else {
+            throw OptionProblem(
+                message: "option \"version\" must be a semantic version such as \"1.4.0\", not \"\(version)\""
+            )
+        }
+        if let queueGroup {
+            do throws(SubjectPattern.Invalid) {
+                try SubjectPattern.checkQueue(queueGroup)
+            } catch {
+                throw OptionProblem(message: "option \"allocation_queue_group\": \(error.message)")
+            }
+        }
+        if let clientName, clientName.isEmpty || clientName.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) {
+            // The name is a token of the started event's subject.
+            throw OptionProblem(
+                message: "option \"client_name\" must be a text without white space, not \"\(clientName)\""
+            )
+        }
+        if clientName?.contains(where: { $0 == "." || $0 == "*" || $0 == ">" }) == true {
+            throw OptionProblem(message: "option \"client_name\" may not contain \".\", \"*\" or \">\"")
+        }
+    }
+}
+
+private func isNameByte(_ byte: UInt8) -> Bool {
+    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 95 || byte == 45
+}
+
+/// semver.org's grammar: three numbers without leading zeros, `-` and pre-release identifiers, `+` and build identifiers.
+func isSemanticVersion(_ text: String) -> Bool {
+    let plus = text.split(separator: "+", maxSplits: 1, omittingEmptySubsequences: false)
+    if plus.count == 2, !identifiers(plus[1], leadingZerosAllowed: true) { return false }
+    let dash = plus[0].split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+    if dash.count == 2, !identifiers(dash[1], leadingZerosAllowed: false) { return false }
+    let numbers = dash[0].split(separator: ".", omittingEmptySubsequences: false)
+    return numbers.count == 3
+        && numbers.allSatisfy { part in
+            !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) } && (part.count == 1 || part.first != "0")
+        }
+}
+
+private func identifiers(_ text: Substring, leadingZerosAllowed: Bool) -> Bool {
+    text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { part in
+        guard !part.isEmpty, part.utf8.allSatisfy({ isNameByte($0) && $0 != 95 }) else { return false }
+        let isNumber = part.utf8.allSatisfy { (48...57).contains($0) }
+        return leadingZerosAllowed || !isNumber || part.count == 1 || part.first != "0"
+    }
+}

@@ -1,0 +1,105 @@
+// Owns: option values that come from outside the script, with where each came from. Pure values; any thread.
+
+/// Options of `panini.app{...}` given outside the script: on the command line, in the environment, in a file.
+///
+/// Add them from the strongest source to the weakest: the first value of a name wins, and all of them win over the
+/// script's own.
+public struct PaniniOverrides: Sendable {
+    /// A value and its origin.
+    struct Entry: Sendable {
+        let name: String
+        let origin: String
+        let value: Value
+    }
+
+    enum Value: Sendable {
+        case text(String)
+        case texts([String])
+        case plain(PlainValue)
+    }
+
+    private(set) var entries: [Entry] = []
+
+    /// No overrides.
+    public init() {}
+
+    /// Adds a value that came as text.
+    ///
+    /// - Parameters:
+    ///   - name: The option's name in ``OptionDefinition/all``, such as `port` or `auth.user`.
+    ///   - text: The value as written.
+    ///   - origin: What error texts name: `--port`, `PANINI_PORT`.
+    public mutating func set(_ name: String, text: String, origin: String) {
+        entries.append(Entry(name: name, origin: origin, value: .text(text)))
+    }
+
+    /// Adds a list of texts, such as a repeated flag.
+    ///
+    /// - Parameters:
+    ///   - name: The option's name.
+    ///   - texts: The values as written.
+    ///   - origin: What error texts name.
+    public mutating func set(_ name: String, texts: [String], origin: String) {
+        entries.append(Entry(name: name, origin: origin, value: .texts(texts)))
+    }
+
+    /// Adds everything a JSON configuration file holds.
+    ///
+    /// - Parameters:
+    ///   - json: The file's bytes: one object, with the script's option names.
+    ///   - path: The file's path, for error texts.
+    /// - Throws: ``PaniniError`` with `invalidOption` when it is not a JSON object or has an unknown name.
+    public mutating func add(json: [UInt8], path: String) throws(PaniniError) {
+        let document: PlainValue
+        do throws(OptionProblem) {
+            document = try PlainValue(json: json)
+        } catch {
+            throw PaniniError(code: .invalidOption, message: "\(path): \(error.message)")
+        }
+        guard case .object(let members) = document else {
+            throw PaniniError(code: .invalidOption, message: "\(path): a configuration file is one JSON object")
+        }
+        do throws(OptionProblem) {
+            for (name, value) in try flattenOptions(members) {
+                entries.append(Entry(name: name, origin: path, value: .plain(value)))
+            }
+        } catch {
+            throw PaniniError(code: .invalidOption, message: "\(path): \(error.message)")
+        }
+    }
+
+    /// True when a value of that name is there: `dev` starts its own broker only when no server is named.
+    ///
+    /// - Parameter name: The option's name.
+    public func contains(_ name: String) -> Bool { entries.contains { $0.name == name } }
+}
+
+/// Turns nested tables (`auth = { user = ... }`) into dotted names, refusing unknown ones.
+func flattenOptions(_ members: [(String, PlainValue)]) throws(OptionProblem) -> [(String, PlainValue)] {
+    var result: [(String, PlainValue)] = []
+    for (name, value) in members {
+        let nested = OptionDefinition.nestedNames(of: name)
+        if nested.isEmpty {
+            guard OptionDefinition.byName[name] != nil, !name.contains(".") else {
+                throw OptionProblem(
+                    message: "unknown option \"\(name)\"" + suggestion(for: name, in: OptionDefinition.topLevelNames)
+                )
+            }
+            result.append((name, value))
+            continue
+        }
+        let inner: [(String, PlainValue)]
+        switch value {
+        case .object(let entries): inner = entries
+        case .array(let items) where items.isEmpty: inner = []
+        default: throw OptionProblem(message: "option \"\(name)\" must be a table, not \(value.typeName)")
+        }
+        for (key, item) in inner {
+            guard nested.contains(key) else {
+                throw OptionProblem(message: "unknown option \"\(name).\(key)\"" + suggestion(for: key, in: nested))
+            }
+            result.append(("\(name).\(key)", item))
+        }
+    }
+    return result
+}

@@ -1,0 +1,123 @@
+// Owns: what a script may write as a subject, and the named tokens in it. Pure values; any thread.
+
+/// A subject to subscribe to, as a script writes it: `orders.{id}.paid`, `orders.*`, `logs.>`.
+package struct SubjectPattern: Equatable, Sendable {
+    /// What is subscribed to at the broker: named tokens have become `*`.
+    package let subject: String
+    /// The named tokens and their positions, counted from 0.
+    package let parameters: [Parameter]
+
+    /// A named token of a pattern.
+    package struct Parameter: Equatable, Sendable {
+        /// The name between the braces.
+        package let name: String
+        /// The token's position in the subject, counted from 0.
+        package let index: Int
+    }
+
+    /// Why a text is not a subject.
+    package struct Invalid: Error, Equatable {
+        /// What is wrong, for people.
+        package let message: String
+    }
+
+    /// The longest subject accepted, in bytes: well under the broker's control line of 4096.
+    package static let maximumLength = 1024
+
+    /// Reads a pattern.
+    package init(_ text: String) throws(Invalid) {
+        try Self.checkCharacters(text)
+        var tokens: [Substring] = []
+        var parameters: [Parameter] = []
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        for (index, part) in parts.enumerated() {
+            guard !part.isEmpty else {
+                throw Invalid(
+                    message: "subject \"\(text)\" has an empty token (a dot at the start, the end, or two dots)"
+                )
+            }
+            if part.hasPrefix("{") || part.hasSuffix("}") {
+                let name = part.dropFirst().dropLast()
+                guard part.hasPrefix("{"), part.hasSuffix("}"), Self.isName(name) else {
+                    throw Invalid(
+                        message:
+                            "subject \"\(text)\": \"\(part)\" is not a named token; write {name} with letters, digits and _"
+                    )
+                }
+                guard !parameters.contains(where: { $0.name == name }) else {
+                    throw Invalid(message: "subject \"\(text)\" names the token {\(name)} twice")
+                }
+                parameters.append(Parameter(name: String(name), index: index))
+                tokens.append("*")
+            } else {
+                if part == ">" && index != parts.count - 1 {
+                    throw Invalid(message: "subject \"\(text)\": \">\" may only be the last token")
+                }
+                tokens.append(part)
+            }
+        }
+        self.subject = tokens.joined(separator: ".")
+        self.parameters = parameters
+    }
+
+    /// Checks a subject to send to: no wildcard, no empty token, no white space.
+    package static func checkPublishable(_ text: String) throws(Invalid) {
+        try checkCharacters(text)
+        for part in text.split(separator: ".", omittingEmptySubsequences: false) {
+            if part.isEmpty {
+                throw Invalid(
+                    message: "subject \"\(text)\" has an empty token (a dot at the start, the end, or two dots)"
+                )
+            }
+            if part == "*" || part == ">" {
+                throw Invalid(message: "subject \"\(text)\" has a wildcard; a message goes to one exact subject")
+            }
+        }
+    }
+
+    /// Checks the name of a queue group: a non-empty text without white space.
+    package static func checkQueue(_ text: String) throws(Invalid) {
+        guard !text.isEmpty else { throw Invalid(message: "a queue group needs a name (use queue = false for none)") }
+        guard text.utf8.count <= 256, text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+            throw Invalid(
+                message: "queue group \"\(printable(text))\" has white space, control characters or over 256 bytes"
+            )
+        }
+    }
+
+    private static func checkCharacters(_ text: String) throws(Invalid) {
+        guard !text.isEmpty else { throw Invalid(message: "the subject is empty") }
+        guard text.utf8.count <= maximumLength else {
+            throw Invalid(message: "the subject has \(text.utf8.count) bytes; at most \(maximumLength) are allowed")
+        }
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+            throw Invalid(message: "subject \"\(printable(text))\" has white space or control characters")
+        }
+    }
+
+    private static func isName(_ text: Substring) -> Bool {
+        guard let first = text.utf8.first, !(48...57).contains(first) else { return false }
+        return text.utf8.allSatisfy {
+            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
+        }
+    }
+
+    /// The text with control characters made visible, and cut: error texts stay on one line.
+    private static func printable(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars.prefix(120) {
+            switch scalar {
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            default:
+                if scalar.value < 0x20 || scalar.value == 0x7F {
+                    result += "\\x" + String(scalar.value, radix: 16)
+                } else {
+                    result.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return result
+    }
+}

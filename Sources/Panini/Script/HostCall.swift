@@ -1,0 +1,192 @@
+// Owns: reading the arguments of a host function, and refusing them at the script's own line. Worker's thread, during
+// one call from Lua. Only calls that cannot raise are made here.
+
+import CLuaShim
+import LuaVM
+
+/// A wrong call: becomes a Lua error at the line that made it.
+struct Misuse: Error {
+    let message: String
+
+    init(_ message: String) { self.message = message }
+}
+
+/// One call of a host function.
+struct HostCall {
+    let L: OpaquePointer
+    let script: Script
+    /// `app.publish`: for error texts.
+    let name: StaticString
+
+    var argumentCount: CInt { lua_gettop(L) }
+
+    /// Drops the app when it was passed by `app:publish(...)`.
+    func dropSelf(_ pointer: UnsafeRawPointer?) {
+        if let pointer, lua_gettop(L) > 0, lua_topointer(L, 1) == pointer {
+            lua_rotate(L, 1, -1)
+            lua_settop(L, -2)
+        }
+    }
+
+    func type(_ index: CInt) -> CInt { lua_type(L, index) }
+
+    func isNone(_ index: CInt) -> Bool { lua_type(L, index) <= LUA_TNIL }
+
+    /// What a script's author calls the type of the value at an index.
+    func typeName(_ index: CInt) -> String {
+        switch lua_type(L, index) {
+        case LUA_TNONE: "nothing"
+        case LUA_TNIL: "nil"
+        case LUA_TLIGHTUSERDATA: script.vm.isNull(L, index) ? "panini.null" : "userdata"
+        default: String(cString: lua_typename(L, lua_type(L, index)))
+        }
+    }
+
+    func bytes(_ index: CInt, _ what: StaticString) throws(Misuse) -> UnsafeRawBufferPointer {
+        guard let bytes = script.vm.stringBytes(L, index) else {
+            throw Misuse("\(name): \(what) must be a string, not \(typeName(index))")
+        }
+        return bytes
+    }
+
+    func string(_ index: CInt, _ what: StaticString) throws(Misuse) -> String {
+        String(decoding: try bytes(index, what), as: UTF8.self)
+    }
+
+    func requireFunction(_ index: CInt, _ what: StaticString) throws(Misuse) {
+        guard lua_type(L, index) == LUA_TFUNCTION else {
+            throw Misuse("\(name): \(what) must be a function, not \(typeName(index))")
+        }
+    }
+
+    /// A duration in seconds, not negative.
+    func seconds(_ index: CInt, _ what: StaticString) throws(Misuse) -> Double {
+        guard lua_type(L, index) == LUA_TNUMBER else {
+            throw Misuse("\(name): \(what) must be a number of seconds, not \(typeName(index))")
+        }
+        return try Self.checkSeconds(lua_tonumberx(L, index, nil), "\(name): \(what)")
+    }
+
+    static func checkSeconds(_ value: Double, _ what: String) throws(Misuse) -> Double {
+        guard value >= 0, value <= 31_536_000 else {
+            throw Misuse("\(what) must be a number of seconds from 0 to a year, not \(value)")
+        }
+        return value
+    }
+
+    /// The options table at an index as plain data; empty when there is none.
+    func options(_ index: CInt, known: [String]) throws(Misuse) -> [(String, PlainValue)] {
+        if isNone(index) { return [] }
+        guard lua_type(L, index) == LUA_TTABLE else {
+            throw Misuse("\(name): options must be a table, not \(typeName(index))")
+        }
+        let members = try members(index)
+        for (key, _) in members where !known.contains(key) {
+            throw Misuse("\(name): unknown option \"\(key)\"" + suggestion(for: key, in: known))
+        }
+        return members
+    }
+
+    /// The members of a table with string keys.
+    func members(_ index: CInt) throws(Misuse) -> [(String, PlainValue)] {
+        let value: PlainValue
+        do throws(PlainValue.Unreadable) {
+            value = try PlainValue(L, index, vm: script.vm)
+        } catch {
+            throw Misuse("\(name): \(error.message)")
+        }
+        switch value {
+        case .object(let members): return members
+        case .array(let items) where items.isEmpty: return []
+        default: throw Misuse("\(name): options must have names, as in { queue = \"workers\" }")
+        }
+    }
+
+    /// Raises a misuse at the script's line.
+    func raise(_ misuse: Misuse) -> CInt {
+        script.vm.pushError(L, misuse.message)
+        return LuaVM.raise
+    }
+
+    /// Returns `nil, err`.
+    func failure(_ error: CallError) -> CInt {
+        lua_pushnil(L)
+        script.push(error, onto: L)
+        return 2
+    }
+
+    func success() -> CInt {
+        lua_pushboolean(L, 1)
+        return 1
+    }
+}
+
+extension PlainValue {
+    /// Why a table is no plain data.
+    struct Unreadable: Error {
+        let message: String
+    }
+
+    private static let maximumDepth = 8
+
+    /// Reads a value of an options table. Functions and the like are kept as their type's names.
+    init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int = 0) throws(Unreadable) {
+        switch lua_type(L, index) {
+        case LUA_TNIL, LUA_TNONE: self = .null
+        case LUA_TBOOLEAN: self = .boolean(lua_toboolean(L, index) != 0)
+        case LUA_TNUMBER:
+            if lua_isinteger(L, index) != 0 {
+                self = .integer(lua_tointegerx(L, index, nil))
+            } else {
+                self = .number(lua_tonumberx(L, index, nil))
+            }
+        case LUA_TSTRING: self = .string(vm.string(L, index) ?? "")
+        case LUA_TTABLE: self = try Self.table(L, index, vm: vm, depth: depth)
+        case LUA_TLIGHTUSERDATA where vm.isNull(L, index): self = .null
+        default: self = .other(String(cString: lua_typename(L, lua_type(L, index))))
+        }
+    }
+
+    private static func table(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int) throws(Unreadable) -> PlainValue
+    {
+        guard depth < maximumDepth, lua_checkstack(L, 4) != 0 else {
+            throw Unreadable(message: "a table is nested deeper than \(maximumDepth) levels")
+        }
+        let table = lua_absindex(L, index)
+        var items: [Int64: PlainValue] = [:]
+        var members: [(String, PlainValue)] = []
+        lua_pushnil(L)
+        while panini_next(L, table) != 0 {
+            let value = try reading(L, vm: vm, depth: depth)
+            switch lua_type(L, -2) {
+            case LUA_TSTRING: members.append((vm.string(L, -2) ?? "", value))
+            case LUA_TNUMBER where lua_isinteger(L, -2) != 0: items[lua_tointegerx(L, -2, nil)] = value
+            default:
+                lua_settop(L, -3)
+                throw Unreadable(message: "a table's keys must be names, or 1, 2, 3, ...")
+            }
+            lua_settop(L, -2)
+        }
+        if members.isEmpty {
+            var list: [PlainValue] = []
+            for position in 0..<items.count {
+                guard let item = items[Int64(position + 1)] else { throw Unreadable(message: "a list has a gap") }
+                list.append(item)
+            }
+            return .array(list)
+        }
+        guard items.isEmpty else { throw Unreadable(message: "a table mixes names and positions") }
+        // Lua's order is not stable; texts and tests want one that is.
+        return .object(members.sorted { $0.0 < $1.0 })
+    }
+
+    /// The value on top; on an error the key and the value are taken off the stack.
+    private static func reading(_ L: OpaquePointer, vm: LuaVM, depth: Int) throws(Unreadable) -> PlainValue {
+        do throws(Unreadable) {
+            return try PlainValue(L, lua_gettop(L), vm: vm, depth: depth + 1)
+        } catch {
+            lua_settop(L, -3)
+            throw error
+        }
+    }
+}

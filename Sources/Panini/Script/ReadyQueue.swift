@@ -1,0 +1,48 @@
+// Owns: coroutines that may go on, waiting for the outermost level of the worker. Loop-bound value. It keeps a chain of
+// completions (a spawned function that ends wakes its waiter, which ends and wakes its own ...) from nesting on the stack.
+
+import LuaVM
+
+/// What a waiting coroutine gets.
+enum Completion {
+    case nothing
+    case success
+    case failure(CallError)
+    /// A listener's handle, in the registry.
+    case reference(LuaReference)
+    /// The results kept in a spawn handle, in the registry.
+    case spawnResults(LuaReference)
+    case group(WaitGroup)
+}
+
+enum ReadyItem {
+    case start(LuaReference, SpawnRecord)
+    case resume(UInt64, Completion)
+    /// A listener has a free place for a waiting message.
+    case pump(Listener)
+    /// The next start under the "sync" strategy.
+    case syncNext
+}
+
+/// First in, first out.
+struct ReadyQueue {
+    private var items: [ReadyItem] = []
+    private var head = 0
+
+    var isEmpty: Bool { head == items.count }
+
+    mutating func append(_ item: ReadyItem) {
+        items.append(item)
+    }
+
+    mutating func popFirst() -> ReadyItem? {
+        guard head < items.count else { return nil }
+        let item = items[head]
+        head += 1
+        if head == items.count {
+            items.removeAll(keepingCapacity: items.capacity <= 256)
+            head = 0
+        }
+        return item
+    }
+}

@@ -1,0 +1,39 @@
+// Owns: the table of what a script registered; the only thing a Lua state contributes to its service. Loop-bound.
+
+import LuaVM
+
+/// A registered function and where it was defined.
+struct RegisteredFunction {
+    let function: LuaReference
+    /// `orders.lua:30`.
+    let origin: String
+}
+
+/// Everything a script registered while its file ran.
+struct Registrations {
+    var listeners: [Listener] = []
+    var tasks: [RegisteredFunction] = []
+    var timers: [ServiceTimer] = []
+    var startTasks: [RegisteredFunction] = []
+    var stopHooks: [RegisteredFunction] = []
+    var filters = SubjectFilters()
+}
+
+/// `app.add_filters`: which load-time listeners are subscribed. The rule is the original's: a part of the subject's text.
+struct SubjectFilters: Equatable, Sendable {
+    var include: [String] = []
+    var exclude: [String] = []
+
+    /// True when a listener of that subject is to be subscribed.
+    func admits(_ subject: String) -> Bool {
+        if !include.isEmpty, !include.contains(where: { contains(subject, $0) }) { return false }
+        return !exclude.contains { contains(subject, $0) }
+    }
+
+    private func contains(_ text: String, _ part: String) -> Bool {
+        let text = Array(text.utf8)
+        let part = Array(part.utf8)
+        guard part.count <= text.count else { return false }
+        return (0...(text.count - part.count)).contains { text[$0..<($0 + part.count)].elementsEqual(part) }
+    }
+}

@@ -1,0 +1,238 @@
+// Owns: what goes back for a message: values, error replies, msg.respond; and decoding `msg.data`. Hot path; loop-bound.
+
+import CLuaShim
+import Logging
+import LuaVM
+import NATS
+import NATSProtocol
+
+extension Script {
+    /// Answers a message with what its handler returned.
+    func answer(
+        _ L: OpaquePointer,
+        _ count: CInt,
+        _ listener: Listener,
+        _ message: UnsafeMutablePointer<panini_message>
+    ) {
+        let first = lua_gettop(L) - count + 1
+        if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
+            let error = readError(L, first + 1)
+            listener.failed &+= 1
+            if message.pointee.reply_length == 0 {
+                logger.warning("handler of \(text(subjectOf(message))) (\(listener.origin)) failed: \(error.message)")
+            }
+            return refuse(message, listener, ReplyError(code: error.code, message: error.message))
+        }
+        guard message.pointee.reply_length > 0, listener.replies else { return }
+        guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
+            logger.warning(
+                "handler of \(text(subjectOf(message))) (\(listener.origin)) returned a value after msg.respond; it was not sent"
+            )
+            return
+        }
+        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        do throws(SendFailure) {
+            try send(L, first, dataType: nil, subject: replyOf(message), reply: emptyBytes, headers: emptyBytes)
+        } catch {
+            replyFailed(message, listener, error)
+        }
+    }
+
+    /// A reply that could not go out as it is: the requester hears so, and the log.
+    private func replyFailed(
+        _ message: UnsafeMutablePointer<panini_message>,
+        _ listener: Listener,
+        _ failure: SendFailure
+    ) {
+        listener.failed &+= 1
+        let reason: String
+        switch failure {
+        case .unsendable(let text): reason = "the reply cannot be sent: \(text)"
+        case .refused(let error): reason = "the reply was not sent: \(error.message)"
+        }
+        logger.error("handler of \(text(subjectOf(message))) (\(listener.origin)): \(reason)")
+        message.pointee.flags &= ~UInt8(PANINI_MESSAGE_ANSWERED)
+        refuse(message, listener, service?.debug == true ? ReplyError(500, reason) : .internalError)
+    }
+
+    /// Sends the error reply of a request, once; does nothing for a one-way message.
+    func refuse(_ message: UnsafeMutablePointer<panini_message>, _ listener: Listener, _ error: ReplyError) {
+        guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else { return }
+        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        guard message.pointee.reply_length > 0, listener.replies else { return }
+        service?.sendError(error, to: replyOf(message))
+    }
+
+    /// Why a value did not go out.
+    enum SendFailure: Error {
+        /// It is no message at all: misuse.
+        case unsendable(String)
+        /// The connection did not take it.
+        case refused(CallError)
+    }
+
+    /// Encodes the Lua value at an index and hands it to the connection.
+    func send(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        dataType: DataType?,
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer
+    ) throws(SendFailure) {
+        let payload = try encode(L, index, dataType: dataType)
+        guard let service else { return }
+        if let error = service.publish(subject: subject, reply: reply, headers: headers, payload: payload) {
+            throw .refused(error)
+        }
+    }
+
+    /// The bytes of a value: of a string in place, of everything else in the writer; valid until the next encoding.
+    @inline(__always)
+    func encode(_ L: OpaquePointer, _ index: CInt, dataType: DataType?) throws(SendFailure) -> UnsafeRawBufferPointer {
+        switch lua_type(L, index) {
+        case LUA_TSTRING where dataType != .json:
+            let bytes = vm.stringBytes(L, index) ?? emptyBytes
+            if dataType == .string, !isValidUTF8(bytes) {
+                throw .unsendable("data_type is \"string\", but the text is not UTF-8; use \"bytes\"")
+            }
+            return bytes
+        case LUA_TNIL, LUA_TNONE:
+            return emptyBytes
+        default:
+            if let dataType, dataType != .json {
+                throw .unsendable(
+                    "data_type is \"\(DataType.names[Int(dataType.rawValue)])\", but the value is no string"
+                )
+            }
+            writer.removeAll(keepingCapacity: true)
+            do throws(LuaJSONError) {
+                try vm.encodeJSON(L, index, into: writer)
+            } catch {
+                throw .unsendable(error.description)
+            }
+            return writer.bytes
+        }
+    }
+
+    /// Pushes the value of a payload; throws what `err.message` or the 400 says.
+    func pushPayload(
+        _ L: OpaquePointer,
+        _ payload: UnsafeRawBufferPointer,
+        _ dataType: DataType
+    ) throws(CallError) {
+        switch dataType {
+        case .json:
+            do throws(LuaJSONError) {
+                try vm.pushJSON(payload, onto: L)
+            } catch {
+                throw CallError("decode", "the payload is not valid JSON: \(error.description)")
+            }
+        case .string:
+            guard isValidUTF8(payload) else { throw CallError("decode", "the payload is not valid UTF-8") }
+            vm.pushString(L, payload)
+        case .bytes:
+            vm.pushString(L, payload)
+        }
+    }
+
+    func subjectOf(_ message: UnsafeMutablePointer<panini_message>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: panini_message_subject(message), count: Int(message.pointee.subject_length))
+    }
+
+    func replyOf(_ message: UnsafeMutablePointer<panini_message>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: panini_message_reply(message), count: Int(message.pointee.reply_length))
+    }
+
+    func text(_ bytes: UnsafeRawBufferPointer) -> String { String(decoding: bytes, as: UTF8.self) }
+}
+
+/// No bytes: a missing reply subject, no headers, an empty payload.
+var emptyBytes: UnsafeRawBufferPointer {
+    @inline(__always) get { UnsafeRawBufferPointer(start: nil, count: 0) }
+}
+
+/// Called by C on the first use of `msg.data`: pushes the value, or the error that becomes the reply 400.
+func decodeMessage(
+    _ L: OpaquePointer?,
+    _ context: UnsafeMutableRawPointer?,
+    _ message: UnsafeMutablePointer<panini_message>?
+) -> CInt {
+    guard let L, let message else { return 0 }
+    let script = Script.from(context)
+    let payload = UnsafeRawBufferPointer(
+        start: panini_message_payload(message),
+        count: Int(message.pointee.payload_length)
+    )
+    do throws(CallError) {
+        try script.pushPayload(L, payload, DataType(rawValue: message.pointee.data_type) ?? .json)
+        return 1
+    } catch {
+        script.service?.undecodable &+= 1
+        script.push(CallError(.number(400), error.message), onto: L)
+        return LuaVM.raise
+    }
+}
+
+/// Called by C for `msg.respond(value [, options])`.
+func respondToMessage(
+    _ L: OpaquePointer?,
+    _ context: UnsafeMutableRawPointer?,
+    _ message: UnsafeMutablePointer<panini_message>?
+) -> CInt {
+    guard let L, let message else { return 0 }
+    let call = HostCall(L: L, script: Script.from(context), name: "msg.respond")
+    do throws(Misuse) {
+        return try call.script.respond(call, message)
+    } catch {
+        return call.raise(error)
+    }
+}
+
+extension Script {
+    fileprivate func respond(
+        _ call: HostCall,
+        _ message: UnsafeMutablePointer<panini_message>
+    ) throws(Misuse) -> CInt {
+        let options = try SendOptions(call, 2, known: ["headers", "data_type"])
+        guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
+            throw Misuse("msg.respond: the message on \(text(subjectOf(message))) has been answered already")
+        }
+        guard message.pointee.reply_length > 0 else {
+            return call.failure(CallError("no_reply", "the message on \(text(subjectOf(message))) asks for no reply"))
+        }
+        do throws(SendFailure) {
+            try options.headers.withUnsafeBufferPointer { headers throws(SendFailure) in
+                try send(
+                    call.L,
+                    1,
+                    dataType: options.dataType,
+                    subject: replyOf(message),
+                    reply: emptyBytes,
+                    headers: UnsafeRawBufferPointer(headers)
+                )
+            }
+        } catch {
+            switch error {
+            case .unsendable(let text): throw Misuse("msg.respond: \(text)")
+            case .refused(let error): return call.failure(error)
+            }
+        }
+        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        return call.success()
+    }
+}
+
+/// Checks UTF-8 as the standard says: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+func isValidUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    // Plain ASCII, the common case, eight bytes at a time.
+    var index = 0
+    let count = bytes.count
+    while index + 8 <= count {
+        let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        if word & 0x8080_8080_8080_8080 != 0 { break }
+        index += 8
+    }
+    if index == count { return true }
+    return String(validating: bytes[index...], as: UTF8.self) != nil
+}

@@ -1,0 +1,259 @@
+// Owns: running coroutines: start, suspension, end, failure. The hot path of every message goes through here.
+
+import CLuaShim
+import Logging
+import LuaVM
+
+extension Script {
+    /// Runs `body` as one entry into Lua from the loop, and afterwards what became ready by it.
+    @inline(__always)
+    func enter(_ body: () -> Void) {
+        depth += 1
+        body()
+        depth -= 1
+        if depth == 0, !ready.isEmpty { runReady() }
+    }
+
+    @inline(__always)
+    func runReadyIfNeeded() {
+        if !ready.isEmpty { runReady() }
+    }
+
+    /// Leaves work to the outermost level.
+    func `defer`(_ item: ReadyItem) {
+        ready.append(item)
+        if depth == 0 { runReady() }
+    }
+
+    private func runReady() {
+        while depth == 0, phase != .closed, let item = ready.popFirst() {
+            depth += 1
+            switch item {
+            case .start(let function, let record):
+                let co = vm.acquireCoroutine()
+                vm.push(function, onto: co.thread)
+                vm.release(function)
+                currentHoldsStop = record.holdsStop
+                settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
+            case .resume(let id, let completion):
+                if !resume(id, { push(completion, onto: $0) }) { release(completion) }
+            case .pump(let listener): service?.pumpNow(listener)
+            case .syncNext: service?.syncNextNow()
+            }
+            depth -= 1
+        }
+    }
+
+    /// Runs a handler on a message.
+    func start(
+        _ listener: Listener,
+        parametersReference: Int32,
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer
+    ) {
+        let co = vm.acquireCoroutine()
+        // Index 1 keeps the message alive for as long as the coroutine lives: the answer needs it at the end.
+        let message = panini_message_push(
+            co.thread,
+            messageType,
+            subject.baseAddress,
+            subject.count,
+            reply.baseAddress,
+            reply.count,
+            headers.baseAddress,
+            headers.count,
+            payload.baseAddress,
+            payload.count
+        ).unsafelyUnwrapped
+        message.pointee.owner = listener.id
+        message.pointee.data_type = listener.dataType
+        message.pointee.params_reference = parametersReference
+        vm.push(listener.handler, onto: co.thread)
+        lua_pushvalue(co.thread, 1)
+        listener.active += 1
+        currentHoldsStop = true
+        settle(co, vm.resume(co, argumentCount: 1), .message(listener, message))
+    }
+
+    /// Runs a registered function; `push` pushes its arguments and returns their number.
+    func start(_ function: LuaReference, _ activity: Activity, push: (OpaquePointer) -> CInt = { _ in 0 }) {
+        let co = vm.acquireCoroutine()
+        vm.push(function, onto: co.thread)
+        currentHoldsStop = activity.holdsStop
+        let count = push(co.thread)
+        settle(co, vm.resume(co, argumentCount: count), activity)
+    }
+
+    /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody.
+    @discardableResult
+    func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) -> Bool {
+        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else {
+            return false
+        }
+        let count = push(co.thread)
+        job.wait = .none
+        currentHoldsStop = job.activity.holdsStop
+        let outcome = vm.resume(co, argumentCount: count)
+        if outcome == .suspended {
+            // Still the same handler under the same deadline.
+            job.wait = nextWait
+            nextWait = .none
+            return true
+        }
+        forget(job, slot: Int(co.slot))
+        settle(co, outcome, job.activity)
+        return true
+    }
+
+    /// Wakes a coroutine from within another's run, or from outside any.
+    func wake(_ id: UInt64, _ completion: Completion) {
+        self.defer(.resume(id, completion))
+    }
+
+    func settle(_ co: LuaCoroutine, _ outcome: LuaOutcome, _ activity: Activity) {
+        switch outcome {
+        case .returned(let count):
+            finish(co, count, activity)
+            vm.recycle(co)
+            service?.activityEnded(activity)
+        case .suspended:
+            park(co, activity)
+        case .failed:
+            let error = vm.takeError(co)
+            service?.activityFailed(activity, error)
+            fail(activity, error)
+            service?.activityEnded(activity)
+        }
+    }
+
+    private func park(_ co: LuaCoroutine, _ activity: Activity) {
+        let job = Job(activity: activity, coroutine: co.id)
+        job.wait = nextWait
+        nextWait = .none
+        let slot = Int(co.slot)
+        while jobs.count <= slot { jobs.append(nil) }
+        jobs[slot] = job
+        suspendedCount += 1
+        if suspendedCount > suspendedPeak { suspendedPeak = suspendedCount }
+        if case .message(let listener, _) = activity, let service {
+            service.armDeadline(of: job, nanoseconds: listener.timeoutNanoseconds, in: self)
+        }
+    }
+
+    private func forget(_ job: Job, slot: Int) {
+        job.list?.remove(job)
+        jobs[slot] = nil
+        suspendedCount -= 1
+        // A burst of thousands must not keep its table for ever.
+        if suspendedCount == 0, jobs.count > 4096 { jobs = [] }
+    }
+
+    /// Gives up a suspended coroutine: its time is over, or the service stops.
+    func abandon(_ job: Job) {
+        guard let co = vm.coroutine(id: job.coroutine) else { return }
+        service?.cancel(job)
+        forget(job, slot: Int(co.slot))
+        depth += 1
+        vm.discard(co)
+        depth -= 1
+    }
+
+    // MARK: - Ends
+
+    private func finish(_ co: LuaCoroutine, _ count: CInt, _ activity: Activity) {
+        switch activity {
+        case .message(let listener, let message):
+            // Lua counts the message at index 1 among the results.
+            if count > 1 { answer(co.thread, count - 1, listener, message) }
+        case .spawned(let record):
+            keepResults(co.thread, count, record)
+        case .startTask, .stopHook, .task, .tick:
+            // `return nil, err` is an error here too: the field's way of failing must not be silent.
+            if count >= 2, let error = returnedError(co.thread, count) {
+                service?.activityFailed(activity, error)
+            }
+        }
+    }
+
+    private func returnedError(_ L: OpaquePointer, _ count: CInt) -> LuaError? {
+        let first = lua_gettop(L) - count + 1
+        guard lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL else { return nil }
+        let error = readError(L, first + 1)
+        return LuaError(kind: .runtime, message: error.message, code: error.code, isTable: true)
+    }
+
+    private func fail(_ activity: Activity, _ error: LuaError) {
+        if case .spawned(let record) = activity { keepFailure(error, record) }
+    }
+
+    /// Code and text of an error value that a script returned.
+    func readError(_ L: OpaquePointer, _ index: CInt) -> (code: LuaError.Code?, message: String) {
+        let index = lua_absindex(L, index)
+        guard lua_type(L, index) == LUA_TTABLE else {
+            return (nil, vm.string(L, index) ?? scalarText(L, index))
+        }
+        var code: LuaError.Code?
+        switch panini_field(L, index, "code") {
+        case LUA_TNUMBER where lua_isinteger(L, -1) != 0: code = .integer(lua_tointegerx(L, -1, nil))
+        case LUA_TNUMBER: code = Int64(exactly: lua_tonumberx(L, -1, nil)).map { .integer($0) }
+        case LUA_TSTRING: code = .string(vm.string(L, -1) ?? "")
+        default: break
+        }
+        let type = panini_field(L, index, "message")
+        let message = type == LUA_TSTRING ? vm.string(L, -1) ?? "" : "error"
+        lua_settop(L, -3)
+        return (code, message)
+    }
+
+    private func scalarText(_ L: OpaquePointer, _ index: CInt) -> String {
+        switch lua_type(L, index) {
+        case LUA_TNUMBER where lua_isinteger(L, index) != 0: String(lua_tointegerx(L, index, nil))
+        case LUA_TNUMBER: String(lua_tonumberx(L, index, nil))
+        case LUA_TBOOLEAN: lua_toboolean(L, index) != 0 ? "true" : "false"
+        default: "error"
+        }
+    }
+
+    // MARK: - Results for those who wait
+
+    /// Gives back what a completion holds when nobody waits for it any more.
+    private func release(_ completion: Completion) {
+        switch completion {
+        case .nothing, .success, .failure: break
+        case .reference(let reference), .spawnResults(let reference): vm.release(reference)
+        case .group(let group):
+            vm.release(group.results)
+            vm.release(group.errors)
+        }
+    }
+
+    private func push(_ completion: Completion, onto L: OpaquePointer) -> CInt {
+        switch completion {
+        case .nothing: return 0
+        case .success:
+            lua_pushboolean(L, 1)
+            return 1
+        case .failure(let error):
+            lua_pushnil(L)
+            push(error, onto: L)
+            return 2
+        case .reference(let reference):
+            vm.push(reference, onto: L)
+            vm.release(reference)
+            return 1
+        case .spawnResults(let reference):
+            vm.push(reference, onto: L)
+            vm.release(reference)
+            let count = pushKept(L, lua_gettop(L))
+            return count
+        case .group(let group):
+            vm.push(group.results, onto: L)
+            if group.hasErrors { vm.push(group.errors, onto: L) } else { lua_pushnil(L) }
+            vm.release(group.results)
+            vm.release(group.errors)
+            return 2
+        }
+    }
+}

@@ -1,0 +1,104 @@
+// Owns: what functions started by app.spawn and app.wait_all leave behind, and who is waiting for it. Loop-bound.
+
+import CLuaShim
+import Logging
+import LuaVM
+
+extension Script {
+    /// States of a spawn handle: 0 while the function runs, its number of results + 1 afterwards.
+    private static let ended: Int32 = 1
+
+    /// Keeps what a spawned function returned.
+    func keepResults(_ L: OpaquePointer, _ count: CInt, _ record: SpawnRecord) {
+        if let group = record.group {
+            let first = lua_gettop(L) - count + 1
+            if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
+                group.hasErrors = true
+                vm.push(group.errors, onto: L)
+                lua_pushvalue(L, first + 1)
+            } else {
+                vm.push(group.results, onto: L)
+                if count > 0 { lua_pushvalue(L, first) } else { lua_pushnil(L) }
+            }
+            lua_rawseti(L, -2, lua_Integer(record.position))
+            lua_settop(L, -2)
+            return groupMemberEnded(group)
+        }
+        guard lua_checkstack(L, 4) != 0 else { return }
+        lua_createtable(L, count, 0)
+        for position in stride(from: 1, through: count, by: 1) {
+            lua_pushvalue(L, lua_gettop(L) - 1 - count + position)
+            lua_rawseti(L, -2, lua_Integer(position))
+        }
+        store(L, count, record)
+    }
+
+    /// Keeps the error of a spawned function as `nil, err`.
+    func keepFailure(_ error: LuaError, _ record: SpawnRecord) {
+        let L = vm.state
+        let code: CallError.Code
+        switch error.code {
+        case .integer(let number): code = .number(number)
+        case .string(let text): code = .text(text)
+        case nil: code = .text("error")
+        }
+        let failure = CallError(code, error.message)
+        if let group = record.group {
+            group.hasErrors = true
+            vm.push(group.errors, onto: L)
+            push(failure, onto: L)
+            lua_rawseti(L, -2, lua_Integer(record.position))
+            lua_settop(L, -2)
+            return groupMemberEnded(group)
+        }
+        if record.waiters.isEmpty {
+            logger.error(
+                "spawned function failed: \(error.message)",
+                metadata: error.traceback.map { ["lua.traceback": "\($0)"] }
+            )
+        }
+        lua_createtable(L, 2, 0)
+        push(failure, onto: L)
+        lua_rawseti(L, -2, 2)
+        store(L, 2, record)
+    }
+
+    /// Moves the table of results on top of `L` into the handle, and wakes who waits.
+    private func store(_ L: OpaquePointer, _ count: CInt, _ record: SpawnRecord) {
+        guard let reference = record.handle else { return lua_settop(L, -2) }
+        vm.push(reference, onto: L)
+        let handle = lua_touserdata(L, -1).unsafelyUnwrapped.assumingMemoryBound(to: panini_handle.self)
+        handle.pointee.state = Self.ended + count
+        lua_rotate(L, -2, 1)
+        lua_setiuservalue(L, -2, 1)
+        for waiter in record.waiters {
+            lua_pushvalue(L, -1)
+            ready.append(.resume(waiter, .spawnResults(vm.makeReference(L))))
+        }
+        record.waiters = []
+        lua_settop(L, -2)
+        vm.release(reference)
+        record.handle = nil
+        spawned[handle.pointee.id] = nil
+    }
+
+    private func groupMemberEnded(_ group: WaitGroup) {
+        group.remaining -= 1
+        if group.remaining == 0 { ready.append(.resume(group.waiter, .group(group))) }
+    }
+
+    /// Pushes the results kept in the handle on top of the stack, in its place; returns their number.
+    func pushKept(_ L: OpaquePointer, _ index: CInt) -> CInt {
+        let handle = lua_touserdata(L, index).unsafelyUnwrapped.assumingMemoryBound(to: panini_handle.self)
+        let count = handle.pointee.state - Self.ended
+        lua_getiuservalue(L, index, 1)
+        lua_rotate(L, index, -1)
+        lua_settop(L, -2)
+        let table = lua_gettop(L)
+        guard lua_checkstack(L, count + 1) != 0 else { return 0 }
+        for position in stride(from: 1, through: count, by: 1) { lua_rawgeti(L, table, lua_Integer(position)) }
+        lua_rotate(L, table, -1)
+        lua_settop(L, -2)
+        return count
+    }
+}

@@ -1,0 +1,165 @@
+// Owns: one generation of a service on one worker: its Lua state, what it registered, its suspended coroutines.
+// Loop-bound. Knows nothing of how a connection works; the service it belongs to carries out sends and waits.
+
+import CLuaShim
+import Logging
+import LuaVM
+
+/// A loaded script.
+final class Script {
+    /// How far the script has come: what it may call depends on it.
+    enum Phase {
+        /// The file runs: it registers and computes; there is no connection yet.
+        case loading
+        /// Loaded; calls that need the broker are allowed.
+        case live
+        /// Closed: nothing runs any more.
+        case closed
+    }
+
+    let vm: LuaVM
+    /// The path as given, which names the chunk.
+    let path: String
+    let directory: String
+    /// Values from outside the script that win over its own.
+    let overrides: PaniniOverrides
+    var logger: Logger
+    var phase = Phase.loading
+    var options: AppOptions?
+    /// A wrong option from outside, kept to be reported as such and not as the script's error.
+    var outsideFailure: String?
+    var registrations = Registrations()
+    /// The service this script serves; `nil` for `panini check`.
+    unowned(unsafe) var service: Service?
+
+    /// The identity of the `app` table, to drop it from `app:listen(...)`.
+    var appPointer: UnsafeRawPointer?
+    var moduleReference: LuaReference?
+
+    // Registry references of metatables.
+    private(set) var messageType: CInt = 0
+    private(set) var errorType: CInt = 0
+    var listenerHandleType: CInt = 0
+    var spawnHandleType: CInt = 0
+    /// What the C side of messages calls; freed with the script, after the state is closed.
+    private let callbacks: UnsafeMutablePointer<panini_message_callbacks>
+
+    /// Suspended coroutines by their slot.
+    var jobs: [Job?] = []
+    var suspendedCount = 0
+    /// The most that waited at once since the last look at the memory.
+    var suspendedPeak = 0
+    /// What the host function that is about to suspend waits for.
+    var nextWait = Wait.none
+    /// One list per distinct time limit of handlers.
+    var deadlineLists: [DeadlineList] = []
+    /// Work for the outermost level, so that completions never nest.
+    var ready = ReadyQueue()
+    var depth = 0
+    /// Whether a stop waits for what runs now; inherited by what it spawns.
+    var currentHoldsStop = false
+    /// Functions started by app.spawn that still run, by the number of their handle.
+    var spawned: [Int64: SpawnRecord] = [:]
+    private(set) var nextHandle: Int64 = 0
+    /// Encoded payloads; reused.
+    let writer = ByteWriter()
+
+    init(path: String, overrides: PaniniOverrides, logger: Logger) throws(PaniniError) {
+        self.path = path
+        self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        self.overrides = overrides
+        self.logger = logger
+        self.callbacks = .allocate(capacity: 1)
+        do throws(LuaError) {
+            self.vm = try LuaVM()
+        } catch {
+            callbacks.deallocate()
+            throw PaniniError(code: .scriptFailed, message: "\(path): no Lua state: \(error.message)")
+        }
+        callbacks.initialize(
+            to: panini_message_callbacks(
+                context: Unmanaged.passUnretained(self).toOpaque(),
+                decode: decodeMessage,
+                respond: respondToMessage
+            )
+        )
+        panini_message_push_metatable(vm.state, callbacks)
+        messageType = vm.makeReference(vm.state).index
+        panini_error_push_metatable(vm.state)
+        errorType = vm.makeReference(vm.state).index
+        registerModules()
+    }
+
+    deinit {
+        vm.close()
+        callbacks.deallocate()
+    }
+
+    /// Closes the Lua state. Everything suspended is given up.
+    func close() {
+        guard phase != .closed else { return }
+        phase = .closed
+        for job in jobs {
+            if let job { service?.cancel(job) }
+        }
+        jobs = []
+        suspendedCount = 0
+        spawned = [:]
+        deadlineLists = []
+        ready = ReadyQueue()
+        vm.close()
+    }
+
+    /// A number for a handle or a listener; never used twice.
+    func makeHandleNumber() -> Int64 {
+        nextHandle += 1
+        return nextHandle
+    }
+
+    static func from(_ context: UnsafeMutableRawPointer?) -> Script {
+        Unmanaged<Script>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue()
+    }
+
+    /// Pushes the table `{ code =, message = }` that calls return beside `nil`.
+    func push(_ error: CallError, onto L: OpaquePointer) {
+        var message = error.message
+        message.withUTF8 { text in
+            text.withMemoryRebound(to: CChar.self) { text in
+                switch error.code {
+                case .number(let number):
+                    panini_error_push(L, errorType, nil, 0, number, text.baseAddress ?? emptyText, text.count)
+                case .text(var code):
+                    code.withUTF8 { code in
+                        code.withMemoryRebound(to: CChar.self) { code in
+                            panini_error_push(
+                                L,
+                                errorType,
+                                code.baseAddress ?? emptyText,
+                                code.count,
+                                0,
+                                text.baseAddress ?? emptyText,
+                                text.count
+                            )
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the function at an index was defined: `orders.lua:12`.
+    func origin(_ L: OpaquePointer, _ index: CInt) -> String {
+        var buffer = [CChar](repeating: 0, count: 512)
+        guard panini_function_origin(L, index, &buffer, buffer.count) != 0 else { return path }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+@available(*, unavailable)
+extension Script: Sendable {}
+
+nonisolated(unsafe) private let emptyText: UnsafePointer<CChar> = {
+    let text = UnsafeMutablePointer<CChar>.allocate(capacity: 1)
+    text.pointee = 0
+    return UnsafePointer(text)
+}()

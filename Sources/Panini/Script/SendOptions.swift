@@ -1,0 +1,86 @@
+// Owns: the options table of publish, request and respond. Worker's thread, during one call from Lua.
+
+import CLuaShim
+import LuaVM
+import NATS
+import NATSProtocol
+
+/// Checked options of a sending call.
+struct SendOptions {
+    var headers: [UInt8] = []
+    var dataType: DataType?
+    var responseDataType = DataType.json
+    var replyTo: [UInt8] = []
+    var force = false
+    var timeout = 10.0
+
+    /// Reads the table at an index; none of it is allocated when there is no table.
+    init(_ call: HostCall, _ index: CInt, known: [String]) throws(Misuse) {
+        if call.isNone(index) { return }
+        for (key, value) in try call.options(index, known: known) {
+            switch (key, value) {
+            case ("headers", .object(let members)): headers = try Self.encode(members, call)
+            case ("headers", .array(let items)) where items.isEmpty: break
+            case ("data_type", .string(let name)): dataType = try Self.dataType(name, call)
+            case ("response_data_type", .string(let name)): responseDataType = try Self.dataType(name, call)
+            case ("reply_to", .string(let subject)):
+                do throws(SubjectPattern.Invalid) {
+                    try SubjectPattern.checkPublishable(subject)
+                } catch {
+                    throw Misuse("\(call.name): reply_to: \(error.message)")
+                }
+                replyTo = Array(subject.utf8)
+            case ("force", .boolean(let flag)): force = flag
+            case ("timeout", .integer(let seconds)):
+                timeout = try HostCall.checkSeconds(Double(seconds), "\(call.name): timeout")
+            case ("timeout", .number(let seconds)):
+                timeout = try HostCall.checkSeconds(seconds, "\(call.name): timeout")
+            default:
+                throw Misuse("\(call.name): option \"\(key)\" cannot be \(value.typeName)")
+            }
+        }
+    }
+
+    static func dataType(_ name: String, _ call: HostCall) throws(Misuse) -> DataType {
+        guard let type = DataType(name: name) else {
+            throw Misuse("\(call.name): unknown data_type \"\(name)\"" + suggestion(for: name, in: DataType.names))
+        }
+        return type
+    }
+
+    /// A header block from `{ name = "value" }` or `{ name = { "first", "second" } }`.
+    private static func encode(_ members: [(String, PlainValue)], _ call: HostCall) throws(Misuse) -> [UInt8] {
+        var headers = NATSHeaders()
+        for (name, value) in members {
+            switch value {
+            case .array(let items):
+                for item in items { try append(name, item, to: &headers, call) }
+            default: try append(name, value, to: &headers, call)
+            }
+        }
+        return headers.isEmpty ? [] : headers.encoded()
+    }
+
+    private static func append(
+        _ name: String,
+        _ value: PlainValue,
+        to headers: inout NATSHeaders,
+        _ call: HostCall
+    ) throws(Misuse) {
+        let text: String
+        switch value {
+        case .string(let string): text = string
+        case .integer(let number): text = String(number)
+        case .number(let number): text = String(number)
+        case .boolean(let flag): text = String(flag)
+        default: throw Misuse("\(call.name): header \"\(name)\" cannot be \(value.typeName)")
+        }
+        guard headers.add(name, text) else {
+            throw Misuse(
+                NATSHeaders.isValidName(name)
+                    ? "\(call.name): the value of header \"\(name)\" has a line break or is not plain text"
+                    : "\(call.name): \"\(name)\" is no name for a header: letters, digits and most signs, no white space, no colon"
+            )
+        }
+    }
+}

@@ -1,0 +1,145 @@
+// Owns: what a coroutine runs for (a message, a task, a tick ...) and what a suspended one waits for. Loop-bound.
+
+import CLuaShim
+import LuaVM
+import NATS
+
+/// Why a coroutine runs.
+enum Activity {
+    /// A handler; the message block lives as long as its coroutine does.
+    case message(Listener, UnsafeMutablePointer<panini_message>)
+    case task(index: Int)
+    case tick(ServiceTimer)
+    case startTask(index: Int)
+    case stopHook(index: Int)
+    case spawned(SpawnRecord)
+
+    /// A stop of the service waits for its end, and for the end of what it spawns.
+    var holdsStop: Bool {
+        switch self {
+        case .message, .tick: true
+        case .spawned(let record): record.holdsStop
+        case .task, .startTask, .stopHook: false
+        }
+    }
+
+    /// For log lines.
+    var label: String {
+        switch self {
+        case .message(let listener, _): "handler of \(listener.subjectList)"
+        case .task: "task"
+        case .tick(let timer): "timer \(timer.label)"
+        case .startTask: "on_start_task"
+        case .stopHook: "on_stop"
+        case .spawned: "spawned function"
+        }
+    }
+}
+
+/// What a suspended coroutine waits for: needed to take the wait back when the coroutine is given up.
+enum Wait {
+    case none
+    case request(NATSRequestID, DataType)
+    case sleep
+    case barrier
+    case spawned
+}
+
+/// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.
+final class Job {
+    let activity: Activity
+    let coroutine: UInt64
+    var wait = Wait.none
+    /// Links of the list of deadlines it stands in.
+    var deadline: UInt64 = 0
+    unowned(unsafe) var previous: Job?
+    unowned(unsafe) var next: Job?
+    var list: DeadlineList?
+
+    init(activity: Activity, coroutine: UInt64) {
+        self.activity = activity
+        self.coroutine = coroutine
+    }
+}
+
+@available(*, unavailable)
+extension Job: Sendable {}
+
+/// The suspended coroutines of a script that share one time limit, in order of their deadlines.
+///
+/// As all have the same limit, appending keeps the order: entering and leaving cost a few pointer writes, and nothing
+/// stale stays behind, unlike in a heap with lazy removal.
+final class DeadlineList {
+    let nanoseconds: Int64
+    /// An alarm for the first entry is set.
+    var isArmed = false
+    private(set) unowned(unsafe) var first: Job?
+    private unowned(unsafe) var last: Job?
+
+    init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    /// The list does not keep jobs alive; whoever ends a job removes it first.
+    func append(_ job: Job, now: UInt64) {
+        job.deadline = now &+ UInt64(nanoseconds)
+        job.list = self
+        job.previous = last
+        job.next = nil
+        last?.next = job
+        last = job
+        if first == nil { first = job }
+    }
+
+    func remove(_ job: Job) {
+        guard job.list === self else { return }
+        if let previous = job.previous { previous.next = job.next } else { first = job.next }
+        if let next = job.next { next.previous = job.previous } else { last = job.previous }
+        job.previous = nil
+        job.next = nil
+        job.list = nil
+    }
+}
+
+@available(*, unavailable)
+extension DeadlineList: Sendable {}
+
+/// A function started by `app.spawn` or `app.wait_all`, while it runs.
+final class SpawnRecord {
+    /// The handle's userdata in the registry, so that results outlive the coroutine; `nil` for `wait_all`.
+    var handle: LuaReference?
+    /// Coroutines in `handle.wait()`.
+    var waiters: [UInt64] = []
+    /// The group and position of a `wait_all`.
+    var group: WaitGroup?
+    var position = 0
+    /// A stop waits for it: it was started by a handler or a tick, not by a task that may run for ever.
+    let holdsStop: Bool
+
+    init(holdsStop: Bool) {
+        self.holdsStop = holdsStop
+    }
+}
+
+@available(*, unavailable)
+extension SpawnRecord: Sendable {}
+
+/// One `app.wait_all` call.
+final class WaitGroup {
+    var remaining: Int
+    let waiter: UInt64
+    /// Tables in the registry: results and errors by position.
+    let results: LuaReference
+    let errors: LuaReference
+    var hasErrors = false
+
+    init(remaining: Int, waiter: UInt64, results: LuaReference, errors: LuaReference) {
+        self.remaining = remaining
+        self.waiter = waiter
+        self.results = results
+        self.errors = errors
+    }
+}
+
+@available(*, unavailable)
+extension WaitGroup: Sendable {}

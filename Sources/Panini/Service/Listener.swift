@@ -1,0 +1,92 @@
+// Owns: one `app.listen` of a script: its options, its broker subscriptions, what runs and what waits. Loop-bound. Knows
+// nothing of Lua beyond the reference of its handler.
+
+import LuaVM
+
+/// How payloads become `msg.data`, and how values become payloads where a type is forced.
+enum DataType: UInt8, Sendable {
+    case json = 0
+    case string = 1
+    case bytes = 2
+
+    init?(name: String) {
+        switch name {
+        case "json": self = .json
+        case "string": self = .string
+        case "bytes": self = .bytes
+        default: return nil
+        }
+    }
+
+    static let names = ["json", "string", "bytes"]
+}
+
+/// What a script asked for with `app.listen`.
+struct ListenerOptions {
+    /// `nil`: the app's group; `.some(nil)`: none.
+    var queue: String??
+    var dataType = DataType.json
+    var concurrency = 1024
+    /// Seconds; `nil`: the app's `handler_timeout`.
+    var timeout: Double?
+    var name: String?
+    var metadata: [String: String] = [:]
+    var replies = true
+}
+
+/// One `app.listen`, with one subscription per subject.
+final class Listener {
+    let id: Int64
+    let options: ListenerOptions
+    let handler: LuaReference
+    /// `orders.lua:12`: where the handler was defined.
+    let origin: String
+    let dataType: UInt8
+    let replies: Bool
+    let concurrency: Int
+    /// The group it is subscribed under; set when the app's options are known.
+    var queue: String?
+    var timeoutNanoseconds: Int64 = 0
+    let subjects: [ListenerSubject]
+
+    /// Handlers running or suspended.
+    var active = 0
+    var pending = PendingMessages()
+    var isEnded = false
+    /// A pump for its waiting messages is in the ready queue, or at work.
+    var isPumping = false
+    /// True for listeners made after the load: they end when the script that made them is replaced.
+    let isDynamic: Bool
+
+    // Counters, for statistics and for one report per episode.
+    var received: UInt64 = 0
+    var failed: UInt64 = 0
+    var refused: UInt64 = 0
+    var isOverloaded = false
+
+    init(
+        id: Int64,
+        options: ListenerOptions,
+        handler: LuaReference,
+        origin: String,
+        subjects: [ListenerSubject],
+        isDynamic: Bool
+    ) {
+        self.id = id
+        self.options = options
+        self.handler = handler
+        self.origin = origin
+        self.dataType = options.dataType.rawValue
+        self.replies = options.replies
+        self.concurrency = options.concurrency
+        self.subjects = subjects
+        self.isDynamic = isDynamic
+        for subject in subjects { subject.listener = self }
+    }
+
+    /// For log lines and listings.
+    var subjectList: String { subjects.map(\.pattern.subject).joined(separator: ", ") }
+}
+
+@available(*, unavailable)
+extension Listener: Sendable {}

@@ -1,0 +1,46 @@
+// Owns: one subject of a listener: where the connection delivers its messages. Loop-bound; the first step of the hot path.
+
+import LuaVM
+import NATS
+
+/// One subject of a listener.
+final class ListenerSubject: NATSSubscriptionHandler {
+    let pattern: SubjectPattern
+    /// The registry's table of the pattern's named tokens, `{ name, index, ... }`; `nil` when it names none.
+    let parameters: LuaReference?
+    let parametersIndex: CInt
+    /// Set by the listener that owns this subject, before the first subscription.
+    unowned(unsafe) var listener: Listener?
+    unowned(unsafe) var service: Service?
+    var subscription: NATSSubscription?
+    /// What the broker said when it denied the subscription.
+    var denial: String?
+
+    init(pattern: SubjectPattern, parameters: LuaReference?) {
+        self.pattern = pattern
+        self.parameters = parameters
+        self.parametersIndex = parameters?.index ?? 0
+    }
+
+    func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
+        guard let service, let listener else { return }
+        service.receive(
+            listener,
+            self,
+            subject: message.subject,
+            reply: message.reply,
+            headers: message.headers,
+            payload: message.payload
+        )
+    }
+
+    func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
+        self.subscription = nil
+        guard case .permissionViolation(let text) = reason else { return }
+        denial = text
+        service?.subscriptionDenied(self, text)
+    }
+}
+
+@available(*, unavailable)
+extension ListenerSubject: Sendable {}

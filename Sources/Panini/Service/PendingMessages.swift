@@ -1,0 +1,88 @@
+// Owns: the messages that wait for a free handler, as copies of their bytes. A value inside a Listener; loop-bound.
+
+/// A message that waits: its parts in one block of bytes.
+struct StoredMessage {
+    let bytes: [UInt8]
+    let subjectLength: Int
+    let replyLength: Int
+    let headersLength: Int
+    let subjectIndex: Int
+
+    init(
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer,
+        subjectIndex: Int
+    ) {
+        let count = subject.count + reply.count + headers.count + payload.count
+        bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            var offset = 0
+            for part in [subject, reply, headers, payload] where part.count > 0 {
+                UnsafeMutableRawBufferPointer(buffer).baseAddress?.advanced(by: offset)
+                    .copyMemory(from: part.baseAddress.unsafelyUnwrapped, byteCount: part.count)
+                offset += part.count
+            }
+            initialized = count
+        }
+        subjectLength = subject.count
+        replyLength = reply.count
+        headersLength = headers.count
+        self.subjectIndex = subjectIndex
+    }
+
+    /// Calls `body` with subject, reply, headers and payload; valid during the call only.
+    func withParts<Result>(
+        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer, UnsafeRawBufferPointer, UnsafeRawBufferPointer) ->
+            Result
+    ) -> Result {
+        bytes.withUnsafeBytes { all in
+            let reply = subjectLength
+            let headers = reply + replyLength
+            let payload = headers + headersLength
+            return body(
+                UnsafeRawBufferPointer(rebasing: all[..<reply]),
+                UnsafeRawBufferPointer(rebasing: all[reply..<headers]),
+                UnsafeRawBufferPointer(rebasing: all[headers..<payload]),
+                UnsafeRawBufferPointer(rebasing: all[payload...])
+            )
+        }
+    }
+}
+
+/// First in, first out, bounded in messages and bytes.
+struct PendingMessages {
+    private var items: [StoredMessage?] = []
+    private var head = 0
+    private(set) var byteCount = 0
+
+    var count: Int { items.count - head }
+    var isEmpty: Bool { head == items.count }
+
+    /// True when a message of that size still fits.
+    func hasRoom(for size: Int, messages: Int, bytes: Int) -> Bool {
+        count < messages && byteCount + size <= bytes
+    }
+
+    mutating func append(_ message: StoredMessage) {
+        items.append(message)
+        byteCount += message.bytes.count
+    }
+
+    mutating func popFirst() -> StoredMessage? {
+        guard head < items.count else { return nil }
+        let message = items[head]
+        items[head] = nil
+        head += 1
+        if let message { byteCount -= message.bytes.count }
+        if head == items.count {
+            // Keep a small block for the next burst, give a large one back.
+            items.removeAll(keepingCapacity: items.capacity <= 1024)
+            head = 0
+        } else if head >= 512, head * 2 >= items.count {
+            items.removeFirst(head)
+            head = 0
+        }
+        return message
+    }
+}

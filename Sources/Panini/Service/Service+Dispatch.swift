@@ -1,0 +1,276 @@
+// Owns: admission of messages: run now, wait, or refuse; what follows when a handler ends. Hot path; loop-bound.
+
+import CLuaShim
+import Logging
+import LuaVM
+import NATS
+import NIOCore
+
+extension Service {
+    /// A message of a listener has arrived.
+    func receive(
+        _ listener: Listener,
+        _ target: ListenerSubject,
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer
+    ) {
+        listener.received &+= 1
+        if listener.active < listener.concurrency, listener.pending.isEmpty, !sync.isBusy, script.depth == 0 {
+            if sync.isOn { sync.isBusy = true }
+            activeCount += 1
+            script.depth = 1
+            script.start(
+                listener,
+                parametersReference: target.parametersIndex,
+                subject: subject,
+                reply: reply,
+                headers: headers,
+                payload: payload
+            )
+            script.depth = 0
+            script.runReadyIfNeeded()
+            return
+        }
+        enqueue(listener, target, subject: subject, reply: reply, headers: headers, payload: payload)
+    }
+
+    private func enqueue(
+        _ listener: Listener,
+        _ target: ListenerSubject,
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer
+    ) {
+        let size = subject.count + reply.count + headers.count + payload.count
+        guard
+            listener.pending.hasRoom(for: size, messages: options.pendingLimit, bytes: options.pendingBytesLimit)
+        else { return overloaded(listener, reply: reply) }
+        let index = listener.subjects.firstIndex { $0 === target } ?? 0
+        listener.pending.append(
+            StoredMessage(subject: subject, reply: reply, headers: headers, payload: payload, subjectIndex: index)
+        )
+        if sync.isOn {
+            sync.append(.message(listener))
+            if !sync.isBusy { script.defer(.syncNext) }
+        } else if listener.active < listener.concurrency {
+            pump(listener)
+        }
+    }
+
+    /// Answers 429, or drops; reports once per episode.
+    private func overloaded(_ listener: Listener, reply: UnsafeRawBufferPointer) {
+        listener.refused &+= 1
+        if reply.isEmpty { droppedMessages &+= 1 }
+        if !listener.isOverloaded {
+            listener.isOverloaded = true
+            logger.warning(
+                """
+                listener \(listener.subjectList) (\(listener.origin)) is overloaded: \(listener.pending.count) messages \
+                wait (pending_limit \(options.pendingLimit), pending_bytes_limit \(options.pendingBytesLimit)); \
+                requests are answered 429, one-way messages dropped
+                """
+            )
+        }
+        if !reply.isEmpty, listener.replies { sendError(.overloaded, to: reply) }
+    }
+
+    /// A handler, task or tick has ended, one way or the other.
+    func activityEnded(_ activity: Activity) {
+        switch activity {
+        case .message(let listener, _):
+            listener.active -= 1
+            activeCount -= 1
+            if sync.isOn { return syncEnded() }
+            if !listener.pending.isEmpty { pump(listener) }
+            if listener.isEnded { releaseIfDone(listener) }
+            if state == .stopping { stopIfIdle() }
+        case .tick(let timer):
+            activeCount -= 1
+            tickEnded(timer)
+            if sync.isOn { return syncEnded() }
+            if state == .stopping { stopIfIdle() }
+        case .task:
+            if sync.isOn { syncEnded() }
+        case .spawned(let record):
+            guard record.holdsStop else { return }
+            activeCount -= 1
+            if state == .stopping { stopIfIdle() }
+        case .startTask: startTaskEnded()
+        case .stopHook: stopHookEnded()
+        }
+    }
+
+    /// Starts waiting messages as far as the listener's limit allows, from the outermost level.
+    private func pump(_ listener: Listener) {
+        guard !listener.isPumping else { return }
+        listener.isPumping = true
+        script.defer(.pump(listener))
+    }
+
+    func pumpNow(_ listener: Listener) {
+        while listener.active < listener.concurrency, state != .stopped, let message = listener.pending.popFirst() {
+            startStored(message, listener)
+        }
+        listener.isPumping = false
+        if listener.isEnded { releaseIfDone(listener) }
+        if listener.isOverloaded, listener.pending.count * 2 < options.pendingLimit {
+            listener.isOverloaded = false
+            logger.info(
+                "listener \(listener.subjectList) has caught up; \(listener.refused) messages were refused so far"
+            )
+        }
+    }
+
+    private func startStored(_ message: StoredMessage, _ listener: Listener) {
+        activeCount += 1
+        let target = listener.subjects[message.subjectIndex]
+        message.withParts { subject, reply, headers, payload in
+            script.start(
+                listener,
+                parametersReference: target.parametersIndex,
+                subject: subject,
+                reply: reply,
+                headers: headers,
+                payload: payload
+            )
+        }
+    }
+
+    // MARK: - One at a time
+
+    private func syncEnded() {
+        sync.isBusy = false
+        if !sync.isEmpty { script.defer(.syncNext) }
+        if state == .stopping { stopIfIdle() }
+    }
+
+    func syncNextNow() {
+        while !sync.isBusy, let start = sync.popFirst() {
+            sync.isBusy = true
+            switch start {
+            case .message(let listener):
+                if let message = listener.pending.popFirst() {
+                    startStored(message, listener)
+                } else {
+                    sync.isBusy = false
+                }
+            case .tick(let timer): if !runTick(timer) { sync.isBusy = false }
+            case .task(let index): runTask(index)
+            }
+        }
+    }
+
+    // MARK: - Failures
+
+    /// Logs, counts and answers what failed.
+    func activityFailed(_ activity: Activity, _ error: LuaError) {
+        switch activity {
+        case .message(let listener, let message):
+            listener.failed &+= 1
+            handlerFailed(listener, message, error)
+        case .task(let index):
+            taskFailed("task (\(script.registrations.tasks[index].origin))", error)
+        case .tick(let timer):
+            timer.failed &+= 1
+            taskFailed("timer \(timer.label)", error)
+        case .startTask(let index):
+            startTaskFailed(index, error)
+        case .stopHook(let index):
+            logger.error(
+                "on_stop (\(script.registrations.stopHooks[index].origin)) failed: \(error.message)",
+                metadata: traceback(error)
+            )
+        case .spawned: break  // Kept for whoever waits; logged there when nobody does.
+        }
+    }
+
+    private func handlerFailed(
+        _ listener: Listener,
+        _ message: UnsafeMutablePointer<panini_message>,
+        _ error: LuaError
+    ) {
+        let subject = script.text(script.subjectOf(message))
+        // An error with a code is an answer that the script chose; anything else is a fault, and the wire gets no details.
+        if error.isTable, let code = error.code {
+            if message.pointee.reply_length == 0 || !listener.replies {
+                logger.warning("handler of \(subject) (\(listener.origin)) failed: \(error.message)")
+            }
+            return script.refuse(message, listener, ReplyError(code: code, message: error.message))
+        }
+        logger.error("handler of \(subject) (\(listener.origin)) failed: \(error.message)", metadata: traceback(error))
+        script.refuse(message, listener, debug ? ReplyError(500, error.message) : .internalError)
+    }
+
+    private func taskFailed(_ what: String, _ error: LuaError) {
+        failedTasks &+= 1
+        logger.error("\(what) failed: \(error.message)", metadata: traceback(error))
+        guard !options.ignoreTaskExceptions else { return }
+        fail(
+            PaniniError(
+                code: .taskFailed,
+                message: "\(options.serviceName): \(what) failed: \(error.message) (ignore_task_exceptions is false)",
+                traceback: error.traceback
+            )
+        )
+    }
+
+    func traceback(_ error: LuaError) -> Logger.Metadata? {
+        error.traceback.map { ["lua.traceback": "\($0)"] }
+    }
+
+    // MARK: - Time limits
+
+    /// Puts a handler that has begun to wait under its time limit.
+    func armDeadline(of job: Job, nanoseconds: Int64, in script: Script) {
+        let list: DeadlineList
+        if let known = script.deadlineLists.first(where: { $0.nanoseconds == nanoseconds }) {
+            list = known
+        } else {
+            list = DeadlineList(nanoseconds: nanoseconds)
+            script.deadlineLists.append(list)
+        }
+        let now = worker.now
+        list.append(job, now: now)
+        if !list.isArmed {
+            list.isArmed = true
+            worker.schedule(.expire(script, list), at: job.deadline)
+        }
+    }
+
+    /// Answers 504 for every handler of the list whose time is over.
+    func expire(_ list: DeadlineList, of script: Script) {
+        list.isArmed = false
+        guard script.phase != .closed else { return }
+        let now = worker.now
+        script.enter {
+            while let job = list.first, job.deadline <= now {
+                expire(job, seconds: Double(list.nanoseconds) / 1e9)
+            }
+        }
+        if let job = list.first, !list.isArmed {
+            list.isArmed = true
+            worker.schedule(.expire(script, list), at: job.deadline)
+        }
+    }
+
+    private func expire(_ job: Job, seconds: Double) {
+        guard case .message(let listener, let message) = job.activity else { return script.abandon(job) }
+        listener.failed &+= 1
+        let subject = script.text(script.subjectOf(message))
+        logger.error(
+            "handler of \(subject) (\(listener.origin)) took longer than \(formatted(seconds)) s and was ended"
+        )
+        script.refuse(message, listener, ReplyError(504, "the handler took longer than \(formatted(seconds)) s"))
+        script.abandon(job)
+        activityEnded(job.activity)
+    }
+
+    /// Takes back what a coroutine waits for.
+    func cancel(_ job: Job) {
+        if case .request(let id, _) = job.wait { connection.cancelRequest(id) }
+        job.wait = .none
+    }
+}

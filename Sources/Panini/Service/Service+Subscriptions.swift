@@ -1,0 +1,59 @@
+// Owns: barriers with the broker, and the end of listeners. Loop-bound.
+
+import LuaVM
+import NATS
+import NIOCore
+
+extension Service {
+    /// Calls `completion` when the broker has taken everything sent so far; with an error when it refused the publish on
+    /// `subject`, or did not answer in time.
+    func barrier(seconds: Double, publishing subject: String?, completion: @escaping (CallError?) -> Void) {
+        let deadline = NIODeadline.now() + .nanoseconds(nanoseconds(seconds))
+        connection.flush(deadline: deadline, watching: subject).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success: completion(nil)
+            case .failure(let error): completion(Self.callError(error))
+            }
+        }
+    }
+
+    private static func callError(_ error: any Error) -> CallError {
+        guard let error = error as? NATSError else { return CallError("disconnected", "\(error)") }
+        switch error.code {
+        case .timeout: return CallError("timeout", error.message)
+        case .closed, .draining: return CallError("closed", error.message)
+        case .permissionViolation: return CallError("permission", error.message)
+        default: return CallError("disconnected", error.message)
+        }
+    }
+
+    /// Ends every listener of a subject; returns how many there were.
+    func endListeners(of subject: String) -> Int {
+        let found = listeners.values.filter { listener in
+            !listener.isEnded && listener.subjects.contains { $0.pattern.subject == subject }
+        }
+        for listener in found { end(listener) }
+        return found.count
+    }
+
+    /// Ends a listener: its subscriptions now, its running and waiting messages as they are done.
+    func end(_ listener: Listener) {
+        guard !listener.isEnded else { return }
+        listener.isEnded = true
+        for subject in listener.subjects {
+            if let subscription = subject.subscription { connection.unsubscribe(subscription) }
+            subject.subscription = nil
+        }
+        releaseIfDone(listener)
+    }
+
+    /// Gives back what an ended listener holds in the Lua state, once nothing of it runs or waits.
+    func releaseIfDone(_ listener: Listener) {
+        guard listener.isEnded, listener.active == 0, listener.pending.isEmpty, !listener.isPumping else { return }
+        guard listeners.removeValue(forKey: listener.id) != nil, script.phase != .closed else { return }
+        script.vm.release(listener.handler)
+        for subject in listener.subjects {
+            if let parameters = subject.parameters { script.vm.release(parameters) }
+        }
+    }
+}

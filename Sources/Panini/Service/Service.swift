@@ -1,0 +1,182 @@
+// Owns: one service on one worker: its connection, its subscriptions, timers and counters. Loop-bound. It outlives the
+// scripts that serve it; a script only contributes registrations.
+
+import CLuaShim
+import Logging
+import LuaVM
+import NATS
+import NATSProtocol
+import NIOCore
+
+/// A running service.
+final class Service {
+    /// How far the service has come.
+    enum State: Equatable {
+        case loaded
+        case starting
+        case running
+        case stopping
+        case stopped
+    }
+
+    let worker: Worker
+    let script: Script
+    let options: AppOptions
+    let clientName: String
+    var logger: Logger
+    var state = State.loaded
+    let connection: NATSConnection
+    private let events: ConnectionEvents
+
+    var listeners: [Int64: Listener] = [:]
+    /// Activities that a stop waits for: handlers, ticks, spawned functions.
+    var activeCount = 0
+    /// Serialises everything under `app_strategy = "sync"`.
+    var sync = SyncStrategy()
+    /// Ticks scheduled under an older number are void.
+    var timerGeneration = 0
+    var startTaskIndex = 0
+    /// The broker was lost before it confirmed the subscriptions.
+    var awaitsReconnect = false
+    var stopHookIndex: Int?
+    /// At the stop: no more messages will arrive.
+    var isDrained = false
+    var isClosing = false
+    var startPromise: EventLoopPromise<Void>?
+    var stopPromise: EventLoopPromise<Void>?
+    /// Why the service ended by itself.
+    var failure: PaniniError?
+    var onFailure: ((PaniniError) -> Void)?
+    var isConnectedOnce = false
+
+    // Counters.
+    var undecodable: UInt64 = 0
+    var droppedMessages: UInt64 = 0
+    var errorReplies: UInt64 = 0
+    var failedTasks: UInt64 = 0
+    var deniedPublishes: UInt64 = 0
+
+    var housekeeping = Housekeeping()
+
+    private let errorWriter = ByteWriter()
+
+    init(worker: Worker, script: Script, options: AppOptions, clientName: String, logger: Logger) throws(PaniniError) {
+        self.worker = worker
+        self.script = script
+        self.options = options
+        self.clientName = clientName
+        self.logger = logger
+        self.events = ConnectionEvents()
+        self.connection = NATSConnection(
+            configuration: try Self.configuration(options, clientName: clientName),
+            eventLoop: worker.eventLoop,
+            logger: logger,
+            delegate: events
+        )
+        sync.isOn = options.isSync
+        events.service = self
+        script.service = self
+        for listener in script.registrations.listeners { adopt(listener) }
+    }
+
+    var debug: Bool { options.debug }
+
+    private static func configuration(
+        _ options: AppOptions,
+        clientName: String
+    ) throws(PaniniError) -> NATSConnectionConfiguration {
+        let servers = options.servers.isEmpty ? ["nats://\(address(options.host, options.port))"] : options.servers
+        var configuration: NATSConnectionConfiguration
+        do throws(NATSError) {
+            configuration = try NATSConnectionConfiguration(servers: servers)
+        } catch {
+            throw PaniniError(code: .invalidOption, message: "\(options.serviceName): \(error.message)")
+        }
+        configuration.name = clientName
+        configuration.connectTimeout = .nanoseconds(nanoseconds(options.connectTimeout))
+        configuration.reconnect = options.reconnect
+        configuration.maxReconnectAttempts = options.maxReconnectAttempts
+        configuration.reconnectWait = .nanoseconds(nanoseconds(options.reconnectWait))
+        configuration.reconnectWaitMaximum = max(.seconds(8), configuration.reconnectWait)
+        configuration.retryOnFailedConnect = options.retryOnStart
+        configuration.pingInterval = .nanoseconds(nanoseconds(options.pingInterval))
+        configuration.maxPendingRequests = 1 << 20
+        return configuration
+    }
+
+    private static func address(_ host: String, _ port: Int) -> String {
+        host.contains(":") && !host.hasPrefix("[") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// Makes a listener of the script one of the service's.
+    func adopt(_ listener: Listener) {
+        switch listener.options.queue {
+        case .some(let own): listener.queue = own
+        case nil: listener.queue = options.queueGroup
+        }
+        listener.timeoutNanoseconds = nanoseconds(listener.options.timeout ?? options.handlerTimeout)
+        listeners[listener.id] = listener
+    }
+}
+
+@available(*, unavailable)
+extension Service: Sendable {}
+
+/// Seconds as nanoseconds; the callers' checks keep the value far from overflow.
+func nanoseconds(_ seconds: Double) -> Int64 { Int64((seconds * 1e9).rounded()) }
+
+// MARK: - Sending
+
+extension Service {
+    /// Hands a message to the connection; nothing is awaited.
+    @inline(__always)
+    func publish(
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer,
+        headers: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer
+    ) -> CallError? {
+        guard
+            let refusal = connection.publish(subject: subject, reply: reply, headers: headers, payload: payload)
+        else { return nil }
+        return describe(refusal)
+    }
+
+    func describe(_ refusal: NATSPublishRefusal) -> CallError {
+        switch refusal {
+        case .tooLarge(let limit):
+            CallError("too_large", "the message is larger than the broker's limit of \(limit) bytes")
+        case .closed, .draining: CallError("closed", "the connection to the broker is closed")
+        case .bufferExceeded:
+            connection.isConnected
+                ? CallError(
+                    "disconnected",
+                    "the broker does not take messages fast enough: the outbound buffer is full"
+                )
+                : CallError("disconnected", "no connection to a broker, and the reconnect buffer is full")
+        case .invalidSubject: CallError("invalid_subject", "the subject is not valid")
+        case .invalidReply: CallError("invalid_subject", "the reply subject is not valid")
+        case .headersUnsupported: CallError("headers", "the broker does not support headers")
+        case .disconnected: CallError("disconnected", "there is no connection to a broker")
+        case .tooManyRequests: CallError("too_many_requests", "too many requests wait for their reply already")
+        }
+    }
+
+    /// Sends the error reply of lua-api §5.
+    func sendError(_ error: ReplyError, to reply: UnsafeRawBufferPointer) {
+        errorReplies &+= 1
+        let block = ErrorReply.headers(error)
+        errorWriter.removeAll(keepingCapacity: true)
+        ErrorReply.writeBody(error, into: errorWriter)
+        let refusal = block.withUnsafeBytes {
+            connection.publish(subject: reply, reply: emptyBytes, headers: $0, payload: errorWriter.bytes)
+        }
+        guard let refusal else { return }
+        if refusal == .headersUnsupported {
+            // An old broker: the body says the same.
+            _ = connection.publish(subject: reply, reply: emptyBytes, headers: emptyBytes, payload: errorWriter.bytes)
+            return
+        }
+        logger.warning("an error reply (\(error.code)) was not sent: \(describe(refusal).message)")
+    }
+}

@@ -1,0 +1,87 @@
+// Owns: one `app.timer_task`: its options and the arithmetic of its next tick. Loop-bound; no clock of its own.
+
+import LuaVM
+
+/// A timer of a script.
+final class ServiceTimer {
+    enum Mode {
+        /// At multiples of the interval from the first tick, whatever a tick takes.
+        case rate
+        /// An interval after the end of the tick before.
+        case delay
+    }
+
+    let index: Int
+    let name: String?
+    let intervalNanoseconds: UInt64
+    let isImmediate: Bool
+    let jitterNanoseconds: UInt64
+    let mode: Mode
+    let eachWorker: Bool
+    let function: LuaReference
+    /// `orders.lua:30`: where the function was defined.
+    let origin: String
+
+    var isRunning = false
+    /// The unjittered time of the next tick.
+    private(set) var due: UInt64 = 0
+    private(set) var skipped: UInt64 = 0
+    var failed: UInt64 = 0
+
+    init(
+        index: Int,
+        name: String?,
+        intervalNanoseconds: UInt64,
+        isImmediate: Bool,
+        jitterNanoseconds: UInt64,
+        mode: Mode,
+        eachWorker: Bool,
+        function: LuaReference,
+        origin: String
+    ) {
+        self.index = index
+        self.name = name
+        self.intervalNanoseconds = intervalNanoseconds
+        self.isImmediate = isImmediate
+        self.jitterNanoseconds = jitterNanoseconds
+        self.mode = mode
+        self.eachWorker = eachWorker
+        self.function = function
+        self.origin = origin
+    }
+
+    var label: String { name ?? origin }
+
+    /// The time of the first tick.
+    func begin(now: UInt64) -> UInt64 {
+        due = isImmediate ? now : now &+ intervalNanoseconds
+        return jittered()
+    }
+
+    /// The tick after one that fell due, in `rate` mode: late ones are skipped, the phase is kept.
+    func advance(now: UInt64) -> UInt64 {
+        due &+= intervalNanoseconds
+        if due <= now {
+            let missed = (now &- due) / intervalNanoseconds &+ 1
+            skipped &+= missed
+            due &+= missed &* intervalNanoseconds
+        }
+        return jittered()
+    }
+
+    /// A tick fell due while the one before still ran.
+    func countSkipped() { skipped &+= 1 }
+
+    /// The next tick in `delay` mode, when one has ended.
+    func restart(now: UInt64) -> UInt64 {
+        due = now &+ intervalNanoseconds
+        return jittered()
+    }
+
+    private func jittered() -> UInt64 {
+        jitterNanoseconds == 0 ? due : due &+ UInt64.random(in: 0...jitterNanoseconds)
+    }
+}
+
+@available(*, unavailable)
+extension ServiceTimer: Sendable {}

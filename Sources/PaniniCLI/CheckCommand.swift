@@ -1,0 +1,91 @@
+// `panini check`: loads a script without connecting and prints what it would serve.
+
+import ArgumentParser
+import Logging
+import NATSProtocol
+import Panini
+import PaniniObservability
+
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Load a script without connecting and show what it would serve.",
+        discussion: """
+            Runs the file, so that wrong options and subjects are found as well as syntax errors. What the script \
+            prints while it loads goes to standard error.
+
+              panini check orders.lua
+              panini check orders.lua --json
+
+            \(CommandFailure.help) A mistake in the script is 1, with file and line on standard error.
+            """
+    )
+
+    @Argument(help: "The service script.")
+    var file: String
+
+    @OptionGroup var service: ServiceArguments
+
+    @Flag(help: "Print a JSON object: service_name, version, listeners, timers, tasks, routes.")
+    var json = false
+
+    func run() throws {
+        let overrides = try service.overrides()
+        let log = ConsoleLog(descriptor: 2, style: .text, level: .info)
+        log.bootstrap()
+        let result: Result<PaniniServiceReport, PaniniError>
+        do throws(PaniniError) {
+            result = .success(
+                try PaniniCheck.check(path: file, overrides: overrides, logger: Logger(label: "panini"))
+            )
+        } catch {
+            result = .failure(error)
+        }
+        log.writer.shutdown()
+        switch result {
+        case .success(let report): StandardOutput.writeLine(json ? Self.json(report) : Self.text(report))
+        case .failure(let error): throw CommandFailure(error, showsTraceback: overrides.contains("debug"))
+        }
+    }
+
+    /// The report for people.
+    static func text(_ report: PaniniServiceReport) -> String {
+        var lines = ["\(report.serviceName) \(report.version)"]
+        for listener in report.listeners {
+            var line = "  listens to \(listener.subject)"
+            if let queue = listener.queue { line += "  (queue group \(queue))" }
+            if let name = listener.name { line += "  as \(name)" }
+            lines.append(line)
+        }
+        for timer in report.timers {
+            lines.append("  timer\(timer.name.map { " \($0)" } ?? "") every \(ReadyReport.seconds(timer.interval)) s")
+        }
+        if report.tasks > 0 {
+            lines.append("  \(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
+        }
+        if lines.count == 1 {
+            lines.append("  nothing is registered at load time")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    /// The report for programs.
+    static func json(_ report: PaniniServiceReport) -> String {
+        let listeners = report.listeners.map { listener in
+            JSONText.object([
+                ("subject", JSONText.string(listener.subject)), ("queue", JSONText.string(listener.queue)),
+                ("name", JSONText.string(listener.name)),
+            ])
+        }
+        let timers = report.timers.map { timer in
+            JSONText.object([
+                ("name", JSONText.string(timer.name)), ("interval", ReadyReport.seconds(timer.interval)),
+            ])
+        }
+        return JSONText.object([
+            ("service_name", JSONText.string(report.serviceName)), ("version", JSONText.string(report.version)),
+            ("listeners", JSONText.array(listeners)), ("timers", JSONText.array(timers)),
+            ("tasks", "\(report.tasks)"), ("routes", "[]"),
+        ])
+    }
+}

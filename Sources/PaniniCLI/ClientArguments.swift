@@ -1,0 +1,103 @@
+// What `publish`, `request` and `subscribe` share: the server, the payload, headers, and errors as one clear line.
+
+import ArgumentParser
+import Logging
+import NATS
+import NATSProtocol
+import NIOCore
+import NIOPosix
+import PaniniObservability
+
+/// Where a client command connects to.
+struct ClientArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The broker's address; repeat it for several. Without it NATS_URL counts, then nats://127.0.0.1:4222.",
+            valueName: "nats://host:port"
+        )
+    )
+    var server: [String] = []
+
+    private var addresses: [String] {
+        if !server.isEmpty { return server }
+        if let urls = Environment.value(Environment.serversName) {
+            return urls.split(separator: ",").map { String($0.filter { $0 != " " }) }
+        }
+        return ["nats://127.0.0.1:4222"]
+    }
+
+    /// A connected client. Warnings of the connection go to standard error.
+    func connect() async throws(CommandFailure) -> NATSClient {
+        ConsoleLog(descriptor: 2, style: .text, level: .warning).bootstrap()
+        var configuration: NATSConnectionConfiguration
+        do throws(NATSError) {
+            configuration = try NATSConnectionConfiguration(servers: addresses)
+        } catch {
+            throw CommandFailure(error.message, exitCode: .usage)
+        }
+        configuration.name = "panini"
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        do throws(NATSError) {
+            return try await NATSClient.connect(configuration, group: group, logger: Logger(label: "nats"))
+        } catch {
+            switch error.code {
+            case .connectFailed, .connectTimeout:
+                throw CommandFailure(
+                    "no broker at \(addresses.joined(separator: ", ")): \(error.message); start one with panini broker, "
+                        + "or name another with --server"
+                )
+            default: throw CommandFailure("\(addresses.joined(separator: ", ")): \(error.message)")
+            }
+        }
+    }
+}
+
+/// What a client command sends.
+struct PayloadArguments: ParsableArguments {
+    @Argument(help: "Where it goes, such as greet or orders.7.paid.")
+    var subject: String
+
+    @Argument(help: "The message; - reads standard input, nothing sends an empty one.")
+    var payload: String?
+
+    @Option(
+        name: [.customLong("header"), .customShort("H")],
+        help: ArgumentHelp("A header; repeat it for several.", valueName: "name:value")
+    )
+    var headers: [String] = []
+
+    func bytes() throws(CommandFailure) -> [UInt8] {
+        switch payload {
+        case nil: []
+        case "-": try StandardInput.readAll()
+        case .some(let text): Array(text.utf8)
+        }
+    }
+
+    func natsHeaders() throws(CommandFailure) -> NATSHeaders {
+        var result = NATSHeaders()
+        for header in headers {
+            guard let colon = header.firstIndex(of: ":") else {
+                throw CommandFailure("--header takes name:value, not \"\(header)\"", exitCode: .usage)
+            }
+            let name = String(header[..<colon])
+            let value = header[header.index(after: colon)...].drop { $0 == " " }
+            guard result.add(name, String(value)) else {
+                throw CommandFailure("\"\(header)\" is no valid header", exitCode: .usage)
+            }
+        }
+        return result
+    }
+}
+
+extension CommandFailure {
+    /// An error of the client: what can be seen on the command line alone is wrong usage.
+    init(_ error: NATSError) {
+        switch error.code {
+        case .invalidSubject, .invalidQueue, .invalidAddress:
+            self.init(error.message, exitCode: .usage)
+        default:
+            self.init(error.message)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+// `panini dev`: the first minute. Brings its own broker, and says what was registered and how to try it.
+
+import ArgumentParser
+import Logging
+import NATSBroker
+import NIOPosix
+import Panini
+import PaniniObservability
+
+struct DevCommand: AsyncParsableCommand, LongRunningCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dev",
+        abstract: "Run service scripts with a broker of their own.",
+        discussion: """
+            Like run, for your own machine: unless a server is named (--server, NATS_URL, --host or --port), a small \
+            broker is started inside the program, and when a service is ready you are told what it listens to and how \
+            to try it.
+
+              panini dev hello.lua
+              panini dev hello.lua --server nats://127.0.0.1:4222
+
+            The options are those of run; see panini run --help.
+            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 128 + n ended by a second signal n.
+            """
+    )
+
+    @Argument(help: "The service scripts, one service each.")
+    var files: [String]
+
+    @OptionGroup var service: ServiceArguments
+
+    @OptionGroup var log: LogArguments
+
+    @Flag(help: "End at once when any of the services cannot be loaded or started.")
+    var strict = false
+
+    func run() async throws {
+        var overrides = try service.overrides()
+        let log = log.bootstrap(descriptor: 1)
+        let broker = try await startBroker(unlessNamedIn: &overrides, log)
+        let server = broker?.url
+        try await ServiceRunner.run(files: files, overrides: overrides, isStrict: strict, log: log) { report in
+            ReadyReport.lines(report, server: server)
+        }
+        await broker?.stop()
+    }
+
+    private func startBroker(
+        unlessNamedIn overrides: inout PaniniOverrides,
+        _ log: ConsoleLog
+    ) async throws(CommandFailure) -> EmbeddedBroker? {
+        if ["servers", "host", "port"].contains(where: overrides.contains) { return nil }
+        let logger = Logger(label: "broker")
+        // Its own thread: a handler that computes for long must not hold up the other clients.
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let broker: EmbeddedBroker
+        do {
+            broker = try await EmbeddedBroker.start(preferringDefaultPortIn: group, logger: logger)
+        } catch {
+            log.writer.shutdown()
+            throw CommandFailure("the embedded broker cannot start: \(error)")
+        }
+        if broker.address.port == EmbeddedBroker.Configuration().port {
+            logger.info("embedded broker at \(broker.url)")
+        } else {
+            logger.info("embedded broker at \(broker.url), as port \(EmbeddedBroker.Configuration().port) is taken")
+        }
+        overrides.set("servers", texts: [broker.url], origin: "panini dev")
+        return broker
+    }
+}
+
+extension EmbeddedBroker {
+    /// Starts on the usual port, or on a free one when that is taken.
+    fileprivate static func start(
+        preferringDefaultPortIn group: MultiThreadedEventLoopGroup,
+        logger: Logger
+    ) async throws -> EmbeddedBroker {
+        do {
+            return try await start(group: group, logger: logger)
+        } catch let error as StartError where error.kind == .addressInUse {
+            var configuration = Configuration()
+            configuration.port = 0
+            return try await start(configuration: configuration, group: group, logger: logger)
+        }
+    }
+}

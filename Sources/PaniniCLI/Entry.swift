@@ -1,0 +1,81 @@
+// The program's entry: arguments in, exit code out. It is synchronous on purpose: the main thread blocks the signals
+// before any other thread exists, starts the command as a task and then does nothing but wait for signals.
+
+import ArgumentParser
+import Glibc
+
+@main
+enum Entry {
+    static func main() {
+        // A reader that went away is an error of a write, not the end of the program.
+        signal(SIGPIPE, SIG_IGN)
+        let command: any ParsableCommand
+        do {
+            let arguments = try AppOptionFlags.rewrite(Array(CommandLine.arguments.dropFirst()))
+            command = try PaniniCommand.parseAsRoot(arguments)
+        } catch {
+            finish(error)
+        }
+        if command is any LongRunningCommand {
+            StopSignals.block()
+        }
+        let box = CommandBox(command)
+        Task.detached {
+            await box.run()
+        }
+        if command is any LongRunningCommand {
+            StopSignals.handleForever()
+        }
+        while true {
+            pause()
+        }
+    }
+
+    /// Ends the program with the exit code and the text that fit `error`.
+    static func finish(_ error: any Error) -> Never {
+        switch error {
+        case let failure as CommandFailure:
+            StandardError.say("panini: \(failure.message)")
+            if let details = failure.details {
+                StandardError.say(details)
+            }
+            exit(failure.exitCode.rawValue)
+        default:
+            let text = PaniniCommand.fullMessage(for: error)
+            guard PaniniCommand.exitCode(for: error).isSuccess else {
+                StandardError.say(text)
+                // ArgumentParser has only errors of usage: everything else is a CommandFailure.
+                exit(CommandFailure.Code.usage.rawValue)
+            }
+            StandardOutput.writeLine(text)
+            exit(0)
+        }
+    }
+}
+
+/// A command that runs until it is told to stop, by a signal or by itself.
+protocol LongRunningCommand: ParsableCommand {}
+
+/// Carries a parsed command to the task that runs it.
+///
+/// Sendable because nobody else touches the command after the hand-over.
+private final class CommandBox: @unchecked Sendable {
+    private var command: any ParsableCommand
+
+    init(_ command: any ParsableCommand) {
+        self.command = command
+    }
+
+    func run() async -> Never {
+        do {
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            Entry.finish(error)
+        }
+        exit(0)
+    }
+}

@@ -1,4 +1,0 @@
-@main
-struct Panini {
-    static func main() {}
-}

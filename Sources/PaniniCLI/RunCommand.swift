@@ -1,0 +1,44 @@
+// `panini run`: services against a real broker.
+
+import ArgumentParser
+
+struct RunCommand: AsyncParsableCommand, LongRunningCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run service scripts.",
+        discussion: """
+            Loads each FILE, connects to the broker and serves until SIGINT or SIGTERM. On a signal running handlers \
+            finish and answer first; a second signal ends the program at once.
+
+              panini run orders.lua
+              panini run orders.lua invoices.lua --server nats://broker:4222
+              NATS_URL=nats://broker:4222 panini run orders.lua --handler-timeout 5
+
+            Every option of panini.app{...} can be given here, too, and wins over the script's. In the environment it \
+            is PANINI_ and the name in capitals (PANINI_HANDLER_TIMEOUT=5; NATS_URL for the servers), in the file of \
+            --config it has the script's own name. The command line is strongest, then the environment, then the \
+            file, then the script:
+
+            \(AppOptionFlags.help)
+
+            The log goes to standard output, the reason of a failure to standard error.
+            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 128 + n ended by a second signal n.
+            """
+    )
+
+    @Argument(help: "The service scripts, one service each.")
+    var files: [String]
+
+    @OptionGroup var service: ServiceArguments
+
+    @OptionGroup var log: LogArguments
+
+    @Flag(help: "End at once when any of the services cannot be loaded or started.")
+    var strict = false
+
+    func run() async throws {
+        let overrides = try service.overrides()
+        let log = log.bootstrap(descriptor: 1)
+        try await ServiceRunner.run(files: files, overrides: overrides, isStrict: strict, log: log)
+    }
+}

@@ -1,0 +1,111 @@
+// What `run`, `dev` and `check` take beside their files, and how it becomes the host's overrides: command line over
+// environment over configuration file.
+
+import ArgumentParser
+import Glibc
+import Logging
+import Panini
+import PaniniObservability
+
+/// Options for everything that loads scripts.
+struct ServiceArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("A broker's address; repeat it for several.", valueName: "nats://host:port"))
+    var server: [String] = []
+
+    @Option(help: ArgumentHelp("Options as a JSON object, with the names of panini.app{...}.", valueName: "file"))
+    var config: String?
+
+    @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
+    var appOptions: [String] = []
+
+    /// Everything given outside the scripts, the strongest first.
+    func overrides() throws -> PaniniOverrides {
+        var overrides = PaniniOverrides()
+        if !server.isEmpty {
+            overrides.set("servers", texts: server, origin: "--server")
+        }
+        // The last of a repeated flag wins, as everywhere.
+        for option in appOptions.reversed() {
+            guard let (name, flag, value) = AppOptionFlags.parts(option) else { continue }
+            overrides.set(name, text: value, origin: flag)
+        }
+        for definition in OptionDefinition.all {
+            if let value = Environment.value(definition.environmentName) {
+                overrides.set(definition.name, text: value, origin: definition.environmentName)
+            }
+        }
+        if let urls = Environment.value(Environment.serversName) {
+            overrides.set("servers", text: urls, origin: Environment.serversName)
+        }
+        if let config {
+            try add(config, to: &overrides)
+        }
+        return overrides
+    }
+
+    private func add(_ path: String, to overrides: inout PaniniOverrides) throws(CommandFailure) {
+        let ending = path.split(separator: ".").last?.lowercased()
+        if ending == "yaml" || ending == "yml" {
+            throw CommandFailure("\(path): YAML is not supported yet; write the same options as JSON", exitCode: .usage)
+        }
+        do throws(PaniniError) {
+            try overrides.add(json: readBytes(path, maximum: 1 << 20), path: path)
+        } catch {
+            throw CommandFailure(error.message, exitCode: .usage)
+        }
+    }
+}
+
+/// How a service's log looks on the console.
+struct LogArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Log what is at least so important: debug, info, warning or error.", valueName: "level"))
+    var logLevel: LogLevel?
+
+    @Flag(help: "Log as JSON lines.")
+    var json = false
+
+    enum LogLevel: String, ExpressibleByArgument {
+        case debug
+        case info
+        case warning
+        case error
+
+        var level: Logger.Level {
+            switch self {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        }
+    }
+
+    /// The console log on `descriptor`, in effect for all loggers.
+    func bootstrap(descriptor: CInt) -> ConsoleLog {
+        let log = ConsoleLog(descriptor: descriptor, style: json ? .json : .text, level: logLevel?.level ?? .info)
+        log.bootstrap()
+        return log
+    }
+}
+
+/// The process environment.
+enum Environment {
+    static let serversName = "NATS_URL"
+
+    /// The variable's value; nil when it is not set or empty, which is how container files say "not set".
+    static func value(_ name: String) -> String? {
+        guard let value = getenv(name), value.pointee != 0 else { return nil }
+        return String(cString: value)
+    }
+}
+
+extension CommandFailure {
+    /// An error of the host: wrong options are wrong usage, everything else is a failure.
+    init(_ error: PaniniError, showsTraceback: Bool) {
+        self.init(
+            error.message,
+            exitCode: error.code == .invalidOption ? .usage : .failed,
+            details: showsTraceback ? error.traceback : nil
+        )
+    }
+}

@@ -1,0 +1,77 @@
+// Reading and writing the standard streams, unbuffered and without Foundation. Blocking calls: for commands, never for
+// a loop that serves.
+
+import Glibc
+
+/// What a command prints as its result. Logs never go here while a command has a result.
+enum StandardOutput {
+    static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    static func writeLine(_ text: String) {
+        var text = text
+        if !text.hasSuffix("\n") {
+            text += "\n"
+        }
+        write(Array(text.utf8))
+    }
+
+    /// Writes everything, or ends the program: quietly when the reader went away (`panini subscribe x | head -1`).
+    static func write(_ bytes: [UInt8]) {
+        let problem = writeAll(bytes, to: STDOUT_FILENO)
+        guard problem != 0 else { return }
+        if problem != EPIPE {
+            StandardError.say("panini: cannot write the output: \(String(cString: strerror(problem)))")
+        }
+        exit(CommandFailure.Code.failed.rawValue)
+    }
+}
+
+/// What a command says about itself.
+enum StandardError {
+    static func say(_ line: String) {
+        _ = writeAll(Array((line.hasSuffix("\n") ? line : line + "\n").utf8), to: STDERR_FILENO)
+    }
+}
+
+/// What is piped into a command.
+enum StandardInput {
+    /// A message cannot be larger anyway.
+    static let maximumBytes = 64 << 20
+
+    /// Everything up to the end of the input.
+    static func readAll() throws(CommandFailure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = read(STDIN_FILENO, &buffer, buffer.count)
+            if count == 0 { return bytes }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw CommandFailure("cannot read standard input: \(String(cString: strerror(errno)))")
+            }
+            bytes.append(contentsOf: buffer[..<count])
+            guard bytes.count <= maximumBytes else {
+                throw CommandFailure("standard input has more than \(maximumBytes) bytes; no message can be that large")
+            }
+        }
+    }
+}
+
+/// Returns 0 or the error number.
+private func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> CInt {
+    bytes.withUnsafeBytes { bytes in
+        var start = 0
+        while start < bytes.count, let base = bytes.baseAddress {
+            let written = Glibc.write(descriptor, base + start, bytes.count - start)
+            if written >= 0 {
+                start += written
+            } else if errno == EAGAIN {
+                var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = Glibc.poll(&poll, 1, -1)
+            } else if errno != EINTR {
+                return errno
+            }
+        }
+        return 0
+    }
+}

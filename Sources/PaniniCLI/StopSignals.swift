@@ -1,0 +1,58 @@
+// SIGINT and SIGTERM of the long-running commands: the first stops gracefully, the second ends the program at once with
+// 128 plus its number. No handler runs in a signal's context: the main thread takes signals with sigwait.
+
+import Glibc
+import Synchronization
+
+enum StopSignals {
+    private struct State {
+        var stop: (@Sendable () -> Void)?
+        var received = 0
+    }
+
+    private static let state = Mutex(State())
+
+    /// Makes SIGINT and SIGTERM wait for ``handleForever()``. Call it before the first thread is started, so that all
+    /// threads inherit it.
+    static func block() {
+        var set = signals()
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
+
+    /// Says what the first signal does; it is done at once when the signal has already come.
+    static func onStop(_ stop: @escaping @Sendable () -> Void) {
+        let isLate = state.withLock { state in
+            state.stop = stop
+            return state.received > 0
+        }
+        if isLate {
+            stop()
+        }
+    }
+
+    /// Waits for signals on the calling thread.
+    static func handleForever() -> Never {
+        var set = signals()
+        while true {
+            var number: CInt = 0
+            guard sigwait(&set, &number) == 0 else { continue }
+            let (stop, count) = state.withLock { state in
+                state.received += 1
+                return (state.stop, state.received)
+            }
+            if count > 1 {
+                // At once: no handler may delay it, neither a running script nor a stuck console.
+                _exit(128 + number)
+            }
+            stop?()
+        }
+    }
+
+    private static func signals() -> sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        sigaddset(&set, SIGINT)
+        sigaddset(&set, SIGTERM)
+        return set
+    }
+}

@@ -1,0 +1,50 @@
+// `panini version`.
+
+import ArgumentParser
+import LuaVM
+
+/// The program's version; the change log has one section for each.
+enum PaniniVersion {
+    static let current = "0.1.0"
+
+    /// The Swift the program was compiled with, as far as a program can know it.
+    static var swift: String {
+        #if compiler(>=6.4)
+        "6.4 or later"
+        #elseif compiler(>=6.3)
+        "6.3"
+        #else
+        "6.2"
+        #endif
+    }
+}
+
+struct VersionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "version",
+        abstract: "Print the versions of panini, Swift and Lua.",
+        discussion: """
+              panini version
+              panini version --json
+
+            Exit code: 0.
+            """
+    )
+
+    @Flag(help: "Print a JSON object: panini, swift, lua.")
+    var json = false
+
+    func run() throws {
+        let lua = LuaVM.luaVersion.split(separator: " ").last.map(String.init) ?? LuaVM.luaVersion
+        if json {
+            StandardOutput.writeLine(
+                JSONText.object([
+                    ("panini", JSONText.string(PaniniVersion.current)), ("swift", JSONText.string(PaniniVersion.swift)),
+                    ("lua", JSONText.string(lua)),
+                ])
+            )
+        } else {
+            StandardOutput.writeLine("panini \(PaniniVersion.current) (Swift \(PaniniVersion.swift), Lua \(lua))")
+        }
+    }
+}

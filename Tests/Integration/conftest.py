@@ -1,0 +1,113 @@
+"""Fixtures. Every test that takes `broker` (or something built on it) runs on both brokers."""
+
+import os
+
+import pytest
+
+from harness import NATS_SERVER, PROGRAM, Broker, Client, Gate, Service, panini, script_text
+
+KINDS = ("nats-server", "embedded")
+
+
+def pytest_configure(config):
+    for path, hint in ((PROGRAM, "PANINI_BIN"), (NATS_SERVER, "PANINI_NATS_SERVER")):
+        if not os.access(path, os.X_OK):
+            raise pytest.UsageError(f"not a program: {path} ({hint})")
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def broker(request):
+    """One broker of each kind for the whole run; tests leave nothing subscribed behind."""
+    instance = Broker(request.param).start()
+    yield instance
+    instance.stop()
+
+
+@pytest.fixture(params=KINDS)
+def own_broker(request):
+    """A broker that a test may stop, kill and start again."""
+    instance = Broker(request.param).start()
+    yield instance
+    instance.kill()
+
+
+@pytest.fixture(scope="session")
+def nats_server():
+    """The real broker alone, for what does not depend on the kind."""
+    instance = Broker("nats-server").start()
+    yield instance
+    instance.stop()
+
+
+@pytest.fixture
+def client(broker):
+    instance = Client(broker.url)
+    yield instance
+    instance.close()
+
+
+@pytest.fixture
+def gate(client):
+    return Gate(client)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(url, script, ...) → a running service; all are stopped in order when the test ends."""
+    running = []
+
+    def start_service(url, script, name="test", options="", arguments=(), env=None, files=None, ready=True):
+        folder = tmp_path / f"service{len(running)}"
+        folder.mkdir()
+        for path, text in (files or {}).items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        if isinstance(script, os.PathLike):
+            path = script
+        else:
+            path = folder / f"{name}.lua"
+            path.write_text(script_text(script, name, options))
+        instance = Service(path, url, arguments, env, ready)
+        running.append(instance)
+        return instance
+
+    yield start_service
+    failure = None
+    for instance in reversed(running):
+        try:
+            # One that a test has ended itself was checked there.
+            if instance.running:
+                instance.stop()
+        except AssertionError as error:
+            failure = failure or error
+        finally:
+            instance.kill()
+    if failure:
+        raise failure
+
+
+@pytest.fixture
+def service(start, broker):
+    """service(script, ...) → a running service on the broker of this test."""
+
+    def start_service(script, **options):
+        return start(broker.url, script, **options)
+
+    return start_service
+
+
+@pytest.fixture
+def check(tmp_path):
+    """check(script, *arguments) → the finished `panini check`."""
+
+    def run_check(script, *arguments, options="", files=None, name="test"):
+        for path, text in (files or {}).items():
+            target = tmp_path / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        path = tmp_path / f"{name}.lua"
+        path.write_text(script_text(script, name, options))
+        return panini("check", path.name, *arguments, cwd=tmp_path)
+
+    return run_check

@@ -1,0 +1,110 @@
+"""Every file under examples/ runs on both brokers and does what its comments say."""
+
+import json
+
+import pytest
+
+from harness import ROOT, NoResponders, assert_error, panini, wait_until
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def example(start, broker):
+    def run(name):
+        return start(broker.url, EXAMPLES / name)
+
+    return run
+
+
+def test_every_example_is_tested():
+    names = {path.stem for path in EXAMPLES.glob("*.lua")}
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert names <= tested
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.lua")), ids=lambda p: p.stem)
+def test_check_passes(path):
+    result = panini("check", path, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["listeners"]
+
+
+def test_hello(example, client, broker):
+    example("hello.lua")
+    assert client.ask("hello", {"name": "Ada"}) == {"message": "Hello, Ada!"}
+    assert client.ask("hello") == {"message": "Hello, world!"}
+    # As its comment says it.
+    result = panini("request", "hello", '{"name": "Ada"}', "--server", broker.url)
+    assert result.stdout.strip() == '{"message":"Hello, Ada!"}'
+
+
+def test_streams(example, client):
+    totals = client.subscribe("streams.total")
+    example("streams.lua")
+    seen = [m.json for m in totals.take(12)]
+    assert [t["count"] for t in seen] == list(range(1, 13))
+    assert {t["last"] for t in seen} == {"task", "timer"}
+    assert seen[-1]["sum"] == 55 + 2
+
+
+def test_request_response(example, client):
+    example("request_response.lua")
+    order = {"items": [{"sku": "tea", "count": 2}, {"sku": "cup", "count": 1}]}
+    assert client.ask("orders.total", order) == {"total": 17.5}
+    assert_error(client.request("orders.total", {"items": [{"sku": "gold", "count": 1}]}), 404, "no price for gold")
+
+
+def test_reply_to_third(example, client):
+    archived = client.subscribe("pipeline.archived")
+    example("reply_to_third.lua")
+    client.publish("pipeline.submit", {"text": "hello"})
+    message = archived.next().json
+    assert message["text"] == "HELLO" and message["archived"] is True and message["id"]
+
+
+def test_data_types(example, client):
+    example("data_types.lua")
+    assert client.ask("types.json", {"numbers": [1, 2, 3]}) == {"count": 3, "sum": 6}
+    assert client.request("types.string", "grüße").text == "5 characters: grüße"
+    assert client.request("types.bytes", b"abc").json == {"size": 3, "base64": "YWJj"}
+    sent = client.subscribe("types.sent")
+    assert client.ask("types.send", {}) == {"sent": 7}
+    assert [m.payload for m in sent.take(7)] == [b'{"a":1}', b"plain", b'"quoted"', b"42", b"null", b"[]", b""]
+
+
+def test_sync_strategy(example, client):
+    example("sync_strategy.lua")
+    inboxes = client.collect("account.deposit", [b'{"amount": 1}'] * 8)
+    assert sorted(inbox.next().json["balance"] for inbox in inboxes) == list(range(1, 9))
+
+
+def test_dynamic_subscriptions(example, client):
+    example("dynamic_subscriptions.lua")
+    assert client.ask("rooms.open", {"room": "lobby"}) == {"opened": "lobby"}
+    assert_error(client.request("rooms.open", {"room": "lobby"}), 409)
+    assert client.ask("rooms.lobby", "hi") == {"room": "lobby", "count": 1}
+    assert client.ask("rooms.close", {"room": "lobby"}) == {"closed": "lobby", "count": 1}
+
+    def closed():
+        try:
+            client.request("rooms.lobby", b"1", timeout=5)
+        except NoResponders:
+            return True
+        return False
+
+    wait_until(closed, "the room no longer answers")
+    assert_error(client.request("rooms.close", {"room": "lobby"}), 404)
+
+
+def test_queue_group_balancing(example, client):
+    example("queue_group_balancing.lua")
+    example("queue_group_balancing.lua")
+    answers = [inbox.next().json for inbox in client.collect("work.square", [b'{"n": 12}'] * 40)]
+    assert {a["n"] for a in answers} == {144}
+    assert len({a["by"] for a in answers}) == 2
+    reports = client.subscribe("work.reports")
+    client.publish("work.report", b"{}")
+    found = [m.json for m in reports.take(2)]
+    assert {r["by"] for r in found} == {a["by"] for a in answers}
+    assert sum(r["done"] for r in found) == 40

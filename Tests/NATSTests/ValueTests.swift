@@ -1,0 +1,282 @@
+// The small values a connection is made of, without any I/O: subscription table, request tokens, PONG queue, reconnect
+// schedule, handshake, addresses.
+
+import NATSProtocol
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import NATS
+
+@Suite struct SubscriptionTableTests {
+    private final class Nobody: NATSSubscriptionHandler {
+        func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {}
+        func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {}
+    }
+
+    /// Random comings and goings, with long-lived entries that force collisions, against a dictionary.
+    @Test func agreesWithADictionary() {
+        var table = SubscriptionTable()
+        var model: [Int: NATSSubscription] = [:]
+        var sids: [Int] = []
+        var state: UInt64 = 7
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % UInt64(bound))
+        }
+        let handler = Nobody()
+        for step in 0..<20_000 {
+            // Grows in the first half, shrinks in the second.
+            if random(10) < (step < 10_000 ? 6 : 4) || model.isEmpty {
+                let sid = table.makeSID()
+                let subscription = NATSSubscription(sid: sid, subject: "s", queue: nil, context: 0, handler: handler)
+                table.insert(subscription)
+                model[sid] = subscription
+                sids.append(sid)
+            } else {
+                let near = random(2) == 0 ? 0 : max(0, sids.count - 3)
+                let sid = sids.remove(at: near + random(min(sids.count - near, 3)))
+                #expect(table.remove(sid) === model.removeValue(forKey: sid))
+                #expect(table.remove(sid) == nil)
+                #expect(table.find(sid) == nil)
+            }
+            if step % 500 == 0 {
+                for (sid, subscription) in model {
+                    #expect(table.find(sid) === subscription)
+                }
+                #expect(table.sorted().map(\.sid) == model.keys.sorted())
+            }
+            #expect(table.count == model.count)
+        }
+        #expect(table.find(0) == nil)
+        #expect(table.find(.max) == nil)
+        for sid in model.keys {
+            table.remove(sid)
+        }
+        #expect(table.count == 0)
+        for _ in 0..<20 {
+            let subscription = NATSSubscription(
+                sid: table.makeSID(),
+                subject: "s",
+                queue: nil,
+                context: 0,
+                handler: handler
+            )
+            table.insert(subscription)
+            table.remove(subscription.sid)
+        }
+        #expect(table.capacity == 16)
+    }
+}
+
+@Suite struct RequestTableTests {
+    private final class Nobody: NATSRequestSink {
+        func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {}
+        func requestFailed(context: UInt64, error: NATSRequestFailure) {}
+    }
+
+    private func token(_ id: NATSRequestID) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: RequestTable.tokenLength)
+        bytes.withUnsafeMutableBytes { RequestTable.writeToken(id, to: $0.baseAddress!) }
+        return bytes
+    }
+
+    @Test(
+        arguments: [
+            (0, 0), (1, 0), (0, 1), (63, 64), (0xFF_FFFF, 0), (0, 0xF_FFFF_FFFF), (0xFF_FFFF, 0xF_FFFF_FFFF),
+            (12345, 678),
+        ] as [(UInt32, UInt64)]
+    )
+    func tokensComeBack(_ slot: UInt32, _ generation: UInt64) {
+        let id = NATSRequestID(slot: slot, generation: generation)
+        let token = token(id)
+        #expect(token.withUnsafeBytes { RequestTable.readToken($0) } == id)
+        #expect(NATSSubject.isValidForPublish(String(decoding: token, as: UTF8.self)))
+    }
+
+    @Test(arguments: ["", "AAAAAAAAA", "AAAAAAAAAAA", "AAAAAAAAA.", "AAAAAAAAA*", "AAAAAAAAA\u{0}"])
+    func otherTextIsNoToken(_ text: String) {
+        #expect(Array(text.utf8).withUnsafeBytes { RequestTable.readToken($0) } == nil)
+    }
+
+    @Test func reusesSlotsWithANewGeneration() {
+        var table = RequestTable()
+        let sink = Nobody()
+        let first = table.insert(context: 1, sink: sink, subjectHash: 5)
+        let second = table.insert(context: 2, sink: sink, subjectHash: 6)
+        #expect(table.count == 2)
+        #expect(table.pending(subjectHash: 6) == [second])
+        #expect(table.remove(first)?.context == 1)
+        #expect(table.remove(first) == nil)
+        let third = table.insert(context: 3, sink: sink, subjectHash: 6)
+        #expect(third.slot == first.slot && third != first)
+        #expect(table.remove(first) == nil)
+        #expect(table.pending() == [third, second])
+        #expect(table.remove(NATSRequestID(slot: 1000, generation: 0)) == nil)
+        #expect(table.remove(second)?.context == 2)
+        #expect(table.remove(third)?.context == 3)
+        #expect(table.count == 0)
+    }
+}
+
+@Suite struct PongQueueTests {
+    /// A drain step stands for "somebody", an empty place for nobody.
+    private func isSomebody(_ waiter: PongWaiter?) -> Bool? {
+        switch waiter {
+        case nil: nil
+        case .some(.none): false
+        case .flush, .subscriptionDrained, .connectionDrain: true
+        }
+    }
+
+    @Test func keepsOrderOverAbandonedPlaces() {
+        var queue = PongQueue()
+        #expect(isSomebody(queue.popFirst()) == nil)
+        var tickets: [Int] = []
+        for round in 0..<500 {
+            #expect(queue.nextTicket == round)
+            tickets.append(queue.append(.connectionDrain))
+            if round % 3 == 0 { #expect(isSomebody(queue.abandon(tickets[round])) == true) }
+        }
+        #expect(isSomebody(queue.abandon(0)) == false)
+        for round in 0..<500 {
+            #expect(queue.count == 500 - round)
+            #expect(isSomebody(queue.popFirst()) == (round % 3 != 0))
+            // Too late to give up.
+            #expect(isSomebody(queue.abandon(tickets[round])) == false)
+        }
+        #expect(isSomebody(queue.popFirst()) == nil)
+        #expect(queue.append(.connectionDrain) == 500)
+        #expect(queue.removeAll().count == 1)
+        #expect(queue.nextTicket == 501)
+        #expect(queue.count == 0)
+    }
+}
+
+@Suite struct ReconnectScheduleTests {
+    private func schedule(servers: Int, rounds: Int = -1) -> ReconnectSchedule {
+        ReconnectSchedule(
+            .init(
+                serverCount: servers,
+                maximumRounds: rounds,
+                wait: .seconds(2),
+                maximumWait: .seconds(8),
+                jitter: .milliseconds(100)
+            )
+        )
+    }
+
+    @Test func waitsOnlyAfterAFullRoundAndEverLonger() {
+        var schedule = schedule(servers: 2)
+        #expect(schedule.disconnected(lived: .seconds(60), random: 0) == .connect(server: 0, after: .zero))
+        #expect(schedule.failed(random: 0) == .connect(server: 1, after: .zero))
+        #expect(schedule.failed(random: 0) == .connect(server: 0, after: .seconds(2)))
+        #expect(schedule.failed(random: 0.5) == .connect(server: 1, after: .zero))
+        #expect(schedule.failed(random: 0.5) == .connect(server: 0, after: .seconds(4) + .milliseconds(50)))
+        for _ in 0..<100 {
+            _ = schedule.failed(random: 0)
+            #expect(schedule.failed(random: 0) == .connect(server: 0, after: .seconds(8)))
+        }
+        schedule.succeeded()
+        #expect(schedule.failures == 0)
+    }
+
+    @Test func doesNotHammerAServerThatDropsClients() {
+        var schedule = schedule(servers: 1)
+        #expect(schedule.disconnected(lived: .milliseconds(5), random: 0) == .connect(server: 0, after: .seconds(2)))
+        var two = self.schedule(servers: 2)
+        #expect(two.disconnected(lived: .milliseconds(5), random: 0) == .connect(server: 1, after: .seconds(2)))
+    }
+
+    @Test func givesUpAfterTheConfiguredRounds() {
+        var schedule = schedule(servers: 1, rounds: 2)
+        #expect(schedule.failed(random: 0) == .connect(server: 0, after: .seconds(2)))
+        #expect(schedule.failed(random: 0) == .giveUp)
+        var none = self.schedule(servers: 1, rounds: 0)
+        #expect(none.disconnected(lived: .seconds(60), random: 0) == .giveUp)
+    }
+
+    @Test func aWaitThatGrowsPastAllNumbersIsBounded() {
+        var schedule = ReconnectSchedule(
+            .init(
+                serverCount: 1,
+                maximumRounds: -1,
+                wait: .nanoseconds(.max / 2),
+                maximumWait: .hours(1),
+                jitter: .zero
+            )
+        )
+        for _ in 0..<100 {
+            #expect(schedule.failed(random: 0) == .connect(server: 0, after: .nanoseconds(.max / 2)))
+        }
+    }
+}
+
+@Suite struct HandshakeMachineTests {
+    @Test func goesTheGoodWay() {
+        var machine = HandshakeMachine()
+        #expect(machine.info(tlsRequired: false) == .sendConnect)
+        #expect(machine.ok() == .nothing)
+        #expect(machine.ping() == .sendPong)
+        #expect(machine.message() == .nothing)
+        #expect(machine.info(tlsRequired: false) == .nothing)
+        #expect(machine.pong() == .complete)
+        #expect(machine.state == .finished)
+        #expect(machine.pong() == .nothing)
+        #expect(machine.error("late") == .nothing)
+    }
+
+    @Test func refusesWhatComesBeforeInfo() {
+        let events: [(inout HandshakeMachine) -> HandshakeMachine.Action] = [
+            { $0.pong() }, { $0.ping() }, { $0.ok() }, { $0.message() },
+        ]
+        for event in events {
+            var machine = HandshakeMachine()
+            guard case .fail(.unexpected) = event(&machine) else {
+                Issue.record("accepted")
+                continue
+            }
+            #expect(machine.state == .failed)
+            #expect(machine.info(tlsRequired: false) == .nothing)
+        }
+    }
+
+    @Test func failsOnErrorAndTLS() {
+        var first = HandshakeMachine()
+        #expect(first.error("x") == .fail(.refused("x")))
+        var second = HandshakeMachine()
+        #expect(second.info(tlsRequired: true) == .fail(.tlsRequired))
+        var third = HandshakeMachine()
+        _ = third.info(tlsRequired: false)
+        #expect(third.error("y") == .fail(.refused("y")))
+    }
+}
+
+@Suite struct NATSServerAddressTests {
+    @Test(
+        arguments: [
+            ("nats://127.0.0.1:4333", "127.0.0.1", 4333), ("127.0.0.1:4222", "127.0.0.1", 4222),
+            ("localhost", "localhost", 4222),
+            ("nats://host", "host", 4222), ("NATS://host:1/", "host", 1), ("[::1]:4223", "::1", 4223),
+            ("[::1]", "::1", 4222),
+            ("host-1.example.com:65535", "host-1.example.com", 65535),
+        ])
+    func reads(_ text: String, _ host: String, _ port: Int) throws {
+        let address = try NATSServerAddress(parsing: text)
+        #expect(address == NATSServerAddress(host: host, port: port))
+        #expect(try NATSServerAddress(parsing: address.description) == address)
+    }
+
+    @Test(
+        arguments: [
+            "", "nats://", ":4222", "host:", "host:0", "host:65536", "host:+1", "host:x", "tls://host", "ws://host:1",
+            "::1",
+            "[::1", "[::1]x", "a b:1", "user:secret@host:4222", "host/path:1",
+        ])
+    func refuses(_ text: String) {
+        let error = #expect(throws: NATSError.self) { try NATSServerAddress(parsing: text) }
+        #expect(error?.code == .invalidAddress)
+        // Credentials must not show up in logs.
+        #expect(error?.message.contains("secret") == false)
+    }
+}

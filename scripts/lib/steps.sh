@@ -1,0 +1,115 @@
+# The steps of scripts/test: one function each, run in order, timed, the failing one named last.
+# Sourced after common.sh, system.sh and tools.sh.
+# shellcheck shell=bash disable=SC2154 # colours come from common.sh
+
+# run_steps NAME...: runs step_NAME for each, with a header, and stops at the first that fails.
+run_steps() {
+    local name started all=$SECONDS status
+    for name in "$@"; do
+        printf '\n%s==> %s%s\n' "$bold" "$name" "$plain" >&2
+        started=$SECONDS
+        # A shell of its own and no condition around it: `set -e` does not act inside a function whose
+        # result is tested.
+        set +e
+        (set -e; "step_${name//-/_}")
+        status=$?
+        set -e
+        if [ "$status" != 0 ]; then
+            printf '\n%sfailed:%s step %s, after %d s (exit code %d)\n' "$red" "$plain" "$name" $((SECONDS - started)) "$status" >&2
+            exit 1
+        fi
+        printf '    %s: %d s\n' "$name" $((SECONDS - started)) >&2
+    done
+    printf '\n%sall steps passed%s in %d s: %s\n' "$bold" "$plain" $((SECONDS - all)) "$*" >&2
+}
+
+# has_suite NAME: whether one of the long suites exists in this version.
+has_suite() {
+    case "$1" in
+        fuzz) [ -x "$PANINI_ROOT/scripts/fuzz" ] ;;
+        bench) [ -x "$PANINI_ROOT/scripts/bench" ] ;;
+        sanitize) true ;;
+        *) false ;;
+    esac
+}
+
+step_tools() {
+    install_tools
+}
+
+step_format() {
+    "$PANINI_ROOT/scripts/format" --check
+}
+
+step_imports() {
+    "$PANINI_ROOT/scripts/lint-imports"
+}
+
+step_shell() {
+    "$PANINI_ROOT/scripts/lint-shell"
+}
+
+step_lua_calls() {
+    "$PANINI_ROOT/scripts/lint-lua-calls"
+}
+
+# The manifest turns warnings of our own targets into errors when this is set; dependencies keep theirs.
+step_build() {
+    PANINI_WARNINGS_AS_ERRORS=1 swift build --build-tests
+}
+
+step_unit() {
+    local server
+    server="$(nats_server_path)"
+    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest
+}
+
+step_release() {
+    swift build -c release --product panini
+}
+
+# run_pytest ARGUMENT...: pytest with what the tests expect in the environment.
+run_pytest() {
+    local configuration=release selection=()
+    if [ "${PANINI_TEST_FAST:-0}" = 1 ]; then
+        configuration=debug
+        selection=(-m "not slow")
+    fi
+    local program="$PANINI_ROOT/.build/$configuration/panini"
+    [ -x "$program" ] || die "no program at .build/$configuration/panini" "run scripts/test without --only first"
+    PANINI_BIN="$program" PANINI_NATS_SERVER="$(nats_server_path)" \
+        "$PANINI_VENV/bin/python" -m pytest -c "$PANINI_ROOT/Tests/Integration/pytest.ini" \
+        --rootdir "$PANINI_ROOT/Tests/Integration" "${selection[@]}" "$@" </dev/null
+}
+
+step_integration() {
+    run_pytest "$PANINI_ROOT/Tests/Integration" \
+        --ignore "$PANINI_ROOT/Tests/Integration/test_examples.py" \
+        --ignore "$PANINI_ROOT/Tests/Integration/test_docs.py"
+}
+
+step_examples() {
+    run_pytest "$PANINI_ROOT/Tests/Integration/test_examples.py"
+}
+
+step_docs() {
+    run_pytest "$PANINI_ROOT/Tests/Integration/test_docs.py"
+}
+
+step_fuzz() {
+    "$PANINI_ROOT/scripts/fuzz"
+}
+
+step_bench() {
+    "$PANINI_ROOT/scripts/bench"
+}
+
+# Each sanitizer has its own build folder, so that the ordinary one stays warm.
+step_sanitize() {
+    local kind server
+    server="$(nats_server_path)"
+    for kind in address thread; do
+        note "-- $kind"
+        PANINI_NATS_SERVER="$server" swift test --disable-xctest --sanitize="$kind" --scratch-path ".build-$kind"
+    done
+}
