@@ -38,6 +38,7 @@ struct RequestCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try message.checkSubject(message.subject)
         let payload = try message.bytes()
         let headers = try message.natsHeaders()
         let client = try await client.connect()
