@@ -8,6 +8,7 @@ import NIOCore
 final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NATSRequestSink {
     let connection: NATSConnection
     private let outbox: NATSOutbox
+    private let logger: Logger
     private let proxy: DelegateProxy
     /// What the outbox was told last.
     private var terms: NATSOutbox.Terms?
@@ -26,6 +27,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
         _ outbox: NATSOutbox
     ) {
         self.outbox = outbox
+        self.logger = logger
         proxy = DelegateProxy()
         connection = NATSConnection(
             configuration: configuration,
@@ -154,6 +156,27 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
             updateOutbox()
         }
         sendOutbox()
+        log(event)
+    }
+
+    private func log(_ event: NATSEvent) {
+        switch event {
+        case .connected(let info): logger.info("connected to NATS", metadata: ["version": "\(info.version)"])
+        case .reconnected(let info): logger.info("connected to NATS again", metadata: ["version": "\(info.version)"])
+        case .disconnected(let error?):
+            logger.warning("lost the connection to NATS", metadata: ["error": "\(error.message)"])
+        case .retryingConnect(let attempt, let error):
+            logger.warning(
+                "cannot connect to NATS, trying again",
+                metadata: ["attempt": "\(attempt)", "error": "\(error.message)"]
+            )
+        case .closed(let error?): logger.error("closed the connection to NATS", metadata: ["error": "\(error.message)"])
+        case .publishViolation(_, let text), .subscriptionViolation(_, _, let text), .serverError(let text),
+            .slowConsumer(let text):
+            logger.warning("the NATS server reported an error", metadata: ["error": "\(text)"])
+        case .lameDuck: logger.notice("the NATS server is about to shut down")
+        case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
+        }
     }
 
     func connectionReadBurstEnded(_ connection: NATSConnection) {

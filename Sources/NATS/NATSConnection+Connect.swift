@@ -148,7 +148,7 @@ extension NATSConnection {
             )
         case .connect(let server, let delay):
             if schedule.failures > 0 {
-                logger.warning(
+                logger.debug(
                     "cannot connect to NATS, trying again",
                     metadata: [
                         "error": "\(error.message)", "attempt": "\(schedule.failures)",
@@ -225,7 +225,7 @@ extension NATSConnection {
         timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
         scheduleFlush()
         let info = serverInfo ?? NATSServerInfo()
-        logger.info(
+        logger.debug(
             hasBeenConnected ? "reconnected to NATS" : "connected to NATS",
             metadata: ["server": "\(configuration.servers[schedule.server])", "version": "\(info.version)"]
         )
@@ -284,7 +284,7 @@ extension NATSConnection {
         inBurst = false
         epoch += 1
         lastError = error
-        logger.warning("lost the connection to NATS", metadata: ["error": "\(error.message)"])
+        logger.debug("lost the connection to NATS", metadata: ["error": "\(error.message)"])
         let mayReconnect = configuration.reconnect && state == .connected
         // Set before anybody is told, because those who are told may publish or request again.
         if mayReconnect {

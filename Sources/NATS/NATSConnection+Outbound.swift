@@ -6,7 +6,7 @@ import NIOCore
 
 extension NATSConnection {
     /// Beyond this, the buffer is written in the middle of a burst or tick, so that the peer can start working.
-    static let eagerFlushBytes = 128 << 10
+    static let eagerFlushBytes = 64 << 10
     /// A buffer that grew beyond this is not kept.
     static let retainedCapacity = 1 << 20
 

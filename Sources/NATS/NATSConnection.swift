@@ -81,6 +81,7 @@ package final class NATSConnection {
 
     /// - Parameters:
     ///   - configuration: `servers` must not be empty.
+    ///   - logger: gets details at level debug; what people should see is for the delegate to say.
     ///   - delegate: not retained; must live until the connection is closed.
     package init(
         configuration: NATSConnectionConfiguration,
