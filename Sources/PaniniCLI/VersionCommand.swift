@@ -1,7 +1,7 @@
 // `panini version`.
 
 import ArgumentParser
-import LuaVM
+import Panini
 
 /// The program's version; the change log has one section for each.
 enum PaniniVersion {
@@ -35,7 +35,7 @@ struct VersionCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let lua = LuaVM.luaVersion.split(separator: " ").last.map(String.init) ?? LuaVM.luaVersion
+        let lua = PaniniRuntime.luaVersion.split(separator: " ").last.map(String.init) ?? PaniniRuntime.luaVersion
         if json {
             StandardOutput.writeLine(
                 JSONText.object([
