@@ -76,7 +76,7 @@ let package = Package(
         .executableTarget(
             name: "PaniniCLI",
             dependencies: [
-                "Panini", "PaniniObservability", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
+                "Panini", "PaniniObservability", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
