@@ -54,7 +54,9 @@ struct RequestCommand: AsyncParsableCommand {
             switch error.code {
             case .noResponders: throw CommandFailure("nobody listens to \(message.subject)")
             case .timeout:
-                throw CommandFailure("no answer from \(message.subject) within \(ReadyReport.seconds(timeout)) s")
+                throw CommandFailure(
+                    "timeout: no answer from \(message.subject) within \(ReadyReport.seconds(timeout)) s"
+                )
             default: throw CommandFailure(error)
             }
         }

@@ -31,7 +31,7 @@ struct VersionCommand: ParsableCommand {
             """
     )
 
-    @Flag(help: "Print a JSON object: panini, swift, lua.")
+    @Flag(help: "Print a JSON object: version, swift, lua.")
     var json = false
 
     func run() throws {
@@ -39,7 +39,8 @@ struct VersionCommand: ParsableCommand {
         if json {
             StandardOutput.writeLine(
                 JSONText.object([
-                    ("panini", JSONText.string(PaniniVersion.current)), ("swift", JSONText.string(PaniniVersion.swift)),
+                    ("version", JSONText.string(PaniniVersion.current)),
+                    ("swift", JSONText.string(PaniniVersion.swift)),
                     ("lua", JSONText.string(lua)),
                 ])
             )
