@@ -43,6 +43,7 @@ let package = Package(
             dependencies: [
                 "NATSProtocol",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -76,7 +77,7 @@ let package = Package(
         .executableTarget(
             name: "PaniniCLI",
             dependencies: [
-                "Panini", "PaniniObservability", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
+                "Panini", "PaniniObservability", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -95,6 +96,7 @@ let package = Package(
             dependencies: [
                 "NATS", "NATSProtocol",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
