@@ -77,7 +77,7 @@ let package = Package(
         .executableTarget(
             name: "PaniniCLI",
             dependencies: [
-                "Panini", "PaniniObservability", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
+                "Panini", "PaniniObservability", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -143,6 +143,37 @@ if Context.environment["PANINI_MEASURE"] != nil {
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
+            swiftSettings: swiftSettings
+        )
+    )
+}
+
+// Only for scripts/fuzz: it needs flags that a package used as a dependency may not have. lld, because gold does not
+// link libFuzzer's driver.
+if Context.environment["PANINI_FUZZ"] != nil {
+    let sanitize: [String] = ["-sanitize=fuzzer,address"]
+    for target in package.targets where target.name == "LuaVM" {
+        target.swiftSettings = swiftSettings + [.unsafeFlags(sanitize)]
+    }
+    package.products.append(.executable(name: "JSONCodecFuzzer", targets: ["JSONCodecFuzzer"]))
+    package.targets.append(
+        .executableTarget(
+            name: "JSONCodecFuzzer",
+            dependencies: ["CLuaShim", "LuaVM"],
+            path: "Fuzz/JSONCodec",
+            swiftSettings: swiftSettings + [.unsafeFlags(sanitize)],
+            linkerSettings: [.unsafeFlags(sanitize + ["-use-ld=lld"])]
+        )
+    )
+}
+
+// Only for measuring: PANINI_BENCHMARK=1 swift run -c release LuaVMBenchmark.
+if Context.environment["PANINI_BENCHMARK"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "LuaVMBenchmark",
+            dependencies: ["CLuaShim", "LuaVM"],
+            path: "Benchmarks/LuaVM",
             swiftSettings: swiftSettings
         )
     )

@@ -3,7 +3,7 @@
 --   scripts/run examples/data_types.lua
 --   panini request types.json '{"numbers": [1, 2, 3]}'   → {"count":3,"sum":6}
 --   panini request types.string 'grüße'                  → 5 characters: grüße
---   panini request types.bytes 'abc'                     → {"size":3,"sha256":"ba7816bf…"}
+--   panini request types.bytes 'abc'                     → {"size":3,"base64":"YWJj"}
 
 local app = panini.app{ service_name = "types" }
 
@@ -23,7 +23,7 @@ end)
 
 -- Bytes: untouched, the cheapest way.
 app.listen("types.bytes", { data_type = "bytes" }, function(msg)
-    return { size = #msg.data, sha256 = panini.hash.sha256(msg.data) }
+    return { size = #msg.data, base64 = panini.base64.encode(msg.data) }
 end)
 
 -- Sending: the value decides, or `data_type` does.

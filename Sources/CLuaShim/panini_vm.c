@@ -34,7 +34,10 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     void *result = panini_pool_resize(&vm->pool, block, old_size, new_size, vm->bytes_in_use);
     if (result == NULL) {
         // Shrinking cannot fail for Lua: the old block is still large enough.
-        if (new_size <= old_size) return block;
+        if (new_size <= old_size) {
+            vm->bytes_in_use -= old_size - new_size;
+            return block;
+        }
         vm->refused++;
         if (vm->may_fail) return NULL;
         fprintf(stderr, "panini: out of memory: %zu bytes for a Lua state that uses %zu\n", new_size, vm->bytes_in_use);

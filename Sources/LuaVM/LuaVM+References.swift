@@ -47,6 +47,7 @@ extension LuaVM {
 
     /// Lets go of the value. Each reference is released once.
     package func release(_ reference: LuaReference) {
+        lua_checkstack(state, 1)
         // `false` rather than nil, so that the registry keeps its array part.
         lua_pushboolean(state, 0)
         lua_rawseti(state, PaniniRegistry, lua_Integer(reference.index))

@@ -1,6 +1,7 @@
 // Getting connected, and staying so: attempts over the server list, the handshake under one deadline, what is restored
 // after it, keep-alive pings, and what a loss means.
 
+import Glibc
 import Logging
 import NATSProtocol
 package import NIOCore
@@ -68,9 +69,10 @@ extension NATSConnection {
         switch error {
         case let error as NIOConnectionError:
             if let first = error.connectionErrors.first { return reason(first.error) }
-            if let error = error.dnsAError ?? error.dnsAAAAError { return "the name is not known: \(error)" }
+            if error.dnsAError != nil || error.dnsAAAAError != nil { return "the host name is not known" }
             return "no address answered"
-        case let error as IOError: return error.description
+        // Its own description says "connection reset" for whatever went wrong.
+        case let error as IOError: return String(cString: strerror(error.errnoCode))
         default: return "\(error)"
         }
     }

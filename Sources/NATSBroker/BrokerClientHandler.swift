@@ -177,11 +177,13 @@ extension BrokerClientHandler: BrokerTransport {
     func flush() {
         // When the socket is full the bytes wait here, where they can be counted and dropped.
         guard let client, let context, client.outbound.readableBytes > 0, context.channel.isWritable else { return }
-        context.writeAndFlush(wrapOutboundOut(client.outbound), promise: nil)
-        if client.outbound.capacity > Self.keptBufferCapacity {
-            client.outbound = ByteBuffer()
-        } else {
-            client.outbound.clear()
+        // Taken out before the write: a large one changes the channel's writability and comes back to this function.
+        var bytes = ByteBuffer()
+        swap(&bytes, &client.outbound)
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+        if client.outbound.capacity == 0, bytes.capacity <= Self.keptBufferCapacity {
+            bytes.clear()
+            client.outbound = bytes
         }
     }
 

@@ -2,7 +2,6 @@
 // from the one table in OptionDefinition, so they are not declared to ArgumentParser one by one: this rewrites them to
 // one hidden option before it sees them. A pure function.
 
-import ArgumentParser
 import Panini
 
 enum AppOptionFlags {
@@ -11,7 +10,7 @@ enum AppOptionFlags {
     static let commands: Set<String> = ["run", "dev", "check"]
 
     /// Turns every flag of an app option into `--app-option=<name>=<flag>=<value>`; everything else stays.
-    static func rewrite(_ arguments: [String]) throws(ValidationError) -> [String] {
+    static func rewrite(_ arguments: [String]) throws(CommandFailure) -> [String] {
         guard let command = arguments.first(where: { !$0.hasPrefix("-") }), commands.contains(command) else {
             return arguments
         }
@@ -24,6 +23,7 @@ enum AppOptionFlags {
                 return result + arguments[(index - 1)...]
             }
             guard let given = Flag(argument) else {
+                try checkSpelling(argument)
                 result.append(argument)
                 continue
             }
@@ -37,12 +37,27 @@ enum AppOptionFlags {
                 }
             }
             guard let value else {
-                throw ValidationError("Missing value for '\(given.text)' (\(given.definition.summary))")
+                throw CommandFailure(
+                    "\(given.text) takes a value: \(given.definition.summary)",
+                    exitCode: .usage
+                )
             }
             result.append("--\(hiddenName)=\(given.definition.name)=\(given.text)=\(value)")
         }
         return result
     }
+
+    /// Refuses what is neither a flag of the commands themselves nor one of an app option, when it looks like one of
+    /// the latter: ArgumentParser would suggest its own only.
+    private static func checkSpelling(_ argument: String) throws(CommandFailure) {
+        guard argument.hasPrefix("--") else { return }
+        let name = String(argument.prefix { $0 != "=" })
+        guard !ownFlags.contains(name), let near = nearestName(to: name, in: ownFlags + Flag.spellings) else { return }
+        throw CommandFailure("unknown option \(name); did you mean \(near)?", exitCode: .usage)
+    }
+
+    /// The flags that `run`, `dev` and `check` declare.
+    private static let ownFlags = ["--server", "--config", "--log-level", "--json", "--strict", "--help", "--version"]
 
     /// The parts of a rewritten flag.
     static func parts(_ rewritten: String) -> (name: String, flag: String, value: String)? {
@@ -77,6 +92,14 @@ enum AppOptionFlags {
         let value: String?
 
         private static let byFlag = Dictionary(uniqueKeysWithValues: OptionDefinition.all.map { ($0.flag, $0) })
+
+        /// Every flag there is.
+        static var spellings: [String] {
+            OptionDefinition.all.flatMap { definition in
+                guard case .boolean = definition.kind else { return [definition.flag] }
+                return [definition.flag, "--no-\(definition.flag.dropFirst(2))"]
+            }
+        }
 
         init?(_ argument: String) {
             guard argument.hasPrefix("--") else { return nil }

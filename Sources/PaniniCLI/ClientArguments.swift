@@ -66,6 +66,15 @@ struct PayloadArguments: ParsableArguments {
     )
     var headers: [String] = []
 
+    /// Refused before there is a connection: the command line is what is wrong.
+    func checkSubject(_ subject: String, _ what: String = "SUBJECT") throws(CommandFailure) {
+        guard !NATSSubject.isValidForPublish(subject) else { return }
+        throw CommandFailure(
+            "\(what) \"\(subject)\": a message goes to tokens with single dots between, without blanks and wildcards",
+            exitCode: .usage
+        )
+    }
+
     func bytes() throws(CommandFailure) -> [UInt8] {
         switch payload {
         case nil: []

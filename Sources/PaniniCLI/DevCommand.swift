@@ -12,11 +12,12 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
         commandName: "dev",
         abstract: "Run service scripts with a broker of their own.",
         discussion: """
-            Like run, for your own machine: unless a server is named (--server, NATS_URL, --host or --port), a small \
-            broker is started inside the program, and when a service is ready you are told what it listens to and how \
-            to try it.
+            Like run, for your own machine: unless a server is named (--server, NATS_URL or --host), a small broker is \
+            started inside the program, and when a service is ready you are told what it listens to and how to try it. \
+            The broker listens on port 4222, or on a free one when that is taken; --port wants another.
 
               panini dev hello.lua
+              panini dev hello.lua --port 4333
               panini dev hello.lua --server nats://127.0.0.1:4222
 
             The options are those of run; see panini run --help.
@@ -49,21 +50,26 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
         unlessNamedIn overrides: inout PaniniOverrides,
         _ log: ConsoleLog
     ) async throws(CommandFailure) -> EmbeddedBroker? {
-        if ["servers", "host", "port"].contains(where: overrides.contains) { return nil }
+        if overrides.contains("servers") || overrides.contains("host") { return nil }
+        // A port in a configuration file belongs to the broker the file is about; a wrong one is the host's to report.
+        let port = service.port
+        if port == nil, overrides.contains("port") { return nil }
         let logger = Logger(label: "broker")
         // Its own thread: a handler that computes for long must not hold up the other clients.
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let broker: EmbeddedBroker
         do {
-            broker = try await EmbeddedBroker.start(preferringDefaultPortIn: group, logger: logger)
+            broker = try await EmbeddedBroker.start(on: port, group: group, logger: logger)
         } catch {
             log.writer.shutdown()
-            throw CommandFailure("the embedded broker cannot start: \(error)")
+            let hint = port.map { "; to use the broker that is there: --server nats://127.0.0.1:\($0)" } ?? ""
+            throw CommandFailure("the embedded broker \(error)\(hint)")
         }
-        if broker.address.port == EmbeddedBroker.Configuration().port {
+        let usual = EmbeddedBroker.Configuration().port
+        if broker.address.port == port ?? usual {
             logger.info("embedded broker at \(broker.url)")
         } else {
-            logger.info("embedded broker at \(broker.url), as port \(EmbeddedBroker.Configuration().port) is taken")
+            logger.info("embedded broker at \(broker.url), as port \(usual) is taken")
         }
         overrides.set("servers", texts: [broker.url], origin: "panini dev")
         return broker
@@ -71,15 +77,17 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
 }
 
 extension EmbeddedBroker {
-    /// Starts on the usual port, or on a free one when that is taken.
+    /// Starts on the port asked for. Without one, on the usual port, or on a free one when that is taken.
     fileprivate static func start(
-        preferringDefaultPortIn group: MultiThreadedEventLoopGroup,
+        on port: Int?,
+        group: MultiThreadedEventLoopGroup,
         logger: Logger
     ) async throws -> EmbeddedBroker {
+        var configuration = Configuration()
+        configuration.port = port ?? configuration.port
         do {
-            return try await start(group: group, logger: logger)
-        } catch let error as StartError where error.kind == .addressInUse {
-            var configuration = Configuration()
+            return try await start(configuration: configuration, group: group, logger: logger)
+        } catch let error as StartError where error.kind == .addressInUse && port == nil {
             configuration.port = 0
             return try await start(configuration: configuration, group: group, logger: logger)
         }

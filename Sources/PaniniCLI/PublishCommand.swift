@@ -27,6 +27,10 @@ struct PublishCommand: AsyncParsableCommand {
     @OptionGroup var client: ClientArguments
 
     func run() async throws {
+        try message.checkSubject(message.subject)
+        if let reply {
+            try message.checkSubject(reply, "--reply")
+        }
         let payload = try message.bytes()
         let headers = try message.natsHeaders()
         let client = try await client.connect()
@@ -37,6 +41,6 @@ struct PublishCommand: AsyncParsableCommand {
             throw CommandFailure(error)
         }
         await client.close()
-        StandardError.say("published \(payload.count) bytes to \(message.subject)")
+        StandardError.say("published \(payload.count) \(payload.count == 1 ? "byte" : "bytes") to \(message.subject)")
     }
 }

@@ -38,6 +38,7 @@ struct RequestCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try message.checkSubject(message.subject)
         let payload = try message.bytes()
         let headers = try message.natsHeaders()
         let client = try await client.connect()
@@ -53,7 +54,9 @@ struct RequestCommand: AsyncParsableCommand {
             switch error.code {
             case .noResponders: throw CommandFailure("nobody listens to \(message.subject)")
             case .timeout:
-                throw CommandFailure("no answer from \(message.subject) within \(ReadyReport.seconds(timeout)) s")
+                throw CommandFailure(
+                    "timeout: no answer from \(message.subject) within \(ReadyReport.seconds(timeout)) s"
+                )
             default: throw CommandFailure(error)
             }
         }

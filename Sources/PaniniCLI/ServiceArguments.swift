@@ -43,6 +43,13 @@ struct ServiceArguments: ParsableArguments {
         return overrides
     }
 
+    /// The port given on the command line or in the environment, when it can be one: `dev` puts its broker there.
+    var port: Int? {
+        let flags = appOptions.reversed().compactMap(AppOptionFlags.parts)
+        let text = flags.first { $0.name == "port" }?.value ?? Environment.value("PANINI_PORT")
+        return text.flatMap { Int($0) }.flatMap { (1...65_535).contains($0) ? $0 : nil }
+    }
+
     private func add(_ path: String, to overrides: inout PaniniOverrides) throws(CommandFailure) {
         let ending = path.split(separator: ".").last?.lowercased()
         if ending == "yaml" || ending == "yml" {

@@ -19,9 +19,9 @@ enum StandardOutput {
     static func write(_ bytes: [UInt8]) {
         let problem = writeAll(bytes, to: STDOUT_FILENO)
         guard problem != 0 else { return }
-        if problem != EPIPE {
-            StandardError.say("panini: cannot write the output: \(String(cString: strerror(problem)))")
-        }
+        // The reader has what it wanted: nothing failed.
+        if problem == EPIPE { exit(0) }
+        StandardError.say("panini: cannot write the output: \(String(cString: strerror(problem)))")
         exit(CommandFailure.Code.failed.rawValue)
     }
 }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import NATS
+import NATSProtocol
 import NIOCore
 
 struct SubscribeCommand: AsyncParsableCommand {
@@ -40,6 +41,15 @@ struct SubscribeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        guard NATSSubject.isValidForSubscribe(subject) else {
+            throw CommandFailure(
+                "SUBJECT \"\(subject)\": takes tokens with single dots between, * for one token, > only as the last",
+                exitCode: .usage
+            )
+        }
+        if let queue, !NATSSubject.isValidQueue(queue) {
+            throw CommandFailure("--queue \"\(queue)\": a queue group's name has no blanks", exitCode: .usage)
+        }
         let client = try await client.connect()
         do throws(NATSError) {
             let messages = try await client.subscribe(subject, queue: queue)

@@ -1,7 +1,7 @@
 // `panini version`.
 
 import ArgumentParser
-import LuaVM
+import Panini
 
 /// The program's version; the change log has one section for each.
 enum PaniniVersion {
@@ -31,15 +31,16 @@ struct VersionCommand: ParsableCommand {
             """
     )
 
-    @Flag(help: "Print a JSON object: panini, swift, lua.")
+    @Flag(help: "Print a JSON object: version, swift, lua.")
     var json = false
 
     func run() throws {
-        let lua = LuaVM.luaVersion.split(separator: " ").last.map(String.init) ?? LuaVM.luaVersion
+        let lua = PaniniRuntime.luaVersion.split(separator: " ").last.map(String.init) ?? PaniniRuntime.luaVersion
         if json {
             StandardOutput.writeLine(
                 JSONText.object([
-                    ("panini", JSONText.string(PaniniVersion.current)), ("swift", JSONText.string(PaniniVersion.swift)),
+                    ("version", JSONText.string(PaniniVersion.current)),
+                    ("swift", JSONText.string(PaniniVersion.swift)),
                     ("lua", JSONText.string(lua)),
                 ])
             )

@@ -42,10 +42,8 @@ package struct ConsoleLog: Sendable {
         return true
     }
 
-    /// Makes every logger of the process write here. To be called once.
-    package func bootstrap() {
-        let level = level
-        let writer = writer
-        LoggingSystem.bootstrap { label in PaniniLogHandler(label: label, level: level, writer: writer) }
+    /// A handler for one logger that writes here; what `LoggingSystem.bootstrap` asks for.
+    package func makeHandler(label: String) -> any LogHandler {
+        PaniniLogHandler(label: label, level: level, writer: writer)
     }
 }

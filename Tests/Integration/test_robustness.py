@@ -1,6 +1,7 @@
 """Bad input, large input, many at once, and a broker that goes away: the next message is always served."""
 
 import asyncio
+import json
 import random
 
 import pytest
@@ -82,7 +83,7 @@ def test_large_messages(service, client):
     data = random.Random(5).randbytes(1_000_000)
     assert client.request("raw", data).payload == data
     text = "ä" * 400_000
-    assert client.ask("echo", text) == {"v": text}
+    assert client.request("echo", json.dumps(text, ensure_ascii=False).encode()).json == {"v": text}
 
 
 def test_an_answer_that_is_too_large_is_an_error_reply(service, client):
@@ -170,10 +171,12 @@ def test_ten_thousand_handlers_wait_at_once(service, client):
     state, answers = client.run(run(), timeout=300)
     assert b'"waiting":%d' % count in state
     assert len(set(answers)) == count
-    # A second time needs no more than the first: everything was given back for reuse.
+    # Again and again needs no more: a leak of these handlers would be 20 MiB and more each time, while a
+    # collector that has not run yet keeps those of one time.
     first = resident()
-    client.run(run(), timeout=300)
-    assert resident() < first + 20 * 1024 * 1024
+    for _ in range(5):
+        client.run(run(), timeout=300)
+    assert resident() < first + 50 * 1024 * 1024
     assert client.ask("many.state")["waiting"] == 0
 
 

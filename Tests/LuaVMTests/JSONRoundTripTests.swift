@@ -117,7 +117,7 @@ private struct Generator {
         let L = machine.vm.state
         var generator = Generator(random: SplitMix(state: seed))
         let writer = ByteWriter()
-        for _ in 0..<200 {
+        for _ in 0..<50 {
             let (value, text) = generator.value()
             try machine.push(text)
             #expect(try machine.vm.value(L, -1) == value, "\(text)")
@@ -175,7 +175,7 @@ private struct Generator {
         let L = machine.vm.state
         var generator = Generator(random: SplitMix(state: seed))
         var random = SplitMix(state: seed &+ 1000)
-        for _ in 0..<1_000 {
+        for _ in 0..<250 {
             var bytes = Array(generator.value().1.utf8)
             for _ in 0..<Int.random(in: 1..<4, using: &random) where !bytes.isEmpty {
                 let at = Int.random(in: 0..<bytes.count, using: &random)

@@ -216,6 +216,24 @@ import Testing
             #expect(payload.utf8.count == 1 << 20)
             let heard = await client.exchange(RawClient.connect + "SUB a 1\r\nPUB a 1048576\r\n\(payload)\r\n")
             #expect(heard == "MSG a 1 1048576\r\n\(payload)\r\n")
+            // And once only, although the write of so much comes back to the handler when the socket is full.
+            #expect(await client.exchange("PUB a 1\r\nx\r\n") == "MSG a 1 1\r\nx\r\n")
+        }
+    }
+
+    @Test func sendsEveryMessageOnceToAReceiverThatIsBehind() async throws {
+        try await Self.withBroker { broker in
+            let receiver = try await RawClient(broker)
+            _ = await receiver.exchange(RawClient.connect + "SUB a 1\r\n")
+            let sender = try await RawClient(broker)
+            let text = String(repeating: "x", count: 100_000)
+            let all = (0..<100).map { "PUB a \(text.count + 3)\r\n\(text)\(100 + $0)\r\n" }.joined()
+            _ = await sender.exchange(RawClient.connect + all)
+            for number in 0..<100 {
+                #expect(await receiver.receive(upTo: "\r\n") == "MSG a 1 100003")
+                #expect(await receiver.receive(upTo: "\r\n")?.suffix(4) == "x\(100 + number)")
+            }
+            #expect(await receiver.exchange("") == "")
         }
     }
 

@@ -23,8 +23,7 @@ import Testing
         (["run", "a.lua", "--", "--port", "1"], ["run", "a.lua", "--", "--port", "1"]),
         // Left to ArgumentParser: its own options, unknown ones, and other commands.
         (["run", "--server", "nats://a", "--json", "-h"], ["run", "--server", "nats://a", "--json", "-h"]),
-        (["run", "--no-port"], ["run", "--no-port"]),
-        (["run", "--prot", "1"], ["run", "--prot", "1"]),
+        (["run", "--xyzzy", "1"], ["run", "--xyzzy", "1"]),
         (["broker", "--port", "0"], ["broker", "--port", "0"]),
         (["--version"], ["--version"]),
         ([], []),
@@ -35,7 +34,15 @@ import Testing
     }
 
     @Test(arguments: [["run", "--port"], ["run", "--port", "--debug"]]) func wantsAValue(_ arguments: [String]) {
-        #expect(throws: (any Error).self) { try AppOptionFlags.rewrite(arguments) }
+        let error = #expect(throws: CommandFailure.self) { try AppOptionFlags.rewrite(arguments) }
+        #expect(error?.exitCode == .usage)
+    }
+
+    @Test(arguments: [("--prot", "--port"), ("--no-reconect", "--no-reconnect"), ("--sever=x", "--server")])
+    func suggestsTheNearestFlag(_ written: String, _ meant: String) {
+        let error = #expect(throws: CommandFailure.self) { try AppOptionFlags.rewrite(["run", written]) }
+        #expect(error?.message.hasSuffix("; did you mean \(meant)?") == true)
+        #expect(error?.exitCode == .usage)
     }
 
     @Test(arguments: OptionDefinition.all.map(\.name)) func everyOptionHasAFlag(_ name: String) throws {

@@ -272,6 +272,50 @@ struct HostTests {
         }
     }
 
+    @Test("handlers that run out of time while they wait for spawned functions leave nothing behind")
+    func abandonedWaiters() async throws {
+        try await Running.with(
+            """
+            local app = panini.app{ service_name = "t" }
+            app.listen("all", { timeout = 0.02 }, function(msg)
+              local big = ("x"):rep(20000)
+              app.wait_all{ function() app.sleep(0.05); return big .. "1" end, function() return big .. "2" end }
+            end)
+            app.listen("one", { timeout = 0.02 }, function(msg)
+              local big = ("x"):rep(20000)
+              app.spawn(function() app.sleep(0.05); return big .. "3" end).wait()
+            end)
+            app.listen("memory", function() return collectgarbage("count") end)
+            """
+        ) { running in
+            let client = running.client
+            for _ in 0..<5 {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for n in 0..<100 {
+                        group.addTask {
+                            let reply = try await client.request(
+                                "",
+                                to: n % 2 == 0 ? "all" : "one",
+                                timeout: .seconds(20)
+                            )
+                            let code = reply.headers["Nats-Service-Error-Code"]
+                            #expect(code == "504")
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+            // 500 handlers kept 20 to 40 KB each: what is left must be far below that.
+            var after = Double.infinity
+            for _ in 0..<100 {
+                after = Double(try await running.ask("memory")) ?? 0
+                if after < 4000 { break }
+                try await Task.sleep(for: .milliseconds(100))
+            }
+            #expect(after < 4000, "KiB \(after)")
+        }
+    }
+
     @Test(
         "load errors have their codes",
         arguments: [

@@ -53,7 +53,7 @@ struct OptionTests {
             ("port", PlainValue.string("4222")), ("port", .integer(0)), ("port", .integer(70000)),
             ("port", .number(1.5)),
             ("debug", .string("yes")), ("handler_timeout", .integer(0)), ("handler_timeout", .boolean(true)),
-            ("servers", .array([.integer(1)])), ("servers", .boolean(true)),
+            ("servers", .array([.integer(1)])), ("servers", .string("http://127.0.0.1")), ("servers", .boolean(true)),
             ("metadata", .object([("a", .integer(1))])),
             ("app_strategy", .string("threads")), ("pending_bytes_limit", .string("lots")), ("version", .string("1.0")),
             ("client_name", .string("a b")), ("client_name", .string("a.b")),

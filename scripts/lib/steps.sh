@@ -61,7 +61,7 @@ step_build() {
 step_unit() {
     local server
     server="$(nats_server_path)"
-    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest
+    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest --no-parallel
 }
 
 step_release() {
@@ -110,6 +110,6 @@ step_sanitize() {
     server="$(nats_server_path)"
     for kind in address thread; do
         note "-- $kind"
-        PANINI_NATS_SERVER="$server" swift test --disable-xctest --sanitize="$kind" --scratch-path ".build-$kind"
+        PANINI_NATS_SERVER="$server" swift test --disable-xctest --no-parallel --sanitize="$kind" --scratch-path ".build-$kind"
     done
 }

@@ -1,5 +1,7 @@
 // Owns: the checked options of one app, with their defaults. A pure value; any thread.
 
+import NATS
+
 /// Options of `panini.app{...}` after all sources were merged and checked.
 struct AppOptions: Sendable {
     var serviceName = ""
@@ -39,6 +41,7 @@ struct AppOptions: Sendable {
                 guard let definition = OptionDefinition.byName[name] else { continue }
                 let checked = try definition.check(value)
                 try Self.checkSupported(definition, checked)
+                if case .list(let servers) = checked, name == "servers" { try Self.checkServers(servers) }
                 values[name] = checked
             }
         } catch {
@@ -74,12 +77,23 @@ struct AppOptions: Sendable {
                 case .plain(let plain): value = try definition.check(plain)
                 }
                 try checkSupported(definition, value)
+                if case .list(let servers) = value, entry.name == "servers" { try checkServers(servers) }
                 guard taken.insert(entry.name).inserted else { continue }
                 values[entry.name] = value
                 // An address given outside replaces the script's, whichever way either was written.
                 if entry.name == "host" || entry.name == "port", !taken.contains("servers") { values["servers"] = nil }
             } catch {
                 throw .outside("\(entry.origin): \(error.message)")
+            }
+        }
+    }
+
+    private static func checkServers(_ servers: [String]) throws(OptionProblem) {
+        for server in servers {
+            do throws(NATSError) {
+                _ = try NATSServerAddress(parsing: server)
+            } catch {
+                throw OptionProblem(message: "option \"servers\": \(error.message)")
             }
         }
     }

@@ -36,7 +36,7 @@ extension Script {
                 currentHoldsStop = record.holdsStop
                 settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
             case .resume(let id, let completion):
-                resume(id) { push(completion, onto: $0) }
+                if !resume(id, { push(completion, onto: $0) }) { release(completion) }
             case .pump(let listener): service?.pumpNow(listener)
             case .syncNext: service?.syncNextNow()
             }
@@ -86,9 +86,12 @@ extension Script {
         settle(co, vm.resume(co, argumentCount: count), activity)
     }
 
-    /// Goes on with a suspended coroutine; a completion that comes too late finds nobody and is dropped.
-    func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) {
-        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else { return }
+    /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody.
+    @discardableResult
+    func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) -> Bool {
+        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else {
+            return false
+        }
         let count = push(co.thread)
         job.wait = .none
         currentHoldsStop = job.activity.holdsStop
@@ -97,10 +100,11 @@ extension Script {
             // Still the same handler under the same deadline.
             job.wait = nextWait
             nextWait = .none
-            return
+            return true
         }
         forget(job, slot: Int(co.slot))
         settle(co, outcome, job.activity)
+        return true
     }
 
     /// Wakes a coroutine from within another's run, or from outside any.
@@ -213,6 +217,17 @@ extension Script {
     }
 
     // MARK: - Results for those who wait
+
+    /// Gives back what a completion holds when nobody waits for it any more.
+    private func release(_ completion: Completion) {
+        switch completion {
+        case .nothing, .success, .failure: break
+        case .reference(let reference), .spawnResults(let reference): vm.release(reference)
+        case .group(let group):
+            vm.release(group.results)
+            vm.release(group.errors)
+        }
+    }
 
     private func push(_ completion: Completion, onto L: OpaquePointer) -> CInt {
         switch completion {
