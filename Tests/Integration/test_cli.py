@@ -84,7 +84,7 @@ def test_version():
 def test_version_json():
     result = panini("version", "--json")
     assert result.returncode == 0
-    assert re.fullmatch(r"\d+\.\d+\.\d+.*", json.loads(result.stdout)["panini"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", json.loads(result.stdout)["version"])
 
 
 # ---- scripts that cannot run

@@ -240,7 +240,7 @@ def test_requests_fail_at_once_when_the_broker_goes(start, own_broker, tmp_path)
     running.wait_for(r"request ended: disconnected true")
     client.close()
     own_broker.start()
-    running.wait_for(r"(?i)reconnect")
+    running.wait_for(r"(?i)reconnected|connected .*again")
 
 
 def test_stopping_without_a_broker(start, own_broker):
