@@ -5,31 +5,57 @@ extension JSONWriter {
 
     mutating func string(_ bytes: UnsafePointer<UInt8>, _ length: Int) -> Bool {
         out.reserve(length &+ 16)
-        out.put(UInt8(ascii: "\""))
-        var q = bytes
-        let end = bytes + length
-        while end - q >= 8 {
-            let word = JSONWord.load(q)
-            UnsafeMutableRawPointer(out.base + out.count).storeBytes(of: word.littleEndian, as: UInt64.self)
+        let quote = UInt8(ascii: "\"")
+        let to = out.base + out.count
+        to[0] = quote
+        out.count &+= 1
+        if length >= 8 { return longString(bytes, length) }
+        // Up to seven bytes: overlapping reads give every byte at least once, whatever the length.
+        let word: UInt64
+        if length >= 4 {
+            let head = JSONWord.loadHalf(bytes)
+            let tail = JSONWord.loadHalf(bytes + (length &- 4))
+            UnsafeMutableRawPointer(to + 1).storeBytes(of: head.littleEndian, as: UInt32.self)
+            UnsafeMutableRawPointer(to + (length &- 3)).storeBytes(of: tail.littleEndian, as: UInt32.self)
+            word = UInt64(head) | UInt64(tail) &<< 32
+        } else if length > 0 {
+            let first = bytes[0]
+            let middle = bytes[length &>> 1]
+            let last = bytes[length &- 1]
+            to[1] = first
+            to[1 &+ length &>> 1] = middle
+            to[length] = last
+            word = UInt64(first) | UInt64(middle) &<< 8 | UInt64(last) &<< 16 | 0x2020_2020_2000_0000
+        } else {
+            to[1] = quote
+            out.count &+= 1
+            return true
+        }
+        guard JSONWord.special(word) == 0 else { return unusualString(bytes, bytes + length) }
+        to[length &+ 1] = quote
+        out.count &+= length &+ 1
+        return true
+    }
+
+    /// Eight bytes at a time, the last eight overlapping.
+    private mutating func longString(_ bytes: UnsafePointer<UInt8>, _ length: Int) -> Bool {
+        let to = out.base + out.count
+        let last = length &- 8
+        var at = 0
+        while true {
+            let word = JSONWord.load(bytes + at)
+            UnsafeMutableRawPointer(to + at).storeBytes(of: word.littleEndian, as: UInt64.self)
             let special = JSONWord.special(word)
             guard special == 0 else {
-                let plain = JSONWord.firstIndex(special)
-                q += plain
+                let plain = at &+ JSONWord.firstIndex(special)
                 out.count &+= plain
-                return unusualString(q, end)
+                return unusualString(bytes + plain, bytes + length)
             }
-            q += 8
-            out.count &+= 8
+            if at == last { break }
+            at = min(at &+ 8, last)
         }
-        while q < end {
-            let byte = q.pointee
-            guard byte >= 0x20, byte < 0x80, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") else {
-                return unusualString(q, end)
-            }
-            out.put(byte)
-            q += 1
-        }
-        out.put(UInt8(ascii: "\""))
+        to[length] = UInt8(ascii: "\"")
+        out.count &+= length &+ 1
         return true
     }
 

@@ -49,6 +49,11 @@ enum JSONWord {
         UInt64(littleEndian: UnsafeRawPointer(p).loadUnaligned(as: UInt64.self))
     }
 
+    @inline(__always)
+    static func loadHalf(_ p: UnsafePointer<UInt8>) -> UInt32 {
+        UInt32(littleEndian: UnsafeRawPointer(p).loadUnaligned(as: UInt32.self))
+    }
+
     /// Which byte of the word the lowest set bit of `special` is in.
     @inline(__always)
     static func firstIndex(_ special: UInt64) -> Int { special.trailingZeroBitCount &>> 3 }

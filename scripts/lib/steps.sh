@@ -66,7 +66,7 @@ quieter() {
 step_unit() {
     local server
     server="$(nats_server_path)"
-    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest 2>&1 | quieter
+    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest --no-parallel 2>&1 | quieter
 }
 
 step_release() {
@@ -115,6 +115,6 @@ step_sanitize() {
     server="$(nats_server_path)"
     for kind in address thread; do
         note "-- $kind"
-        PANINI_NATS_SERVER="$server" swift test --disable-xctest --sanitize="$kind" --scratch-path ".build-$kind" 2>&1 | quieter
+        PANINI_NATS_SERVER="$server" swift test --disable-xctest --no-parallel --sanitize="$kind" --scratch-path ".build-$kind" 2>&1 | quieter
     done
 }
