@@ -60,8 +60,12 @@ int panini_suspend(lua_State *L) {
         return luaL_error(L, "cannot wait here: not inside a handler, or inside a callback of a function that "
                              "cannot be suspended (as table.sort or string.gsub)");
     }
+    return panini_suspend_then(L, (lua_KContext)lua_gettop(L), host_continued);
+}
+
+int panini_suspend_then(lua_State *L, lua_KContext context, lua_KFunction then) {
     if (!thread_has(L, THREAD_POOLED)) thread_set(L, THREAD_WAITING);
-    return lua_yieldk(L, 0, (lua_KContext)lua_gettop(L), host_continued);
+    return lua_yieldk(L, 0, context, then);
 }
 
 // Lua's own reset, with the record that makes the chain of running threads true while __close methods run.

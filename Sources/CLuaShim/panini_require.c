@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "panini_coroutine.h"
 #include "panini_internal.h"
 #include "panini_libraries.h"
 
@@ -21,10 +22,19 @@ static int is_running(panini_vm *vm, lua_State *thread) {
 
 // Ends the entry of a module, however its body ended: upvalue 1 is the name.
 static int end_loading(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushnil(L);
     lua_rawset(L, -3);
+    if (vm->loader.ended != NULL) {
+        size_t length;
+        const char *name = lua_tolstring(L, lua_upvalueindex(1), &length);
+        int could_fail = vm->may_fail;
+        vm->may_fail = 0;
+        vm->loader.ended(vm->loader.context, name, length);
+        vm->may_fail = could_fail;
+    }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &order_key);
     lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
     lua_Integer to = 1;
@@ -120,6 +130,30 @@ static int body_ended(lua_State *L, int status, lua_KContext context) {
     return 2;
 }
 
+static int require(lua_State *L);
+
+// The other coroutine is done with the module, well or not: look again.
+static int require_again(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    lua_settop(L, 1);
+    return require(L);
+}
+
+// Waits until another coroutine has loaded the module at 1; returns only by raising when that cannot be.
+static int wait_for_loader(lua_State *L, const char *name, size_t length) {
+    panini_vm *vm = panini_vm_of(L);
+    if (vm->loader.wait == NULL || !panini_can_suspend(L)) {
+        return luaL_error(L, "module '%s' is still being loaded by another coroutine that waits in it: "
+                             "require it at file level, or keep waiting calls out of its body", name);
+    }
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    vm->loader.wait(vm->loader.context, name, length);
+    vm->may_fail = could_fail;
+    return panini_suspend_then(L, 0, require_again);
+}
+
 static int require(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
     size_t length;
@@ -135,8 +169,7 @@ static int require(lua_State *L) {
     lua_pop(L, 2);
     if (loader != NULL) {
         if (is_running(vm, loader)) return raise_cycle(L);
-        return luaL_error(L, "module '%s' is still being loaded by another coroutine that waits in it: "
-                             "require it at file level, or keep waiting calls out of its body", name);
+        return wait_for_loader(L, name, length);
     }
 
     int outcome = -1;

@@ -23,19 +23,30 @@ package struct LuaModuleRecord: Equatable {
 final class ModuleResolver {
     unowned let vm: LuaVM
     let resolve: (String) -> LuaModule?
+    /// Coroutines that wait for a module that another one is loading.
+    var waiting: [String: [UInt64]] = [:]
+    let wake: ((UInt64) -> Void)?
 
-    init(vm: LuaVM, resolve: @escaping (String) -> LuaModule?) {
+    init(vm: LuaVM, resolve: @escaping (String) -> LuaModule?, wake: ((UInt64) -> Void)?) {
         self.vm = vm
         self.resolve = resolve
+        self.wake = wake
     }
 }
 
 extension LuaVM {
     /// Lets scripts `require` what the resolver finds. Bodies may wait; each runs once.
     ///
-    /// - Parameter resolver: Takes the name as the script wrote it; nil when there is no such module.
-    package func installRequire(resolver: @escaping (String) -> LuaModule?) {
-        let box = ModuleResolver(vm: self, resolve: resolver)
+    /// - Parameters:
+    ///   - resolver: Takes the name as the script wrote it; nil when there is no such module.
+    ///   - wake: Called, in the middle of Lua's run, with the id of a coroutine that has waited for a module which
+    ///     another one was loading: it is to be resumed, without arguments, once Lua has returned. Without it such a
+    ///     coroutine gets an error instead.
+    package func installRequire(
+        resolver: @escaping (String) -> LuaModule?,
+        wake: ((UInt64) -> Void)? = nil
+    ) {
+        let box = ModuleResolver(vm: self, resolve: resolver, wake: wake)
         moduleResolver = box
         vm.pointee.loader.context = Unmanaged.passUnretained(box).toOpaque()
         vm.pointee.loader.load = { L, context, name, length in
@@ -43,6 +54,23 @@ extension LuaVM {
             let resolver = Unmanaged<ModuleResolver>.fromOpaque(context).takeUnretainedValue()
             let bytes = UnsafeRawBufferPointer(start: name, count: length)
             return resolver.vm.pushModule(String(decoding: bytes, as: UTF8.self), resolver: resolver, onto: L)
+        }
+        guard wake != nil else { return }
+        vm.pointee.loader.wait = { context, name, length in
+            guard let context, let name else { return }
+            let resolver = Unmanaged<ModuleResolver>.fromOpaque(context).takeUnretainedValue()
+            guard let running = resolver.vm.running else { return }
+            let bytes = UnsafeRawBufferPointer(start: name, count: length)
+            resolver.waiting[String(decoding: bytes, as: UTF8.self), default: []].append(running.id)
+        }
+        vm.pointee.loader.ended = { context, name, length in
+            guard let context, let name else { return }
+            let resolver = Unmanaged<ModuleResolver>.fromOpaque(context).takeUnretainedValue()
+            guard !resolver.waiting.isEmpty else { return }
+            let bytes = UnsafeRawBufferPointer(start: name, count: length)
+            for id in resolver.waiting.removeValue(forKey: String(decoding: bytes, as: UTF8.self)) ?? [] {
+                resolver.wake?(id)
+            }
         }
     }
 

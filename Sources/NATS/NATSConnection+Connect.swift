@@ -73,9 +73,6 @@ extension NATSConnection {
             return "no address answered"
         // Its own description says "connection reset" for whatever went wrong.
         case let error as IOError: return String(cString: strerror(error.errnoCode))
-        case let error as ChannelError:
-            if case .connectTimeout = error { return "no answer in time" }
-            return "\(error)"
         default: return "\(error)"
         }
     }
@@ -83,7 +80,8 @@ extension NATSConnection {
     private func openSocket(_ address: NATSServerAddress, _ handler: NATSChannelHandler) -> EventLoopFuture<Void> {
         let bound = NIOLoopBound(handler, eventLoop: eventLoop)
         let bootstrap = ClientBootstrap(group: eventLoop)
-            .connectTimeout(configuration.connectTimeout)
+            // Only so that the socket does not live on for ever: the attempt's own deadline is the one that counts.
+            .connectTimeout(configuration.connectTimeout + .seconds(5))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(
                 .recvAllocator,
@@ -107,7 +105,8 @@ extension NATSConnection {
 
     func attemptTimedOut(_ epoch: Int) {
         guard epoch == self.epoch, let handler = handshaking else { return }
-        let what = handler.context == nil ? "the TCP connection" : "the handshake"
+        let isOpen = handler.context?.channel.isActive ?? false
+        let what = isOpen ? "the handshake" : "the TCP connection"
         let address = configuration.servers[schedule.server]
         attemptFailed(
             NATSError(
@@ -118,10 +117,12 @@ extension NATSConnection {
     }
 
     private func attemptFailed(_ error: NATSError) {
-        handshaking?.detach()
+        let handler = handshaking
         handshaking = nil
         inBurst = false
         epoch += 1
+        // Last, because closing a socket that is still connecting fails its future at once.
+        handler?.detach()
         lastError = error
         if error.code == .authorization {
             // Wrong credentials do not become right by waiting: at the first connection the caller must know, later

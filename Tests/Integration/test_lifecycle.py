@@ -241,6 +241,11 @@ def test_stopping_lets_running_handlers_answer(service, client, gate):
             assert_error(reply, 503)
         else:
             assert reply.json == {"n": n}
+    # A probe of _refuses that came before the end of the subscription waits at the gate, too.
+    while running.running:
+        wait_until(lambda: len(gate.inbox) or not running.running, "the end, or one more at the gate")
+        if len(gate.inbox):
+            gate.open(gate.arrived())
     assert running.wait() == 0, running.output
     running.assert_nothing_left()
 

@@ -95,6 +95,8 @@ final class ConnectionHarness: Sendable {
         self.eventLoop = eventLoop
         bound = try await eventLoop.submit {
             var configuration = NATSConnectionConfiguration(servers: servers)
+            // Long enough for a machine that is busy with other things; who tests the deadline sets a short one.
+            configuration.connectTimeout = .seconds(60)
             configuration.reconnectWait = .milliseconds(10)
             configuration.reconnectWaitMaximum = .milliseconds(20)
             configuration.reconnectJitter = .zero
@@ -137,7 +139,7 @@ final class ConnectionHarness: Sendable {
         _ what: String,
         _ condition: @escaping @Sendable (NATSConnection, Recorder) -> Bool
     ) async throws {
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(60)
         while ContinuousClock.now < deadline {
             if try await on(condition) { return }
             try await Task.sleep(for: .milliseconds(1))
@@ -181,7 +183,7 @@ final class ConnectionHarness: Sendable {
         _ payload: String,
         to subject: String,
         context: UInt64,
-        timeout: TimeAmount = .seconds(20)
+        timeout: TimeAmount = .seconds(60)
     )
         async throws -> NATSConnection.RequestStart
     {
@@ -215,7 +217,7 @@ extension NATSConnection {
         _ payload: String,
         to subject: String,
         context: UInt64,
-        timeout: TimeAmount = .seconds(20),
+        timeout: TimeAmount = .seconds(60),
         _ sink: any NATSRequestSink
     ) -> RequestStart {
         Array(subject.utf8).withUnsafeBytes { subject in

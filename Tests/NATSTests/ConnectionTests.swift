@@ -140,7 +140,7 @@ import Testing
         #expect(refusal == .bufferExceeded)
         // And goes on when the server does, with everything that was accepted.
         try await peer.setReading(true)
-        let flush = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(20)) }
+        let flush = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(60)) }
         let words = try await peer.read(through: "PING\r\n")
         #expect(words.utf8.count == accepted * ("PUB a 100000\r\n".utf8.count + 100_002) + 6)
         try await peer.send("PONG\r\n")
@@ -226,7 +226,7 @@ import Testing
     @Test func flushesInOrderWithAnEmptySlotForWhoGaveUp() async throws {
         let (_, harness, peer) = try await connected()
         let first = try await harness.start { connection, _ in connection.flush(deadline: .now() + .milliseconds(30)) }
-        let second = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(20)) }
+        let second = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(60)) }
         #expect(try await peer.read(through: "PING\r\nPING\r\n") == "PING\r\nPING\r\n")
         #expect(await failureCode(of: first) == .timeout)
         // The first PONG belongs to the one that gave up.
@@ -245,10 +245,10 @@ import Testing
         let text = "Permissions Violation for Publish to \"secret.x\""
         let watching = try await harness.start { connection, _ in
             connection.publish("x", to: "secret.x")
-            return connection.flush(deadline: .now() + .seconds(20), watching: "secret.x")
+            return connection.flush(deadline: .now() + .seconds(60), watching: "secret.x")
         }
         let other = try await harness.start { connection, _ in
-            connection.flush(deadline: .now() + .seconds(20), watching: "open")
+            connection.flush(deadline: .now() + .seconds(60), watching: "open")
         }
         _ = try await peer.read(through: "PING\r\nPING\r\n")
         try await peer.send("-ERR '\(text)'\r\nPONG\r\nPONG\r\n")
@@ -326,8 +326,8 @@ import Testing
         try await harness.request("?", to: "s", context: 1)
         let words = try await peer.read(through: "?\r\n")
         let reply = String(words.split(separator: " ").first { $0.hasPrefix("_INBOX.") && !$0.hasSuffix("*") } ?? "")
-        let drained = try await harness.start { connection, _ in connection.drain(timeout: .seconds(20)) }
-        let again = try await harness.start { connection, _ in connection.drain(timeout: .seconds(20)) }
+        let drained = try await harness.start { connection, _ in connection.drain(timeout: .seconds(60)) }
+        let again = try await harness.start { connection, _ in connection.drain(timeout: .seconds(60)) }
         #expect(try await peer.read(through: "PING\r\n") == "UNSUB 1\r\nPING\r\n")
         await #expect(throws: NATSError.self) { try await harness.subscribe("new") }
         try await peer.send("MSG a 1 1\r\n1\r\nPONG\r\n")
@@ -367,7 +367,7 @@ import Testing
     @Test func losingTheConnectionEndsADrain() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
-        let drained = try await harness.start { connection, _ in connection.drain(timeout: .seconds(20)) }
+        let drained = try await harness.start { connection, _ in connection.drain(timeout: .seconds(60)) }
         _ = try await peer.read(through: "PING\r\n")
         try await peer.close()
         #expect(await failureCode(of: drained) == .disconnected)
@@ -380,7 +380,7 @@ import Testing
         let draining = try await harness.start { connection, _ in
             connection.drain(connection.subscriptions.sorted()[0])
         }
-        let flush = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(20)) }
+        let flush = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(60)) }
         try await harness.request("?", to: "s", context: 1)
         let drained = try await harness.start { connection, _ in connection.drain() }
         try await harness.on { connection, _ in

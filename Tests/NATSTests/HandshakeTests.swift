@@ -1,8 +1,10 @@
 // The first words with a server, against a scripted one: what is written byte for byte, and what each way of failing
 // gives.
 
+import Logging
 import NATSProtocol
 import NIOCore
+import NIOEmbedded
 import Testing
 
 @testable import NATS
@@ -98,9 +100,52 @@ import Testing
         let peer = try await server.accept()
         // On a slow machine the deadline may have passed already.
         try? await peer.send(words)
-        #expect(await failureCode(of: connected) == .connectTimeout)
+        let error = await #expect(throws: NATSError.self) { try await connected.get() }
+        #expect(error?.code == .connectTimeout, "\(error?.message ?? "none")")
         try await peer.closed()
         #expect(try await harness.on { connection, _ in connection.state } == .closed)
+    }
+
+    /// Giving up closes the socket, which fails its connect at once; that must not become the reason.
+    @Test func theDeadlineIsTheReasonWhenTCPHangs() throws {
+        let loop = EmbeddedEventLoop()
+        let recorder = Recorder()
+        let connection = NATSConnection(
+            configuration: NATSConnectionConfiguration(),
+            eventLoop: loop,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            delegate: recorder
+        )
+        var channels: [EmbeddedChannel] = []
+        connection.connector = { _, handler in
+            let opened = loop.makePromise(of: Void.self)
+            channels.append(EmbeddedChannel(handlers: [FailOnClose(opened), handler], loop: loop))
+            return opened.futureResult
+        }
+        var code: NATSError.Code?
+        connection.connect().assumeIsolated().whenFailure { code = ($0 as? NATSError)?.code }
+        loop.advanceTime(by: .milliseconds(4999))
+        #expect(code == nil && connection.state == .connecting)
+        loop.advanceTime(by: .milliseconds(1))
+        #expect(code == .connectTimeout)
+        #expect(connection.state == .closed)
+        #expect(recorder.events.count == 1)
+        #expect(channels.map(\.isActive) == [false])
+    }
+
+    /// As a socket that is still connecting does.
+    private final class FailOnClose: ChannelOutboundHandler {
+        typealias OutboundIn = ByteBuffer
+        private let opened: EventLoopPromise<Void>
+
+        init(_ opened: EventLoopPromise<Void>) {
+            self.opened = opened
+        }
+
+        func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+            opened.fail(ChannelError.ioOnClosedChannel)
+            context.close(mode: mode, promise: promise)
+        }
     }
 
     @Test(

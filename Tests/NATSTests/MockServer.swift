@@ -102,7 +102,7 @@ final class MockPeer: Sendable {
     /// Takes everything received up to and including `end`, waiting for it.
     func read(through end: String) async throws -> String {
         let end = Array(end.utf8)
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(60)
         var searched = 0
         while ContinuousClock.now < deadline {
             let taken = state.withLockedValue { state -> [UInt8]? in
@@ -124,7 +124,7 @@ final class MockPeer: Sendable {
 
     /// Waits until the client has closed.
     func closed() async throws {
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(60)
         while !state.withLockedValue({ $0.isClosed }) {
             guard ContinuousClock.now < deadline else { throw Timeout(waitedFor: "the end", received: received) }
             try await Task.sleep(for: .milliseconds(1))

@@ -13,6 +13,7 @@ import Testing
         _ configure: (inout NATSConnectionConfiguration) -> Void = { _ in }
     ) async throws -> NATSClient {
         var configuration = try NATSConnectionConfiguration(servers: [server.url])
+        configuration.connectTimeout = .seconds(60)
         configuration.reconnectWait = .milliseconds(20)
         configuration.reconnectWaitMaximum = .milliseconds(50)
         configure(&configuration)

@@ -17,6 +17,8 @@ int panini_can_suspend(lua_State *L);
 int panini_close_thread(panini_vm *vm, lua_State *thread);
 // Suspends the calling host function; only for the end of a lua_CFunction. Raises when that is impossible here.
 int panini_suspend(lua_State *L);
+// The same, going on in `then` when the host continues the coroutine.
+int panini_suspend_then(lua_State *L, lua_KContext context, lua_KFunction then);
 // The coroutine library, for luaL_requiref.
 int panini_open_coroutine(lua_State *L);
 #endif

@@ -32,6 +32,10 @@ typedef struct panini_module_loader {
     // Pushes the compiled chunk and the path (returns 1), or an error message (0), or nothing because there is no
     // such module (-1).
     int (*load)(lua_State *L, void *context, const char *name, size_t length);
+    // The running coroutine is about to wait for a module that another one is loading; NULL: it gets an error instead.
+    void (*wait)(void *context, const char *name, size_t length);
+    // The loading of a module has ended, well or not: those who wait may go on.
+    void (*ended)(void *context, const char *name, size_t length);
     void *context;
 } panini_module_loader;
 

@@ -40,7 +40,10 @@ enum ServiceLoader {
     ) throws(PaniniError) -> Script {
         let source = try read(path)
         let script = try Script(path: path, overrides: overrides, logger: logger)
-        script.vm.installRequire { [directory = script.directory] name in module(name, beside: directory) }
+        script.vm.installRequire(
+            resolver: { [directory = script.directory] name in module(name, beside: directory) },
+            wake: { [unowned script] id in script.wake(id, .nothing) }
+        )
         do throws(LuaError) {
             let chunk = try source.withUnsafeBufferPointer { bytes throws(LuaError) in
                 try script.vm.load(UnsafeRawBufferPointer(bytes), path: path)
