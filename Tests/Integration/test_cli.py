@@ -200,15 +200,6 @@ def test_check_leaves_nothing_behind(check, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["test.lua"]
 
 
-def test_check_several_files(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / f"{name}.lua").write_text(f'panini.app{{ service_name = "{name}" }}\n')
-    result = panini("check", "one.lua", "two.lua", cwd=tmp_path)
-    if result.returncode == 2:
-        pytest.skip("check takes one file")
-    assert "one" in result.stdout and "two" in result.stdout
-
-
 # ---- publish, request, subscribe
 
 
