@@ -160,7 +160,7 @@ if Context.environment["PANINI_FUZZ"] != nil {
         .executableTarget(
             name: "JSONCodecFuzzer",
             dependencies: ["CLuaShim", "LuaVM"],
-            path: "Fuzz/JSONCodec",
+            path: "Tests/Fuzz/JSONCodec",
             swiftSettings: swiftSettings + [.unsafeFlags(sanitize)],
             linkerSettings: [.unsafeFlags(sanitize + ["-use-ld=lld"])]
         )
@@ -173,7 +173,7 @@ if Context.environment["PANINI_BENCHMARK"] != nil {
         .executableTarget(
             name: "LuaVMBenchmark",
             dependencies: ["CLuaShim", "LuaVM"],
-            path: "Benchmarks/LuaVM",
+            path: "Tests/Benchmarks/LuaVM",
             swiftSettings: swiftSettings
         )
     )

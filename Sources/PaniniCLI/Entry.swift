@@ -20,8 +20,12 @@ enum Entry {
             StopSignals.block()
         }
         let box = CommandBox(command)
-        Task.detached {
-            await box.run()
+        if command is any AsyncParsableCommand {
+            Task.detached {
+                await box.run()
+            }
+        } else {
+            CommandThread.start { box.runBlocking() }
         }
         if command is any LongRunningCommand {
             StopSignals.handleForever()
@@ -68,11 +72,17 @@ private final class CommandBox: @unchecked Sendable {
 
     func run() async -> Never {
         do {
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
+            guard var command = command as? any AsyncParsableCommand else { runBlocking() }
+            try await command.run()
+        } catch {
+            Entry.finish(error)
+        }
+        exit(0)
+    }
+
+    func runBlocking() -> Never {
+        do {
+            try command.run()
         } catch {
             Entry.finish(error)
         }

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 
-struct RunCommand: AsyncParsableCommand, LongRunningCommand {
+struct RunCommand: ParsableCommand, LongRunningCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
         abstract: "Run service scripts.",
@@ -36,9 +36,9 @@ struct RunCommand: AsyncParsableCommand, LongRunningCommand {
     @Flag(help: "End at once when any of the services cannot be loaded or started.")
     var strict = false
 
-    func run() async throws {
+    func run() throws {
         let overrides = try service.overrides()
         let log = log.bootstrap(descriptor: 1)
-        try await ServiceRunner.run(files: files, overrides: overrides, isStrict: strict, log: log)
+        try ServiceRunner.runBlocking(files: files, overrides: overrides, isStrict: strict, log: log)
     }
 }

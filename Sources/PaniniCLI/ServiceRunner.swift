@@ -17,6 +17,41 @@ enum ServiceRunner {
         hint: @escaping @Sendable (PaniniServiceReport) -> [String] = { _ in [] }
     ) async throws(CommandFailure) {
         let logger = Logger(label: "panini")
+        let host = makeHost(files: files, overrides: overrides, isStrict: isStrict, logger: logger, hint: hint)
+        do {
+            try await host.run()
+        } catch {
+            throw failure(error, log: log, logger: logger, overrides: overrides)
+        }
+        logger.info("stopped")
+        log.writer.shutdown()
+    }
+
+    /// The same, on the calling thread.
+    static func runBlocking(
+        files: [String],
+        overrides: PaniniOverrides,
+        isStrict: Bool,
+        log: ConsoleLog
+    ) throws(CommandFailure) {
+        let logger = Logger(label: "panini")
+        let host = makeHost(files: files, overrides: overrides, isStrict: isStrict, logger: logger) { _ in [] }
+        do {
+            try host.runBlocking()
+        } catch {
+            throw failure(error, log: log, logger: logger, overrides: overrides)
+        }
+        logger.info("stopped")
+        log.writer.shutdown()
+    }
+
+    private static func makeHost(
+        files: [String],
+        overrides: PaniniOverrides,
+        isStrict: Bool,
+        logger: Logger,
+        hint: @escaping @Sendable (PaniniServiceReport) -> [String]
+    ) -> PaniniHost {
         var configuration = PaniniHostConfiguration(scripts: files, overrides: overrides)
         configuration.isStrict = isStrict
         let host = PaniniHost(configuration: configuration, logger: logger) { report in
@@ -29,15 +64,18 @@ enum ServiceRunner {
             logger.info("stopping; once more to end at once")
             host.stop()
         }
-        do {
-            try await host.run()
-        } catch {
-            // Logs first: the last line on the screen is why it ended.
-            log.writer.shutdown()
-            guard let error = error as? PaniniError else { throw CommandFailure("\(error)") }
-            throw CommandFailure(error, showsTraceback: logger.logLevel <= .debug || overrides.contains("debug"))
-        }
-        logger.info("stopped")
+        return host
+    }
+
+    /// Logs first: the last line on the screen is why it ended.
+    private static func failure(
+        _ error: any Error,
+        log: ConsoleLog,
+        logger: Logger,
+        overrides: PaniniOverrides
+    ) -> CommandFailure {
         log.writer.shutdown()
+        guard let error = error as? PaniniError else { return CommandFailure("\(error)") }
+        return CommandFailure(error, showsTraceback: logger.logLevel <= .debug || overrides.contains("debug"))
     }
 }

@@ -319,7 +319,9 @@ struct HostTests {
     @Test(
         "load errors have their codes",
         arguments: [
-            ("local x = = 1", PaniniError.Code.scriptSyntax), ("error('boom')", .scriptFailed), ("local x = 1", .noApp),
+            ("local x = = 1", PaniniError.Code.scriptSyntax), ("error('boom')", .scriptFailed),
+            ("error{ code = 1, message = 'boom' }", .scriptFailed), ("error()", .scriptFailed),
+            ("local x = 1", .noApp),
             ("panini.app{}", .scriptFailed),
             ("panini.app{ service_name = 'a' } panini.app{ service_name = 'b' }", .scriptFailed),
             ("local app = panini.app{ service_name = 'a' } app.publish('a', 'b')", .scriptFailed),

@@ -78,6 +78,22 @@ public final class PaniniHost: Sendable {
         try await finish()
     }
 
+    /// What ``run()`` does, for a program that has no use for Swift's concurrency: blocks the calling thread, which must
+    /// not be an event loop's.
+    ///
+    /// Swift's global executor keeps a thread that wakes up once a second; a host that only waits does without it.
+    ///
+    /// - Throws: What ``run()`` throws.
+    public func runBlocking() throws {
+        let done = eventLoop.flatSubmit { [self] in
+            core.value.start(configuration, worker: Worker(eventLoop: eventLoop), logger: logger, onReady: onReady)
+        }
+        let result = Result { try done.wait() }
+        isFinished.withLock { $0 = true }
+        try group.syncShutdownGracefully()
+        try result.get()
+    }
+
     private func finish() async throws {
         isFinished.withLock { $0 = true }
         try await group.shutdownGracefully()

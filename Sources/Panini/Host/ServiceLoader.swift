@@ -63,11 +63,24 @@ enum ServiceLoader {
             if let text = script.outsideFailure { throw PaniniError(code: .invalidOption, message: text) }
             throw PaniniError(
                 code: error.kind == .syntax ? .scriptSyntax : .scriptFailed,
-                message: error.message.contains(path) ? error.message : "\(path): \(error.message)",
+                message: error.message.contains(path)
+                    ? error.message : "\(place(of: error, in: path)): \(error.message)",
                 traceback: error.traceback
             )
         }
         return script
+    }
+
+    /// `orders.lua:12` for an error that carries no place of its own (a table, nil): the script's first line in the
+    /// traceback; the path alone where there is none.
+    private static func place(of error: LuaError, in path: String) -> String {
+        for line in (error.traceback ?? "").split(separator: "\n") {
+            let line = line.drop { $0 == " " || $0 == "\t" }
+            guard line.hasPrefix(path + ":") else { continue }
+            let digits = line.dropFirst(path.count + 1).prefix { $0.isNumber }
+            if !digits.isEmpty { return "\(path):\(digits)" }
+        }
+        return path
     }
 
     private static func read(_ path: String) throws(PaniniError) -> [UInt8] {
