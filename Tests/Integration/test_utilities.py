@@ -1,8 +1,6 @@
-"""panini.env, json, null, array, uuid, clocks, base64, hashes, require."""
+"""panini.env, json, null, array, uuid, clocks, base64, require."""
 
 import base64
-import hashlib
-import hmac
 import json
 import re
 import time
@@ -101,20 +99,6 @@ def test_base64(service, client, data):
     }
 
 
-@pytest.mark.parametrize("data", [b"", b"abc", b"\x00\xff\xfe", b"x" * 55, b"x" * 56, b"x" * 64, bytes(range(256)) * 3])
-def test_hashes(service, client, data):
-    service("""
-        app.listen("run", { data_type = "bytes" }, function(msg)
-            local data = msg.data or ""
-            return { sha = panini.hash.sha256(data), hmac = panini.hash.hmac_sha256("key", data) }
-        end)
-    """)
-    assert client.request("run", data).json == {
-        "sha": hashlib.sha256(data).hexdigest(),
-        "hmac": hmac.new(b"key", data, "sha256").hexdigest(),
-    }
-
-
 def test_bad_base64(service, client):
     lua(
         service,
@@ -128,11 +112,6 @@ def test_bad_base64(service, client):
         """,
     )
     assert client.ask("run") == [{"accepted": False}] * 5
-
-
-def test_a_long_hmac_key(service, client):
-    lua(service, 'return { hmac = panini.hash.hmac_sha256(("k"):rep(200), "data") }')
-    assert client.ask("run") == {"hmac": hmac.new(b"k" * 200, b"data", "sha256").hexdigest()}
 
 
 def test_require_beside_the_script(service, client):
