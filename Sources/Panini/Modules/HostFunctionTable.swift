@@ -125,4 +125,14 @@ extension HostFunctionEntry {
             hostCall($0, $1, "panini.base64.decode") { call throws(Misuse) in try call.script.base64Decode(call) }
         },
     ]
+
+    /// Functions of `panini.hash`.
+    static let hash: [HostFunctionEntry] = [
+        .init(name: "sha256", signature: "panini.hash.sha256(text) -> hexadecimal digits") {
+            hostCall($0, $1, "panini.hash.sha256") { call throws(Misuse) in try call.script.sha256(call) }
+        },
+        .init(name: "hmac_sha256", signature: "panini.hash.hmac_sha256(key, text) -> hexadecimal digits") {
+            hostCall($0, $1, "panini.hash.hmac_sha256") { call throws(Misuse) in try call.script.hmacSHA256(call) }
+        },
+    ]
 }

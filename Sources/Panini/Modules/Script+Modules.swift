@@ -12,6 +12,7 @@ extension Script {
         add(HostFunctionEntry.panini, L)
         addTable("json", HostFunctionEntry.json, L)
         addTable("base64", HostFunctionEntry.base64, L)
+        addTable("hash", HostFunctionEntry.hash, L)
         vm.pushString(L, "null" as StaticString)
         vm.pushNull(L)
         lua_rawset(L, -3)
