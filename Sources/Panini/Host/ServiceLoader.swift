@@ -63,24 +63,32 @@ enum ServiceLoader {
             if let text = script.outsideFailure { throw PaniniError(code: .invalidOption, message: text) }
             throw PaniniError(
                 code: error.kind == .syntax ? .scriptSyntax : .scriptFailed,
-                message: error.message.contains(path)
-                    ? error.message : "\(place(of: error, in: path)): \(error.message)",
+                message: placed(error, in: path),
                 traceback: error.traceback
             )
         }
         return script
     }
 
-    /// `orders.lua:12` for an error that carries no place of its own (a table, nil): the script's first line in the
-    /// traceback; the path alone where there is none.
-    private static func place(of error: LuaError, in path: String) -> String {
+    /// An error's text with the script's file and line in front: as Lua put them, or for an error that carries no place
+    /// of its own (a table, nil) as the traceback has them.
+    private static func placed(_ error: LuaError, in path: String) -> String {
+        if let text = withFullPath(error.message[...], path) { return text }
+        if error.message.contains(path) { return error.message }
         for line in (error.traceback ?? "").split(separator: "\n") {
-            let line = line.drop { $0 == " " || $0 == "\t" }
-            guard line.hasPrefix(path + ":") else { continue }
-            let digits = line.dropFirst(path.count + 1).prefix { $0.isNumber }
-            if !digits.isEmpty { return "\(path):\(digits)" }
+            guard let place = withFullPath(line.drop { $0 == " " || $0 == "\t" }, path) else { continue }
+            let digits = place.dropFirst(path.count + 1).prefix { $0.isNumber }
+            if !digits.isEmpty { return "\(path):\(digits): \(error.message)" }
         }
-        return path
+        return "\(path): \(error.message)"
+    }
+
+    /// A text that begins with the path and a colon, where Lua may have shortened a long path to `...` and its end.
+    private static func withFullPath(_ text: Substring, _ path: String) -> String? {
+        if text.hasPrefix(path + ":") { return String(text) }
+        guard text.hasPrefix("..."), let colon = text.firstIndex(of: ":") else { return nil }
+        let end = text[..<colon].dropFirst(3)
+        return !end.isEmpty && path.hasSuffix(end) ? path + text[colon...] : nil
     }
 
     private static func read(_ path: String) throws(PaniniError) -> [UInt8] {

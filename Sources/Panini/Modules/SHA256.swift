@@ -1,5 +1,5 @@
 // Owns: SHA-256 (FIPS 180-4) and HMAC (RFC 2104) over it, as pure values; any thread. In place of a cryptography package,
-// whose build and size these two functions for scripts would not justify.
+// whose build and size these two functions for scripts would not justify; when nkeys bring one anyway, it takes over.
 
 /// A SHA-256 digest in the making.
 struct SHA256 {
