@@ -155,7 +155,7 @@ void panini_push_traceback(lua_State *L) {
 // ---- host functions
 
 // Swift runs between the two lines that touch may_fail, and has returned before anything is raised or suspended.
-static int call_host(lua_State *L) {
+int panini_run_host_function(lua_State *L) {
     panini_host_function function = (panini_host_function)lua_touserdata(L, lua_upvalueindex(1));
     void *context = lua_touserdata(L, lua_upvalueindex(2));
     panini_vm *vm = panini_vm_of(L);
@@ -171,7 +171,7 @@ static int call_host(lua_State *L) {
 void panini_push_host_function(lua_State *L, panini_host_function function, void *context) {
     lua_pushlightuserdata(L, (void *)function);
     lua_pushlightuserdata(L, context);
-    lua_pushcclosure(L, call_host, 2);
+    lua_pushcclosure(L, panini_run_host_function, 2);
 }
 
 void panini_push_positioned(lua_State *L, const char *message, size_t length) {

@@ -71,26 +71,13 @@ int panini_function_origin(lua_State *L, int index, char *buffer, size_t size) {
 
 // ---- functions bound to a value: upvalues are the function, its context, the value
 
-static int run_bound(lua_State *L) {
-    panini_host_function function = (panini_host_function)lua_touserdata(L, lua_upvalueindex(1));
-    void *context = lua_touserdata(L, lua_upvalueindex(2));
-    panini_vm *vm = panini_vm_of(L);
-    int could_fail = vm->may_fail;
-    vm->may_fail = 0;
-    int results = function(L, context);
-    vm->may_fail = could_fail;
-    if (results >= 0) return results;
-    if (results == PANINI_SUSPEND) return panini_suspend(L);
-    return lua_error(L);
-}
-
 static void drop_self(lua_State *L) {
     if (lua_gettop(L) > 0 && lua_rawequal(L, 1, lua_upvalueindex(3))) lua_remove(L, 1);
 }
 
 static int call_bound(lua_State *L) {
     drop_self(L);
-    return run_bound(L);
+    return panini_run_host_function(L);
 }
 
 static int call_text(lua_State *L) {
@@ -98,7 +85,7 @@ static int call_text(lua_State *L) {
     luaL_checkany(L, 1);
     luaL_tolstring(L, 1, NULL);
     lua_replace(L, 1);
-    return run_bound(L);
+    return panini_run_host_function(L);
 }
 
 static int call_printer(lua_State *L) {
@@ -113,7 +100,7 @@ static int call_printer(lua_State *L) {
     luaL_pushresult(&text);
     lua_replace(L, 1);
     lua_settop(L, 1);
-    return run_bound(L);
+    return panini_run_host_function(L);
 }
 
 static void push_bound(lua_State *L, lua_CFunction call, panini_host_function function, void *context) {

@@ -79,6 +79,8 @@ int panini_call(panini_vm *vm, lua_State *L, int arguments, int results);
 // Pushes the traceback that the last failed panini_call recorded, or nil, and forgets it.
 void panini_push_traceback(lua_State *L);
 
+// The body of a C closure whose first upvalues are a host function and its context.
+int panini_run_host_function(lua_State *L);
 // Pushes `function` as a Lua function that carries `context`.
 void panini_push_host_function(lua_State *L, panini_host_function function, void *context);
 // Pushes "path:line: message" with the line of the innermost Lua function on L's stack, or the bare message.

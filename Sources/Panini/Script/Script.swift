@@ -54,7 +54,7 @@ final class Script {
     /// One list per distinct time limit of handlers.
     var deadlineLists: [DeadlineList] = []
     /// Work for the outermost level, so that completions never nest.
-    var ready = ReadyQueue()
+    var ready = FIFO<ReadyItem>()
     var depth = 0
     /// Whether a stop waits for what runs now; inherited by what it spawns.
     var currentHoldsStop = false
@@ -106,7 +106,7 @@ final class Script {
         suspendedCount = 0
         spawned = [:]
         deadlineLists = []
-        ready = ReadyQueue()
+        ready = FIFO<ReadyItem>()
         vm.close()
     }
 

@@ -52,12 +52,11 @@ struct StoredMessage {
 
 /// First in, first out, bounded in messages and bytes.
 struct PendingMessages {
-    private var items: [StoredMessage?] = []
-    private var head = 0
+    private var messages = FIFO<StoredMessage>()
     private(set) var byteCount = 0
 
-    var count: Int { items.count - head }
-    var isEmpty: Bool { head == items.count }
+    var count: Int { messages.count }
+    var isEmpty: Bool { messages.isEmpty }
 
     /// True when a message of that size still fits.
     func hasRoom(for size: Int, messages: Int, bytes: Int) -> Bool {
@@ -65,24 +64,13 @@ struct PendingMessages {
     }
 
     mutating func append(_ message: StoredMessage) {
-        items.append(message)
+        messages.append(message)
         byteCount += message.bytes.count
     }
 
     mutating func popFirst() -> StoredMessage? {
-        guard head < items.count else { return nil }
-        let message = items[head]
-        items[head] = nil
-        head += 1
-        if let message { byteCount -= message.bytes.count }
-        if head == items.count {
-            // Keep a small block for the next burst, give a large one back.
-            items.removeAll(keepingCapacity: items.capacity <= 1024)
-            head = 0
-        } else if head >= 512, head * 2 >= items.count {
-            items.removeFirst(head)
-            head = 0
-        }
+        guard let message = messages.popFirst() else { return nil }
+        byteCount -= message.bytes.count
         return message
     }
 }

@@ -13,24 +13,11 @@ struct SyncStrategy {
     var isOn = false
     /// True while something runs or waits in the middle.
     var isBusy = false
-    private var queue: [SyncStart] = []
-    private var head = 0
+    private var queue = FIFO<SyncStart>()
+
+    var isEmpty: Bool { queue.isEmpty }
 
     mutating func append(_ start: SyncStart) { queue.append(start) }
 
-    mutating func popFirst() -> SyncStart? {
-        guard head < queue.count else { return nil }
-        let start = queue[head]
-        head += 1
-        if head == queue.count {
-            queue.removeAll(keepingCapacity: queue.capacity <= 1024)
-            head = 0
-        } else if head >= 512, head * 2 >= queue.count {
-            queue.removeFirst(head)
-            head = 0
-        }
-        return start
-    }
-
-    var isEmpty: Bool { head == queue.count }
+    mutating func popFirst() -> SyncStart? { queue.popFirst() }
 }

@@ -1,4 +1,4 @@
-// Owns: coroutines that may go on, waiting for the outermost level of the worker. Loop-bound value. It keeps a chain of
+// Owns: what waits for the outermost level of the worker: coroutines that may go on. Loop-bound values. It keeps a chain of
 // completions (a spawned function that ends wakes its waiter, which ends and wakes its own ...) from nesting on the stack.
 
 import LuaVM
@@ -22,27 +22,4 @@ enum ReadyItem {
     case pump(Listener)
     /// The next start under the "sync" strategy.
     case syncNext
-}
-
-/// First in, first out.
-struct ReadyQueue {
-    private var items: [ReadyItem] = []
-    private var head = 0
-
-    var isEmpty: Bool { head == items.count }
-
-    mutating func append(_ item: ReadyItem) {
-        items.append(item)
-    }
-
-    mutating func popFirst() -> ReadyItem? {
-        guard head < items.count else { return nil }
-        let item = items[head]
-        head += 1
-        if head == items.count {
-            items.removeAll(keepingCapacity: items.capacity <= 256)
-            head = 0
-        }
-        return item
-    }
 }
