@@ -33,7 +33,7 @@ extension Script {
         let low = (generator.next() as UInt64) & ~(3 << 62) | (2 << 62)
         let text = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 36) { buffer in
             var position = 0
-            for (index, word) in [high, low].enumerated() {
+            for word in [high, low] {
                 for nibble in 0..<16 {
                     if position == 8 || position == 13 || position == 18 || position == 23 {
                         buffer[position] = UInt8(ascii: "-")
@@ -43,7 +43,6 @@ extension Script {
                     buffer[position] = value < 10 ? 48 + value : 87 + value
                     position += 1
                 }
-                _ = index
             }
             return String(decoding: buffer, as: UTF8.self)
         }

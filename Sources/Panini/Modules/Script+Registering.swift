@@ -224,7 +224,7 @@ extension Script {
             case ("timeout", .integer(let seconds)): options.timeout = try listenerTimeout(Double(seconds))
             case ("timeout", .number(let seconds)): options.timeout = try listenerTimeout(seconds)
             case ("name", .string(let text)):
-                guard !text.isEmpty, text.utf8.allSatisfy({ isEndpointNameByte($0) }) else {
+                guard !text.isEmpty, text.utf8.allSatisfy(isNameByte) else {
                     throw Misuse("app.listen: name may have letters, digits, _ and - only, not \"\(text)\"")
                 }
                 options.name = text
@@ -300,10 +300,6 @@ extension Script {
         service.end(listener)
         return true
     }
-}
-
-private func isEndpointNameByte(_ byte: UInt8) -> Bool {
-    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 95 || byte == 45
 }
 
 /// The method of a listener's handle.

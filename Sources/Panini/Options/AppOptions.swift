@@ -173,7 +173,8 @@ struct AppOptions: Sendable {
     }
 }
 
-private func isNameByte(_ byte: UInt8) -> Bool {
+/// What names of services and listeners are made of: letters, digits, `_` and `-` (ADR-32).
+func isNameByte(_ byte: UInt8) -> Bool {
     (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 95 || byte == 45
 }
 

@@ -22,18 +22,6 @@ enum Activity {
         case .task, .startTask, .stopHook: false
         }
     }
-
-    /// For log lines.
-    var label: String {
-        switch self {
-        case .message(let listener, _): "handler of \(listener.subjectList)"
-        case .task: "task"
-        case .tick(let timer): "timer \(timer.label)"
-        case .startTask: "on_start_task"
-        case .stopHook: "on_stop"
-        case .spawned: "spawned function"
-        }
-    }
 }
 
 /// What a suspended coroutine waits for: needed to take the wait back when the coroutine is given up.
