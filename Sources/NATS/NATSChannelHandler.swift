@@ -12,6 +12,8 @@ final class NATSChannelHandler: ChannelInboundHandler {
     /// nil once detached.
     private(set) var connection: NATSConnection?
     var handshake = HandshakeMachine()
+    /// What this connection proves its identity with.
+    var credentials = NATSPreparedCredentials.none
     /// When the handshake was complete.
     var establishedAt: NIODeadline?
     private(set) var context: ChannelHandlerContext?

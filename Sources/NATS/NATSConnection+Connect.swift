@@ -50,13 +50,21 @@ extension NATSConnection {
         limits.message = configuration.maxInboundMessageBytes
         let handler = NATSChannelHandler(connection: self, limits: limits)
         handshaking = handler
-        let opened = connector.map { $0(address, handler) } ?? openSocket(address, handler)
-        opened.assumeIsolated().whenComplete { result in
+        let opened = prepareCredentials(for: address).assumeIsolated().flatMap { credentials -> EventLoopFuture<Void> in
+            guard epoch == self.epoch, self.handshaking === handler else {
+                return self.eventLoop.makeFailedFuture(NATSError.closed)
+            }
+            handler.credentials = credentials
+            return self.connector.map { $0(address, handler) } ?? self.openSocket(address, handler)
+        }
+        opened.whenComplete { result in
             guard epoch == self.epoch, self.handshaking === handler else {
                 handler.detach()
                 return
             }
             if case .failure(let error) = result {
+                // Credentials that cannot be read, or a TLS setting that cannot be used, say so themselves.
+                if let error = error as? NATSError { return self.attemptFailed(error) }
                 self.attemptFailed(
                     NATSError(.connectFailed, "cannot connect to \(address): \(Self.reason(error))")
                 )
@@ -75,32 +83,6 @@ extension NATSConnection {
         case let error as IOError: return String(cString: strerror(error.errnoCode))
         default: return "\(error)"
         }
-    }
-
-    private func openSocket(_ address: NATSServerAddress, _ handler: NATSChannelHandler) -> EventLoopFuture<Void> {
-        let bound = NIOLoopBound(handler, eventLoop: eventLoop)
-        let bootstrap = ClientBootstrap(group: eventLoop)
-            // Only so that the socket does not live on for ever: the attempt's own deadline is the one that counts.
-            .connectTimeout(configuration.connectTimeout + .seconds(5))
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            .channelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 65536, maximum: 262_144)
-            )
-            .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(bound.value)
-                }
-            }
-        // A literal address needs no resolver, and so no hop to its thread.
-        let channel: EventLoopFuture<any Channel>
-        if let literal = try? SocketAddress(ipAddress: address.host, port: address.port) {
-            channel = bootstrap.connect(to: literal)
-        } else {
-            channel = bootstrap.connect(host: address.host, port: address.port)
-        }
-        return channel.map { _ in }
     }
 
     func attemptTimedOut(_ epoch: Int) {
@@ -181,12 +163,12 @@ extension NATSConnection {
             NATSEncoder.pong(into: &buffer)
             handler.write(buffer)
         case .sendConnect:
-            var options = NATSConnectOptions()
-            options.verbose = configuration.verbose
-            options.pedantic = configuration.pedantic
-            options.name = configuration.name
-            options.echo = configuration.echo
-            options.headers = serverInfo?.supportsHeaders ?? false
+            let options: NATSConnectOptions
+            do throws(NATSError) {
+                options = try connectOptions(for: handler)
+            } catch {
+                return attemptFailed(error)
+            }
             var buffer = ByteBuffer()
             NATSEncoder.connect(options, into: &buffer)
             NATSEncoder.ping(into: &buffer)

@@ -7,6 +7,12 @@ public struct NATSConnectionConfiguration: Sendable {
     /// The servers to try, in this order. Never empty when connecting.
     public var servers: [NATSServerAddress]
 
+    /// How the client proves who it is. Default: not at all.
+    public var authentication = NATSAuthentication.none
+
+    /// How TLS is used. Default: when the address or the server asks for it.
+    public var tls = NATSTLSOptions()
+
     /// The name the server shows for this client in its monitoring.
     public var name = ""
 
