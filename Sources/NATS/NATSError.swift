@@ -66,7 +66,7 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let headersUnsupported = Code(.headersUnsupported)
         /// A server address could not be understood.
         public static let invalidAddress = Code(.invalidAddress)
-        /// Credentials cannot be used: their file is missing or unreadable, or their text is malformed.
+        /// Credentials cannot be read or decoded, or their provider failed.
         public static let invalidCredentials = Code(.invalidCredentials)
         /// A queue group's name is empty or has white space.
         public static let invalidQueue = Code(.invalidQueue)
