@@ -46,9 +46,7 @@ extension Service {
                 message: "\(options.serviceName): no broker at \(servers): \(error)"
             )
         }
-        var reason = oneLine(error.message)
-        let prefix = "the server refused the connection: "
-        if reason.hasPrefix(prefix) { reason.removeFirst(prefix.count) }
+        let reason = oneLine(error.message)
         guard Self.isFinal(error) else {
             return PaniniError(
                 code: .brokerUnreachable,
@@ -60,10 +58,9 @@ extension Service {
         }
         let message =
             switch error.code {
-            case .authorization:
-                "the broker at \(servers) refused the connection: \(reason); check auth (or the credentials in the address)"
-            case .tlsRequired: "the broker at \(servers): \(reason); use tls:// or the tls options"
-            case .tlsFailed: "no TLS with the broker at \(servers): \(reason)"
+            case .authorization: "no access to \(servers): \(reason)"
+            case .tlsRequired: "no access to \(servers): \(reason); use tls:// or the tls options"
+            case .tlsFailed: "no TLS with \(servers): \(reason)"
             default: reason
             }
         return PaniniError(code: .brokerRefused, message: "\(options.serviceName): \(message)")
@@ -80,13 +77,13 @@ extension Service {
         switch event {
         case .connected:
             isConnectedOnce = true
-            retryLoggedAt = nil
+            lastRetryLogged = nil
             logger.debug("connected to the broker")
         case .disconnected(let error):
             guard state != .stopped, state != .stopping else { return }
             logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
         case .reconnected:
-            retryLoggedAt = nil
+            lastRetryLogged = nil
             logger.info("connected to the broker again")
             if awaitsReconnect, state == .starting {
                 awaitsReconnect = false
@@ -114,10 +111,10 @@ extension Service {
         }
         let text = "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again"
         let now = worker.now
-        if let last = retryLoggedAt, now &- last < Self.retryLogInterval {
+        if let last = lastRetryLogged, last.code == error.code, now &- last.at < Self.retryLogInterval {
             logger.debug("\(text)")
         } else {
-            retryLoggedAt = now
+            lastRetryLogged = (now, error.code)
             logger.warning("\(text)")
         }
     }

@@ -48,8 +48,9 @@ final class Service {
     var failure: PaniniError?
     var onFailure: ((PaniniError) -> Void)?
     var isConnectedOnce = false
-    /// When the log last said that there is no connection, in nanoseconds of the worker's clock; nil when there is one.
-    var retryLoggedAt: UInt64?
+    /// When the log last said that there is no connection, in nanoseconds of the worker's clock, and why; nil when there
+    /// is one.
+    var lastRetryLogged: (at: UInt64, code: NATSError.Code)?
 
     // Counters.
     var undecodable: UInt64 = 0
