@@ -59,8 +59,6 @@ struct ClientArguments: ParsableArguments {
                 throw CommandFailure(
                     "\(shown): \(reason); credentials are --auth-..., PANINI_AUTH_... or in the address"
                 )
-            case .tlsRequired:
-                throw CommandFailure("\(shown): \(reason); use tls:// or --tls-...")
             case .invalidCredentials:
                 throw CommandFailure(reason)
             default: throw CommandFailure("\(shown): \(reason)")
