@@ -78,6 +78,7 @@ let package = Package(
             name: "Panini",
             dependencies: [
                 "CLuaShim", "LuaVM", "NATSProtocol", "NATS",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

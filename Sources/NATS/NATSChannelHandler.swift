@@ -13,7 +13,7 @@ final class NATSChannelHandler: ChannelInboundHandler {
     private(set) var connection: NATSConnection?
     var handshake = HandshakeMachine()
     /// What this connection proves its identity with.
-    var credentials = NATSPreparedCredentials.none
+    var credentials = NATSPreparedCredentials.pending
     /// When the handshake was complete.
     var establishedAt: NIODeadline?
     private(set) var context: ChannelHandlerContext?

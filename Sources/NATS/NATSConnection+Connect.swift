@@ -88,7 +88,9 @@ extension NATSConnection {
     func attemptTimedOut(_ epoch: Int) {
         guard epoch == self.epoch, let handler = handshaking else { return }
         let isOpen = handler.context?.channel.isActive ?? false
-        let what = isOpen ? "the handshake" : "the TCP connection"
+        let what =
+            handler.credentials.isPending
+            ? "getting the credentials for the connection" : isOpen ? "the handshake" : "the TCP connection"
         let address = configuration.servers[schedule.server]
         attemptFailed(
             NATSError(
@@ -106,6 +108,11 @@ extension NATSConnection {
         // Last, because closing a socket that is still connecting fails its future at once.
         handler?.detach()
         lastError = error
+        if error.code == .invalidCredentials, !hasBeenConnected {
+            // Later, a file may be about to be replaced.
+            close(error: error)
+            return
+        }
         if error.code == .authorization {
             // Wrong credentials do not become right by waiting: at the first connection the caller must know, later
             // the same server gets one more chance, as its configuration may be about to change.
@@ -178,17 +185,18 @@ extension NATSConnection {
         case .complete:
             established(handler)
         case .fail(let failure):
-            attemptFailed(Self.error(of: failure))
+            attemptFailed(Self.error(of: failure, handler.credentials))
         }
     }
 
-    private static func error(of failure: HandshakeMachine.Failure) -> NATSError {
+    private static func error(of failure: HandshakeMachine.Failure, _ credentials: NATSPreparedCredentials) -> NATSError
+    {
         switch failure {
         case .tlsRequired: NATSError(.tlsRequired, "the server insists on TLS")
         case .unexpected(let what): NATSError(.protocolViolation, "the server sent \(what)")
         case .refused(let text):
             switch NATSServerFault(text) {
-            case .authorization: NATSError(.authorization, "the server refused the connection: \(text)")
+            case .authorization: credentials.refused(text)
             case .publishViolation, .replyViolation, .subscriptionViolation, .staleConnection, .tooManyConnections,
                 .slowConsumer, .other:
                 NATSError(.serverError, "the server refused the connection: \(text)")

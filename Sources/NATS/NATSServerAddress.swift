@@ -9,6 +9,10 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
     public var host: String
     /// The TCP port.
     public var port: Int
+    /// The user name in the address, or a token when there is no password; nil for none. Never part of ``description``.
+    public var user: String?
+    /// The password in the address; nil for none. Never part of ``description``.
+    public var password: String?
 
     /// The address of `host` and `port`.
     public init(host: String, port: Int = NATSServerAddress.defaultPort) {
@@ -16,11 +20,15 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
         self.port = port
     }
 
-    /// Reads `nats://host:port`, `host:port`, `host`, `[::1]:port`. The port defaults to 4222.
+    /// Reads `nats://host:port`, `host:port`, `host`, `[::1]:port`, with `user:password@` or `token@` in front of the
+    /// host, percent-encoded where needed. The port defaults to 4222.
     ///
     /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress`` for anything else, including schemes that
-    ///   need what this client does not speak yet (`tls`, `ws`, `wss`) and addresses with credentials.
+    ///   need what this client does not speak yet (`tls`, `ws`, `wss`).
     public init(parsing text: String) throws(NATSError) {
+        var text = text
+        // First, so that no error below can show them.
+        let userInfo = try Self.takeUserInfo(from: &text)
         var rest = Substring(text)
         if let scheme = rest.range(ofSeparator: "://") {
             let name = rest[..<scheme.lowerBound].lowercased()
@@ -31,9 +39,6 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
         }
         while rest.hasSuffix("/") {
             rest.removeLast()
-        }
-        guard !rest.contains("@") else {
-            throw NATSError(.invalidAddress, "credentials in a server address are not supported")
         }
         let hostText: Substring
         var portText: Substring?
@@ -68,6 +73,8 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
             port = number
         }
         self.init(host: String(hostText), port: port)
+        user = userInfo.user
+        password = userInfo.password
     }
 
     /// `host:port`, with brackets around an IPv6 address.
