@@ -45,16 +45,24 @@ struct TestOperator: Sendable {
         let account = try TestIdentity(.account)
         self.account = account
         let operatorJWT = try head.jwt(about: head, named: "O", claims: #""type":"operator""#)
-        let accountJWT = try head.jwt(
-            about: account,
-            named: "A",
-            claims: #""limits":{"subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"#
-                + #""conn":-1,"leaf":-1},"default_permissions":{"pub":{},"sub":{}},"type":"account""#
-        )
+        // The system's account answers who a client is.
+        let system = try TestIdentity(.account)
+        let accounts = try [account, system].map { identity in
+            let jwt = try head.jwt(
+                about: identity,
+                named: "A",
+                claims: #""limits":{"subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"#
+                    + #""conn":-1,"leaf":-1},"default_permissions":{"pub":{},"sub":{}},"type":"account""#
+            )
+            return "\(identity.publicKey): \"\(jwt)\""
+        }
         configuration = """
             operator: "\(operatorJWT)"
+            system_account: \(system.publicKey)
             resolver: MEMORY
-            resolver_preload: { \(account.publicKey): "\(accountJWT)" }
+            resolver_preload: {
+              \(accounts.joined(separator: "\n  "))
+            }
 
             """
     }
