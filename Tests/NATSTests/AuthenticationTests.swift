@@ -121,8 +121,19 @@ import Testing
         #expect(!asked.withLockedValue { $0 })
     }
 
-    @Test func rule2TLSRequiredMirrorsTheSetting() async throws {
+    @Test func rule2TLSRequiredTellsWhetherTLSIsSpoken() async throws {
         #expect(try await connect(.none)["tls_required"] == .bool(false))
+        let harness = try await ConnectionHarness([NATSServerAddress(host: "h")])
+        let isTold = try await harness.on { connection, _ in
+            let handler = NATSChannelHandler(
+                connection: connection,
+                address: NATSServerAddress(host: "h"),
+                limits: NATSOperationParser.Limits()
+            )
+            handler.isEncrypted = true
+            return try connection.connectOptions(for: handler).tlsRequired
+        }
+        #expect(isTold)
     }
 
     @Test func theProviderLearnsWhichServerAsks() async throws {
