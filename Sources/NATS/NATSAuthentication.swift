@@ -4,7 +4,7 @@
 ///
 /// Files are read again and providers asked again at every attempt, so that renewed credentials are used by the next
 /// reconnect. A user, password or token in a server's address goes before what stands here.
-public struct NATSAuthentication: Sendable, CustomStringConvertible, CustomDebugStringConvertible {
+public struct NATSAuthentication: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// What the server asks for, given to a provider.
     public struct Challenge: Sendable {
         /// The server's address as `host:port`.
@@ -47,7 +47,11 @@ public struct NATSAuthentication: Sendable, CustomStringConvertible, CustomDebug
     /// A JWT with its seed: the path of a credentials file.
     public static func credentials(file path: String) -> NATSAuthentication { .init(kind: .credentialsFile(path)) }
 
-    /// Asks `body` before every attempt; it may not return another provider.
+    /// Asks `body` before every attempt, in a task of its own; it may not return another provider.
+    ///
+    /// The attempt's ``NATSConnectionConfiguration/connectTimeout`` counts for `body`, too: after it, its task is
+    /// cancelled. When it throws, the attempt fails with ``NATSError/Code/invalidCredentials``; the message tells the
+    /// text of a ``NATSError`` and only the type of any other error.
     public static func provider(
         _ body: @escaping @Sendable (Challenge) async throws -> NATSAuthentication
     ) -> NATSAuthentication { .init(kind: .provider(body)) }
@@ -68,4 +72,7 @@ public struct NATSAuthentication: Sendable, CustomStringConvertible, CustomDebug
 
     /// The same as ``description``.
     public var debugDescription: String { description }
+
+    /// Nothing: whoever dumps a configuration sees no secret.
+    public var customMirror: Mirror { Mirror(self, children: []) }
 }

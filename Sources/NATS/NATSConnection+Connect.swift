@@ -25,6 +25,11 @@ extension NATSConnection {
             promise.fail(NATSError(.invalidAddress, "no server is configured"))
             return promise.futureResult
         }
+        let webSockets = configuration.servers.count { $0.scheme.isWebSocket }
+        guard webSockets == 0 || webSockets == configuration.servers.count else {
+            promise.fail(NATSError(.invalidAddress, "WebSocket and other addresses cannot be mixed"))
+            return promise.futureResult
+        }
         connectPromise = promise
         state = .connecting
         startAttempt(server: 0)
@@ -48,7 +53,7 @@ extension NATSConnection {
         timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
         var limits = NATSOperationParser.Limits()
         limits.message = configuration.maxInboundMessageBytes
-        let handler = NATSChannelHandler(connection: self, limits: limits)
+        let handler = NATSChannelHandler(connection: self, address: address, limits: limits)
         handshaking = handler
         let opened = prepareCredentials(for: address).assumeIsolated().flatMap { credentials -> EventLoopFuture<Void> in
             guard epoch == self.epoch, self.handshaking === handler else {
@@ -88,7 +93,9 @@ extension NATSConnection {
     func attemptTimedOut(_ epoch: Int) {
         guard epoch == self.epoch, let handler = handshaking else { return }
         let isOpen = handler.context?.channel.isActive ?? false
-        let what = isOpen ? "the handshake" : "the TCP connection"
+        let what =
+            handler.credentials.isPending
+            ? "getting the credentials for the connection" : isOpen ? "the handshake" : "the TCP connection"
         let address = configuration.servers[schedule.server]
         attemptFailed(
             NATSError(
@@ -106,6 +113,11 @@ extension NATSConnection {
         // Last, because closing a socket that is still connecting fails its future at once.
         handler?.detach()
         lastError = error
+        if error.code == .invalidCredentials || error.code == .tlsFailed, !hasBeenConnected {
+            // Later, a file or certificate may be about to be replaced.
+            close(error: error)
+            return
+        }
         if error.code == .authorization {
             // Wrong credentials do not become right by waiting: at the first connection the caller must know, later
             // the same server gets one more chance, as its configuration may be about to change.
@@ -175,20 +187,22 @@ extension NATSConnection {
             statistics.bytesOut += UInt64(buffer.readableBytes)
             statistics.writes += 1
             handler.write(buffer)
+        case .startTLS: startTLS(handler)
         case .complete:
             established(handler)
         case .fail(let failure):
-            attemptFailed(Self.error(of: failure))
+            attemptFailed(Self.error(of: failure, handler.credentials))
         }
     }
 
-    private static func error(of failure: HandshakeMachine.Failure) -> NATSError {
+    private static func error(of failure: HandshakeMachine.Failure, _ credentials: NATSPreparedCredentials) -> NATSError
+    {
         switch failure {
-        case .tlsRequired: NATSError(.tlsRequired, "the server insists on TLS")
+        case .tlsUnavailable: NATSError(.tlsFailed, "the server does not offer TLS")
         case .unexpected(let what): NATSError(.protocolViolation, "the server sent \(what)")
         case .refused(let text):
             switch NATSServerFault(text) {
-            case .authorization: NATSError(.authorization, "the server refused the connection: \(text)")
+            case .authorization: credentials.refused(text)
             case .publishViolation, .replyViolation, .subscriptionViolation, .staleConnection, .tooManyConnections,
                 .slowConsumer, .other:
                 NATSError(.serverError, "the server refused the connection: \(text)")

@@ -18,6 +18,7 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case draining
             case headersUnsupported
             case invalidAddress
+            case invalidCredentials
             case invalidQueue
             case invalidSubject
             case messageTooLarge
@@ -26,9 +27,10 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case protocolViolation
             case reconnectsExhausted
             case serverError
+            case slowConsumer
             case staleConnection
             case timeout
-            case tlsRequired
+            case tlsFailed
             case tooManyRequests
         }
 
@@ -63,6 +65,8 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let headersUnsupported = Code(.headersUnsupported)
         /// A server address could not be understood.
         public static let invalidAddress = Code(.invalidAddress)
+        /// Credentials cannot be read or decoded, or their provider failed.
+        public static let invalidCredentials = Code(.invalidCredentials)
         /// A queue group's name is empty or has white space.
         public static let invalidQueue = Code(.invalidQueue)
         /// A subject is empty, has an empty token, white space, or a wildcard where none may be.
@@ -79,12 +83,14 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let reconnectsExhausted = Code(.reconnectsExhausted)
         /// The server reported an error that has no code of its own.
         public static let serverError = Code(.serverError)
+        /// Messages came faster than they were taken, and some were dropped.
+        public static let slowConsumer = Code(.slowConsumer)
         /// The server stopped answering pings.
         public static let staleConnection = Code(.staleConnection)
         /// No answer came before the deadline.
         public static let timeout = Code(.timeout)
-        /// The server insists on TLS, which this client was not told to use.
-        public static let tlsRequired = Code(.tlsRequired)
+        /// TLS could not be set up: a certificate was not accepted, a file cannot be used, or the server speaks no TLS.
+        public static let tlsFailed = Code(.tlsFailed)
         /// The configured number of requests is waiting already.
         public static let tooManyRequests = Code(.tooManyRequests)
     }

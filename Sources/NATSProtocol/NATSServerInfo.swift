@@ -1,5 +1,5 @@
-// What a server says about itself in INFO, and what a client answers in CONNECT. Every INFO field is optional: a server
-// or proxy may leave out any of them. Pure values, any thread.
+// What a server says about itself in INFO. Every field is optional: a server or proxy may leave out any of them. A pure
+// value, any thread.
 
 /// The fields of a server's INFO that a client needs.
 public struct NATSServerInfo: Sendable, Equatable {
@@ -64,40 +64,5 @@ public struct NATSServerInfo: Sendable, Equatable {
         connectURLs = value["connect_urls"]?.array?.compactMap(\.string) ?? []
         lameDuckMode = value["ldm"]?.bool ?? false
         jetStream = value["jetstream"]?.bool ?? false
-    }
-}
-
-/// What a client says about itself in CONNECT.
-package struct NATSConnectOptions: Equatable {
-    package var verbose = false
-    package var pedantic = false
-    package var name = ""
-    package var version = "0.1.0"
-    package var echo = true
-    /// Mirrors the server's INFO; `no_responders` follows it, since a server drops a client that asks for no-responders
-    /// without headers.
-    package var headers = true
-
-    package init() {}
-
-    /// The JSON document, members in a fixed order so that tests can compare bytes.
-    package func encoded() -> [UInt8] {
-        var bytes: [UInt8] = []
-        func member(_ name: StaticString, _ value: Bool) {
-            bytes.append(contentsOf: "\"\(name)\":\(value),".utf8)
-        }
-        bytes.append(UInt8(ascii: "{"))
-        member("verbose", verbose)
-        member("pedantic", pedantic)
-        member("tls_required", false)
-        bytes.append(contentsOf: "\"name\":".utf8)
-        JSONValue.appendString(name, to: &bytes)
-        bytes.append(contentsOf: ",\"lang\":\"swift\",\"version\":".utf8)
-        JSONValue.appendString(version, to: &bytes)
-        bytes.append(contentsOf: ",\"protocol\":1,".utf8)
-        member("echo", echo)
-        member("headers", headers)
-        bytes.append(contentsOf: "\"no_responders\":\(headers)}".utf8)
-        return bytes
     }
 }

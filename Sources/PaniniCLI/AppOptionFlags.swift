@@ -5,13 +5,47 @@
 import Panini
 
 enum AppOptionFlags {
-    /// The hidden option's name, and the commands that have it.
+    /// The hidden option's name.
     static let hiddenName = "app-option"
-    static let commands: Set<String> = ["run", "dev", "check"]
+
+    /// What a command has: its own flags, for suggestions, and the options of the table.
+    private struct Command {
+        let own: [String]
+        let flags: [String: OptionDefinition]
+
+        init(_ own: [String], _ definitions: [OptionDefinition]) {
+            self.own = own + ["--help", "--version"]
+            flags = Dictionary(uniqueKeysWithValues: definitions.map { ($0.flag, $0) })
+        }
+
+        /// Every flag there is.
+        var spellings: [String] {
+            own
+                + flags.values.flatMap { definition in
+                    guard case .boolean = definition.kind else { return [definition.flag] }
+                    return [definition.flag, "--no-\(definition.flag.dropFirst(2))"]
+                }.sorted()
+        }
+    }
+
+    private static let commands: [String: Command] = {
+        let service = ["--server", "--config", "--log-level", "--json", "--strict"]
+        return [
+            "run": Command(service, OptionDefinition.all),
+            "dev": Command(service, OptionDefinition.all),
+            "check": Command(service, OptionDefinition.all),
+            "publish": Command(["--server", "--header", "--reply"], security),
+            "request": Command(["--server", "--header", "--timeout", "--json"], security),
+            "subscribe": Command(["--server", "--count", "--queue", "--json"], security),
+        ]
+    }()
+
+    /// The options that the client commands share with services.
+    static let security = OptionDefinition.all.filter { $0.name.hasPrefix("auth.") || $0.name.hasPrefix("tls.") }
 
     /// Turns every flag of an app option into `--app-option=<name>=<flag>=<value>`; everything else stays.
     static func rewrite(_ arguments: [String]) throws(CommandFailure) -> [String] {
-        guard let command = arguments.first(where: { !$0.hasPrefix("-") }), commands.contains(command) else {
+        guard let name = arguments.first(where: { !$0.hasPrefix("-") }), let command = commands[name] else {
             return arguments
         }
         var result: [String] = []
@@ -22,8 +56,8 @@ enum AppOptionFlags {
             if argument == "--" {
                 return result + arguments[(index - 1)...]
             }
-            guard let given = Flag(argument) else {
-                try checkSpelling(argument)
+            guard let given = Flag(argument, command) else {
+                try checkSpelling(argument, command)
                 result.append(argument)
                 continue
             }
@@ -49,15 +83,18 @@ enum AppOptionFlags {
 
     /// Refuses what is neither a flag of the commands themselves nor one of an app option, when it looks like one of
     /// the latter: ArgumentParser would suggest its own only.
-    private static func checkSpelling(_ argument: String) throws(CommandFailure) {
+    private static func checkSpelling(_ argument: String, _ command: Command) throws(CommandFailure) {
         guard argument.hasPrefix("--") else { return }
         let name = String(argument.prefix { $0 != "=" })
-        guard !ownFlags.contains(name), let near = nearestName(to: name, in: ownFlags + Flag.spellings) else { return }
+        guard !command.own.contains(name) else { return }
+        // `--password` for `--auth-password`: the end of one flag means that flag.
+        let isNegated = name.hasPrefix("--no-")
+        let ending = "-" + name.dropFirst(isNegated ? 5 : 2)
+        let longer = command.spellings.filter { $0.hasPrefix("--no-") == isNegated && $0.hasSuffix(ending) }
+        let near = longer.count == 1 ? longer.first : nearestName(to: name, in: command.spellings)
+        guard let near else { return }
         throw CommandFailure("unknown option \(name); did you mean \(near)?", exitCode: .usage)
     }
-
-    /// The flags that `run`, `dev` and `check` declare.
-    private static let ownFlags = ["--server", "--config", "--log-level", "--json", "--strict", "--help", "--version"]
 
     /// The parts of a rewritten flag.
     static func parts(_ rewritten: String) -> (name: String, flag: String, value: String)? {
@@ -66,12 +103,13 @@ enum AppOptionFlags {
     }
 
     /// One line for each option, for a help text.
-    static var help: String {
-        OptionDefinition.all.map { definition in
+    static func help(_ definitions: [OptionDefinition]) -> String {
+        definitions.map { definition in
             var flag = definition.flag
             switch definition.kind {
             case .boolean: flag = "--[no-]\(flag.dropFirst(2))"
             case .string, .choice: flag += " <text>"
+            case .path: flag += " <file>"
             case .integer: flag += " <n>"
             case .number: flag += " <number>"
             case .size: flag += " <size>"
@@ -91,27 +129,17 @@ enum AppOptionFlags {
         /// What stands behind an equals sign.
         let value: String?
 
-        private static let byFlag = Dictionary(uniqueKeysWithValues: OptionDefinition.all.map { ($0.flag, $0) })
-
-        /// Every flag there is.
-        static var spellings: [String] {
-            OptionDefinition.all.flatMap { definition in
-                guard case .boolean = definition.kind else { return [definition.flag] }
-                return [definition.flag, "--no-\(definition.flag.dropFirst(2))"]
-            }
-        }
-
-        init?(_ argument: String) {
+        init?(_ argument: String, _ command: Command) {
             guard argument.hasPrefix("--") else { return nil }
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             text = parts[0]
             value = parts.count == 2 ? parts[1] : nil
-            if let definition = Self.byFlag[text] {
+            if let definition = command.flags[text] {
                 self.definition = definition
                 isNegated = false
                 return
             }
-            guard text.hasPrefix("--no-"), value == nil, let definition = Self.byFlag["--" + text.dropFirst(5)],
+            guard text.hasPrefix("--no-"), value == nil, let definition = command.flags["--" + text.dropFirst(5)],
                 case .boolean = definition.kind
             else { return nil }
             self.definition = definition

@@ -6,17 +6,31 @@ import NATS
 import NATSProtocol
 import NIOCore
 import NIOPosix
+import Panini
 import PaniniObservability
 
-/// Where a client command connects to.
+/// Where a client command connects to, and as whom.
 struct ClientArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The broker's address; repeat it for several. Without it NATS_URL counts, then nats://127.0.0.1:4222.",
+            "The broker's address: nats, tls, ws or wss; repeat it for several. Without it NATS_URL counts, then "
+                + "nats://127.0.0.1:4222.",
             valueName: "nats://host:port"
         )
     )
     var server: [String] = []
+
+    @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
+    var appOptions: [String] = []
+
+    /// What the help of each client command says about credentials and TLS.
+    static let help = """
+        Credentials and TLS have the names of the app's options, as with run; each is a variable, too \
+        (PANINI_AUTH_TOKEN, PANINI_TLS_CA_FILE). Arguments are seen by everyone on the machine: give secrets in the \
+        environment or as files.
+
+        \(AppOptionFlags.help(AppOptionFlags.security))
+        """
 
     private var addresses: [String] {
         if !server.isEmpty { return server }
@@ -29,26 +43,49 @@ struct ClientArguments: ParsableArguments {
     /// A connected client. Warnings of the connection go to standard error.
     func connect() async throws(CommandFailure) -> NATSClient {
         ConsoleLog(descriptor: 2, style: .text, level: .warning).bootstrap()
-        var configuration: NATSConnectionConfiguration
-        do throws(NATSError) {
-            configuration = try NATSConnectionConfiguration(servers: addresses)
-        } catch {
-            throw CommandFailure(error.message, exitCode: .usage)
-        }
-        configuration.name = "panini"
+        let configuration = try configuration()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(NATSError) {
             return try await NATSClient.connect(configuration, group: group, logger: Logger(label: "nats"))
         } catch {
+            let shown = addresses.map(withoutCredentials).joined(separator: ", ")
+            let reason = error.message.split(whereSeparator: \.isNewline).joined(separator: " ")
             switch error.code {
             case .connectFailed, .connectTimeout:
                 throw CommandFailure(
-                    "no broker at \(addresses.joined(separator: ", ")): \(error.message); start one with panini broker, "
-                        + "or name another with --server"
+                    "no broker at \(shown): \(reason); start one with panini broker, or name another with --server"
                 )
-            default: throw CommandFailure("\(addresses.joined(separator: ", ")): \(error.message)")
+            case .authorization:
+                throw CommandFailure(
+                    "\(shown): \(reason); credentials are --auth-..., PANINI_AUTH_... or in the address"
+                )
+            case .invalidCredentials:
+                throw CommandFailure(reason)
+            default: throw CommandFailure("\(shown): \(reason)")
             }
         }
+    }
+
+    private func configuration() throws(CommandFailure) -> NATSConnectionConfiguration {
+        var overrides = PaniniOverrides()
+        overrides.add(flags: appOptions)
+        overrides.addEnvironment(AppOptionFlags.security)
+        var configuration: NATSConnectionConfiguration
+        do throws(NATSError) {
+            configuration = try NATSConnectionConfiguration(servers: addresses)
+        } catch {
+            let text = addresses.reduce(error.message) { hidingCredentials(of: $1, in: $0) }
+            throw CommandFailure(text, exitCode: .usage)
+        }
+        do throws(PaniniError) {
+            let security = try ConnectionSecurity(overrides)
+            configuration.authentication = security.authentication
+            configuration.tls = security.tls
+        } catch {
+            throw CommandFailure(error.message, exitCode: .usage)
+        }
+        configuration.name = "panini"
+        return configuration
     }
 }
 

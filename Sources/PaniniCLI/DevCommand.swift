@@ -20,6 +20,7 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
               panini dev hello.lua --port 4333
               panini dev hello.lua --server nats://127.0.0.1:4222
 
+            The embedded broker knows neither credentials nor TLS: with it the options auth and tls are not used.
             The options are those of run; see panini run --help.
             Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 128 + n ended by a second signal n.
             """
@@ -72,6 +73,9 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
             logger.info("embedded broker at \(broker.url), as port \(usual) is taken")
         }
         overrides.set("servers", texts: [broker.url], origin: "panini dev")
+        // It knows neither; what is meant for the real broker must not get in the way.
+        overrides.ignore(group: "auth")
+        overrides.ignore(group: "tls")
         return broker
     }
 }

@@ -16,6 +16,8 @@ struct PublishCommand: AsyncParsableCommand {
               panini publish logs.app hello --header trace:42 --server nats://127.0.0.1:4222
 
             \(CommandFailure.help)
+
+            \(ClientArguments.help)
             """
     )
 

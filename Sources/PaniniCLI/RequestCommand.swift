@@ -18,6 +18,8 @@ struct RequestCommand: AsyncParsableCommand {
 
             \(CommandFailure.help) It has failed when nobody listens, when no answer came in time, and when the \
             service answered with an error, whose payload is printed all the same.
+
+            \(ClientArguments.help)
             """
     )
 

@@ -1,6 +1,7 @@
 // `panini run`: services against a real broker.
 
 import ArgumentParser
+import Panini
 
 struct RunCommand: ParsableCommand, LongRunningCommand {
     static let configuration = CommandConfiguration(
@@ -17,9 +18,13 @@ struct RunCommand: ParsableCommand, LongRunningCommand {
             Every option of panini.app{...} can be given here, too, and wins over the script's. In the environment it \
             is PANINI_ and the name in capitals (PANINI_HANDLER_TIMEOUT=5; NATS_URL for the servers), in the file of \
             --config it has the script's own name. The command line is strongest, then the environment, then the \
-            file, then the script:
+            file, then the script. Paths are relative to the current directory; in the file and in the script they are \
+            relative to the folder it lies in.
 
-            \(AppOptionFlags.help)
+            \(AppOptionFlags.help(OptionDefinition.all))
+
+            Arguments are seen by everyone on the machine (ps): give secrets in the environment \
+            (PANINI_AUTH_PASSWORD, PANINI_AUTH_TOKEN) or as files (--auth-credentials-file, --auth-nkey-seed-file).
 
             The log goes to standard output, the reason of a failure to standard error.
             Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 128 + n ended by a second signal n.

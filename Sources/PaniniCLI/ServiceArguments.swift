@@ -9,7 +9,12 @@ import PaniniObservability
 
 /// Options for everything that loads scripts.
 struct ServiceArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("A broker's address; repeat it for several.", valueName: "nats://host:port"))
+    @Option(
+        help: ArgumentHelp(
+            "A broker's address: nats, tls, ws or wss; repeat it for several.",
+            valueName: "nats://host:port"
+        )
+    )
     var server: [String] = []
 
     @Option(help: ArgumentHelp("Options as a JSON object, with the names of panini.app{...}.", valueName: "file"))
@@ -22,20 +27,12 @@ struct ServiceArguments: ParsableArguments {
     func overrides() throws -> PaniniOverrides {
         var overrides = PaniniOverrides()
         if !server.isEmpty {
-            overrides.set("servers", texts: server, origin: "--server")
+            overrides.set("servers", texts: server, origin: "--server", source: .commandLine)
         }
-        // The last of a repeated flag wins, as everywhere.
-        for option in appOptions.reversed() {
-            guard let (name, flag, value) = AppOptionFlags.parts(option) else { continue }
-            overrides.set(name, text: value, origin: flag)
-        }
-        for definition in OptionDefinition.all {
-            if let value = Environment.value(definition.environmentName) {
-                overrides.set(definition.name, text: value, origin: definition.environmentName)
-            }
-        }
+        overrides.add(flags: appOptions)
+        overrides.addEnvironment(OptionDefinition.all)
         if let urls = Environment.value(Environment.serversName) {
-            overrides.set("servers", text: urls, origin: Environment.serversName)
+            overrides.set("servers", text: urls, origin: Environment.serversName, source: .environment)
         }
         if let config {
             try add(config, to: &overrides)
@@ -59,6 +56,25 @@ struct ServiceArguments: ParsableArguments {
             try overrides.add(json: readBytes(path, maximum: 1 << 20), path: path)
         } catch {
             throw CommandFailure(error.message, exitCode: .usage)
+        }
+    }
+}
+
+extension PaniniOverrides {
+    /// Adds flags as ``AppOptionFlags`` has rewritten them.
+    mutating func add(flags: [String]) {
+        // The last of a repeated flag wins, as everywhere.
+        for option in flags.reversed() {
+            guard let (name, flag, value) = AppOptionFlags.parts(option) else { continue }
+            set(name, text: value, origin: flag, source: .commandLine)
+        }
+    }
+
+    /// Adds the variables that are set for these options.
+    mutating func addEnvironment(_ definitions: [OptionDefinition]) {
+        for definition in definitions {
+            guard let value = Environment.value(definition.environmentName) else { continue }
+            set(definition.name, text: value, origin: definition.environmentName, source: .environment)
         }
     }
 }

@@ -17,6 +17,8 @@ struct SubscribeCommand: AsyncParsableCommand {
               panini subscribe jobs --queue workers
 
             Quote wildcards: the shell has its own. \(CommandFailure.help)
+
+            \(ClientArguments.help)
             """
     )
 

@@ -4,6 +4,7 @@ What a fenced block says about itself:
 
     ```lua file=NAME    a complete script, saved under that name (any complete script when `file=` is left out);
                         the service of the command blocks that follow it
+    ```lua check        a complete script that is checked and not run: it wants a server of its own
     ```lua inside       a piece of a handler: run inside one, and it must not raise
     ```sh               lines that call `panini` are run; lines `# ...` below one are what it prints
 
@@ -51,7 +52,7 @@ def blocks():
             elif language is not None and line.startswith("```"):
                 block = Block(path, start, language, info, "\n".join(lines) + "\n")
                 block.script = script
-                if language == "lua" and "inside" not in info.split():
+                if language == "lua" and not {"inside", "check"} & set(info.split()):
                     script = block
                 yield block
                 language = None
@@ -61,7 +62,8 @@ def blocks():
 
 
 ALL = list(blocks())
-SCRIPTS = [b for b in ALL if b.language == "lua" and "inside" not in b.info.split()]
+SCRIPTS = [b for b in ALL if b.language == "lua" and not {"inside", "check"} & set(b.info.split())]
+CHECKED = [b for b in ALL if b.language == "lua" and "check" in b.info.split()]
 INSIDE = [b for b in ALL if b.language == "lua" and "inside" in b.info.split()]
 COMMANDS = [b for b in ALL if b.language == "sh" and re.search(r"(^|[|] *)panini ", b.text, re.MULTILINE)]
 
@@ -97,6 +99,13 @@ def test_scripts_load_and_run(block, docs_broker, tmp_path):
         assert "traceback" not in program.output
     finally:
         program.kill()
+
+
+@pytest.mark.parametrize("block", CHECKED, ids=repr)
+def test_scripts_load(block, tmp_path):
+    (tmp_path / block.name).write_text(block.text)
+    result = panini("check", block.name, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 WRAPPER = """local app = panini.app{ service_name = "docs" }

@@ -25,6 +25,12 @@ import Testing
         (["run", "--server", "nats://a", "--json", "-h"], ["run", "--server", "nats://a", "--json", "-h"]),
         (["run", "--xyzzy", "1"], ["run", "--xyzzy", "1"]),
         (["broker", "--port", "0"], ["broker", "--port", "0"]),
+        // Client commands have those for credentials and TLS only.
+        (
+            ["request", "a", "--auth-token", "t", "--no-tls-verify"],
+            ["request", "a", "--app-option=auth.token=--auth-token=t", "--app-option=tls.verify=--no-tls-verify=false"]
+        ),
+        (["subscribe", "a", "--web-port", "1"], ["subscribe", "a", "--web-port", "1"]),
         (["--version"], ["--version"]),
         ([], []),
     ]
@@ -45,6 +51,16 @@ import Testing
         #expect(error?.exitCode == .usage)
     }
 
+    @Test(arguments: [
+        (["run", "--password", "hunter2"], "--auth-password"), (["publish", "a", "--ca-file=x"], "--tls-ca-file"),
+        (["request", "a", "--auth-tokn=hunter2"], "--auth-token"), (["subscribe", "--cuont", "2"], "--count"),
+        (["subscribe", "a", "--no-verify"], "--no-tls-verify"),
+    ]) func suggestsWithoutShowingValues(_ arguments: [String], _ meant: String) {
+        let error = #expect(throws: CommandFailure.self) { try AppOptionFlags.rewrite(arguments) }
+        #expect(error?.message.hasSuffix("; did you mean \(meant)?") == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains("hunter2") == false)
+    }
+
     @Test(arguments: OptionDefinition.all.map(\.name)) func everyOptionHasAFlag(_ name: String) throws {
         let definition = try #require(OptionDefinition.all.first { $0.name == name })
         let rewritten = try AppOptionFlags.rewrite(["run", "\(definition.flag)=x"])
@@ -52,7 +68,7 @@ import Testing
         #expect(parts.name == name)
         #expect(parts.flag == definition.flag)
         #expect(parts.value == "x")
-        #expect(AppOptionFlags.help.contains(definition.summary))
+        #expect(AppOptionFlags.help(OptionDefinition.all).contains(definition.summary))
     }
 }
 

@@ -22,6 +22,9 @@ enum ServiceLoader {
         guard let options = script.options else {
             throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
         }
+        if !options.unusedGroups.isEmpty {
+            script.logger.warning("\(options.unusedGroups.joined(separator: " and ")): not used with this broker")
+        }
         let clientName = options.clientName ?? makeClientName(service: options.serviceName)
         return try Service(
             worker: worker,

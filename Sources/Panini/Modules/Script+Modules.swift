@@ -64,7 +64,7 @@ extension Script {
         }
         let members = try call.members(1)
         do throws(AppOptions.Failure) {
-            options = try AppOptions(script: members, overrides: overrides)
+            options = try AppOptions(script: members, directory: directory, overrides: overrides)
         } catch {
             switch error {
             case .script(let text): throw Misuse("panini.app: \(text)")

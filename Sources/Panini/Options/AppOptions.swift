@@ -10,7 +10,12 @@ struct AppOptions: Sendable {
     var metadata: [String: String] = [:]
     var host = "127.0.0.1"
     var port = 4222
+    /// As written; may carry credentials, so texts show ``shownServers``.
     var servers: [String] = []
+    var authentication = NATSAuthentication.none
+    var tls = NATSTLSOptions()
+    /// Groups of options that were given and are not used in this run.
+    var unusedGroups: [String] = []
     var clientName: String?
     var queueGroup: String?
     var isSync = false
@@ -32,24 +37,23 @@ struct AppOptions: Sendable {
     ///
     /// - Parameters:
     ///   - script: The members of the table given to `panini.app`.
+    ///   - directory: The script's folder, which the paths in its table are relative to.
     ///   - overrides: Values from outside; the first of a name wins, all win over the script.
-    /// - Throws: ``OptionProblem`` for the script's own values, ``PaniniError`` wrapped in ``Failure`` for outside ones.
-    init(script: [(String, PlainValue)], overrides: PaniniOverrides) throws(Failure) {
-        var values: [String: OptionValue] = [:]
+    /// - Throws: ``Failure/script(_:)`` for the script's own values, ``Failure/outside(_:)`` for the others.
+    init(
+        script: [(String, PlainValue)],
+        directory: String = ".",
+        overrides: PaniniOverrides
+    ) throws(Failure) {
+        var merged = MergedOptions()
+        try merged.add(overrides)
+        try merged.add(script: script, directory: directory)
+        unusedGroups = merged.remove(groups: overrides.ignoredGroups)
+        authentication = try merged.authentication()
+        tls = try merged.tls()
+        merged.settleServers()
         do throws(OptionProblem) {
-            for (name, value) in try flattenOptions(script) {
-                guard let definition = OptionDefinition.byName[name] else { continue }
-                let checked = try definition.check(value)
-                try Self.checkSupported(definition, checked)
-                if case .list(let servers) = checked, name == "servers" { try Self.checkServers(servers) }
-                values[name] = checked
-            }
-        } catch {
-            throw .script(error.message)
-        }
-        try Self.merge(overrides, into: &values)
-        do throws(OptionProblem) {
-            try assign(values)
+            try assign(merged.values.mapValues(\.value))
         } catch {
             throw .script(error.message)
         }
@@ -63,49 +67,14 @@ struct AppOptions: Sendable {
         case outside(String)
     }
 
-    private static func merge(_ overrides: PaniniOverrides, into values: inout [String: OptionValue]) throws(Failure) {
-        var taken: Set<String> = []
-        for entry in overrides.entries {
-            guard let definition = OptionDefinition.byName[entry.name] else {
-                throw .outside("\(entry.origin): unknown option \"\(entry.name)\"")
-            }
-            do throws(OptionProblem) {
-                let value: OptionValue
-                switch entry.value {
-                case .text(let text): value = try definition.parse(text)
-                case .texts(let texts): value = try definition.check(.array(texts.map { .string($0) }))
-                case .plain(let plain): value = try definition.check(plain)
-                }
-                try checkSupported(definition, value)
-                if case .list(let servers) = value, entry.name == "servers" { try checkServers(servers) }
-                guard taken.insert(entry.name).inserted else { continue }
-                values[entry.name] = value
-                // An address given outside replaces the script's, whichever way either was written.
-                if entry.name == "host" || entry.name == "port", !taken.contains("servers") { values["servers"] = nil }
-            } catch {
-                throw .outside("\(entry.origin): \(error.message)")
-            }
-        }
+    /// The brokers' addresses for people: without credentials.
+    var shownServers: String {
+        servers.isEmpty ? "nats://\(address)" : servers.map(withoutCredentials).joined(separator: ", ")
     }
 
-    private static func checkServers(_ servers: [String]) throws(OptionProblem) {
-        for server in servers {
-            do throws(NATSError) {
-                _ = try NATSServerAddress(parsing: server)
-            } catch {
-                throw OptionProblem(message: "option \"servers\": \(error.message)")
-            }
-        }
-    }
-
-    /// Refuses what this version cannot do yet: silently ignoring `tls` or `auth` would be worse than not starting.
-    private static func checkSupported(_ definition: OptionDefinition, _ value: OptionValue) throws(OptionProblem) {
-        guard let feature = definition.missingFeature else { return }
-        switch value {
-        case .boolean(let flag) where definition.name == "tls.verify" ? flag : !flag: return
-        default:
-            throw OptionProblem(message: "option \"\(definition.name)\": this version has no \(feature) yet")
-        }
+    /// Host and port of the broker, when no servers are named.
+    var address: String {
+        host.contains(":") && !host.hasPrefix("[") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     private mutating func assign(_ values: [String: OptionValue]) throws(OptionProblem) {

@@ -24,6 +24,9 @@ public struct OptionDefinition: Sendable {
     public enum Kind: Sendable {
         /// A text.
         case string
+        /// The path of a file, relative to where it is written: the script's folder, the configuration file's folder, or
+        /// the current directory for the command line and the environment.
+        case path
         /// One of a few texts.
         case choice([String])
         /// A whole number within bounds.
@@ -73,20 +76,20 @@ public struct OptionDefinition: Sendable {
         .init("metadata", .map, "texts by name, shown by the services protocol"),
         .init("host", .string, "the broker's host (\"127.0.0.1\")"),
         .init("port", .integer(1...65535), "the broker's port (4222)"),
-        .init("servers", .list, "the brokers' addresses, nats://host:port, instead of host and port"),
+        .init("servers", .list, "the brokers' addresses (nats, tls, ws, wss), instead of host and port"),
         .init("client_name", .string, "the connection's name at the broker"),
-        .init("auth.user", .string, "user name", isSecret: true, missing: authentication),
-        .init("auth.password", .string, "password", isSecret: true, missing: authentication),
-        .init("auth.token", .string, "token", isSecret: true, missing: authentication),
-        .init("auth.nkey_seed", .string, "nkey seed", isSecret: true, missing: authentication),
-        .init("auth.nkey_seed_file", .string, "file with the nkey seed", missing: authentication),
-        .init("auth.credentials_file", .string, "credentials file", missing: authentication),
-        .init("auth.credentials", .string, "text of a credentials file", isSecret: true, missing: authentication),
-        .init("tls.ca_file", .string, "certificates to trust", missing: tls),
-        .init("tls.cert_file", .string, "the client's certificate", missing: tls),
-        .init("tls.key_file", .string, "the client's key", missing: tls),
-        .init("tls.first", .boolean, "TLS before the broker's INFO (false)", missing: tls),
-        .init("tls.verify", .boolean, "verify the broker's certificate (true)", missing: tls),
+        .init("auth.user", .string, "user name at the broker", isSecret: true),
+        .init("auth.password", .string, "password of auth.user; better in the environment", isSecret: true),
+        .init("auth.token", .string, "token; better in the environment", isSecret: true),
+        .init("auth.nkey_seed", .string, "nkey seed, SU...; better in a file", isSecret: true),
+        .init("auth.nkey_seed_file", .path, "file with the nkey seed"),
+        .init("auth.credentials_file", .path, "credentials file: a JWT and its seed"),
+        .init("auth.credentials", .string, "text of a credentials file; better the file", isSecret: true),
+        .init("tls.ca_file", .path, "certificates to trust instead of the system's (PEM)"),
+        .init("tls.cert_file", .path, "the client's certificate (PEM)"),
+        .init("tls.key_file", .path, "the key of the client's certificate (PEM)"),
+        .init("tls.first", .boolean, "TLS before the broker's INFO (false)"),
+        .init("tls.verify", .boolean, "verify the broker's certificate (true)"),
         .init("allocation_queue_group", .string, "queue group of every listener that names none"),
         .init(
             "app_strategy",
@@ -129,8 +132,6 @@ public struct OptionDefinition: Sendable {
         .init("limits.load", .number(0.001...86400), "seconds for loading the script (5)"),
     ]
 
-    private static let authentication = "authentication"
-    private static let tls = "TLS"
     private static let http = "the web server"
 
     static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })

@@ -9,7 +9,7 @@ extension OptionDefinition {
     /// Checks a value that a script or a JSON file gave.
     func check(_ value: PlainValue) throws(OptionProblem) -> OptionValue {
         switch (kind, value) {
-        case (.string, .string(let text)):
+        case (.string, .string(let text)), (.path, .string(let text)):
             return .string(text)
         case (.choice(let choices), .string(let text)):
             guard choices.contains(text) else {
@@ -59,7 +59,7 @@ extension OptionDefinition {
     /// Checks a value that came as text: a flag, an environment variable.
     func parse(_ text: String) throws(OptionProblem) -> OptionValue {
         switch kind {
-        case .string, .choice:
+        case .string, .path, .choice:
             return try check(.string(text))
         case .integer, .size:
             if let number = Int64(text) { return try check(.integer(number)) }
@@ -92,7 +92,7 @@ extension OptionDefinition {
 
     private var expectation: String {
         switch kind {
-        case .string, .choice: "a string"
+        case .string, .path, .choice: "a string"
         case .integer: "a whole number"
         case .number: "a number"
         case .boolean: "true or false"

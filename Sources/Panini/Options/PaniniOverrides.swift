@@ -5,10 +5,24 @@
 /// Add them from the strongest source to the weakest: the first value of a name wins, and all of them win over the
 /// script's own.
 public struct PaniniOverrides: Sendable {
+    /// The kind of place that values come from. Values of one source belong together: two kinds of credentials in one
+    /// are a contradiction, in two the stronger source decides.
+    public enum Source: Sendable, Hashable {
+        /// The command line.
+        case commandLine
+        /// The environment.
+        case environment
+        /// A configuration file, by its path.
+        case file(String)
+        /// The program that embeds the host.
+        case program
+    }
+
     /// A value and its origin.
     struct Entry: Sendable {
         let name: String
         let origin: String
+        let source: Source
         let value: Value
     }
 
@@ -19,6 +33,8 @@ public struct PaniniOverrides: Sendable {
     }
 
     private(set) var entries: [Entry] = []
+    /// Groups of nested options that are checked and then not used, whoever gave them.
+    private(set) var ignoredGroups: Set<String> = []
 
     /// No overrides.
     public init() {}
@@ -29,8 +45,9 @@ public struct PaniniOverrides: Sendable {
     ///   - name: The option's name in ``OptionDefinition/all``, such as `port` or `auth.user`.
     ///   - text: The value as written.
     ///   - origin: What error texts name: `--port`, `PANINI_PORT`.
-    public mutating func set(_ name: String, text: String, origin: String) {
-        entries.append(Entry(name: name, origin: origin, value: .text(text)))
+    ///   - source: The kind of place it comes from.
+    public mutating func set(_ name: String, text: String, origin: String, source: Source = .program) {
+        entries.append(Entry(name: name, origin: origin, source: source, value: .text(text)))
     }
 
     /// Adds a list of texts, such as a repeated flag.
@@ -39,9 +56,16 @@ public struct PaniniOverrides: Sendable {
     ///   - name: The option's name.
     ///   - texts: The values as written.
     ///   - origin: What error texts name.
-    public mutating func set(_ name: String, texts: [String], origin: String) {
-        entries.append(Entry(name: name, origin: origin, value: .texts(texts)))
+    ///   - source: The kind of place it comes from.
+    public mutating func set(_ name: String, texts: [String], origin: String, source: Source = .program) {
+        entries.append(Entry(name: name, origin: origin, source: source, value: .texts(texts)))
     }
+
+    /// Leaves out all options of a group such as `auth`, wherever they were given, the script included. They are still
+    /// checked, and the service's log says once that they are not used.
+    ///
+    /// - Parameter group: The part of the options' names before the dot.
+    public mutating func ignore(group: String) { ignoredGroups.insert(group) }
 
     /// Adds everything a JSON configuration file holds.
     ///
@@ -61,7 +85,7 @@ public struct PaniniOverrides: Sendable {
         }
         do throws(OptionProblem) {
             for (name, value) in try flattenOptions(members) {
-                entries.append(Entry(name: name, origin: path, value: .plain(value)))
+                entries.append(Entry(name: name, origin: path, source: .file(path), value: .plain(value)))
             }
         } catch {
             throw PaniniError(code: .invalidOption, message: "\(path): \(error.message)")

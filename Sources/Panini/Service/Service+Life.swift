@@ -28,32 +28,6 @@ extension Service {
         return promise.futureResult
     }
 
-    private func connectError(_ error: any Error) -> PaniniError {
-        let servers =
-            options.servers.isEmpty ? "nats://\(options.host):\(options.port)" : options.servers.joined(separator: ", ")
-        guard let error = error as? NATSError else {
-            return PaniniError(
-                code: .brokerUnreachable,
-                message: "\(options.serviceName): no broker at \(servers): \(error)"
-            )
-        }
-        switch error.code {
-        case .authorization, .tlsRequired:
-            return PaniniError(
-                code: .brokerRefused,
-                message: "\(options.serviceName): the broker at \(servers) refused the connection: \(error.message)"
-            )
-        default:
-            return PaniniError(
-                code: .brokerUnreachable,
-                message: """
-                    \(options.serviceName): no broker at \(servers): \(error.message); start one \
-                    (nats-server, or panini broker) or name another with --server
-                    """
-            )
-        }
-    }
-
     func startFailed(_ error: PaniniError) {
         guard let promise = startPromise else { return fail(error) }
         startPromise = nil
@@ -148,7 +122,7 @@ extension Service {
     }
 
     /// Waits until the broker has taken every subscription; over a reconnect, too.
-    private func confirmSubscriptions() {
+    func confirmSubscriptions() {
         let deadline = NIODeadline.now() + .nanoseconds(nanoseconds(max(options.connectTimeout, 1)))
         connection.flush(deadline: deadline).assumeIsolated().whenComplete { [self] result in
             guard state == .starting else { return }
@@ -191,53 +165,6 @@ extension Service {
         startTasksAndTimers()
         startPromise?.succeed()
         startPromise = nil
-    }
-
-    // MARK: - Events of the connection
-
-    func connectionEvent(_ event: NATSEvent) {
-        switch event {
-        case .connected:
-            isConnectedOnce = true
-            logger.debug("connected to the broker")
-        case .disconnected(let error):
-            guard state != .stopped, state != .stopping else { return }
-            logger.warning("the connection to the broker is lost\(error.map { ": \($0.message)" } ?? "")")
-        case .reconnected:
-            logger.info("connected to the broker again")
-            if awaitsReconnect, state == .starting {
-                awaitsReconnect = false
-                confirmSubscriptions()
-            }
-        case .retryingConnect(let attempt, let error):
-            logger.warning("no connection to the broker (attempt \(attempt)): \(error.message); trying again")
-        case .publishingEnds: break  // A drain of our own has come to its last step.
-        case .closed(let error): connectionClosed(error)
-        case .publishViolation(let subject, let text):
-            deniedPublishes &+= 1
-            logger.error("the broker denied a publish to \(subject): \(text)")
-        case .subscriptionViolation: break  // Told to the listener's subject.
-        case .slowConsumer(let text): logger.error("the broker calls this service too slow: \(text)")
-        case .lameDuck: logger.warning("the broker is about to shut down")
-        case .discoveredServers(let servers):
-            logger.debug("the cluster has more servers: \(servers.joined(separator: ", "))")
-        case .serverError(let text): logger.warning("the broker reported an error: \(text)")
-        }
-    }
-
-    private func connectionClosed(_ error: NATSError?) {
-        guard state == .starting || state == .running else { return }
-        let reason = error?.message ?? "closed"
-        if state == .starting {
-            // A start that waits for connect() hears of it there.
-            return isConnectedOnce ? startFailed(connectError(error ?? NATSError(.closed, reason))) : ()
-        }
-        fail(
-            PaniniError(
-                code: .disconnected,
-                message: "\(options.serviceName): the connection to the broker has ended for good: \(reason)"
-            )
-        )
     }
 
     /// Ends the service by itself: the host stops and reports the error.

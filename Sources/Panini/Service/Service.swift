@@ -48,6 +48,9 @@ final class Service {
     var failure: PaniniError?
     var onFailure: ((PaniniError) -> Void)?
     var isConnectedOnce = false
+    /// When the log last said that there is no connection, in nanoseconds of the worker's clock, and why; nil when there
+    /// is one.
+    var lastRetryLogged: (at: UInt64, code: NATSError.Code)?
 
     // Counters.
     var undecodable: UInt64 = 0
@@ -80,33 +83,6 @@ final class Service {
     }
 
     var debug: Bool { options.debug }
-
-    private static func configuration(
-        _ options: AppOptions,
-        clientName: String
-    ) throws(PaniniError) -> NATSConnectionConfiguration {
-        let servers = options.servers.isEmpty ? ["nats://\(address(options.host, options.port))"] : options.servers
-        var configuration: NATSConnectionConfiguration
-        do throws(NATSError) {
-            configuration = try NATSConnectionConfiguration(servers: servers)
-        } catch {
-            throw PaniniError(code: .invalidOption, message: "\(options.serviceName): \(error.message)")
-        }
-        configuration.name = clientName
-        configuration.connectTimeout = .nanoseconds(nanoseconds(options.connectTimeout))
-        configuration.reconnect = options.reconnect
-        configuration.maxReconnectAttempts = options.maxReconnectAttempts
-        configuration.reconnectWait = .nanoseconds(nanoseconds(options.reconnectWait))
-        configuration.reconnectWaitMaximum = max(.seconds(8), configuration.reconnectWait)
-        configuration.retryOnFailedConnect = options.retryOnStart
-        configuration.pingInterval = .nanoseconds(nanoseconds(options.pingInterval))
-        configuration.maxPendingRequests = 1 << 20
-        return configuration
-    }
-
-    private static func address(_ host: String, _ port: Int) -> String {
-        host.contains(":") && !host.hasPrefix("[") ? "[\(host)]:\(port)" : "\(host):\(port)"
-    }
 
     /// Makes a listener of the script one of the service's.
     func adopt(_ listener: Listener) {

@@ -1,0 +1,67 @@
+// The credentials in front of a server's address, `user:password@` or `token@`. Pure, any thread. What it takes off an
+// address never appears in an error.
+
+extension NATSServerAddress: CustomReflectable {
+    /// The address as its ``description`` tells it: whoever dumps a configuration sees no secret.
+    public var customMirror: Mirror { Mirror(self, children: ["address": description]) }
+
+    struct UserInfo {
+        var user: String?
+        var password: String?
+    }
+
+    /// Takes what stands between the scheme and the last `@` off `text`, percent-decoded. A user without a password is
+    /// a token.
+    ///
+    /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress``.
+    static func takeUserInfo(from text: inout String) throws(NATSError) -> UserInfo {
+        guard let at = text.lastIndex(of: "@") else { return UserInfo() }
+        let slashes = text[..<at].firstIndex(of: ":").flatMap { colon in
+            text[colon...].hasPrefix("://") ? text.index(colon, offsetBy: 3) : nil
+        }
+        let start = slashes ?? text.startIndex
+        let info = text[start..<at]
+        text.removeSubrange(start...at)
+        let parts = info.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let user = parts.first, !user.isEmpty, !info.contains("/") else {
+            throw NATSError(
+                .invalidAddress,
+                "cannot use the credentials in front of \"\(text)\" as user:password or token"
+            )
+        }
+        var result = UserInfo()
+        result.user = decoded(user)
+        result.password = parts.count == 2 ? decoded(parts[1]) : nil
+        guard result.user != nil, parts.count == 1 || result.password != nil else {
+            throw NATSError(.invalidAddress, "the credentials in front of \"\(text)\" are not well percent-encoded")
+        }
+        return result
+    }
+
+    /// `text` with every `%41` replaced by the byte it stands for; nil when something else follows a `%`, or when the
+    /// bytes are no UTF-8.
+    private static func decoded(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = text.utf8
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else {
+                return nil
+            }
+            bytes.append(high << 4 | low)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func hexDigit(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,140 @@
+// Owns: how a service's options become a connection, and what the connection's events mean to the service and its log.
+// Loop-bound. No text here carries credentials.
+
+import Logging
+import NATS
+import NIOCore
+
+extension Service {
+    /// While there is no connection the log says so at once and then at most this often; level debug has every attempt.
+    static let retryLogInterval: UInt64 = 30_000_000_000
+
+    static func configuration(
+        _ options: AppOptions,
+        clientName: String
+    ) throws(PaniniError) -> NATSConnectionConfiguration {
+        let servers = options.servers.isEmpty ? ["nats://\(options.address)"] : options.servers
+        var configuration: NATSConnectionConfiguration
+        do throws(NATSError) {
+            configuration = try NATSConnectionConfiguration(servers: servers)
+        } catch {
+            let text = servers.reduce(error.message) { hidingCredentials(of: $1, in: $0) }
+            throw PaniniError(code: .invalidOption, message: "\(options.serviceName): \(text)")
+        }
+        configuration.authentication = options.authentication
+        configuration.tls = options.tls
+        configuration.name = clientName
+        configuration.connectTimeout = .nanoseconds(nanoseconds(options.connectTimeout))
+        configuration.reconnect = options.reconnect
+        configuration.maxReconnectAttempts = options.maxReconnectAttempts
+        configuration.reconnectWait = .nanoseconds(nanoseconds(options.reconnectWait))
+        configuration.reconnectWaitMaximum = max(.seconds(8), configuration.reconnectWait)
+        configuration.retryOnFailedConnect = options.retryOnStart
+        configuration.pingInterval = .nanoseconds(nanoseconds(options.pingInterval))
+        configuration.maxPendingRequests = 1 << 20
+        return configuration
+    }
+
+    // MARK: - Errors
+
+    /// Why there is no connection, as one line with what to do about it.
+    func connectError(_ error: any Error) -> PaniniError {
+        let servers = options.shownServers
+        guard let error = error as? NATSError else {
+            return PaniniError(
+                code: .brokerUnreachable,
+                message: "\(options.serviceName): no broker at \(servers): \(error)"
+            )
+        }
+        let reason = oneLine(error.message)
+        guard Self.isFinal(error) else {
+            return PaniniError(
+                code: .brokerUnreachable,
+                message: """
+                    \(options.serviceName): no broker at \(servers): \(reason); start one \
+                    (nats-server, or panini broker) or name another with --server
+                    """
+            )
+        }
+        let message =
+            switch error.code {
+            case .authorization: "no access to \(servers): \(reason)"
+            case .tlsFailed: "no TLS with \(servers): \(reason)"
+            default: reason
+            }
+        return PaniniError(code: .brokerRefused, message: "\(options.serviceName): \(message)")
+    }
+
+    /// Whether waiting cannot help at the first connection: credentials or TLS settings are wrong.
+    private static func isFinal(_ error: NATSError) -> Bool {
+        [.authorization, .tlsFailed, .invalidCredentials].contains(error.code)
+    }
+
+    // MARK: - Events
+
+    func connectionEvent(_ event: NATSEvent) {
+        switch event {
+        case .connected:
+            isConnectedOnce = true
+            lastRetryLogged = nil
+            logger.debug("connected to the broker")
+        case .disconnected(let error):
+            guard state != .stopped, state != .stopping else { return }
+            logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
+        case .reconnected:
+            lastRetryLogged = nil
+            logger.info("connected to the broker again")
+            if awaitsReconnect, state == .starting {
+                awaitsReconnect = false
+                confirmSubscriptions()
+            }
+        case .retryingConnect(let attempt, let error): retrying(attempt, error)
+        case .publishingEnds: break  // A drain of our own has come to its last step.
+        case .closed(let error): connectionClosed(error)
+        case .publishViolation(let subject, let text):
+            deniedPublishes &+= 1
+            logger.error("the broker denied a publish to \(subject): \(text)")
+        case .subscriptionViolation: break  // Told to the listener's subject.
+        case .slowConsumer(let text): logger.error("the broker calls this service too slow: \(text)")
+        case .lameDuck: logger.warning("the broker is about to shut down")
+        case .discoveredServers(let servers):
+            logger.info("the cluster has more servers: \(servers.joined(separator: ", "))")
+        case .serverError(let text): logger.warning("the broker reported an error: \(text)")
+        }
+    }
+
+    private func retrying(_ attempt: Int, _ error: NATSError) {
+        // Whatever retry_on_start says: a start with wrong credentials ends at once.
+        if state == .starting, !isConnectedOnce, Self.isFinal(error) {
+            return startFailed(connectError(error))
+        }
+        let text = "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again"
+        let now = worker.now
+        if let last = lastRetryLogged, last.code == error.code, now &- last.at < Self.retryLogInterval {
+            logger.debug("\(text)")
+        } else {
+            lastRetryLogged = (now, error.code)
+            logger.warning("\(text)")
+        }
+    }
+
+    private func connectionClosed(_ error: NATSError?) {
+        guard state == .starting || state == .running else { return }
+        let reason = error.map { oneLine($0.message) } ?? "closed"
+        if state == .starting {
+            // A start that waits for connect() hears of it there.
+            return isConnectedOnce ? startFailed(connectError(error ?? NATSError(.closed, reason))) : ()
+        }
+        fail(
+            PaniniError(
+                code: .disconnected,
+                message: "\(options.serviceName): the connection to the broker has ended for good: \(reason)"
+            )
+        )
+    }
+}
+
+/// The text on one line: what TLS libraries and servers say may have several.
+private func oneLine(_ text: String) -> String {
+    text.split(whereSeparator: \.isNewline).joined(separator: " ")
+}
