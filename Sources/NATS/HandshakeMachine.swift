@@ -1,10 +1,11 @@
-// The first words between client and server: INFO, then CONNECT and PING in one write, then PONG (with `verbose` after a
-// +OK). A value without I/O: events in, one action out.
+// The first words between client and server: INFO, then TLS where it is wanted, CONNECT and PING in one write, then PONG
+// (with `verbose` after a +OK). A value without I/O: events in, one action out.
 
 /// State of one connection's handshake.
 struct HandshakeMachine: Equatable {
     enum State: Equatable {
         case awaitingInfo
+        case awaitingTLS
         case awaitingPong
         case finished
         case failed
@@ -12,6 +13,8 @@ struct HandshakeMachine: Equatable {
 
     enum Action: Equatable {
         case nothing
+        /// Encrypt the connection, then call `tlsEstablished`.
+        case startTLS
         /// Send CONNECT and PING.
         case sendConnect
         /// Answer a PING.
@@ -23,7 +26,8 @@ struct HandshakeMachine: Equatable {
     }
 
     enum Failure: Equatable {
-        case tlsRequired
+        /// TLS is wanted, and the server has none.
+        case tlsUnavailable
         /// The server spoke out of turn.
         case unexpected(String)
         /// The server sent -ERR.
@@ -32,20 +36,42 @@ struct HandshakeMachine: Equatable {
 
     private(set) var state = State.awaitingInfo
 
-    mutating func info(tlsRequired: Bool) -> Action {
+    /// What INFO and the settings say about TLS on a connection that is not encrypted yet.
+    enum TLSNeed: Equatable {
+        case none
+        case upgrade
+        case unavailable
+    }
+
+    mutating func info(tls: TLSNeed) -> Action {
         switch state {
         case .awaitingInfo:
-            if tlsRequired { return fail(.tlsRequired) }
-            state = .awaitingPong
-            return .sendConnect
+            switch tls {
+            case .unavailable: return fail(.tlsUnavailable)
+            case .upgrade:
+                state = .awaitingTLS
+                return .startTLS
+            case .none:
+                state = .awaitingPong
+                return .sendConnect
+            }
+        // Whatever comes in the clear now did not come from whom TLS is about to prove.
+        case .awaitingTLS: return fail(.unexpected("INFO before the TLS handshake"))
         case .awaitingPong, .finished, .failed:
             return .nothing
         }
     }
 
+    /// The TLS handshake is done; with TLS first it comes before INFO.
+    mutating func tlsEstablished() -> Action {
+        guard state == .awaitingTLS else { return .nothing }
+        state = .awaitingPong
+        return .sendConnect
+    }
+
     mutating func pong() -> Action {
         switch state {
-        case .awaitingInfo: return fail(.unexpected("PONG before INFO"))
+        case .awaitingInfo, .awaitingTLS: return fail(.unexpected("PONG before CONNECT"))
         case .awaitingPong:
             state = .finished
             return .complete
@@ -54,12 +80,12 @@ struct HandshakeMachine: Equatable {
     }
 
     mutating func ok() -> Action {
-        state == .awaitingInfo ? fail(.unexpected("+OK before INFO")) : .nothing
+        isBeforeConnect ? fail(.unexpected("+OK before CONNECT")) : .nothing
     }
 
     mutating func ping() -> Action {
         switch state {
-        case .awaitingInfo: fail(.unexpected("PING before INFO"))
+        case .awaitingInfo, .awaitingTLS: fail(.unexpected("PING before CONNECT"))
         case .awaitingPong: .sendPong
         case .finished, .failed: .nothing
         }
@@ -67,15 +93,17 @@ struct HandshakeMachine: Equatable {
 
     /// A message: nothing is subscribed yet, so it is nobody's.
     mutating func message() -> Action {
-        state == .awaitingInfo ? fail(.unexpected("MSG before INFO")) : .nothing
+        isBeforeConnect ? fail(.unexpected("MSG before CONNECT")) : .nothing
     }
 
     mutating func error(_ text: String) -> Action {
         switch state {
-        case .awaitingInfo, .awaitingPong: fail(.refused(text))
+        case .awaitingInfo, .awaitingTLS, .awaitingPong: fail(.refused(text))
         case .finished, .failed: .nothing
         }
     }
+
+    private var isBeforeConnect: Bool { state == .awaitingInfo || state == .awaitingTLS }
 
     private mutating func fail(_ failure: Failure) -> Action {
         state = .failed

@@ -4,6 +4,7 @@
 
 import NATSProtocol
 import NIOCore
+import NIOTLS
 
 final class NATSChannelHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -12,6 +13,12 @@ final class NATSChannelHandler: ChannelInboundHandler {
     /// nil once detached.
     private(set) var connection: NATSConnection?
     var handshake = HandshakeMachine()
+    /// Whom it is connected to.
+    let address: NATSServerAddress
+    /// Whether TLS protects it, or will before another byte is sent.
+    var isEncrypted = false
+    /// The socket, while a WebSocket upgrade keeps this handler out of its pipeline.
+    var socket: (any Channel)?
     /// What this connection proves its identity with.
     var credentials = NATSPreparedCredentials.pending
     /// When the handshake was complete.
@@ -25,15 +32,21 @@ final class NATSChannelHandler: ChannelInboundHandler {
     /// Above this, a leftover buffer is not kept after the large message that needed it.
     static let retainedCapacity = 1 << 20
 
-    init(connection: NATSConnection, limits: NATSOperationParser.Limits) {
+    init(connection: NATSConnection, address: NATSServerAddress, limits: NATSOperationParser.Limits) {
         self.connection = connection
+        self.address = address
         parser = NATSOperationParser(limits: limits)
     }
 
     /// Cuts the tie to the connection and closes the socket; what was flushed before still goes out.
     func detach() {
         connection = nil
-        context?.close(promise: nil)
+        if let context {
+            context.close(promise: nil)
+        } else {
+            socket?.close(promise: nil)
+        }
+        socket = nil
     }
 
     func write(_ buffer: ByteBuffer) {
@@ -42,6 +55,7 @@ final class NATSChannelHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        socket = nil
         isWritable = context.channel.isWritable
     }
 
@@ -51,11 +65,18 @@ final class NATSChannelHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        connection?.linkLost(self, error: NATSError(.disconnected, "the server closed the connection"))
+        connection?.linkLost(self, error: TransportFailure.closed(isEncrypted: isEncrypted, handshake.state))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        connection?.linkLost(self, error: NATSError(.disconnected, "\(error)"))
+        connection?.linkLost(self, error: TransportFailure.error(error, address))
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case TLSUserEvent.handshakeCompleted = event, let connection {
+            connection.perform(handshake.tlsEstablished(), self)
+        }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

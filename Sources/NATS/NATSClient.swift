@@ -44,7 +44,7 @@ public final class NATSClient: Sendable {
     ///   - address: as `nats://host:port`, `host:port` or `host`.
     ///   - group: whose loop the connection lives on; the process-wide group when not given.
     ///   - logger: gets connects, losses and retries.
-    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`, `tlsRequired`,
+    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`, `tlsFailed`, `invalidCredentials`,
     ///   `protocolViolation`, `serverError`.
     public static func connect(
         to address: String,

@@ -25,6 +25,11 @@ extension NATSConnection {
             promise.fail(NATSError(.invalidAddress, "no server is configured"))
             return promise.futureResult
         }
+        let webSockets = configuration.servers.count { $0.scheme.isWebSocket }
+        guard webSockets == 0 || webSockets == configuration.servers.count else {
+            promise.fail(NATSError(.invalidAddress, "WebSocket and other addresses cannot be mixed"))
+            return promise.futureResult
+        }
         connectPromise = promise
         state = .connecting
         startAttempt(server: 0)
@@ -48,7 +53,7 @@ extension NATSConnection {
         timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
         var limits = NATSOperationParser.Limits()
         limits.message = configuration.maxInboundMessageBytes
-        let handler = NATSChannelHandler(connection: self, limits: limits)
+        let handler = NATSChannelHandler(connection: self, address: address, limits: limits)
         handshaking = handler
         let opened = prepareCredentials(for: address).assumeIsolated().flatMap { credentials -> EventLoopFuture<Void> in
             guard epoch == self.epoch, self.handshaking === handler else {
@@ -108,8 +113,8 @@ extension NATSConnection {
         // Last, because closing a socket that is still connecting fails its future at once.
         handler?.detach()
         lastError = error
-        if error.code == .invalidCredentials, !hasBeenConnected {
-            // Later, a file may be about to be replaced.
+        if error.code == .invalidCredentials || error.code == .tlsFailed, !hasBeenConnected {
+            // Later, a file or certificate may be about to be replaced.
             close(error: error)
             return
         }
@@ -182,6 +187,7 @@ extension NATSConnection {
             statistics.bytesOut += UInt64(buffer.readableBytes)
             statistics.writes += 1
             handler.write(buffer)
+        case .startTLS: startTLS(handler)
         case .complete:
             established(handler)
         case .fail(let failure):
@@ -192,7 +198,7 @@ extension NATSConnection {
     private static func error(of failure: HandshakeMachine.Failure, _ credentials: NATSPreparedCredentials) -> NATSError
     {
         switch failure {
-        case .tlsRequired: NATSError(.tlsRequired, "the server insists on TLS")
+        case .tlsUnavailable: NATSError(.tlsFailed, "the server does not offer TLS")
         case .unexpected(let what): NATSError(.protocolViolation, "the server sent \(what)")
         case .refused(let text):
             switch NATSServerFault(text) {

@@ -95,7 +95,7 @@ extension NATSConnection {
         serverInfo = info
         maximumPayload = info.maxPayload ?? .max
         headersRefused = !info.supportsHeaders
-        perform(handler.handshake.info(tlsRequired: info.tlsRequired), handler)
+        perform(handler.handshake.info(tls: tlsNeed(of: handler, info)), handler)
         let discovered = info.connectURLs.filter { knownServers.insert($0).inserted }
         if handler === link, !discovered.isEmpty {
             emit(.discoveredServers(discovered))

@@ -1,15 +1,34 @@
 // How a connection's bytes get to a server and back: TCP, and what lies between TCP and the NATS protocol (TLS, WebSocket).
-// Adds the channel handlers; knows nothing of the protocol above them. Loop-bound.
+// Adds the channel handlers; knows nothing of the protocol above them. A plain connection pays for none of it. Loop-bound.
 
+import NATSProtocol
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 extension NATSConnection {
     /// Opens the connection to `address` with `handler` at its end.
     ///
-    /// - Returns: fails with the socket's error, or with a `NATSError` when a setting cannot be used.
+    /// - Returns: fails with the socket's error, or with a `NATSError` that says more.
     func openSocket(_ address: NATSServerAddress, _ handler: NATSChannelHandler) -> EventLoopFuture<Void> {
+        guard address.scheme == .wss || configuration.tls.isFirst && !address.scheme.isWebSocket else {
+            return connect(address, handler, nil)
+        }
+        handler.isEncrypted = true
+        return readTLSContext().assumeIsolated().flatMap { context -> EventLoopFuture<Void> in
+            guard self.handshaking === handler else { return self.eventLoop.makeFailedFuture(NATSError.closed) }
+            return self.connect(address, handler, context)
+        }.nonisolated()
+    }
+
+    private func connect(
+        _ address: NATSServerAddress,
+        _ handler: NATSChannelHandler,
+        _ tls: NIOSSLContext?
+    ) -> EventLoopFuture<Void> {
         let bound = NIOLoopBound(handler, eventLoop: eventLoop)
+        let upgraded = address.scheme.isWebSocket ? eventLoop.makePromise(of: Void.self) : nil
+        let configuration = configuration
         let bootstrap = ClientBootstrap(group: eventLoop)
             // Only so that the socket does not live on for ever: the attempt's own deadline is the one that counts.
             .connectTimeout(configuration.connectTimeout + .seconds(5))
@@ -21,7 +40,16 @@ extension NATSConnection {
             .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(bound.value)
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls {
+                        try pipeline.addHandler(Self.tlsHandler(tls, address, configuration.tls))
+                    }
+                    if let upgraded {
+                        bound.value.socket = channel
+                        try WebSocketUpgrade.add(to: pipeline, address, configuration, bound, upgraded)
+                    } else {
+                        try pipeline.addHandler(bound.value)
+                    }
                 }
             }
         // A literal address needs no resolver, and so no hop to its thread.
@@ -31,6 +59,50 @@ extension NATSConnection {
         } else {
             channel = bootstrap.connect(host: address.host, port: address.port)
         }
-        return channel.map { _ in }
+        guard let upgraded else { return channel.map { _ in } }
+        channel.whenFailure { upgraded.fail($0) }
+        return upgraded.futureResult
+    }
+
+    // MARK: - TLS
+
+    /// Whether the connection must be encrypted before CONNECT.
+    func tlsNeed(of handler: NATSChannelHandler, _ info: NATSServerInfo) -> HandshakeMachine.TLSNeed {
+        // Over WebSocket, INFO speaks of the server's TCP port.
+        if handler.isEncrypted || handler.address.scheme == .wss { return .none }
+        if handler.address.scheme == .ws { return configuration.tls.isRequired ? .unavailable : .none }
+        if info.tlsRequired { return .upgrade }
+        guard configuration.tls.isRequired || handler.address.scheme == .tls else { return .none }
+        return info.tlsAvailable ? .upgrade : .unavailable
+    }
+
+    /// Encrypts the connection that `handler` has in the clear.
+    func startTLS(_ handler: NATSChannelHandler) {
+        handler.isEncrypted = true
+        readTLSContext().assumeIsolated().whenComplete { [self] result in
+            guard handshaking === handler, let context = handler.context else { return }
+            do {
+                let tls = try Self.tlsHandler(try result.get(), handler.address, configuration.tls)
+                try context.pipeline.syncOperations.addHandler(tls, position: .first)
+            } catch {
+                linkLost(handler, error: TransportFailure.error(error, handler.address))
+            }
+        }
+    }
+
+    private func readTLSContext() -> EventLoopFuture<NIOSSLContext> {
+        let options = configuration.tls
+        return NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) { try TLSContext.make(options) }
+    }
+
+    private static func tlsHandler(
+        _ context: NIOSSLContext,
+        _ address: NATSServerAddress,
+        _ options: NATSTLSOptions
+    ) throws -> NIOSSLClientHandler {
+        let name = options.serverName ?? address.tlsName ?? address.host
+        // Without a name the certificate is checked against the address of the peer.
+        let isLiteral = (try? SocketAddress(ipAddress: name, port: 0)) != nil
+        return try NIOSSLClientHandler(context: context, serverHostname: isLiteral ? nil : name)
     }
 }

@@ -31,7 +31,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case staleConnection
             case timeout
             case tlsFailed
-            case tlsRequired
             case tooManyRequests
         }
 
@@ -92,8 +91,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let timeout = Code(.timeout)
         /// TLS could not be set up: a certificate was not accepted, a file cannot be used, or the server speaks no TLS.
         public static let tlsFailed = Code(.tlsFailed)
-        /// The server insists on TLS, which this client was not told to use.
-        public static let tlsRequired = Code(.tlsRequired)
         /// The configured number of requests is waiting already.
         public static let tooManyRequests = Code(.tooManyRequests)
     }

@@ -2,13 +2,45 @@
 
 /// The host and port of a NATS server.
 public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
+    /// What is spoken with a server.
+    public enum Scheme: String, Sendable, Hashable {
+        /// TCP; TLS when the server or the settings ask for it.
+        case nats
+        /// TCP with TLS.
+        case tls
+        /// WebSocket.
+        case ws
+        /// WebSocket over TLS.
+        case wss
+
+        /// The port of an address that names none: 4222, 80 for `ws`, 443 for `wss`.
+        public var defaultPort: Int {
+            switch self {
+            case .nats, .tls: NATSServerAddress.defaultPort
+            case .ws: 80
+            case .wss: 443
+            }
+        }
+
+        /// Whether NATS goes through WebSocket frames.
+        public var isWebSocket: Bool { self == .ws || self == .wss }
+    }
+
     /// The port a NATS server listens on when none is named.
     public static let defaultPort = 4222
+
+    /// What is spoken with the server.
+    public var scheme = Scheme.nats
 
     /// A host name or an IP address, IPv6 without brackets.
     public var host: String
     /// The TCP port.
     public var port: Int
+    /// The path of a WebSocket address; `/` when it names none.
+    public var path = "/"
+    /// The name the server's certificate must carry when it is not ``host``: a discovered server is known by its IP
+    /// address, its certificate by the name of the cluster.
+    package var tlsName: String?
     /// The user name in the address, or a token when there is no password; nil for none. Never part of ``description``.
     public var user: String?
     /// The password in the address; nil for none. Never part of ``description``.
@@ -21,21 +53,33 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Reads `nats://host:port`, `host:port`, `host`, `[::1]:port`, with `user:password@` or `token@` in front of the
-    /// host, percent-encoded where needed. The port defaults to 4222.
+    /// host, percent-encoded where needed. Schemes: `nats`, `tls`, `ws`, `wss`; the last two may end with a path. The
+    /// port defaults to ``Scheme/defaultPort``.
     ///
-    /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress`` for anything else, including schemes that
-    ///   need what this client does not speak yet (`tls`, `ws`, `wss`).
+    /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress`` for anything else.
     public init(parsing text: String) throws(NATSError) {
         var text = text
         // First, so that no error below can show them.
         let userInfo = try Self.takeUserInfo(from: &text)
         var rest = Substring(text)
-        if let scheme = rest.range(ofSeparator: "://") {
-            let name = rest[..<scheme.lowerBound].lowercased()
-            guard name == "nats" else {
-                throw NATSError(.invalidAddress, "cannot use \"\(text)\": the scheme must be nats://")
+        var scheme = Scheme.nats
+        if let separator = rest.range(ofSeparator: "://") {
+            guard let known = Scheme(rawValue: rest[..<separator.lowerBound].lowercased()) else {
+                throw NATSError(
+                    .invalidAddress,
+                    "cannot use \"\(text)\": the scheme must be nats://, tls://, ws:// or wss://"
+                )
             }
-            rest = rest[scheme.upperBound...]
+            scheme = known
+            rest = rest[separator.upperBound...]
+        }
+        var path = "/"
+        if scheme.isWebSocket, let slash = rest.firstIndex(of: "/") {
+            path = String(rest[slash...])
+            rest = rest[..<slash]
+            guard path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+                throw NATSError(.invalidAddress, "cannot use \"\(text)\": the path must be percent-encoded")
+            }
         }
         while rest.hasSuffix("/") {
             rest.removeLast()
@@ -65,7 +109,7 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
         guard !hostText.isEmpty, isPlain else {
             throw NATSError(.invalidAddress, "cannot use \"\(text)\": no host")
         }
-        var port = Self.defaultPort
+        var port = scheme.defaultPort
         if let portText {
             guard let number = Int(portText), (1...65535).contains(number), !portText.hasPrefix("+") else {
                 throw NATSError(.invalidAddress, "cannot use \"\(text)\": the port must be a number from 1 to 65535")
@@ -73,6 +117,8 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
             port = number
         }
         self.init(host: String(hostText), port: port)
+        self.scheme = scheme
+        self.path = path
         user = userInfo.user
         password = userInfo.password
     }

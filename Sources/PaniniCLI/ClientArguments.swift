@@ -61,8 +61,6 @@ struct ClientArguments: ParsableArguments {
                 let isGiven = configuration.authentication.description != NATSAuthentication.none.description
                 let hint = isGiven ? "" : "; they are given as --auth-..., PANINI_AUTH_... or in the address"
                 throw CommandFailure("no access to \(shown): \(reason)\(hint)")
-            case .tlsRequired:
-                throw CommandFailure("no access to \(shown): \(reason); use tls:// or --tls-...")
             case .tlsFailed:
                 throw CommandFailure("no TLS with \(shown): \(reason)")
             case .invalidCredentials:

@@ -154,7 +154,7 @@ import Testing
             ("INFO {}\r\n-ERR 'Authorization Violation'\r\n", .authorization),
             ("INFO {}\r\n-ERR 'Authentication Timeout'\r\n", .authorization),
             ("INFO {}\r\n-ERR 'maximum connections exceeded'\r\n", .serverError),
-            ("INFO {\"tls_required\":true}\r\n", .tlsRequired),
+            ("INFO {\"tls_required\":true}\r\nPING\r\n", .protocolViolation),
             ("INFO nonsense\r\n", .protocolViolation),
             ("HTTP/1.1 400 Bad Request\r\n", .protocolViolation),
             ("PONG\r\n", .protocolViolation),

@@ -64,7 +64,7 @@ final class RealServer {
         self.process = nil
     }
 
-    private static func freePort() throws -> Int {
+    static func freePort() throws -> Int {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { Foundation.close(descriptor) }
         var address = loopback(0)

@@ -215,11 +215,11 @@ import Testing
 @Suite struct HandshakeMachineTests {
     @Test func goesTheGoodWay() {
         var machine = HandshakeMachine()
-        #expect(machine.info(tlsRequired: false) == .sendConnect)
+        #expect(machine.info(tls: .none) == .sendConnect)
         #expect(machine.ok() == .nothing)
         #expect(machine.ping() == .sendPong)
         #expect(machine.message() == .nothing)
-        #expect(machine.info(tlsRequired: false) == .nothing)
+        #expect(machine.info(tls: .none) == .nothing)
         #expect(machine.pong() == .complete)
         #expect(machine.state == .finished)
         #expect(machine.pong() == .nothing)
@@ -237,7 +237,7 @@ import Testing
                 continue
             }
             #expect(machine.state == .failed)
-            #expect(machine.info(tlsRequired: false) == .nothing)
+            #expect(machine.info(tls: .none) == .nothing)
         }
     }
 
@@ -245,9 +245,9 @@ import Testing
         var first = HandshakeMachine()
         #expect(first.error("x") == .fail(.refused("x")))
         var second = HandshakeMachine()
-        #expect(second.info(tlsRequired: true) == .fail(.tlsRequired))
+        #expect(second.info(tls: .unavailable) == .fail(.tlsUnavailable))
         var third = HandshakeMachine()
-        _ = third.info(tlsRequired: false)
+        _ = third.info(tls: .none)
         #expect(third.error("y") == .fail(.refused("y")))
     }
 }
@@ -269,14 +269,29 @@ import Testing
 
     @Test(
         arguments: [
-            "", "nats://", ":4222", "host:", "host:0", "host:65536", "host:+1", "host:x", "tls://host", "ws://host:1",
-            "::1",
-            "[::1", "[::1]x", "a b:1", "user:secret@host:4222", "host/path:1",
+            "", "nats://", ":4222", "host:", "host:0", "host:65536", "host:+1", "host:x", "http://host", "tls:///",
+            "ws://host:x/p", "ws://host/a b", "::1",
+            "[::1", "[::1]x", "a b:1", "host/path:1",
         ])
     func refuses(_ text: String) {
         let error = #expect(throws: NATSError.self) { try NATSServerAddress(parsing: text) }
         #expect(error?.code == .invalidAddress)
         // Credentials must not show up in logs.
+        #expect(error?.message.contains("secret") == false)
+    }
+
+    @Test("rule 12: an address keeps scheme, path and credentials, and shows no secret")
+    func parts() throws {
+        let plain = try NATSServerAddress(parsing: "tls://joe:s%40cret@[::1]:1")
+        #expect(plain.scheme == .tls && plain.user == "joe" && plain.password == "s@cret" && plain.host == "::1")
+        #expect(plain.description == "[::1]:1")
+        #expect(!String(reflecting: plain).contains("cret"))
+        let web = try NATSServerAddress(parsing: "wss://host/a/b?c")
+        #expect(web.scheme == .wss && web.port == 443 && web.path == "/a/b?c" && web.host == "host")
+        #expect(try NATSServerAddress(parsing: "ws://host").port == 80)
+        let token = try NATSServerAddress(parsing: "token@host")
+        #expect(token.user == "token" && token.password == nil)
+        let error = #expect(throws: NATSError.self) { try NATSServerAddress(parsing: "x://joe:secret@host") }
         #expect(error?.message.contains("secret") == false)
     }
 }

@@ -61,7 +61,6 @@ extension Service {
         let message =
             switch error.code {
             case .authorization: "no access to \(servers): \(reason)\(hint)"
-            case .tlsRequired: "no access to \(servers): \(reason); use tls:// or the tls options"
             case .tlsFailed: "no TLS with \(servers): \(reason)"
             default: reason
             }
@@ -70,7 +69,7 @@ extension Service {
 
     /// Whether waiting cannot help at the first connection: credentials or TLS settings are wrong.
     private static func isFinal(_ error: NATSError) -> Bool {
-        [.authorization, .tlsRequired, .tlsFailed, .invalidCredentials].contains(error.code)
+        [.authorization, .tlsFailed, .invalidCredentials].contains(error.code)
     }
 
     // MARK: - Events

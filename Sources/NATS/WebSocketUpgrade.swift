@@ -1,0 +1,89 @@
+// Getting from HTTP to WebSocket (RFC 6455) when a connection begins: the request, the check of the answer, and the handlers
+// that stay. Loop-bound.
+
+import NIOCore
+import NIOHTTP1
+import NIOWebSocket
+
+enum WebSocketUpgrade {
+    /// Adds what upgrades the connection and then puts `handler` at its end.
+    ///
+    /// - Parameter upgraded: told when the connection speaks WebSocket, or why it does not.
+    static func add(
+        to pipeline: ChannelPipeline.SynchronousOperations,
+        _ address: NATSServerAddress,
+        _ configuration: NATSConnectionConfiguration,
+        _ handler: NIOLoopBound<NATSChannelHandler>,
+        _ upgraded: EventLoopPromise<Void>
+    ) throws {
+        // A frame may hold many messages, but a server never collects more than this.
+        let frameLimit = min(configuration.maxInboundMessageBytes + (1 << 20), Int(UInt32.max))
+        let upgrader = NIOWebSocketClientUpgrader(maxFrameSize: frameLimit, automaticErrorHandling: false) {
+            channel,
+            _ in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandlers([WebSocketByteStream(), handler.value])
+                upgraded.succeed()
+            }
+        }
+        let request = WebSocketUpgradeRequest(address, upgraded)
+        let bound = NIOLoopBound(request, eventLoop: handler.eventLoop)
+        let upgrade: NIOHTTPClientUpgradeConfiguration = (
+            upgraders: [upgrader],
+            completionHandler: { context in
+                context.pipeline.syncOperations.removeHandler(bound.value, promise: nil)
+            }
+        )
+        try pipeline.addHTTPClientHandlers(leftOverBytesStrategy: .forwardBytes, withClientUpgrade: upgrade)
+        try pipeline.addHandler(request)
+    }
+}
+
+/// Sends the request, and stays to hear why it was refused; gone once the connection is upgraded.
+private final class WebSocketUpgradeRequest: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private let address: NATSServerAddress
+    private let upgraded: EventLoopPromise<Void>
+
+    init(_ address: NATSServerAddress, _ upgraded: EventLoopPromise<Void>) {
+        self.address = address
+        self.upgraded = upgraded
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: address.path)
+        head.headers.add(name: "Host", value: address.description)
+        head.headers.add(name: "Content-Length", value: "0")
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard case .head(let head) = unwrapInboundIn(data) else { return }
+        fail(
+            context,
+            NATSError(.connectFailed, "\(address) does not speak WebSocket: it answered HTTP \(head.status.code)")
+        )
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        fail(context, NATSError(.connectFailed, "\(address) closed the connection before it was a WebSocket"))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        let reason = TransportFailure.error(error, address)
+        if reason.code == .tlsFailed { return fail(context, reason) }
+        let what = error is HTTPParserError ? "its answer is not HTTP" : reason.message
+        fail(context, NATSError(.connectFailed, "\(address) does not speak WebSocket: \(what)"))
+    }
+
+    private func fail(_ context: ChannelHandlerContext, _ error: NATSError) {
+        upgraded.fail(error)
+        context.close(promise: nil)
+    }
+}
+
+@available(*, unavailable)
+extension WebSocketUpgradeRequest: Sendable {}

@@ -1,0 +1,155 @@
+// Rule 24: TLS against a real nats-server.
+
+import Foundation
+import NATS
+import NATSProtocol
+import NIOCore
+import Testing
+
+@Suite(.serialized) struct TLSTests {
+    private let certificates: Certificates
+
+    init() throws {
+        certificates = try Certificates.shared.get()
+    }
+
+    private func configuration(
+        _ url: String,
+        _ change: (inout NATSTLSOptions) -> Void = { _ in }
+    ) throws -> NATSConnectionConfiguration {
+        var configuration = try NATSConnectionConfiguration(servers: [url])
+        configuration.tls.caFile = certificates.path("ca.pem")
+        change(&configuration.tls)
+        return configuration
+    }
+
+    private func echo(_ configuration: NATSConnectionConfiguration, bytes: Int = 16) async throws {
+        let client = try await NATSClient.connect(configuration)
+        let messages = try await client.subscribe("tls.>")
+        try await client.flush()
+        let payload = (0..<bytes).map { UInt8(truncatingIfNeeded: $0) }
+        try client.publish(payload, to: "tls.test")
+        var iterator = messages.makeAsyncIterator()
+        let message = try await iterator.next()
+        #expect(message?.payload == ByteBuffer(bytes: payload))
+        await client.close()
+    }
+
+    private func failure(_ configuration: NATSConnectionConfiguration) async -> NATSError? {
+        do {
+            let client = try await NATSClient.connect(configuration)
+            await client.close()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    @Test("rule 24: TLS after INFO when the server requires it", arguments: [16, 900_000])
+    func requiredByServer(_ bytes: Int) async throws {
+        let server = try RealServer(configuration: certificates.serverBlock())
+        try await echo(try configuration(server.url), bytes: bytes)
+        try await echo(try configuration("tls://localhost:\(server.port)"), bytes: bytes)
+    }
+
+    @Test("rule 24: TLS first, before INFO")
+    func first() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock(more: "handshake_first: true"))
+        try await echo(try configuration(server.url) { $0.isFirst = true })
+    }
+
+    @Test("rule 24: the server's name is verified, and may be given")
+    func name() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock("elsewhere"))
+        let refused = await failure(try configuration("tls://localhost:\(server.port)"))
+        #expect(refused?.code == .tlsFailed)
+        #expect(refused?.message.contains("localhost") == true)
+        #expect(await failure(try configuration(server.url))?.code == .tlsFailed)
+        try await echo(try configuration(server.url) { $0.serverName = "nats.example" })
+        try await echo(try configuration(server.url) { $0.verifiesServer = false })
+    }
+
+    @Test("rule 24: an unknown authority is refused at once, however persistent the client is")
+    func unknownAuthority() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock())
+        var stranger = try configuration(server.url) { $0.caFile = certificates.path("stranger.pem") }
+        stranger.retryOnFailedConnect = true
+        #expect(await failure(stranger)?.code == .tlsFailed)
+        stranger.tls.caFile = nil
+        #expect(await failure(stranger)?.code == .tlsFailed)
+    }
+
+    @Test("rule 24: mutual TLS, and a refusal that speaks of TLS")
+    func mutual() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock(verify: true))
+        try await echo(
+            try configuration(server.url) {
+                $0.certificateFile = certificates.path("client.pem")
+                $0.keyFile = certificates.path("client.key")
+            }
+        )
+        let error = await failure(try configuration(server.url))
+        #expect(error?.message.contains("TLS") == true, "\(String(describing: error))")
+        #expect(error?.message.contains("certificate") == true)
+    }
+
+    @Test("rule 24: settings that cannot be used name the file")
+    func files() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock())
+        let missing = await failure(try configuration(server.url) { $0.caFile = "/nowhere/ca.pem" })
+        #expect(missing?.code == .tlsFailed)
+        #expect(missing?.message.contains("/nowhere/ca.pem") == true)
+        let wrong = await failure(try configuration(server.url) { $0.caFile = certificates.path("server.ext") })
+        #expect(wrong?.code == .tlsFailed)
+        let half = await failure(try configuration(server.url) { $0.certificateFile = certificates.path("client.pem") })
+        #expect(half?.code == .tlsFailed)
+        let unfit = await failure(
+            try configuration(server.url) {
+                $0.certificateFile = certificates.path("client.pem")
+                $0.keyFile = certificates.path("server.key")
+            }
+        )
+        #expect(unfit?.code == .tlsFailed)
+    }
+
+    @Test("rule 24: a wish for TLS is never answered with a plain connection")
+    func neverPlain() async throws {
+        let server = try RealServer()
+        #expect(await failure(try configuration(server.url) { $0.isRequired = true })?.code == .tlsFailed)
+        #expect(await failure(try configuration("tls://127.0.0.1:\(server.port)"))?.code == .tlsFailed)
+        try await echo(try configuration(server.url))
+    }
+
+    @Test("rule 24: certificates are read again for a reconnect")
+    func reconnect() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock(verify: true))
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("client-\(UUID())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let key = folder.appendingPathComponent("key.pem").path
+        let certificate = folder.appendingPathComponent("certificate.pem").path
+        try FileManager.default.copyItem(atPath: certificates.path("client.key"), toPath: key)
+        try FileManager.default.copyItem(atPath: certificates.path("client.pem"), toPath: certificate)
+        var settings = try configuration(server.url) {
+            $0.certificateFile = certificate
+            $0.keyFile = key
+        }
+        settings.reconnectWait = .milliseconds(50)
+        settings.reconnectWaitMaximum = .milliseconds(50)
+        let client = try await NATSClient.connect(settings)
+        server.kill()
+        for (name, target) in [("server.key", key), ("server.pem", certificate)] {
+            try FileManager.default.removeItem(atPath: target)
+            try FileManager.default.copyItem(atPath: certificates.path(name), toPath: target)
+        }
+        try server.start()
+        var isBack = false
+        for _ in 0..<200 where !isBack {
+            isBack = (try? await client.flush(timeout: .milliseconds(500))) != nil
+            if !isBack { try await Task.sleep(for: .milliseconds(20)) }
+        }
+        #expect(isBack)
+        #expect(await client.statistics().reconnects == 1)
+        await client.close()
+    }
+}
