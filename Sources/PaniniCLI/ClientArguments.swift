@@ -58,11 +58,13 @@ struct ClientArguments: ParsableArguments {
                     "no broker at \(shown): \(reason); start one with panini broker, or name another with --server"
                 )
             case .authorization:
-                let isGiven = configuration.authentication.description != NATSAuthentication.none.description
+                let isGiven =
+                    configuration.authentication.description != NATSAuthentication.none.description
+                    || addresses.contains { withoutCredentials($0) != $0 }
                 let hint = isGiven ? "" : "; they are given as --auth-..., PANINI_AUTH_... or in the address"
                 throw CommandFailure("no access to \(shown): \(reason)\(hint)")
             case .tlsFailed:
-                throw CommandFailure("no TLS with \(shown): \(reason)")
+                throw CommandFailure("no access to \(shown): \(reason)")
             case .invalidCredentials:
                 throw CommandFailure(reason)
             default: throw CommandFailure("\(shown): \(reason)")

@@ -56,12 +56,14 @@ extension Service {
                     """
             )
         }
-        let isAnonymous = options.authentication.description == NATSAuthentication.none.description
+        let isAnonymous =
+            options.authentication.description == NATSAuthentication.none.description
+            && options.servers.allSatisfy { withoutCredentials($0) == $0 }
         let hint = isAnonymous ? "; they are given as auth, PANINI_AUTH_... or in the address" : ""
         let message =
             switch error.code {
             case .authorization: "no access to \(servers): \(reason)\(hint)"
-            case .tlsFailed: "no TLS with \(servers): \(reason)"
+            case .tlsFailed: "no access to \(servers): \(reason)"
             default: reason
             }
         return PaniniError(code: .brokerRefused, message: "\(options.serviceName): \(message)")
