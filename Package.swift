@@ -100,7 +100,7 @@ let package = Package(
         .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim"], swiftSettings: swiftSettings),
         .testTarget(
             name: "NATSProtocolTests",
-            dependencies: ["NATSProtocol", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: ["NATSFuzzSupport", "NATSProtocol", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: swiftSettings
         ),
         .testTarget(
@@ -119,13 +119,27 @@ let package = Package(
         .testTarget(
             name: "NATSBrokerTests",
             dependencies: [
-                "NATS", "NATSBroker", "NATSProtocol",
+                "NATS", "NATSBroker", "NATSFuzzSupport", "NATSProtocol",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: swiftSettings
         ),
+        // The fuzzers' invariants, shared with the tests, and seeded random numbers.
+        .target(
+            name: "NATSFuzzSupport",
+            dependencies: [
+                "NATS", "NATSBroker", "NATSProtocol",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz/Support",
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(name: "NATSFuzzTests", dependencies: ["NATSFuzzSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PaniniObservabilityTests",
             dependencies: ["PaniniObservability", .product(name: "Logging", package: "swift-log")],
@@ -165,19 +179,30 @@ if Context.environment["PANINI_MEASURE"] != nil {
 // link libFuzzer's driver.
 if Context.environment["PANINI_FUZZ"] != nil {
     let sanitize: [String] = ["-sanitize=fuzzer,address"]
-    for target in package.targets where target.name == "LuaVM" {
-        target.swiftSettings = swiftSettings + [.unsafeFlags(sanitize)]
+    let settings = swiftSettings + [.unsafeFlags(sanitize)]
+    for target in package.targets
+    where ["LuaVM", "NATS", "NATSBroker", "NATSFuzzSupport", "NATSProtocol"].contains(target.name) {
+        target.swiftSettings = settings
     }
-    package.products.append(.executable(name: "JSONCodecFuzzer", targets: ["JSONCodecFuzzer"]))
-    package.targets.append(
-        .executableTarget(
-            name: "JSONCodecFuzzer",
-            dependencies: ["CLuaShim", "LuaVM"],
-            path: "Tests/Fuzz/JSONCodec",
-            swiftSettings: swiftSettings + [.unsafeFlags(sanitize)],
-            linkerSettings: [.unsafeFlags(sanitize + ["-use-ld=lld"])]
+    package.targets.append(.target(name: "FuzzerDriver", path: "Tests/Fuzz/Driver", swiftSettings: settings))
+    let fuzzers: [(folder: String, dependencies: [Target.Dependency])] = [
+        ("JSONCodec", ["CLuaShim", "LuaVM"]),
+        ("NATSParser", ["NATSFuzzSupport"]),
+        ("NATSBroker", ["NATSFuzzSupport"]),
+        ("NATSConnection", ["NATSFuzzSupport"]),
+    ]
+    for (folder, dependencies) in fuzzers {
+        package.products.append(.executable(name: folder + "Fuzzer", targets: [folder + "Fuzzer"]))
+        package.targets.append(
+            .executableTarget(
+                name: folder + "Fuzzer",
+                dependencies: ["FuzzerDriver"] + dependencies,
+                path: "Tests/Fuzz/" + folder,
+                swiftSettings: settings,
+                linkerSettings: [.unsafeFlags(sanitize + ["-use-ld=lld"])]
+            )
         )
-    )
+    }
 }
 
 // Only for measuring: PANINI_BENCHMARK=1 swift run -c release LuaVMBenchmark.

@@ -33,6 +33,8 @@ panini_message *panini_message_push(
     size_t size = sizeof(panini_message) + subject_length + reply_length + headers_length + payload_length;
     panini_message *m = lua_newuserdatauv(L, size, 2);
     m->owner = 0;
+    m->endpoint = NULL;
+    m->arrived = 0;
     m->params_reference = 0;
     m->subject_length = (uint32_t)subject_length;
     m->reply_length = (uint32_t)reply_length;

@@ -71,7 +71,7 @@ extension NATSConnection {
         var options = NATSConnectOptions()
         options.verbose = configuration.verbose
         options.pedantic = configuration.pedantic
-        options.tlsRequired = configuration.tls.isRequired
+        options.tlsRequired = handler.isEncrypted
         options.name = configuration.name
         options.echo = configuration.echo
         options.headers = info.supportsHeaders

@@ -48,6 +48,9 @@ package final class NATSConnection {
     /// Counts attempts and connections, so that what belongs to an old one is recognised.
     var epoch = 0
     var hasBeenConnected = false
+    /// Whether the last the delegate heard is that the connection is up: it hears of each loss once, also when the loss
+    /// comes in the middle of closing or the other way round.
+    private var isAnnounced = false
     var lastAuthorizationFailure: Int?
     var lastError: NATSError?
     var connectPromise: EventLoopPromise<Void>?
@@ -136,6 +139,11 @@ package final class NATSConnection {
     package var isConnected: Bool { link != nil }
 
     func emit(_ event: NATSEvent) {
+        switch event {
+        case .connected, .reconnected: isAnnounced = true
+        case .disconnected: isAnnounced = false
+        default: break
+        }
         delegate?.connection(self, event: event)
     }
 
@@ -150,10 +158,9 @@ package final class NATSConnection {
 
     func close(error: NATSError?) {
         guard state != .closed else { return }
-        let wasConnected = link != nil
-        if wasConnected {
-            writeOutbound()
-        }
+        writeOutbound()
+        // A write that fails may have closed already.
+        guard state != .closed else { return }
         state = .closed
         publishRefusal = .closed
         epoch += 1
@@ -175,7 +182,7 @@ package final class NATSConnection {
             self.drain = nil
             drain.promise.fail(failure)
         }
-        if wasConnected {
+        if isAnnounced {
             emit(.disconnected(error))
         }
         emit(.closed(error))

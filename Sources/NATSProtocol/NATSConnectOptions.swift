@@ -4,7 +4,7 @@
 package struct NATSConnectOptions: Equatable, CustomStringConvertible, CustomReflectable {
     package var verbose = false
     package var pedantic = false
-    /// Whether this client insists on TLS.
+    /// Whether this client speaks TLS, by its own wish or the server's.
     package var tlsRequired = false
     package var name = ""
     package var version = "0.1.0"

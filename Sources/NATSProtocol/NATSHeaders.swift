@@ -109,7 +109,11 @@ extension NATSHeaders {
         bytes.reserveCapacity(encodedSize)
         bytes.append(contentsOf: UnsafeBufferPointer(start: Self.versionLine.utf8Start, count: 8))
         if let status {
-            bytes.append(contentsOf: " \(status)".utf8)
+            // Always three digits, or no reader takes it for a status: a peer may have sent 007.
+            let digits = "\(status)".utf8
+            bytes.append(ASCII.space)
+            bytes.append(contentsOf: repeatElement(ASCII.zero, count: Swift.max(0, 3 - digits.count)))
+            bytes.append(contentsOf: digits)
             if let statusDescription {
                 bytes.append(contentsOf: " \(statusDescription)".utf8)
             }

@@ -65,7 +65,7 @@ enum AppOptionFlags {
             if value == nil {
                 if case .boolean = given.definition.kind {
                     value = given.isNegated ? "false" : "true"
-                } else if index < arguments.count, !arguments[index].hasPrefix("--") {
+                } else if index < arguments.count, isValue(arguments[index]) {
                     value = arguments[index]
                     index += 1
                 }
@@ -80,6 +80,10 @@ enum AppOptionFlags {
         }
         return result
     }
+
+    /// Whether an argument can be what a flag before it wants. A text with more dashes is no flag: the text of a
+    /// credentials file begins so.
+    private static func isValue(_ argument: String) -> Bool { !argument.hasPrefix("--") || argument.hasPrefix("---") }
 
     /// Refuses what is neither a flag of the commands themselves nor one of an app option, when it looks like one of
     /// the latter: ArgumentParser would suggest its own only.

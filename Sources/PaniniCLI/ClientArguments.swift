@@ -42,11 +42,13 @@ struct ClientArguments: ParsableArguments {
 
     /// A connected client. Warnings of the connection go to standard error.
     func connect() async throws(CommandFailure) -> NATSClient {
-        ConsoleLog(descriptor: 2, style: .text, level: .warning).bootstrap()
+        let log = ConsoleLog(descriptor: 2, style: .text, level: .warning)
+        log.bootstrap()
+        let logger = Logger(label: "nats") { ClientLogHandler(log.makeHandler(label: $0)) }
         let configuration = try configuration()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(NATSError) {
-            return try await NATSClient.connect(configuration, group: group, logger: Logger(label: "nats"))
+            return try await NATSClient.connect(configuration, group: group, logger: logger)
         } catch {
             let shown = addresses.map(withoutCredentials).joined(separator: ", ")
             let reason = error.message.split(whereSeparator: \.isNewline).joined(separator: " ")
@@ -56,9 +58,11 @@ struct ClientArguments: ParsableArguments {
                     "no broker at \(shown): \(reason); start one with panini broker, or name another with --server"
                 )
             case .authorization:
-                throw CommandFailure(
-                    "\(shown): \(reason); credentials are --auth-..., PANINI_AUTH_... or in the address"
-                )
+                let isGiven = configuration.authentication.description != NATSAuthentication.none.description
+                let hint = isGiven ? "" : "; they are given as --auth-..., PANINI_AUTH_... or in the address"
+                throw CommandFailure("no access to \(shown): \(reason)\(hint)")
+            case .tlsFailed:
+                throw CommandFailure("no TLS with \(shown): \(reason)")
             case .invalidCredentials:
                 throw CommandFailure(reason)
             default: throw CommandFailure("\(shown): \(reason)")

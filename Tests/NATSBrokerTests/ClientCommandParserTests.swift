@@ -1,6 +1,7 @@
 // The server-side parser: every command, leniency, limits and refusals, each at every split point of its input.
 
 import NATSBroker
+import NATSFuzzSupport
 import Testing
 
 @Suite struct ClientCommandParserTests {

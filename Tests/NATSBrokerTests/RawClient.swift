@@ -1,9 +1,9 @@
 // A TCP client that speaks bytes: what it sends and hears is exactly what is on the wire.
 
 import NATSBroker
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// One raw connection to a broker. Use it from one task.
 final class RawClient: Sendable {
@@ -78,7 +78,8 @@ private final class Incoming: Sendable {
         var waiter: CheckedContinuation<Void, Never>?
     }
 
-    private let state = Mutex(State())
+    // Not Synchronization.Mutex: ThreadSanitizer does not see its locks.
+    private let state = NIOLockedValueBox(State())
 
     func append(_ bytes: [UInt8]) {
         wake { $0.bytes += bytes }
@@ -89,7 +90,7 @@ private final class Incoming: Sendable {
     }
 
     private func wake(_ change: (inout State) -> Void) {
-        let waiter = state.withLock { state in
+        let waiter = state.withLockedValue { state in
             change(&state)
             defer { state.waiter = nil }
             return state.waiter
@@ -99,9 +100,9 @@ private final class Incoming: Sendable {
 
     /// Waits for more. False when there is nothing more to come.
     func wait(_ known: Int? = nil) async -> Bool {
-        let start = known ?? state.withLock { $0.bytes.count }
+        let start = known ?? state.withLockedValue { $0.bytes.count }
         await withCheckedContinuation { continuation in
-            let isReady = state.withLock { state in
+            let isReady = state.withLockedValue { state in
                 if state.isEnded || state.bytes.count > start { return true }
                 state.waiter = continuation
                 return false
@@ -110,14 +111,14 @@ private final class Incoming: Sendable {
                 continuation.resume()
             }
         }
-        return state.withLock { !$0.isEnded || $0.bytes.count > start }
+        return state.withLockedValue { !$0.isEnded || $0.bytes.count > start }
     }
 
     func take(upTo mark: String) async -> String? {
         let mark = Array(mark.utf8)
         var searched = 0
         while true {
-            let (found, count) = state.withLock { state -> (String?, Int) in
+            let (found, count) = state.withLockedValue { state -> (String?, Int) in
                 var index = max(0, searched - mark.count)
                 while index + mark.count <= state.bytes.count {
                     if state.bytes[index..<index + mark.count].elementsEqual(mark) {
@@ -136,7 +137,7 @@ private final class Incoming: Sendable {
     }
 
     func rest() -> String {
-        state.withLock { state in
+        state.withLockedValue { state in
             defer { state.bytes = [] }
             return String(decoding: state.bytes, as: UTF8.self)
         }

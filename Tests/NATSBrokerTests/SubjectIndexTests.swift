@@ -1,6 +1,7 @@
 // The routing table against examples and against a matcher that compares token by token.
 
 import NATSBroker
+import NATSFuzzSupport
 import Testing
 
 @Suite struct SubjectIndexTests {

@@ -1,5 +1,6 @@
 // Header rules of ADR-4, in both directions.
 
+import NATSFuzzSupport
 import NATSProtocol
 import Testing
 

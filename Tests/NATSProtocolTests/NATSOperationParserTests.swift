@@ -1,6 +1,7 @@
 // The client's parser: what each input means, that cuts between reads change nothing, and that bad input is refused by
 // kind.
 
+import NATSFuzzSupport
 import NATSProtocol
 import Testing
 
@@ -217,22 +218,5 @@ import Testing
         }
         // The mutations must reach the refusals, not only the good paths.
         #expect(refused > 10_000)
-    }
-}
-
-/// SplitMix64: the same numbers on every run.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

@@ -89,6 +89,7 @@ final class ConnectionHarness: Sendable {
 
     init(
         _ servers: [NATSServerAddress],
+        logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
         _ configure: @escaping @Sendable (inout NATSConnectionConfiguration) -> Void = { _ in }
     ) async throws {
         let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
@@ -105,7 +106,7 @@ final class ConnectionHarness: Sendable {
             let connection = NATSConnection(
                 configuration: configuration,
                 eventLoop: eventLoop,
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+                logger: logger,
                 delegate: recorder
             )
             return NIOLoopBound((connection, recorder), eventLoop: eventLoop)

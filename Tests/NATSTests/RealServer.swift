@@ -16,6 +16,7 @@ final class RealServer {
     private let binary: String
     private let arguments: [String]
     private var process: Process?
+    private let file: URL?
 
     var url: String { "nats://127.0.0.1:\(port)" }
 
@@ -31,6 +32,9 @@ final class RealServer {
             let file = FileManager.default.temporaryDirectory.appendingPathComponent("nats-\(UUID()).conf")
             try configuration.write(to: file, atomically: true, encoding: .utf8)
             arguments += ["--config", file.path]
+            self.file = file
+        } else {
+            file = nil
         }
         self.arguments = arguments
         try start()
@@ -54,6 +58,13 @@ final class RealServer {
             usleep(10_000)
         }
         throw Missing()
+    }
+
+    /// Replaces the configuration the server was started with, and has the running server read it.
+    func reload(_ configuration: String) throws {
+        guard let file, let process else { throw Missing() }
+        try configuration.write(to: file, atomically: true, encoding: .utf8)
+        Foundation.kill(process.processIdentifier, SIGHUP)
     }
 
     /// As `kill -9`.

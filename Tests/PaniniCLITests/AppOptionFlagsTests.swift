@@ -20,6 +20,10 @@ import Testing
             ["run", "--max-reconnect-attempts", "-1"],
             ["run", "--app-option=max_reconnect_attempts=--max-reconnect-attempts=-1"]
         ),
+        (
+            ["run", "--auth-credentials", "-----BEGIN"],
+            ["run", "--app-option=auth.credentials=--auth-credentials=-----BEGIN"]
+        ),
         (["run", "a.lua", "--", "--port", "1"], ["run", "a.lua", "--", "--port", "1"]),
         // Left to ArgumentParser: its own options, unknown ones, and other commands.
         (["run", "--server", "nats://a", "--json", "-h"], ["run", "--server", "nats://a", "--json", "-h"]),

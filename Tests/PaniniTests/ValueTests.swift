@@ -69,7 +69,14 @@ struct PendingMessageTests {
         var text = text
         return text.withUTF8 { bytes in
             let raw = UnsafeRawBufferPointer(bytes)
-            return StoredMessage(subject: raw, reply: emptyBytes, headers: emptyBytes, payload: raw, subjectIndex: 0)
+            return StoredMessage(
+                subject: raw,
+                reply: emptyBytes,
+                headers: emptyBytes,
+                payload: raw,
+                subjectIndex: 0,
+                arrived: 0
+            )
         }
     }
 

@@ -109,12 +109,10 @@ step_bench() {
     "$PANINI_ROOT/scripts/bench"
 }
 
-# Each sanitizer has its own build folder, so that the ordinary one stays warm.
 step_sanitize() {
-    local kind server
-    server="$(nats_server_path)"
+    local kind
     for kind in address thread; do
         note "-- $kind"
-        PANINI_NATS_SERVER="$server" swift test --disable-xctest --no-parallel --sanitize="$kind" --scratch-path ".build-$kind" 2>&1 | quieter
+        "$PANINI_ROOT/scripts/sanitize" "$kind"
     done
 }

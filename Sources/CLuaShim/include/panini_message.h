@@ -17,6 +17,8 @@ enum {
 
 typedef struct panini_message {
     int64_t owner;             // the host's number of the listener; 0 for replies to requests
+    void *endpoint;            // the host's statistics of whoever takes requests; NULL for everything else
+    uint64_t arrived;          // the host's clock when a request came, in nanoseconds
     int32_t params_reference;  // registry table { name, index, name, index, ... }, or 0
     uint32_t subject_length;
     uint32_t reply_length;

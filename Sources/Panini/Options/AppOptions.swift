@@ -32,6 +32,8 @@ struct AppOptions: Sendable {
     var handlerTimeout = 30.0
     var shutdownTimeout = 30.0
     var debug = false
+    /// Whether the NATS services protocol is answered.
+    var services = true
 
     /// Merges and checks the script's table and the values from outside.
     ///
@@ -103,6 +105,7 @@ struct AppOptions: Sendable {
             case ("handler_timeout", .number(let seconds)): handlerTimeout = seconds
             case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds
             case ("debug", .boolean(let flag)): debug = flag
+            case ("services", .boolean(let flag)): services = flag
             default: break  // Options of features that come later: checked above, not used yet.
             }
         }

@@ -33,6 +33,7 @@ extension Script {
         message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
         do throws(SendFailure) {
             try send(L, first, dataType: nil, subject: replyOf(message), reply: emptyBytes, headers: emptyBytes)
+            if message.pointee.arrived != 0 { service?.requestAnswered(message) }
         } catch {
             replyFailed(message, listener, error)
         }
@@ -60,6 +61,7 @@ extension Script {
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else { return }
         message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
         guard message.pointee.reply_length > 0, listener.replies else { return }
+        if message.pointee.arrived != 0 { service?.requestAnswered(message, error) }
         service?.sendError(error, to: replyOf(message))
     }
 
@@ -219,6 +221,10 @@ extension Script {
             }
         }
         message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        // A script may keep a message longer than its listener lives, with whom its counters go.
+        if message.pointee.arrived != 0, let service, service.listeners[message.pointee.owner] != nil {
+            service.requestAnswered(message)
+        }
         return call.success()
     }
 }

@@ -47,7 +47,8 @@ extension Script {
     /// Runs a handler on a message.
     func start(
         _ listener: Listener,
-        parametersReference: Int32,
+        _ target: ListenerSubject,
+        arrived: UInt64,
         subject: UnsafeRawBufferPointer,
         reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
@@ -69,7 +70,12 @@ extension Script {
         ).unsafelyUnwrapped
         message.pointee.owner = listener.id
         message.pointee.data_type = listener.dataType
-        message.pointee.params_reference = parametersReference
+        message.pointee.params_reference = target.parametersIndex
+        if arrived != 0 {
+            // Not retained: the listener lives as long as this message's handler, and holds its subjects.
+            message.pointee.endpoint = Unmanaged.passUnretained(target.endpoint).toOpaque()
+            message.pointee.arrived = arrived
+        }
         vm.push(listener.handler, onto: co.thread)
         lua_pushvalue(co.thread, 1)
         listener.active += 1

@@ -13,6 +13,8 @@ final class ListenerSubject: NATSSubscriptionHandler {
     unowned(unsafe) var listener: Listener?
     unowned(unsafe) var service: Service?
     var subscription: NATSSubscription?
+    /// What the services protocol tells of its requests.
+    let endpoint = Endpoint()
     /// What the broker said when it denied the subscription.
     var denial: String?
 

@@ -7,13 +7,16 @@ struct StoredMessage {
     let replyLength: Int
     let headersLength: Int
     let subjectIndex: Int
+    /// When it came, in nanoseconds of the worker's clock; 0 when nobody asks.
+    let arrived: UInt64
 
     init(
         subject: UnsafeRawBufferPointer,
         reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
         payload: UnsafeRawBufferPointer,
-        subjectIndex: Int
+        subjectIndex: Int,
+        arrived: UInt64
     ) {
         let count = subject.count + reply.count + headers.count + payload.count
         bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
@@ -29,6 +32,7 @@ struct StoredMessage {
         replyLength = reply.count
         headersLength = headers.count
         self.subjectIndex = subjectIndex
+        self.arrived = arrived
     }
 
     /// Calls `body` with subject, reply, headers and payload; valid during the call only.

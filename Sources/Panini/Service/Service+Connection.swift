@@ -56,9 +56,11 @@ extension Service {
                     """
             )
         }
+        let isAnonymous = options.authentication.description == NATSAuthentication.none.description
+        let hint = isAnonymous ? "; they are given as auth, PANINI_AUTH_... or in the address" : ""
         let message =
             switch error.code {
-            case .authorization: "no access to \(servers): \(reason)"
+            case .authorization: "no access to \(servers): \(reason)\(hint)"
             case .tlsFailed: "no TLS with \(servers): \(reason)"
             default: reason
             }

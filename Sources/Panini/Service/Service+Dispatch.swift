@@ -17,13 +17,15 @@ extension Service {
         payload: UnsafeRawBufferPointer
     ) {
         listener.received &+= 1
+        let arrived = requestArrived(target, reply)
         if listener.active < listener.concurrency, listener.pending.isEmpty, !sync.isBusy, script.depth == 0 {
             if sync.isOn { sync.isBusy = true }
             activeCount += 1
             script.depth = 1
             script.start(
                 listener,
-                parametersReference: target.parametersIndex,
+                target,
+                arrived: arrived,
                 subject: subject,
                 reply: reply,
                 headers: headers,
@@ -33,12 +35,13 @@ extension Service {
             script.runReadyIfNeeded()
             return
         }
-        enqueue(listener, target, subject: subject, reply: reply, headers: headers, payload: payload)
+        enqueue(listener, target, arrived, subject: subject, reply: reply, headers: headers, payload: payload)
     }
 
     private func enqueue(
         _ listener: Listener,
         _ target: ListenerSubject,
+        _ arrived: UInt64,
         subject: UnsafeRawBufferPointer,
         reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
@@ -47,10 +50,17 @@ extension Service {
         let size = subject.count + reply.count + headers.count + payload.count
         guard
             listener.pending.hasRoom(for: size, messages: options.pendingLimit, bytes: options.pendingBytesLimit)
-        else { return overloaded(listener, reply: reply) }
+        else { return overloaded(listener, target, arrived, reply: reply) }
         let index = listener.subjects.firstIndex { $0 === target } ?? 0
         listener.pending.append(
-            StoredMessage(subject: subject, reply: reply, headers: headers, payload: payload, subjectIndex: index)
+            StoredMessage(
+                subject: subject,
+                reply: reply,
+                headers: headers,
+                payload: payload,
+                subjectIndex: index,
+                arrived: arrived
+            )
         )
         if sync.isOn {
             sync.append(.message(listener))
@@ -61,7 +71,12 @@ extension Service {
     }
 
     /// Answers 429, or drops; reports once per episode.
-    private func overloaded(_ listener: Listener, reply: UnsafeRawBufferPointer) {
+    private func overloaded(
+        _ listener: Listener,
+        _ target: ListenerSubject,
+        _ arrived: UInt64,
+        reply: UnsafeRawBufferPointer
+    ) {
         listener.refused &+= 1
         if reply.isEmpty { droppedMessages &+= 1 }
         if !listener.isOverloaded {
@@ -74,7 +89,9 @@ extension Service {
                 """
             )
         }
-        if !reply.isEmpty, listener.replies { sendError(.overloaded, to: reply) }
+        guard !reply.isEmpty, listener.replies else { return }
+        if arrived != 0 { requestAnswered(target.endpoint, arrived, .overloaded) }
+        sendError(.overloaded, to: reply)
     }
 
     /// A handler, task or tick has ended, one way or the other.
@@ -130,7 +147,8 @@ extension Service {
         message.withParts { subject, reply, headers, payload in
             script.start(
                 listener,
-                parametersReference: target.parametersIndex,
+                target,
+                arrived: message.arrived,
                 subject: subject,
                 reply: reply,
                 headers: headers,

@@ -29,6 +29,7 @@ extension Service {
     /// Called at the end of each read; two tests while an alarm is set.
     @inline(__always)
     func readBurstEnded() {
+        burstTime = 0
         housekeeping.isBusy = true
         panini_tune_collector(panini_vm_of(script.vm.state))
         if !housekeeping.isArmed { armHousekeeping() }

@@ -84,12 +84,14 @@ extension Service {
             }
         }
         warnOfDoubledSubjects()
+        directory?.start()
         confirmSubscriptions()
     }
 
     /// Subscribes one subject of a listener.
     func subscribe(_ subject: ListenerSubject, of listener: Listener) -> CallError? {
         subject.service = self
+        directory?.name(subject, of: listener)
         do throws(NATSError) {
             subject.subscription = try connection.subscribe(
                 subject: subject.pattern.subject,
@@ -202,6 +204,7 @@ extension Service {
     private func beginStop() {
         state = .stopping
         timerGeneration += 1
+        directory?.stop()
         worker.schedule(.stopDeadline(self), at: worker.now &+ UInt64(nanoseconds(options.shutdownTimeout)))
         var drains: [EventLoopFuture<Void>] = []
         for listener in listeners.values {
@@ -276,7 +279,11 @@ extension Service {
             while let message = listener.pending.popFirst() {
                 waiting += 1
                 message.withParts { _, reply, _, _ in
-                    if !reply.isEmpty, listener.replies { sendError(.stopping, to: reply) }
+                    guard !reply.isEmpty, listener.replies else { return }
+                    if message.arrived != 0 {
+                        requestAnswered(listener.subjects[message.subjectIndex].endpoint, message.arrived, .stopping)
+                    }
+                    sendError(.stopping, to: reply)
                 }
             }
         }

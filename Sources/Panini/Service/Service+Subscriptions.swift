@@ -43,6 +43,7 @@ extension Service {
         for subject in listener.subjects {
             if let subscription = subject.subscription { connection.unsubscribe(subscription) }
             subject.subscription = nil
+            directory?.release(subject)
         }
         releaseIfDone(listener)
     }

@@ -61,6 +61,11 @@ final class Service {
 
     var housekeeping = Housekeeping()
 
+    /// Answers the NATS services protocol; nil when it is off.
+    var directory: ServiceDirectory?
+    /// The clock at the first request of the read burst that is going on; 0 when there was none.
+    var burstTime: UInt64 = 0
+
     private let errorWriter = ByteWriter()
 
     init(worker: Worker, script: Script, options: AppOptions, clientName: String, logger: Logger) throws(PaniniError) {
@@ -80,6 +85,7 @@ final class Service {
         events.service = self
         script.service = self
         for listener in script.registrations.listeners { adopt(listener) }
+        if options.services { directory = ServiceDirectory(service: self) }
     }
 
     var debug: Bool { options.debug }

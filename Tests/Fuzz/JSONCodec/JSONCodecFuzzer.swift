@@ -1,7 +1,7 @@
 // libFuzzer's entry for the JSON codec. Any bytes are read; what can be read must be written, read again and written
 // the same; and nothing may be left on the stack. Built by scripts/fuzz only.
 import CLuaShim
-import Glibc
+import FuzzerDriver
 import LuaVM
 
 nonisolated(unsafe) private let vm: LuaVM = {
@@ -15,20 +15,10 @@ nonisolated(unsafe) private let vm: LuaVM = {
 nonisolated(unsafe) private let first = ByteWriter()
 nonisolated(unsafe) private let second = ByteWriter()
 
-/// libFuzzer as a library: SwiftPM gives each executable a main of its own.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ count: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
-
 @main
 enum JSONCodecFuzzer {
     static func main() {
-        var count = CommandLine.argc
-        var arguments = CommandLine.unsafeArgv
-        exit(runFuzzer(&count, &arguments) { fuzz($0, $1) })
+        runFuzzer { fuzz($0, $1) }
     }
 }
 

@@ -1,0 +1,91 @@
+// The control subjects of the NATS services protocol (ADR-32): nine plain subscriptions, each answered for whoever asks with
+// a reply subject. Loop-bound. Knows nothing of how the service does its work.
+
+import Glibc
+import NATSProtocol
+import NIOCore
+
+/// Who knows the endpoints at the moment of a question. Called on the loop.
+package protocol NATSServiceSource: AnyObject {
+    /// The endpoints as they are now.
+    var serviceEndpoints: [NATSServiceEndpoint] { get }
+    /// The server denied a control subject; the others may still work.
+    func serviceSubjectDenied(_ subject: String, _ text: String)
+}
+
+/// Answers PING, INFO and STATS of one service instance.
+package final class NATSServiceResponder: NATSSubscriptionHandler {
+    package let identity: NATSServiceIdentity
+    /// When the instance began, RFC 3339.
+    package let started: String
+    private let prefix: String
+    private weak var source: (any NATSServiceSource)?
+    private unowned let connection: NATSConnection
+    private var subscriptions: [NATSSubscription] = []
+
+    /// - Parameters:
+    ///   - prefix: what the control subjects begin with; `$SRV` unless an account maps it elsewhere.
+    ///   - connection: must live as long as the responder is started.
+    package init(
+        identity: NATSServiceIdentity,
+        prefix: String = "$SRV",
+        connection: NATSConnection,
+        source: any NATSServiceSource
+    ) {
+        self.identity = identity
+        self.prefix = prefix
+        self.connection = connection
+        self.source = source
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        started = timestamp(now)
+    }
+
+    /// A name no other instance has.
+    package static func makeID() -> String { NATSConnection.uniqueName() }
+
+    /// Subscribes to the nine control subjects.
+    ///
+    /// - Throws: `NATSError` as `NATSConnection.subscribe`.
+    package func start() throws(NATSError) {
+        guard subscriptions.isEmpty else { return }
+        for verb in NATSServiceVerb.allCases {
+            let all = "\(prefix).\(verb.token)"
+            for subject in [all, "\(all).\(identity.name)", "\(all).\(identity.name).\(identity.id)"] {
+                subscriptions.append(
+                    try connection.subscribe(subject: subject, queue: nil, context: verb.rawValue, handler: self)
+                )
+            }
+        }
+    }
+
+    /// Ends the subscriptions: the service is not found any more.
+    package func stop() {
+        let ending = subscriptions
+        subscriptions = []
+        for subscription in ending {
+            connection.unsubscribe(subscription)
+        }
+    }
+
+    package func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
+        guard !message.reply.isEmpty, let verb = NATSServiceVerb(rawValue: subscription.context), let source else {
+            return
+        }
+        let endpoints = verb == .ping ? [] : source.serviceEndpoints
+        let answer = verb.answer(of: identity, endpoints: endpoints, started: started)
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        // A refusal (no room, connection lost) is an answer that does not come: the asker's timeout deals with it.
+        _ = answer.withUnsafeBytes {
+            connection.publish(subject: message.reply, reply: none, headers: none, payload: $0)
+        }
+    }
+
+    package func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
+        guard case .permissionViolation(let text) = reason else { return }
+        source?.serviceSubjectDenied(subscription.subject, text)
+    }
+}
+
+@available(*, unavailable)
+extension NATSServiceResponder: Sendable {}

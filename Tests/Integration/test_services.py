@@ -1,0 +1,168 @@
+"""The NATS services protocol (ADR-32): who is there, what it offers, how it does."""
+
+import json
+import re
+
+import pytest
+
+from harness import assert_error
+
+COMMON = {"type": str, "name": str, "id": str, "version": str, "metadata": dict}
+INFO = COMMON | {"description": str, "endpoints": list}
+INFO_ENDPOINT = {"name": str, "subject": str, "queue_group": str, "metadata": dict}
+STATS = COMMON | {"started": str, "endpoints": list}
+STATS_ENDPOINT = {
+    "name": str,
+    "subject": str,
+    "queue_group": str,
+    "num_requests": int,
+    "num_errors": int,
+    "last_error": str,
+    "processing_time": int,
+    "average_processing_time": int,
+}
+
+SERVICE = """
+    app.listen("orders.create", { name = "create", metadata = { tier = "one" } }, function(msg) return { ok = true } end)
+    app.listen({ "orders.*.paid", "audit.>" }, { queue = "auditors" }, function(msg)
+        if msg.data.fail then error{ code = 404, message = "no such order" } end
+        if msg.data.sleep then app.sleep(msg.data.sleep) end
+        if msg.data.early then msg.respond({ early = true }) app.sleep(0.3) return end
+        return { ok = true }
+    end)
+    app.listen("watched", { reply = false }, function(msg) end)
+"""
+OPTIONS = 'version = "1.2.3", description = "takes orders", metadata = { team = "shop" },'
+
+
+def ask(client, verb, *rest):
+    return client.request(".".join(["$SRV", verb, *rest])).json
+
+
+def check(document, fields, endpoint=None):
+    assert {name: type(value) for name, value in document.items()} == fields
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", document["name"])
+    for entry in document.get("endpoints", []):
+        assert {name: type(value) for name, value in entry.items()} == endpoint
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", entry["name"])
+
+
+def endpoint(client, name, service="test"):
+    return next(e for e in ask(client, "STATS", service)["endpoints"] if e["name"] == name)
+
+
+def test_three_questions_at_three_levels(service, client):
+    service(SERVICE, options=OPTIONS)
+    ping = ask(client, "PING")
+    check(ping, COMMON)
+    assert ping["type"] == "io.nats.micro.v1.ping_response"
+    assert (ping["name"], ping["version"], ping["metadata"]) == ("test", "1.2.3", {"team": "shop"})
+    for rest in [("test",), ("test", ping["id"])]:
+        assert ask(client, "PING", *rest) == ping
+    info = ask(client, "INFO")
+    check(info, INFO, INFO_ENDPOINT)
+    assert info["type"] == "io.nats.micro.v1.info_response"
+    assert info["description"] == "takes orders"
+    assert info["endpoints"] == [
+        {"name": "create", "subject": "orders.create", "queue_group": "", "metadata": {"tier": "one"}},
+        {"name": "orders_any_paid", "subject": "orders.*.paid", "queue_group": "auditors", "metadata": {}},
+        {"name": "audit_all", "subject": "audit.>", "queue_group": "auditors", "metadata": {}},
+    ]
+    for rest in [("test",), ("test", ping["id"])]:
+        assert ask(client, "INFO", *rest) == info
+    stats = ask(client, "STATS")
+    check(stats, STATS, STATS_ENDPOINT)
+    assert stats["type"] == "io.nats.micro.v1.stats_response"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", stats["started"])
+    for rest in [("test",), ("test", ping["id"])]:
+        assert ask(client, "STATS", *rest) == stats
+
+
+def test_another_name_or_id_is_not_answered(service, client):
+    service(SERVICE)
+    for rest in [("other",), ("TEST",), ("test", "other")]:
+        with pytest.raises(Exception):
+            client.request(".".join(["$SRV", "PING", *rest]), timeout=0.5)
+
+
+def test_counts(service, client):
+    service(SERVICE)
+    for _ in range(3):
+        assert client.ask("orders.create", {}) == {"ok": True}
+    client.publish("orders.create", b"{}")
+    client.flush()
+    create = endpoint(client, "create")
+    assert (create["num_requests"], create["num_errors"], create["last_error"]) == (3, 0, "")
+    assert create["processing_time"] > 0
+    assert create["average_processing_time"] == create["processing_time"] // 3
+    assert_error(client.request("orders.7.paid", b'{"fail":true}'), 404, "no such order")
+    assert_error(client.request("orders.7.paid", b"{"), 400)
+    paid = endpoint(client, "orders_any_paid")
+    assert (paid["num_requests"], paid["num_errors"]) == (2, 2)
+    assert paid["last_error"].startswith("400:")
+
+
+def test_time_is_measured_to_the_reply(service, client):
+    service(SERVICE)
+    client.request("orders.7.paid", json.dumps({"sleep": 0.2}).encode())
+    assert 200e6 <= endpoint(client, "orders_any_paid")["processing_time"] < 2e9
+    client.request("audit.x", b'{"early":true}')
+    assert endpoint(client, "audit_all")["processing_time"] < 200e6
+
+
+def test_overload_is_an_error(service, client, gate):
+    service(
+        """
+        app.listen("narrow", { concurrency = 1, queue = false }, function(msg) return app.request("gate", {}) end)
+        """,
+        options="pending_limit = 1,",
+    )
+    inbox = client.collect("narrow", [b"{}", b"{}", b"{}"])
+    held = gate.arrived()
+    first = endpoint(client, "narrow")
+    assert (first["num_requests"], first["num_errors"]) == (3, 1)
+    assert first["last_error"].startswith("429:")
+    gate.open(held)
+    gate.open(gate.arrived())
+
+
+def test_off(service, client):
+    service(SERVICE, options="services = false,")
+    with pytest.raises(Exception):
+        client.request("$SRV.PING.test", timeout=0.5)
+    assert client.ask("orders.create", {}) == {"ok": True}
+
+
+def test_dynamic_listeners_come_and_go(service, client):
+    service("""
+        app.listen("fixed", function(msg) return 1 end)
+        local handle
+        app.listen("control", { name = "fixed" }, function(msg)
+            if msg.data then
+                handle = app.listen("late", function() return 2 end)
+            else
+                handle.unsubscribe()
+            end
+            return true
+        end)
+    """)
+    assert [e["name"] for e in ask(client, "INFO")["endpoints"]] == ["fixed", "fixed-2"]
+    client.request("control", b"true")
+    assert [e["name"] for e in ask(client, "INFO")["endpoints"]] == ["fixed", "fixed-2", "late"]
+    client.request("control", b"false")
+    assert [e["name"] for e in ask(client, "INFO")["endpoints"]] == ["fixed", "fixed-2"]
+
+
+def test_instances_have_ids_of_their_own(service, client):
+    for name in ("one", "two"):
+        service('app.listen("pair", { queue = "pair" }, function() return 1 end)', name=name)
+    first, second = ask(client, "PING", "one"), ask(client, "PING", "two")
+    assert first["id"] != second["id"]
+    assert ask(client, "PING", "two", second["id"]) == second
+
+
+def test_without_a_reply_subject_nothing_happens(service, client):
+    service(SERVICE)
+    client.publish("$SRV.PING")
+    client.flush()
+    assert ask(client, "PING")["name"] == "test"
