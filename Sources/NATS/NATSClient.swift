@@ -7,6 +7,7 @@ public import NATSProtocol
 import NIOConcurrencyHelpers
 public import NIOCore
 public import NIOPosix
+public import ServiceLifecycle
 
 /// A client of NATS for async code.
 ///
@@ -20,15 +21,40 @@ public import NIOPosix
 /// The connection is made again when it is lost, with all subscriptions; what is published meanwhile is buffered. Call
 /// ``close()`` or ``drain(timeout:)`` at the end: a client that is merely dropped closes its connection as well, but
 /// without telling anybody.
-public final class NATSClient: Sendable {
+public final class NATSClient: Service {
     let eventLoop: any EventLoop
-    let bound: NIOLoopBound<NATSClientCore>
+    let bound: NIOLoopBoundBox<NATSClientCore>
     private let outbox: NATSOutbox
+    private let hub: EventHub
+    /// Fetches the outbox; one closure for all hops.
+    private let hop: @Sendable () -> Void
 
-    private init(eventLoop: any EventLoop, core: NATSClientCore, outbox: NATSOutbox) {
+    // MARK: Connecting
+
+    /// A client that is not connected yet: ``run()`` connects it. What is published and subscribed before is kept and
+    /// sent then, as far as ``NATSConnectionConfiguration/reconnectBufferBytes`` reaches.
+    ///
+    /// - Parameters:
+    ///   - configuration: which servers, and everything else.
+    ///   - group: whose loop the connection lives on; the process-wide group when not given.
+    ///   - logger: gets connects, losses and retries.
+    public init(
+        configuration: NATSConnectionConfiguration,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger = Logger(label: "nats")
+    ) {
+        let eventLoop = group.next()
+        let outbox = NATSOutbox(room: max(0, configuration.reconnectBufferBytes))
+        let hub = EventHub()
+        let bound = NIOLoopBoundBox.makeBoxSendingValue(
+            NATSClientCore(configuration, eventLoop, logger, outbox, hub),
+            eventLoop: eventLoop
+        )
         self.eventLoop = eventLoop
-        bound = NIOLoopBound(core, eventLoop: eventLoop)
         self.outbox = outbox
+        self.hub = hub
+        self.bound = bound
+        hop = { bound.value.fetchOutbox(bound) }
     }
 
     deinit {
@@ -36,15 +62,13 @@ public final class NATSClient: Sendable {
         eventLoop.execute { bound.value.connection.close() }
     }
 
-    // MARK: Connecting
-
     /// Connects to one server.
     ///
     /// - Parameters:
     ///   - address: as `nats://host:port`, `host:port` or `host`.
     ///   - group: whose loop the connection lives on; the process-wide group when not given.
     ///   - logger: gets connects, losses and retries.
-    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`, `tlsFailed`, `invalidCredentials`,
+    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`, `tlsRequired`,
     ///   `protocolViolation`, `serverError`.
     public static func connect(
         to address: String,
@@ -60,20 +84,37 @@ public final class NATSClient: Sendable {
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger = Logger(label: "nats")
     ) async throws(NATSError) -> NATSClient {
-        let eventLoop = group.next()
-        let outbox = NATSOutbox(room: max(0, configuration.reconnectBufferBytes))
-        let made = eventLoop.submit {
-            let core = NATSClientCore(configuration, eventLoop, logger, outbox)
-            return NATSClient(eventLoop: eventLoop, core: core, outbox: outbox)
-        }
-        do {
-            let client = try await made.get()
-            try await client.onLoop { $0.connection.connect() }
-            return client
-        } catch {
-            throw NATSError(wrapping: error)
+        let client = NATSClient(configuration: configuration, group: group, logger: logger)
+        try await client.onLoop { $0.connection.connect() }
+        return client
+    }
+
+    /// Connects, if that was not done yet, and runs until the connection is closed for good: the client as a service of
+    /// a `ServiceGroup`. A graceful shutdown drains the connection, cancelling the task closes it.
+    ///
+    /// - Throws: the ``NATSError`` the connection ended with; returns after ``close()`` and after a drain.
+    public func run() async throws {
+        let eventLoop = eventLoop
+        let bound = bound
+        try await withTaskCancellationHandler {
+            try await withGracefulShutdownHandler {
+                try await onLoop { $0.run() }
+            } onGracefulShutdown: {
+                eventLoop.execute {
+                    bound.value.sendOutbox()
+                    _ = bound.value.connection.drain()
+                }
+            }
+        } onCancel: {
+            eventLoop.execute {
+                bound.value.sendOutbox()
+                bound.value.connection.close()
+            }
         }
     }
+
+    /// What happens to the connection from now on; a sequence of its own for each listener.
+    public var events: NATSEventStream { NATSEventStream(listener: hub.makeListener()) }
 
     // MARK: Publishing
 
@@ -98,7 +139,6 @@ public final class NATSClient: Sendable {
         if let reply, !NATSSubject.isValidForPublish(reply) {
             throw NATSError(.invalidSubject, "cannot be answered at \"\(reply)\"")
         }
-        let bound = bound
         let mustHop: Bool
         do {
             mustHop = try Self.withBytes(payload) { (bytes) throws(NATSError) in
@@ -107,12 +147,12 @@ public final class NATSClient: Sendable {
         } catch {
             // The outbox may not have heard yet that there is room again.
             if error.code == .bufferExceeded {
-                eventLoop.execute { bound.value.sendOutbox() }
+                eventLoop.execute { [bound] in bound.value.sendOutbox() }
             }
             throw error
         }
         if mustHop {
-            eventLoop.execute { bound.value.sendOutbox() }
+            eventLoop.execute(hop)
         }
     }
 
@@ -142,19 +182,47 @@ public final class NATSClient: Sendable {
     ///
     /// - Parameters:
     ///   - queue: a queue group: each message goes to one of the group's members.
-    ///   - bufferLimit: how many messages may wait for a slow reader; the newest are dropped beyond that, and counted.
-    /// - Returns: the messages; iterate them with one task.
+    ///   - bufferLimit: how many messages may wait for a slow reader; the newest are dropped beyond that, counted, and
+    ///     told once as ``NATSEvent/subscriptionTooSlow(subject:sid:)``.
+    ///   - byteLimit: the same in bytes of payloads and headers. Default 64 MiB.
+    /// - Returns: the messages.
     /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `draining`, `closed`.
     public func subscribe(
         _ subject: String,
         queue: String? = nil,
-        bufferLimit: Int = 500_000
+        bufferLimit: Int = 500_000,
+        byteLimit: Int = 64 << 20
     ) async throws(NATSError) -> NATSMessageStream {
-        let source = NATSMessageSource(limit: bufferLimit, client: self)
+        let messages = MessageQueue(MessageQueue.Limits(messages: bufferLimit, bytes: byteLimit))
+        let handle = SubscriptionHandle(client: self)
         try await onLoop { core in
-            core.subscribe(subject, queue, source)
+            core.subscribe(subject, queue, messages, handle.subscription)
         }
-        return NATSMessageStream(source: source)
+        return NATSMessageStream(source: NATSMessageSource(queue: messages, handle: handle))
+    }
+
+    /// Subscribes with a function instead of a sequence.
+    ///
+    /// The subscription stays until it is unsubscribed or the client closes; a function that holds the client keeps it
+    /// alive that long.
+    ///
+    /// - Parameters:
+    ///   - queue: a queue group: each message goes to one of the group's members.
+    ///   - handler: called with each message, in order, on the connection's loop: it must not block. What it publishes
+    ///     goes out with one write for all messages of one read.
+    /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `draining`, `closed`.
+    @discardableResult
+    public func subscribe(
+        _ subject: String,
+        queue: String? = nil,
+        handler: @escaping @Sendable (NATSMessage) -> Void
+    ) async throws(NATSError) -> NATSCallbackSubscription {
+        let handle = SubscriptionHandle(client: self)
+        try await onLoop { core in
+            let caller = MessageCaller(subject: subject, subscription: handle.subscription, handler: handler)
+            return core.subscribe(subject, queue, caller, handle.subscription)
+        }
+        return NATSCallbackSubscription(handle: handle)
     }
 
     // MARK: Requests
@@ -197,6 +265,63 @@ public final class NATSClient: Sendable {
         timeout: TimeAmount = .seconds(10)
     ) async throws(NATSError) -> NATSMessage {
         try await request(text.utf8, to: subject, headers: headers, timeout: timeout)
+    }
+
+    /// Sends a request that several may answer (ADR-47).
+    ///
+    /// The sequence ends with the first of its conditions; throwing it away ends it, too.
+    ///
+    /// - Parameters:
+    ///   - maxMessages: how many replies are enough, nil for any number.
+    ///   - maxWait: how long to wait in all.
+    ///   - stall: how long to wait for another reply after the last one, nil for as long as `maxWait` allows.
+    ///   - sentinel: whether an empty reply means that no more come; it is not delivered.
+    /// - Returns: the replies. The sequence throws `noResponders` when nobody listens, `disconnected` when the
+    ///   connection breaks meanwhile, `permissionViolation` when the server denies the publish.
+    /// - Throws: ``NATSError``: `invalidArgument`, `disconnected`, and what ``publish(_:to:reply:headers:)`` throws.
+    public func requestMany(
+        _ payload: some Sequence<UInt8>,
+        to subject: String,
+        headers: NATSHeaders = NATSHeaders(),
+        maxMessages: Int? = nil,
+        maxWait: TimeAmount = .seconds(10),
+        stall: TimeAmount? = nil,
+        sentinel: Bool = false
+    ) async throws(NATSError) -> NATSMessageStream {
+        if let maxMessages {
+            try NATSError.checkMaximum(maxMessages)
+        }
+        let ends = ReplyCollector.Ends(maxMessages: maxMessages, maxWait: maxWait, stall: stall, sentinel: sentinel)
+        let messages = MessageQueue(MessageQueue.Limits(messages: 500_000, bytes: 64 << 20))
+        let handle = SubscriptionHandle(client: self)
+        let bytes = ByteBuffer(bytes: payload)
+        try await onLoop { core in
+            core.sendOutbox()
+            return core.requestMany(bytes, subject, headers, ends, messages, handle.subscription)
+        }
+        return NATSMessageStream(source: NATSMessageSource(queue: messages, handle: handle))
+    }
+
+    /// Sends text as UTF-8 that several may answer. Works as
+    /// ``requestMany(_:to:headers:maxMessages:maxWait:stall:sentinel:)``.
+    public func requestMany(
+        _ text: String,
+        to subject: String,
+        headers: NATSHeaders = NATSHeaders(),
+        maxMessages: Int? = nil,
+        maxWait: TimeAmount = .seconds(10),
+        stall: TimeAmount? = nil,
+        sentinel: Bool = false
+    ) async throws(NATSError) -> NATSMessageStream {
+        try await requestMany(
+            text.utf8,
+            to: subject,
+            headers: headers,
+            maxMessages: maxMessages,
+            maxWait: maxWait,
+            stall: stall,
+            sentinel: sentinel
+        )
     }
 
     // MARK: The end

@@ -5,28 +5,34 @@ import Logging
 import NATSProtocol
 import NIOCore
 
-final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NATSRequestSink {
+final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     let connection: NATSConnection
-    private let outbox: NATSOutbox
+    let outbox: NATSOutbox
+    private let events: EventHub
     private let logger: Logger
     private let proxy: DelegateProxy
     /// What the outbox was told last.
     private var terms: NATSOutbox.Terms?
     private var isRetryScheduled = false
+    /// The one closure of all further fetches; the end breaks the cycle.
+    private var fetchTask: (@Sendable () -> Void)?
     private var hasPublishingEnded = false
-    /// By sid; an entry holds its source weakly, so that a stream nobody holds any more unsubscribes itself.
-    private var sources: [Int: WeakSource] = [:]
-    /// Readers to wake at the end of the burst.
-    private var waiting: [NATSMessageSource] = []
+    /// Those that got messages in this burst.
+    private var staged: [MessageFeeder] = []
+    private var collectors: [ObjectIdentifier: ReplyCollector] = [:]
+    private var end: Result<Void, NATSError>?
+    private var endPromises: [EventLoopPromise<Void>] = []
     private var waitingRequests: [UInt64: (id: NATSRequestID, promise: EventLoopPromise<NATSMessage>)] = [:]
 
     init(
         _ configuration: NATSConnectionConfiguration,
         _ eventLoop: any EventLoop,
         _ logger: Logger,
-        _ outbox: NATSOutbox
+        _ outbox: NATSOutbox,
+        _ events: EventHub
     ) {
         self.outbox = outbox
+        self.events = events
         self.logger = logger
         proxy = DelegateProxy()
         connection = NATSConnection(
@@ -40,13 +46,27 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
 
     // MARK: Publishing
 
+    /// Called for a publisher who asked: sends, and comes again with the loop's next turn until nothing came meanwhile.
+    /// That costs a publisher less than waking the loop for each batch.
+    func fetchOutbox(_ box: NIOLoopBoundBox<NATSClientCore>) {
+        sendOutbox()
+        guard !isRetryScheduled, outbox.settle(), end == nil else { return }
+        let task = fetchTask ?? { box.value.fetchOutbox(box) }
+        fetchTask = task
+        connection.eventLoop.execute(task)
+    }
+
     /// Hands what other threads published to the connection. What it has no room for waits in the outbox, which refuses
     /// new publishes meanwhile.
     func sendOutbox() {
         var (frames, count) = outbox.take()
-        if count > 0, connection.append(frames: &frames, count: count) == .bufferExceeded {
-            outbox.putBack(frames, count)
-            retryLater()
+        if count > 0 {
+            if connection.append(frames: &frames, count: count) == .bufferExceeded {
+                outbox.putBack(frames, count)
+                retryLater()
+            } else {
+                outbox.giveBack(frames)
+            }
         }
         updateOutbox()
     }
@@ -56,8 +76,12 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
         guard !isRetryScheduled else { return }
         isRetryScheduled = true
         connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { [weak self] in
-            self?.isRetryScheduled = false
-            self?.sendOutbox()
+            guard let self else { return }
+            self.isRetryScheduled = false
+            self.sendOutbox()
+            if !self.isRetryScheduled, self.outbox.settle() {
+                self.retryLater()
+            }
         }
     }
 
@@ -75,30 +99,109 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
 
     // MARK: Subscriptions
 
-    func subscribe(_ subject: String, _ queue: String?, _ source: NATSMessageSource) -> EventLoopFuture<Void> {
+    func subscribe(
+        _ subject: String,
+        _ queue: String?,
+        _ messages: MessageQueue,
+        _ box: NIOLoopBoundBox<NATSSubscription?>
+    ) -> EventLoopFuture<Void> {
+        subscribe(subject, queue, MessageFeeder(subject: subject, queue: messages, core: self, subscription: box), box)
+    }
+
+    func subscribe(
+        _ subject: String,
+        _ queue: String?,
+        _ handler: any NATSSubscriptionHandler,
+        _ box: NIOLoopBoundBox<NATSSubscription?>
+    ) -> EventLoopFuture<Void> {
         do throws(NATSError) {
-            let subscription = try connection.subscribe(subject: subject, queue: queue, handler: self)
-            sources[subscription.sid] = WeakSource(source)
-            source.attach(subscription)
+            box.value = try connection.subscribe(subject: subject, queue: queue, handler: handler)
             return connection.eventLoop.makeSucceededVoidFuture()
         } catch {
             return connection.eventLoop.makeFailedFuture(error)
         }
     }
 
-    func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
-        guard let source = sources[subscription.sid]?.source else { return }
-        if source.append(NATSMessage(copying: message)), waiting.last !== source {
-            waiting.append(source)
-        }
+    /// Notes that `feeder` has messages to hand over at the end of the burst.
+    func stage(_ feeder: MessageFeeder) {
+        staged.append(feeder)
     }
 
-    func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
-        guard let source = sources.removeValue(forKey: subscription.sid)?.source else { return }
-        switch reason {
-        case .unsubscribed, .maximumReached, .drained, .closed: source.end(nil)
-        case .disconnected: source.end(.disconnected)
-        case .permissionViolation(let text): source.end(NATSError(.permissionViolation, text))
+    private func commitStaged() {
+        guard !staged.isEmpty else { return }
+        for feeder in staged {
+            feeder.commit()
+        }
+        staged.removeAll(keepingCapacity: true)
+    }
+
+    func dropped(_ count: Int) {
+        connection.statistics.droppedMessages += UInt64(count)
+    }
+
+    func report(_ event: NATSEvent) {
+        if case .subscriptionTooSlow = event {
+            connection.statistics.slowConsumers += 1
+        }
+        log(event)
+        events.emit(event)
+    }
+
+    // MARK: Requests with many replies
+
+    func requestMany(
+        _ payload: ByteBuffer,
+        _ subject: String,
+        _ headers: NATSHeaders,
+        _ ends: ReplyCollector.Ends,
+        _ messages: MessageQueue,
+        _ box: NIOLoopBoundBox<NATSSubscription?>
+    ) -> EventLoopFuture<Void> {
+        let eventLoop = connection.eventLoop
+        if let refusal = connection.publishRefusal { return eventLoop.makeFailedFuture(refusal.error) }
+        guard connection.isConnected else { return eventLoop.makeFailedFuture(NATSError.disconnected) }
+        let inbox = "\(connection.configuration.inboxPrefix).\(NATSConnection.uniqueName())"
+        let feeder = MessageFeeder(subject: inbox, queue: messages, core: self, subscription: box)
+        let collector = ReplyCollector(requestSubject: subject, ends: ends, feeder: feeder, core: self)
+        let subscription: NATSSubscription
+        do throws(NATSError) {
+            subscription = try connection.subscribe(subject: inbox, queue: nil, handler: collector)
+        } catch {
+            return eventLoop.makeFailedFuture(error)
+        }
+        var subject = subject
+        var reply = inbox
+        let refusal = subject.withUTF8 { subject in
+            reply.withUTF8 { reply in
+                headers.encoded().withUnsafeBytes { headers in
+                    payload.withUnsafeReadableBytes { payload in
+                        connection.publish(
+                            subject: UnsafeRawBufferPointer(subject),
+                            reply: UnsafeRawBufferPointer(reply),
+                            headers: headers,
+                            payload: payload
+                        )
+                    }
+                }
+            }
+        }
+        if let refusal {
+            connection.unsubscribe(subscription)
+            return eventLoop.makeFailedFuture(refusal.error)
+        }
+        box.value = subscription
+        collectors[ObjectIdentifier(collector)] = collector
+        collector.begin(subscription)
+        return eventLoop.makeSucceededVoidFuture()
+    }
+
+    func forget(_ collector: ReplyCollector) {
+        collectors[ObjectIdentifier(collector)] = nil
+    }
+
+    private func failCollectors(_ error: NATSError, where matches: (ReplyCollector) -> Bool = { _ in true }) {
+        for collector in collectors.values where matches(collector) {
+            collector.finish(error)
         }
     }
 
@@ -149,14 +252,58 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
 
     // MARK: Connection
 
+    /// Connects if nobody did yet, and waits for the end.
+    func run() -> EventLoopFuture<Void> {
+        let promise = connection.eventLoop.makePromise(of: Void.self)
+        if let end {
+            promise.completeWith(end.mapError { $0 })
+            return promise.futureResult
+        }
+        endPromises.append(promise)
+        connection.connect().assumeIsolated().whenFailure { error in
+            // Usually the event said so already; a connection without any server never began.
+            self.finish(NATSError(wrapping: error))
+            self.connection.close()
+        }
+        return promise.futureResult
+    }
+
+    private func finish(_ error: NATSError?) {
+        guard end == nil else { return }
+        let end: Result<Void, NATSError> = error.map { .failure($0) } ?? .success(())
+        self.end = end
+        fetchTask = nil
+        let promises = endPromises
+        endPromises = []
+        for promise in promises {
+            promise.completeWith(end.mapError { $0 })
+        }
+    }
+
     func connection(_ connection: NATSConnection, event: NATSEvent) {
-        if event == .publishingEnds {
+        switch event {
+        case .publishingEnds:
             // First no publish is accepted any more, then everything that was accepted is sent.
             hasPublishingEnded = true
             updateOutbox()
+        case .disconnected:
+            // The burst in whose middle the connection broke has no other end.
+            commitStaged()
+            failCollectors(NATSError(.disconnected, "the connection was lost while waiting for replies"))
+        case .publishViolation(let subject, let text):
+            failCollectors(NATSError(.permissionViolation, text)) { $0.requestSubject == subject }
+        default: break
         }
         sendOutbox()
         log(event)
+        switch event {
+        case .publishingEnds: break
+        case .closed(let error):
+            events.emit(event)
+            events.end()
+            finish(error)
+        default: events.emit(event)
+        }
     }
 
     private func log(_ event: NATSEvent) {
@@ -174,26 +321,20 @@ final class NATSClientCore: NATSConnectionDelegate, NATSSubscriptionHandler, NAT
         case .publishViolation(_, let text), .subscriptionViolation(_, _, let text), .serverError(let text),
             .slowConsumer(let text):
             logger.warning("the NATS server reported an error", metadata: ["error": "\(text)"])
+        case .subscriptionTooSlow(let subject, let sid):
+            logger.warning(
+                "a subscription is read too slowly, messages are dropped",
+                metadata: ["subject": "\(subject)", "sid": "\(sid)"]
+            )
         case .lameDuck: logger.notice("the NATS server is about to shut down")
         case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
         }
     }
 
     func connectionReadBurstEnded(_ connection: NATSConnection) {
-        updateOutbox()
-        guard !waiting.isEmpty else { return }
-        for source in waiting {
-            source.wake()
-        }
-        waiting.removeAll(keepingCapacity: true)
-    }
-
-    private struct WeakSource {
-        weak var source: NATSMessageSource?
-
-        init(_ source: NATSMessageSource) {
-            self.source = source
-        }
+        commitStaged()
+        // What callbacks published goes out with this burst.
+        sendOutbox()
     }
 
     /// Stands in while the connection is made, since it needs its delegate before the core is whole.

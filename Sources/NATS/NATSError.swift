@@ -18,6 +18,7 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case draining
             case headersUnsupported
             case invalidAddress
+            case invalidArgument
             case invalidCredentials
             case invalidQueue
             case invalidSubject
@@ -67,6 +68,8 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let invalidAddress = Code(.invalidAddress)
         /// Credentials cannot be read or decoded, or their provider failed.
         public static let invalidCredentials = Code(.invalidCredentials)
+        /// A number is out of its range.
+        public static let invalidArgument = Code(.invalidArgument)
         /// A queue group's name is empty or has white space.
         public static let invalidQueue = Code(.invalidQueue)
         /// A subject is empty, has an empty token, white space, or a wildcard where none may be.

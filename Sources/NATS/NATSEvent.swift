@@ -1,9 +1,9 @@
 // What a connection tells its owner besides messages.
 
-package import NATSProtocol
+public import NATSProtocol
 
-/// Something that happened to a connection.
-package enum NATSEvent: Sendable, Equatable {
+/// Something that happened to a connection. More kinds may come: handle the others with `default`.
+public enum NATSEvent: Sendable, Equatable {
     /// The first connection is up, subscriptions are made.
     case connected(NATSServerInfo)
     /// The connection is lost; with `reconnect`, attempts begin now.
@@ -22,6 +22,9 @@ package enum NATSEvent: Sendable, Equatable {
     case subscriptionViolation(subject: String, sid: Int?, text: String)
     /// The server calls this client too slow, and is about to drop it.
     case slowConsumer(String)
+    /// A reader of this subscription is too slow: its buffer is full and new messages are dropped. Told once until it
+    /// takes messages again.
+    case subscriptionTooSlow(subject: String, sid: Int)
     /// The server is about to shut down.
     case lameDuck
     /// The cluster has servers that were not known, as `host:port`.
@@ -70,6 +73,10 @@ public struct NATSStatistics: Sendable, Equatable {
     public var refusedBufferFull: UInt64 = 0
     /// Messages that no subscription or request waited for: late replies, and what was under way at an unsubscribe.
     public var unclaimedMessages: UInt64 = 0
+    /// Messages dropped because the reader of their subscription was too slow.
+    public var droppedMessages: UInt64 = 0
+    /// How often a subscription's buffer became full.
+    public var slowConsumers: UInt64 = 0
     /// Errors the server reported.
     public var serverErrors: UInt64 = 0
     /// Writes handed to the socket; messages per write is `messagesOut / writes`.

@@ -1,14 +1,14 @@
-// Messages of one subscription as an async sequence. Between the connection's loop and the reading task stands one
-// bounded buffer under a lock: the loop appends, the task takes a whole batch at a time, so neither a task nor a
-// continuation is made per message. Safe on any thread.
+// Messages of one subscription as an async sequence. What the reader holds; the messages wait in a MessageQueue, which
+// the loop fills through a MessageFeeder. Safe on any thread.
 
-import NIOConcurrencyHelpers
 import NIOCore
 
-/// The messages of a subscription, see ``NATSClient/subscribe(_:queue:bufferLimit:)``.
+/// The messages of a subscription, see ``NATSClient/subscribe(_:queue:bufferLimit:byteLimit:)``, or the replies to
+/// ``NATSClient/requestMany(_:to:headers:maxMessages:maxWait:stall:sentinel:)``.
 ///
-/// One task at a time may iterate. The sequence ends when the subscription does; it throws ``NATSError`` when the
-/// server denied it or the connection was closed by an error. Dropping the sequence and its iterator unsubscribes.
+/// Each message goes to one reader. The sequence ends when the subscription does, or when the reading task is cancelled;
+/// it throws ``NATSError`` when the server denied it or the connection broke while it was draining. Dropping the
+/// sequence and its iterators unsubscribes.
 public struct NATSMessageStream: AsyncSequence, Sendable {
     /// What a step of the iteration gives.
     public typealias Element = NATSMessage
@@ -18,11 +18,19 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
     let source: NATSMessageSource
 
     /// How many messages were dropped because the buffer was full.
-    public var droppedMessages: Int { source.dropped }
+    public var droppedMessages: Int { source.queue.dropped }
 
-    /// Ends the subscription. With `maximum`, after that many messages in all since it was made; without, at once, and
-    /// what is buffered is still delivered.
-    public func unsubscribe(after maximum: Int? = nil) {
+    /// Ends the subscription at once; what is buffered is still delivered.
+    public func unsubscribe() {
+        source.unsubscribe(after: nil)
+    }
+
+    /// Ends the subscription after `maximum` messages in all since it was made, dropped ones included. The last call
+    /// wins; a maximum that is reached already ends it at once.
+    ///
+    /// - Throws: ``NATSError`` with code `invalidArgument` when `maximum` is not positive.
+    public func unsubscribe(after maximum: Int) throws(NATSError) {
+        try NATSError.checkMaximum(maximum)
         source.unsubscribe(after: maximum)
     }
 
@@ -34,7 +42,7 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
         try await source.drain()
     }
 
-    /// Begins the iteration; only one at a time makes sense, since each message goes to one reader.
+    /// Begins the iteration.
     public func makeAsyncIterator() -> Iterator {
         Iterator(source: source)
     }
@@ -56,7 +64,7 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
             if index == batch.count {
                 batch.removeAll(keepingCapacity: true)
                 index = 0
-                guard try await source.takeBatch(into: &batch, isolation: actor) else { return nil }
+                guard try await source.queue.takeBatch(into: &batch, isolation: actor) else { return nil }
             }
             defer { index += 1 }
             return batch[index]
@@ -69,122 +77,89 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
     }
 }
 
-/// The buffer between loop and reader.
-final class NATSMessageSource: Sendable {
-    private struct State {
-        var buffer: [NATSMessage] = []
-        var isEnded = false
-        var error: NATSError?
-        var dropped = 0
-        var waiter: CheckedContinuation<Void, Never>?
+/// A subscription whose messages go to a function, see ``NATSClient/subscribe(_:queue:handler:)``.
+public struct NATSCallbackSubscription: Sendable {
+    let handle: SubscriptionHandle
+
+    /// Ends the subscription at once.
+    public func unsubscribe() {
+        handle.unsubscribe(after: nil)
     }
 
-    private let state = NIOLockedValueBox(State())
-    private let limit: Int
-    private let client: NATSClient
-    /// Names the subscription on the loop.
-    private let token: NIOLoopBoundBox<NATSSubscription?>
+    /// Ends the subscription after `maximum` messages in all since it was made. The last call wins; a maximum that is
+    /// reached already ends it at once.
+    ///
+    /// - Throws: ``NATSError`` with code `invalidArgument` when `maximum` is not positive.
+    public func unsubscribe(after maximum: Int) throws(NATSError) {
+        try NATSError.checkMaximum(maximum)
+        handle.unsubscribe(after: maximum)
+    }
 
-    init(limit: Int, client: NATSClient) {
-        self.limit = limit
-        self.client = client
-        token = NIOLoopBoundBox.makeBoxSendingValue(nil, eventLoop: client.eventLoop)
+    /// Ends the subscription without loss: the server stops sending, and returns when everything it had sent was
+    /// handled.
+    ///
+    /// - Throws: ``NATSError`` when the connection breaks meanwhile.
+    public func drain() async throws(NATSError) {
+        try await handle.drain()
+    }
+}
+
+/// What readers of one subscription share; the last one to go unsubscribes.
+final class NATSMessageSource: Sendable {
+    let queue: MessageQueue
+    private let handle: SubscriptionHandle
+
+    init(queue: MessageQueue, handle: SubscriptionHandle) {
+        self.queue = queue
+        self.handle = handle
     }
 
     deinit {
-        let token = token
-        let client = client
-        client.eventLoop.execute {
-            if let subscription = token.value {
-                client.bound.value.connection.unsubscribe(subscription)
-            }
-        }
+        handle.unsubscribe(after: nil)
     }
-
-    var dropped: Int { state.withLockedValue { $0.dropped } }
-
-    // MARK: On the loop
-
-    func attach(_ subscription: NATSSubscription) {
-        token.value = subscription
-    }
-
-    /// Appends a message; true when a reader waits and must be woken at the end of the burst.
-    func append(_ message: NATSMessage) -> Bool {
-        state.withLockedValue { state in
-            guard state.buffer.count < limit else {
-                state.dropped += 1
-                return false
-            }
-            state.buffer.append(message)
-            return state.waiter != nil
-        }
-    }
-
-    func wake() {
-        let waiter = state.withLockedValue { state in
-            defer { state.waiter = nil }
-            return state.waiter
-        }
-        waiter?.resume()
-    }
-
-    func end(_ error: NATSError?) {
-        token.value = nil
-        state.withLockedValue { state in
-            state.isEnded = true
-            state.error = error
-        }
-        wake()
-    }
-
-    // MARK: On any thread
 
     func unsubscribe(after maximum: Int?) {
-        client.eventLoop.execute {
-            if let subscription = self.token.value {
-                self.client.bound.value.connection.unsubscribe(subscription, after: maximum)
+        handle.unsubscribe(after: maximum)
+    }
+
+    func drain() async throws(NATSError) {
+        try await handle.drain()
+    }
+}
+
+/// Names a subscription on the loop, for other threads. Keeps the client alive.
+struct SubscriptionHandle: Sendable {
+    let client: NATSClient
+    let subscription: NIOLoopBoundBox<NATSSubscription?>
+
+    init(client: NATSClient) {
+        self.client = client
+        subscription = NIOLoopBoundBox.makeBoxSendingValue(nil, eventLoop: client.eventLoop)
+    }
+
+    func unsubscribe(after maximum: Int?) {
+        client.eventLoop.execute { [client, subscription] in
+            if let subscription = subscription.value {
+                client.bound.value.connection.unsubscribe(subscription, after: maximum)
             }
         }
     }
 
     func drain() async throws(NATSError) {
-        try await client.onLoop { core in
-            guard let subscription = self.token.value else {
+        try await client.onLoop { [subscription] core in
+            guard let subscription = subscription.value else {
                 return core.connection.eventLoop.makeSucceededVoidFuture()
             }
             return core.connection.drain(subscription)
         }
     }
+}
 
-    /// Waits for messages and takes all there are; false at the end.
-    func takeBatch(
-        into batch: inout [NATSMessage],
-        isolation actor: isolated (any Actor)?
-    ) async throws(NATSError) -> Bool {
-        while true {
-            let ended = state.withLockedValue { state -> (ended: Bool, error: NATSError?) in
-                swap(&batch, &state.buffer)
-                let error = batch.isEmpty ? state.error : nil
-                if error != nil { state.error = nil }
-                return (state.isEnded, error)
-            }
-            if !batch.isEmpty { return true }
-            if let error = ended.error { throw error }
-            if ended.ended || Task.isCancelled { return false }
-            await withTaskCancellationHandler {
-                await withCheckedContinuation(isolation: actor) { (continuation: CheckedContinuation<Void, Never>) in
-                    let previous = state.withLockedValue { state -> CheckedContinuation<Void, Never>? in
-                        // Something may have come since the look above; a cancelled task must not wait either.
-                        if !state.buffer.isEmpty || state.isEnded || Task.isCancelled { return continuation }
-                        defer { state.waiter = continuation }
-                        return state.waiter
-                    }
-                    previous?.resume()
-                }
-            } onCancel: {
-                wake()
-            }
+extension NATSError {
+    /// Refuses what cannot be a number of messages.
+    static func checkMaximum(_ maximum: Int) throws(NATSError) {
+        guard maximum > 0 else {
+            throw NATSError(.invalidArgument, "a number of messages must be positive, not \(maximum)")
         }
     }
 }

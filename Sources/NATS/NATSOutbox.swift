@@ -1,5 +1,5 @@
 // Where publishes of other threads wait for the loop: one buffer of encoded frames under a lock. Whoever appends to the
-// empty buffer asks the loop to come; everybody after that just appends. Any thread.
+// idle outbox asks the loop to come; everybody after that just appends, until the loop has found it empty. Any thread.
 
 import NATSProtocol
 import NIOConcurrencyHelpers
@@ -17,11 +17,18 @@ final class NATSOutbox: Sendable {
 
     private struct State {
         var frames = ByteBuffer()
+        /// The memory of the last batch, for the next but one.
+        var spare = ByteBuffer()
         var count = 0
+        /// Whether the loop was asked to come, and has not found the outbox empty since.
+        var isRequested = false
         /// What the loop last said about the connection.
         var terms: Terms
         var lastRequest: UInt64 = 0
     }
+
+    /// A buffer that grew beyond this is not kept.
+    private static let retainedCapacity = 4 << 20
 
     private let state: NIOLockedValueBox<State>
 
@@ -51,7 +58,8 @@ final class NATSOutbox: Sendable {
             guard state.frames.readableBytes + room <= state.terms.room else {
                 return .failure(NATSPublishRefusal.bufferExceeded.error)
             }
-            let isFirst = state.count == 0
+            let mustHop = !state.isRequested
+            state.isRequested = true
             state.count += 1
             subject.withUTF8 { subject in
                 reply.withUTF8 { reply in
@@ -66,7 +74,7 @@ final class NATSOutbox: Sendable {
                     }
                 }
             }
-            return .success(isFirst)
+            return .success(mustHop)
         }
         return try outcome.get()
     }
@@ -79,13 +87,33 @@ final class NATSOutbox: Sendable {
         }
     }
 
-    /// Takes everything that waits; on the loop.
+    /// Takes everything that waits; on the loop. Hand the buffer back with ``giveBack(_:)``.
     func take() -> (frames: ByteBuffer, count: Int) {
         state.withLockedValue { state in
-            let taken = (state.frames, state.count)
-            state.frames = ByteBuffer()
+            let count = state.count
             state.count = 0
-            return taken
+            var taken = ByteBuffer()
+            if count > 0 {
+                swap(&taken, &state.frames)
+                swap(&state.frames, &state.spare)
+            }
+            return (taken, count)
+        }
+    }
+
+    /// Returns a taken buffer whose bytes were sent, so that steady publishing allocates nothing.
+    func giveBack(_ frames: consuming ByteBuffer) {
+        guard frames.capacity > 0, frames.capacity <= Self.retainedCapacity else { return }
+        frames.clear()
+        state.withLockedValue { $0.spare = frames }
+    }
+
+    /// Called by the loop when it has done what it was asked for; whether it must look again, because something came
+    /// meanwhile. A publisher asks anew only after a false.
+    func settle() -> Bool {
+        state.withLockedValue { state in
+            state.isRequested = state.count > 0
+            return state.isRequested
         }
     }
 

@@ -56,7 +56,7 @@ struct SubscribeCommand: AsyncParsableCommand {
         do throws(NATSError) {
             let messages = try await client.subscribe(subject, queue: queue)
             if let count {
-                messages.unsubscribe(after: count)
+                try messages.unsubscribe(after: count)
             }
             try await client.flush()
             StandardError.say("listening to \(subject)")

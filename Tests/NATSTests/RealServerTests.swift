@@ -196,7 +196,7 @@ import Testing
         let plain = try await client.subscribe("plain")
         let grouped = try await client.subscribe("grouped", queue: "q")
         let limited = try await client.subscribe("limited")
-        limited.unsubscribe(after: 3)
+        try limited.unsubscribe(after: 3)
         try client.publish("1", to: "plain")
         try client.publish("1", to: "limited")
         try await client.flush()

@@ -100,6 +100,7 @@ extension Service {
             logger.error("the broker denied a publish to \(subject): \(text)")
         case .subscriptionViolation: break  // Told to the listener's subject.
         case .slowConsumer(let text): logger.error("the broker calls this service too slow: \(text)")
+        case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
         case .lameDuck: logger.warning("the broker is about to shut down")
         case .discoveredServers(let servers):
             logger.info("the cluster has more servers: \(servers.joined(separator: ", "))")

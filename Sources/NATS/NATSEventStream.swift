@@ -1,0 +1,166 @@
+// The events of a client for any number of listeners. Each has a bounded buffer of its own: a listener that does not
+// read costs the oldest events, which are counted, and nobody else anything. Safe on any thread.
+
+import NIOConcurrencyHelpers
+
+/// What happens to a client's connection, in order, each event once; see ``NATSClient/events``.
+///
+/// It begins with the first event after it was made, and ends after ``NATSEvent/closed(_:)`` or when the reading task is
+/// cancelled.
+public struct NATSEventStream: AsyncSequence, Sendable {
+    /// What a step of the iteration gives.
+    public typealias Element = NATSEvent
+    /// A step of the iteration never throws.
+    public typealias Failure = Never
+
+    /// How many events wait for a listener at most; beyond that the oldest are dropped.
+    public static let bufferLimit = 1024
+
+    let listener: EventListener
+
+    /// How many events were dropped because this listener was too slow.
+    public var droppedEvents: Int { listener.dropped }
+
+    /// Begins the iteration; each event goes to one iterator, so make a sequence for each listener.
+    public func makeAsyncIterator() -> Iterator {
+        Iterator(listener: listener)
+    }
+
+    /// Takes events one by one.
+    public struct Iterator: AsyncIteratorProtocol {
+        let listener: EventListener
+
+        /// The next event, nil after the last one or when the task is cancelled.
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> NATSEvent? {
+            await listener.next(isolation: actor)
+        }
+
+        /// The next event, nil after the last one or when the task is cancelled.
+        public mutating func next() async -> NATSEvent? {
+            await listener.next(isolation: nil)
+        }
+    }
+}
+
+/// Hands events to all listeners.
+final class EventHub: Sendable {
+    private struct State {
+        var listeners: [WeakListener] = []
+        var isEnded = false
+    }
+
+    private struct WeakListener {
+        weak var listener: EventListener?
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    func makeListener() -> EventListener {
+        let listener = EventListener()
+        let isEnded = state.withLockedValue { state in
+            state.listeners.removeAll { $0.listener == nil }
+            if !state.isEnded {
+                state.listeners.append(WeakListener(listener: listener))
+            }
+            return state.isEnded
+        }
+        if isEnded {
+            listener.end()
+        }
+        return listener
+    }
+
+    func emit(_ event: NATSEvent) {
+        for weak in state.withLockedValue({ $0.listeners }) {
+            weak.listener?.append(event)
+        }
+    }
+
+    func end() {
+        let listeners = state.withLockedValue { state in
+            state.isEnded = true
+            defer { state.listeners = [] }
+            return state.listeners
+        }
+        for weak in listeners {
+            weak.listener?.end()
+        }
+    }
+}
+
+/// One listener's buffer.
+final class EventListener: Sendable {
+    private struct State {
+        var events: [NATSEvent] = []
+        /// Where the oldest event stands in `events`.
+        var first = 0
+        var dropped = 0
+        var isEnded = false
+        var lastWaiter = 0
+        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+
+        mutating func pop() -> NATSEvent? {
+            guard first < events.count else { return nil }
+            defer {
+                first += 1
+                if first == events.count || first > NATSEventStream.bufferLimit {
+                    events.removeFirst(first)
+                    first = 0
+                }
+            }
+            return events[first]
+        }
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    var dropped: Int { state.withLockedValue { $0.dropped } }
+
+    func append(_ event: NATSEvent) {
+        wake { state in
+            state.events.append(event)
+            if state.events.count - state.first > NATSEventStream.bufferLimit {
+                _ = state.pop()
+                state.dropped += 1
+            }
+        }
+    }
+
+    func end() {
+        wake { $0.isEnded = true }
+    }
+
+    private func wake(_ change: (inout State) -> Void) {
+        let waiters = state.withLockedValue { state in
+            change(&state)
+            defer { state.waiters.removeAll() }
+            return state.waiters
+        }
+        for waiter in waiters.values {
+            waiter.resume()
+        }
+    }
+
+    func next(isolation actor: isolated (any Actor)?) async -> NATSEvent? {
+        while true {
+            if Task.isCancelled { return nil }
+            let (event, isEnded, id) = state.withLockedValue { state in
+                state.lastWaiter += 1
+                return (state.pop(), state.isEnded, state.lastWaiter)
+            }
+            if event != nil || isEnded { return event }
+            await withTaskCancellationHandler {
+                await withCheckedContinuation(isolation: actor) { (continuation: CheckedContinuation<Void, Never>) in
+                    let isReady = state.withLockedValue { state in
+                        if state.first < state.events.count || state.isEnded || Task.isCancelled { return true }
+                        state.waiters[id] = continuation
+                        return false
+                    }
+                    if isReady { continuation.resume() }
+                }
+            } onCancel: {
+                state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.resume()
+            }
+        }
+    }
+}
