@@ -13,6 +13,8 @@ final class NATSChannelHandler: ChannelInboundHandler {
     /// nil once detached.
     private(set) var connection: NATSConnection?
     var handshake = HandshakeMachine()
+    /// What the server said last.
+    var info = NATSServerInfo()
     /// Whom it is connected to.
     let address: NATSServerAddress
     /// Whether TLS protects it, or will before another byte is sent.

@@ -67,7 +67,7 @@ extension NATSConnection {
 
     /// What CONNECT says, once the server's INFO is there.
     func connectOptions(for handler: NATSChannelHandler) throws(NATSError) -> NATSConnectOptions {
-        let info = serverInfo ?? NATSServerInfo()
+        let info = handler.info
         var options = NATSConnectOptions()
         options.verbose = configuration.verbose
         options.pedantic = configuration.pedantic

@@ -32,7 +32,7 @@ extension NATSConnection {
         }
         connectPromise = promise
         state = .connecting
-        startAttempt(server: 0)
+        startAttempt()
         return promise.futureResult
     }
 
@@ -46,10 +46,15 @@ extension NATSConnection {
 
     // MARK: - Attempts
 
-    private func startAttempt(server: Int) {
+    private func startAttempt() {
+        guard let address = pool.current else { return }
+        open(address)
+    }
+
+    /// Begins the handshake with `address`, on a TCP connection beside the one that may be up.
+    func open(_ address: NATSServerAddress) {
         epoch += 1
         let epoch = epoch
-        let address = configuration.servers[server]
         timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
         var limits = NATSOperationParser.Limits()
         limits.message = configuration.maxInboundMessageBytes
@@ -96,11 +101,10 @@ extension NATSConnection {
         let what =
             handler.credentials.isPending
             ? "getting the credentials for the connection" : isOpen ? "the handshake" : "the TCP connection"
-        let address = configuration.servers[schedule.server]
         attemptFailed(
             NATSError(
                 .connectTimeout,
-                "\(what) with \(address) took longer than \(configuration.connectTimeout.nanoseconds / 1_000_000) ms"
+                "\(what) with \(handler.address) took longer than \(configuration.connectTimeout.nanoseconds / 1_000_000) ms"
             )
         )
     }
@@ -112,6 +116,7 @@ extension NATSConnection {
         epoch += 1
         // Last, because closing a socket that is still connecting fails its future at once.
         handler?.detach()
+        if link != nil { return moveFailed(error) }
         lastError = error
         if error.code == .invalidCredentials || error.code == .tlsFailed, !hasBeenConnected {
             // Later, a file or certificate may be about to be replaced.
@@ -121,38 +126,37 @@ extension NATSConnection {
         if error.code == .authorization {
             // Wrong credentials do not become right by waiting: at the first connection the caller must know, later
             // the same server gets one more chance, as its configuration may be about to change.
-            let isRepeated = lastAuthorizationFailure == schedule.server
-            lastAuthorizationFailure = schedule.server
+            let isRepeated = pool.authorizationFailed(error.message) && !configuration.ignoresAuthenticationErrors
             if !hasBeenConnected || isRepeated {
                 close(error: error)
                 return
             }
         }
-        let decision = schedule.failed(random: .random(in: 0..<1))
-        if !hasBeenConnected, !configuration.retryOnFailedConnect, schedule.rounds >= 1 {
+        let decision = pool.failed(using: &random)
+        if !hasBeenConnected, !configuration.retryOnFailedConnect, pool.laps >= 1 {
             close(error: error)
             return
         }
         follow(decision, after: error)
     }
 
-    private func follow(_ decision: ReconnectSchedule.Decision, after error: NATSError) {
+    private func follow(_ decision: ServerPool.Decision, after error: NATSError) {
         switch decision {
         case .giveUp:
             let tries = configuration.maxReconnectAttempts
             close(
                 error: NATSError(.reconnectsExhausted, "gave up after \(tries) attempts; last error: \(error.message)")
             )
-        case .connect(let server, let delay):
-            if schedule.failures > 0 {
+        case .connect(let delay):
+            if pool.failures > 0 {
                 logger.debug(
                     "cannot connect to NATS, trying again",
                     metadata: [
-                        "error": "\(error.message)", "attempt": "\(schedule.failures)",
-                        "next": "\(configuration.servers[server])", "wait_ms": "\(delay.nanoseconds / 1_000_000)",
+                        "error": "\(error.message)", "attempt": "\(pool.failures)",
+                        "next": "\(pool.current.map { "\($0)" } ?? "")", "wait_ms": "\(delay.nanoseconds / 1_000_000)",
                     ]
                 )
-                emit(.retryingConnect(attempt: schedule.failures, error: error))
+                emit(.retryingConnect(attempt: pool.failures, error: error))
                 // The delegate may have closed.
                 guard state != .closed else { return }
             }
@@ -161,8 +165,8 @@ extension NATSConnection {
     }
 
     func retry(_ epoch: Int) {
-        guard epoch == self.epoch, state != .closed else { return }
-        startAttempt(server: schedule.server)
+        guard epoch == self.epoch, state != .closed, link == nil, handshaking == nil else { return }
+        startAttempt()
     }
 
     // MARK: - Handshake
@@ -213,10 +217,12 @@ extension NATSConnection {
     /// The handshake is done: everything the server must know again goes out first, then what was published meanwhile.
     private func established(_ handler: NATSChannelHandler) {
         handshaking = nil
+        if link != nil, !switchLink(to: handler) { return }
         link = handler
+        linkEpoch = epoch
         handler.establishedAt = eventLoop.now
-        schedule.succeeded()
-        lastAuthorizationFailure = nil
+        pool.succeeded()
+        adopt(handler.info)
         outstandingPings = 0
         outboundLimit = configuration.maxPendingOutboundBytes
         state = .connected
@@ -226,7 +232,7 @@ extension NATSConnection {
         let info = serverInfo ?? NATSServerInfo()
         logger.debug(
             hasBeenConnected ? "reconnected to NATS" : "connected to NATS",
-            metadata: ["server": "\(configuration.servers[schedule.server])", "version": "\(info.version)"]
+            metadata: ["server": "\(handler.address)", "version": "\(info.version)"]
         )
         let promise = connectPromise
         connectPromise = nil
@@ -238,12 +244,15 @@ extension NATSConnection {
             emit(.connected(info))
         }
         promise?.succeed(())
+        guard link === handler else { return }
+        clusterChanged(handler.info)
+        moved(handler)
     }
 
     /// Puts SUB for every live subscription, the rest of its maximum, and the inbox in front of the buffered frames.
     private func restore() {
         var buffer = ByteBuffer()
-        for subscription in subscriptions.sorted() {
+        for subscription in subscriptions.sorted() where subscription.phase == .active {
             NATSEncoder.subscribe(
                 subject: subscription.subject,
                 queue: subscription.queue,
@@ -274,10 +283,17 @@ extension NATSConnection {
             return
         }
         guard handler === link else {
+            if handler === move?.left {
+                stopMoving()
+                endBurst()
+            }
             handler.detach()
             return
         }
+        handshaking?.detach()
+        handshaking = nil
         link = nil
+        stopMoving()
         let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)
         handler.detach()
         inBurst = false
@@ -298,11 +314,17 @@ extension NATSConnection {
         guard state != .closed else { return }
         emit(.disconnected(error))
         guard state != .closed else { return }
+        if error.code == .authorization, mayReconnect, pool.authorizationFailed(error.message),
+            !configuration.ignoresAuthenticationErrors
+        {
+            close(error: error)
+            return
+        }
         guard mayReconnect else {
             close(error: error)
             return
         }
-        follow(schedule.disconnected(lived: lived, random: .random(in: 0..<1)), after: error)
+        follow(pool.disconnected(lived: lived, using: &random), after: error)
     }
 
     /// Of what was never handed to the socket, only publishes go to the next connection; requests do not, as they fail
@@ -316,10 +338,27 @@ extension NATSConnection {
             }.frames
     }
 
+    /// Gives up the TCP connection that is there, and makes a new one at once; also ends the wait for the next attempt.
+    /// What that means for subscriptions, requests and publishes is the same as with any loss. Does nothing before the
+    /// first `connect`, while draining, and after `close`.
+    package func reconnect() {
+        eventLoop.assertInEventLoop()
+        switch state {
+        case .connected:
+            guard let link else { return }
+            link.establishedAt = .uptimeNanoseconds(0)
+            linkLost(link, error: NATSError(.disconnected, "a new connection was asked for"))
+        case .reconnecting, .connecting:
+            guard link == nil, handshaking == nil else { return }
+            startAttempt()
+        case .idle, .draining, .closed: break
+        }
+    }
+
     // MARK: - Keep-alive
 
     func pingTick(_ epoch: Int) {
-        guard epoch == self.epoch, let link else { return }
+        guard epoch == linkEpoch, let link else { return }
         outstandingPings += 1
         if outstandingPings > configuration.maxPingsOutstanding {
             linkLost(

@@ -10,7 +10,7 @@ extension NATSConnection {
     @inline(__always)
     func receive(_ message: consuming NATSInboundMessage, _ handler: NATSChannelHandler) {
         statistics.messagesIn &+= 1
-        guard handler === link else {
+        guard handler === link || handler === move?.left else {
             perform(handler.handshake.message(), handler)
             return
         }
@@ -41,7 +41,7 @@ extension NATSConnection {
 
     func receivePing(_ handler: NATSChannelHandler) {
         guard handler === link else {
-            perform(handler.handshake.ping(), handler)
+            handler.handshake.state == .finished ? answerPing(handler) : perform(handler.handshake.ping(), handler)
             return
         }
         NATSEncoder.pong(into: &outbound)
@@ -54,11 +54,16 @@ extension NATSConnection {
 
     func receivePong(_ handler: NATSChannelHandler) {
         guard handler === link else {
+            if handler === move?.left { return receiveLatePong(handler) }
             perform(handler.handshake.pong(), handler)
             return
         }
         outstandingPings = 0
-        switch pongs.popFirst() {
+        passed(pongs.popFirst())
+    }
+
+    func passed(_ waiter: PongWaiter?) {
+        switch waiter {
         case nil, .some(.none): break
         case .flush(let waiter):
             timer.cancel(waiter.deadline)
@@ -72,6 +77,8 @@ extension NATSConnection {
             promise.succeed(())
         case .connectionDrain:
             advanceDrain()
+        case .moveSubscribed(let epoch): subscriptionsMoved(epoch)
+        case .moveUnsubscribed(let epoch): subscriptionsLeft(epoch)
         }
     }
 
@@ -91,17 +98,35 @@ extension NATSConnection {
             )
             return
         }
-        let wasLameDuck = handler === link && serverInfo?.lameDuckMode == true
+        let wasLameDuck = handler.info.lameDuckMode
+        handler.info = info
+        guard handler === link else {
+            if link == nil { adopt(info) }
+            perform(handler.handshake.info(tls: tlsNeed(of: handler, info)), handler)
+            return
+        }
+        adopt(info)
+        clusterChanged(info)
+        if info.lameDuckMode, !wasLameDuck, handler === link {
+            emit(.lameDuck)
+            guard handler === link else { return }
+            leaveServer()
+        }
+    }
+
+    /// What the server in use takes.
+    func adopt(_ info: NATSServerInfo) {
         serverInfo = info
         maximumPayload = info.maxPayload ?? .max
         headersRefused = !info.supportsHeaders
-        perform(handler.handshake.info(tls: tlsNeed(of: handler, info)), handler)
-        let discovered = info.connectURLs.filter { knownServers.insert($0).inserted }
-        if handler === link, !discovered.isEmpty {
-            emit(.discoveredServers(discovered))
-        }
-        if handler === link, info.lameDuckMode, !wasLameDuck {
-            emit(.lameDuck)
+    }
+
+    func clusterChanged(_ info: NATSServerInfo) {
+        guard !configuration.ignoresDiscoveredServers, let current = pool.current else { return }
+        let texts = current.scheme.isWebSocket ? info.webSocketConnectURLs : info.connectURLs
+        let news = pool.discovered(texts, using: &random)
+        if !news.isEmpty {
+            emit(.discoveredServers(news))
         }
     }
 

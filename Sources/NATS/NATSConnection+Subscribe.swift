@@ -106,7 +106,9 @@ extension NATSConnection {
     }
 
     func flushTimedOut(_ ticket: Int) {
-        guard case .flush(let waiter) = pongs.abandon(ticket) else { return }
+        var place = pongs.abandon(ticket)
+        if case .none = place { place = move?.pongs.abandon(ticket) ?? .none }
+        guard case .flush(let waiter) = place else { return }
         waiter.promise.fail(NATSError(.timeout, "the server did not confirm in time"))
     }
 }

@@ -28,6 +28,8 @@ package final class NATSConnection {
         case flushTimedOut(Int)
         case requestTimedOut(NATSRequestID)
         case drainTimedOut
+        /// The server that was left need not be listened to any longer.
+        case leave(Int)
     }
 
     /// Opens a TCP connection to a server and adds the handler to it.
@@ -44,18 +46,21 @@ package final class NATSConnection {
     // State.
     package internal(set) var state = State.idle
     package internal(set) var serverInfo: NATSServerInfo?
-    var schedule: ReconnectSchedule
+    var pool: ServerPool
+    var random = SystemRandomNumberGenerator()
     /// Counts attempts and connections, so that what belongs to an old one is recognised.
     var epoch = 0
     var hasBeenConnected = false
     /// Whether the last the delegate heard is that the connection is up: it hears of each loss once, also when the loss
     /// comes in the middle of closing or the other way round.
     private var isAnnounced = false
-    var lastAuthorizationFailure: Int?
     var lastError: NATSError?
     var connectPromise: EventLoopPromise<Void>?
     var outstandingPings = 0
-    var knownServers: Set<String> = []
+    /// The epoch of `link`.
+    var linkEpoch = 0
+    /// Set while the server has asked its clients to leave.
+    var move: MoveProgress?
     var drain: DrainProgress?
 
     // Inbound.
@@ -99,14 +104,17 @@ package final class NATSConnection {
         hot = .allocate(capacity: 1)
         hot.initialize(to: HotState())
         outboundLimit = max(0, configuration.reconnectBufferBytes)
-        schedule = ReconnectSchedule(
-            ReconnectSchedule.Settings(
-                serverCount: max(1, configuration.servers.count),
-                maximumRounds: configuration.maxReconnectAttempts,
+        pool = ServerPool(
+            configuration.servers,
+            ServerPool.Settings(
+                maximumAttempts: configuration.maxReconnectAttempts,
                 wait: configuration.reconnectWait,
                 maximumWait: configuration.reconnectWaitMaximum,
-                jitter: configuration.reconnectJitter
-            )
+                jitter: configuration.reconnectJitter,
+                delay: configuration.reconnectDelay,
+                isRandomized: configuration.randomizeServers
+            ),
+            using: &random
         )
     }
 
@@ -132,6 +140,7 @@ package final class NATSConnection {
         case .flushTimedOut(let ticket): flushTimedOut(ticket)
         case .requestTimedOut(let id): failRequest(id, .timeout)
         case .drainTimedOut: drainTimedOut()
+        case .leave(let epoch): leave(epoch)
         }
     }
 
@@ -167,6 +176,7 @@ package final class NATSConnection {
         timer.cancelAll()
         link?.detach()
         handshaking?.detach()
+        stopMoving()
         link = nil
         handshaking = nil
         inBurst = false
@@ -192,9 +202,16 @@ package final class NATSConnection {
 
     /// Fails everything that waits for the server. The state must be set before: those who wait may call back.
     func failWaiters(pongs error: NATSError, requests failure: NATSRequestFailure) {
-        for waiter in pongs.removeAll() {
+        fail(pongs.removeAll(), error)
+        for id in requests.pending() {
+            failRequest(id, failure)
+        }
+    }
+
+    func fail(_ waiters: [PongWaiter], _ error: NATSError) {
+        for waiter in waiters {
             switch waiter {
-            case .none, .connectionDrain: break
+            case .none, .connectionDrain, .moveSubscribed, .moveUnsubscribed: break
             case .flush(let waiter):
                 timer.cancel(waiter.deadline)
                 waiter.promise.fail(error)
@@ -202,9 +219,6 @@ package final class NATSConnection {
                 end(subscription, error.code == .closed ? .closed : .disconnected)
                 promise.fail(error)
             }
-        }
-        for id in requests.pending() {
-            failRequest(id, failure)
         }
     }
 }

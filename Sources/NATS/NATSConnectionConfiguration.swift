@@ -4,7 +4,7 @@ public import NIOCore
 
 /// The settings of a connection to NATS.
 public struct NATSConnectionConfiguration: Sendable {
-    /// The servers to try, in this order. Never empty when connecting.
+    /// The servers to try, in this order unless ``randomizeServers``. Never empty when connecting.
     public var servers: [NATSServerAddress]
 
     /// How the client proves who it is. Default: not at all.
@@ -22,7 +22,7 @@ public struct NATSConnectionConfiguration: Sendable {
     /// Whether a lost connection is made again. Default true.
     public var reconnect = true
 
-    /// How often each server is tried again before the connection is given up; negative (the default) without limit.
+    /// How often a server may fail in a row before it is dropped; without a server left the connection closes; negative (the default) without limit.
     public var maxReconnectAttempts = -1
 
     /// How long to wait after all servers were tried once. The first attempt after a loss is made at once. Default 2 s.
@@ -34,6 +34,20 @@ public struct NATSConnectionConfiguration: Sendable {
 
     /// A random time up to this is added to every wait, so that many clients do not return at once. Default 100 ms.
     public var reconnectJitter = TimeAmount.milliseconds(100)
+
+    /// Instead of the growing wait: asked how long to wait after each lap over all servers, with the number of laps that
+    /// failed since the last success, from 1. Called on the connection's loop. Default nil.
+    public var reconnectDelay: (@Sendable (Int) -> TimeAmount)?
+
+    /// Whether servers are tried in a random order, so that the clients of a cluster spread over it. Default true.
+    public var randomizeServers = true
+
+    /// Whether servers that the cluster tells of are left alone, and only ``servers`` are used. Default false.
+    public var ignoresDiscoveredServers = false
+
+    /// Whether reconnecting goes on after a server refused the credentials twice with the same words, instead of
+    /// closing. Default false.
+    public var ignoresAuthenticationErrors = false
 
     /// How many bytes may be published while there is no connection; 0 refuses publishing then. Default 8 MiB.
     public var reconnectBufferBytes = 8 << 20

@@ -8,7 +8,8 @@ public enum NATSEvent: Sendable, Equatable {
     case connected(NATSServerInfo)
     /// The connection is lost; with `reconnect`, attempts begin now.
     case disconnected(NATSError?)
-    /// Up again; subscriptions are made anew and buffered publishes are on their way.
+    /// Up again, or, without a `disconnected` before, moved to another server because the last one is about to shut down
+    /// (see `lameDuck`); subscriptions are made anew and buffered publishes are on their way.
     case reconnected(NATSServerInfo)
     /// An attempt failed; `attempt` counts from 1 since the last success.
     case retryingConnect(attempt: Int, error: NATSError)
@@ -25,7 +26,8 @@ public enum NATSEvent: Sendable, Equatable {
     /// A reader of this subscription is too slow: its buffer is full and new messages are dropped. Told once until it
     /// takes messages again.
     case subscriptionTooSlow(subject: String, sid: Int)
-    /// The server is about to shut down.
+    /// The server is about to shut down. Without another server the connection stays until the server closes it;
+    /// otherwise it moves by itself.
     case lameDuck
     /// The cluster has servers that were not known, as `host:port`.
     case discoveredServers([String])

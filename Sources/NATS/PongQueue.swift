@@ -11,6 +11,10 @@ enum PongWaiter {
     case subscriptionDrained(NATSSubscription, EventLoopPromise<Void>)
     /// A step of draining the connection.
     case connectionDrain
+    /// The server moved to has the subscriptions.
+    case moveSubscribed(Int)
+    /// The server that is left has sent all it had.
+    case moveUnsubscribed(Int)
 }
 
 /// A waiting `flush`.
@@ -28,7 +32,12 @@ struct PongQueue {
     /// The first place that is still waiting.
     private var head = 0
     /// The ticket of `waiters[0]`.
-    private var base = 0
+    private var base: Int
+
+    /// - Parameter base: the ticket the first `append` gives.
+    init(base: Int = 0) {
+        self.base = base
+    }
 
     var count: Int { waiters.count - head }
 

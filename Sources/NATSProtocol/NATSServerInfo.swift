@@ -35,6 +35,8 @@ public struct NATSServerInfo: Sendable, Equatable {
     public var cluster = ""
     /// Other servers of the cluster, as `host:port`.
     public var connectURLs: [String] = []
+    /// Other servers of the cluster for WebSocket clients, as `host:port`.
+    public var webSocketConnectURLs: [String] = []
     /// Whether the server is about to shut down and asks clients to move.
     public var lameDuckMode = false
     /// Whether JetStream is on.
@@ -62,6 +64,7 @@ public struct NATSServerInfo: Sendable, Equatable {
         nonce = value["nonce"]?.string
         cluster = value["cluster"]?.string ?? ""
         connectURLs = value["connect_urls"]?.array?.compactMap(\.string) ?? []
+        webSocketConnectURLs = value["ws_connect_urls"]?.array?.compactMap(\.string) ?? []
         lameDuckMode = value["ldm"]?.bool ?? false
         jetStream = value["jetstream"]?.bool ?? false
     }

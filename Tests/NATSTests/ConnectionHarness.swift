@@ -101,6 +101,7 @@ final class ConnectionHarness: Sendable {
             configuration.reconnectWait = .milliseconds(10)
             configuration.reconnectWaitMaximum = .milliseconds(20)
             configuration.reconnectJitter = .zero
+            configuration.randomizeServers = false
             configure(&configuration)
             let recorder = Recorder()
             let connection = NATSConnection(

@@ -125,7 +125,7 @@ import Testing
         switch waiter {
         case nil: nil
         case .some(.none): false
-        case .flush, .subscriptionDrained, .connectionDrain: true
+        case .flush, .subscriptionDrained, .connectionDrain, .moveSubscribed, .moveUnsubscribed: true
         }
     }
 
@@ -150,65 +150,6 @@ import Testing
         #expect(queue.removeAll().count == 1)
         #expect(queue.nextTicket == 501)
         #expect(queue.count == 0)
-    }
-}
-
-@Suite struct ReconnectScheduleTests {
-    private func schedule(servers: Int, rounds: Int = -1) -> ReconnectSchedule {
-        ReconnectSchedule(
-            .init(
-                serverCount: servers,
-                maximumRounds: rounds,
-                wait: .seconds(2),
-                maximumWait: .seconds(8),
-                jitter: .milliseconds(100)
-            )
-        )
-    }
-
-    @Test func waitsOnlyAfterAFullRoundAndEverLonger() {
-        var schedule = schedule(servers: 2)
-        #expect(schedule.disconnected(lived: .seconds(60), random: 0) == .connect(server: 0, after: .zero))
-        #expect(schedule.failed(random: 0) == .connect(server: 1, after: .zero))
-        #expect(schedule.failed(random: 0) == .connect(server: 0, after: .seconds(2)))
-        #expect(schedule.failed(random: 0.5) == .connect(server: 1, after: .zero))
-        #expect(schedule.failed(random: 0.5) == .connect(server: 0, after: .seconds(4) + .milliseconds(50)))
-        for _ in 0..<100 {
-            _ = schedule.failed(random: 0)
-            #expect(schedule.failed(random: 0) == .connect(server: 0, after: .seconds(8)))
-        }
-        schedule.succeeded()
-        #expect(schedule.failures == 0)
-    }
-
-    @Test func doesNotHammerAServerThatDropsClients() {
-        var schedule = schedule(servers: 1)
-        #expect(schedule.disconnected(lived: .milliseconds(5), random: 0) == .connect(server: 0, after: .seconds(2)))
-        var two = self.schedule(servers: 2)
-        #expect(two.disconnected(lived: .milliseconds(5), random: 0) == .connect(server: 1, after: .seconds(2)))
-    }
-
-    @Test func givesUpAfterTheConfiguredRounds() {
-        var schedule = schedule(servers: 1, rounds: 2)
-        #expect(schedule.failed(random: 0) == .connect(server: 0, after: .seconds(2)))
-        #expect(schedule.failed(random: 0) == .giveUp)
-        var none = self.schedule(servers: 1, rounds: 0)
-        #expect(none.disconnected(lived: .seconds(60), random: 0) == .giveUp)
-    }
-
-    @Test func aWaitThatGrowsPastAllNumbersIsBounded() {
-        var schedule = ReconnectSchedule(
-            .init(
-                serverCount: 1,
-                maximumRounds: -1,
-                wait: .nanoseconds(.max / 2),
-                maximumWait: .hours(1),
-                jitter: .zero
-            )
-        )
-        for _ in 0..<100 {
-            #expect(schedule.failed(random: 0) == .connect(server: 0, after: .nanoseconds(.max / 2)))
-        }
     }
 }
 

@@ -1,0 +1,185 @@
+// Which servers there are, which one to try next, and when. Servers come from the configuration (seeds) and from what
+// servers tell of their cluster (discovered). A value without clock, I/O or randomness of its own, so tests see every
+// decision.
+
+import NIOCore
+
+/// Walks the servers: one after the other without a wait, then a wait after each lap, growing from lap to lap up to a
+/// maximum. The server in use, or the one being tried, is the first.
+struct ServerPool {
+    struct Settings: Sendable {
+        /// How often a server may fail in a row before it is dropped; negative without limit.
+        var maximumAttempts = -1
+        var wait = TimeAmount.seconds(2)
+        var maximumWait = TimeAmount.seconds(8)
+        var jitter = TimeAmount.zero
+        /// Instead of the growing wait: asked with the number of laps, from 1.
+        var delay: (@Sendable (Int) -> TimeAmount)?
+        var isRandomized = false
+    }
+
+    struct Server: Equatable {
+        let address: NATSServerAddress
+        /// Not configured: leaves again when the cluster does not name it any more.
+        var isDiscovered = false
+        /// Failures since the last success.
+        var attempts = 0
+        var isTriedInLap = false
+        var lastAuthorizationError: String?
+    }
+
+    enum Decision: Equatable {
+        case connect(after: TimeAmount)
+        /// Every server was dropped.
+        case giveUp
+    }
+
+    private let settings: Settings
+    private(set) var servers: [Server]
+    /// The name that certificates of servers known by their IP address carry, unless a seed's own address has one.
+    private let tlsName: String?
+    private var announced: Set<String> = []
+    /// How many servers failed since the last success.
+    private(set) var failures = 0
+    /// How many laps over all servers have failed since the last success.
+    private(set) var laps = 0
+
+    init(_ seeds: [NATSServerAddress], _ settings: Settings, using generator: inout some RandomNumberGenerator) {
+        self.settings = settings
+        tlsName = seeds.lazy.compactMap { $0.tlsName ?? ($0.isLiteral ? nil : $0.host) }.first
+        var seen: Set<String> = []
+        servers = seeds.filter { seen.insert($0.key).inserted }.map { Server(address: $0) }
+        announced = seen
+        if settings.isRandomized {
+            servers.shuffle(using: &generator)
+        }
+    }
+
+    /// The server in use or being tried; nil when all were dropped.
+    var current: NATSServerAddress? { servers.first?.address }
+
+    /// Whom to turn to when the current server asks its clients to leave, best first.
+    var others: [NATSServerAddress] { servers.dropFirst().map(\.address) }
+
+    // MARK: - Attempts
+
+    /// The current server could not be used.
+    mutating func failed(using generator: inout some RandomNumberGenerator) -> Decision {
+        guard !servers.isEmpty else { return .giveUp }
+        failures += 1
+        var server = servers.removeFirst()
+        server.attempts += 1
+        server.isTriedInLap = true
+        if settings.maximumAttempts < 0 || server.attempts < settings.maximumAttempts {
+            servers.append(server)
+        }
+        if let next = servers.firstIndex(where: { !$0.isTriedInLap }) {
+            servers.insert(servers.remove(at: next), at: 0)
+            return .connect(after: .zero)
+        }
+        laps += 1
+        if servers.isEmpty { return .giveUp }
+        for index in servers.indices {
+            servers[index].isTriedInLap = false
+        }
+        return .connect(after: wait(lap: laps, using: &generator))
+    }
+
+    /// An established connection was lost: the others come first now, in a new order, so that the clients of a server
+    /// that died do not all turn to the same one. The first try comes at once, unless the connection had hardly lived:
+    /// servers that accept and drop clients must not be hammered.
+    mutating func disconnected(lived: TimeAmount, using generator: inout some RandomNumberGenerator) -> Decision {
+        if settings.maximumAttempts == 0 || servers.isEmpty { return .giveUp }
+        let last = servers.removeFirst()
+        if settings.isRandomized {
+            servers.shuffle(using: &generator)
+        }
+        servers.append(last)
+        return .connect(after: lived < settings.wait ? wait(lap: 1, using: &generator) : .zero)
+    }
+
+    /// A handshake succeeded: what failed before is forgotten.
+    mutating func succeeded() {
+        failures = 0
+        laps = 0
+        for index in servers.indices {
+            servers[index].attempts = 0
+            servers[index].isTriedInLap = false
+        }
+        if !servers.isEmpty {
+            servers[0].lastAuthorizationError = nil
+        }
+    }
+
+    /// The current server refused the credentials.
+    ///
+    /// - Returns: whether it said the same the last time.
+    mutating func authorizationFailed(_ text: String) -> Bool {
+        guard !servers.isEmpty else { return true }
+        defer { servers[0].lastAuthorizationError = text }
+        return servers[0].lastAuthorizationError == text
+    }
+
+    /// A connection to `address`, one of `others`, took the place of the current one, whose server comes last now.
+    mutating func moved(to address: NATSServerAddress) {
+        guard let index = servers.firstIndex(where: { $0.address == address }), index > 0 else { return }
+        let left = servers.removeFirst()
+        servers.insert(servers.remove(at: index - 1), at: 0)
+        servers.append(left)
+    }
+
+    private func wait(lap: Int, using generator: inout some RandomNumberGenerator) -> TimeAmount {
+        if let delay = settings.delay { return delay(lap) }
+        let doublings = min(max(lap - 1, 0), 16)
+        let (product, overflow) = settings.wait.nanoseconds.multipliedReportingOverflow(by: 1 << Int64(doublings))
+        let grown = overflow ? settings.maximumWait.nanoseconds : product
+        let bounded = max(settings.wait.nanoseconds, min(grown, settings.maximumWait.nanoseconds))
+        let random = Double.random(in: 0..<1, using: &generator)
+        return .nanoseconds(bounded + Int64(Double(settings.jitter.nanoseconds) * random))
+    }
+
+    // MARK: - Discovery
+
+    /// Takes over what a server says of its cluster; an empty list says nothing.
+    ///
+    /// - Returns: the servers that were never heard of before, as the server wrote them.
+    mutating func discovered(_ texts: [String], using generator: inout some RandomNumberGenerator) -> [String] {
+        guard !texts.isEmpty, let current else { return [] }
+        let found = texts.compactMap { text in discoveredAddress(text, like: current).map { (text, $0) } }
+        let listed = Set(found.map(\.1.key))
+        servers = servers.enumerated().filter { index, server in
+            index == 0 || !server.isDiscovered || listed.contains(server.address.key)
+        }.map(\.element)
+        var known = Set(servers.map(\.address.key))
+        var names: [String] = []
+        for (text, address) in found {
+            if known.insert(address.key).inserted {
+                let place = settings.isRandomized ? Int.random(in: 1...servers.count, using: &generator) : servers.count
+                servers.insert(Server(address: address, isDiscovered: true), at: place)
+            }
+            if announced.insert(address.key).inserted {
+                names.append(text)
+            }
+        }
+        return names
+    }
+
+    /// A server known as `host:port` only, spoken to as the one that told of it; nil when it is no address.
+    private func discoveredAddress(_ text: String, like current: NATSServerAddress) -> NATSServerAddress? {
+        guard var address = try? NATSServerAddress(parsing: text) else { return nil }
+        address.scheme = current.scheme
+        address.path = current.path
+        address.user = current.user
+        address.password = current.password
+        address.tlsName = address.isLiteral ? current.tlsName ?? tlsName : nil
+        return address
+    }
+}
+
+extension NATSServerAddress {
+    /// Whether the host is an IP address.
+    fileprivate var isLiteral: Bool { (try? SocketAddress(ipAddress: host, port: 0)) != nil }
+
+    /// What makes two addresses the same server.
+    fileprivate var key: String { "\(host.lowercased()):\(port)" }
+}

@@ -1,0 +1,292 @@
+// Rules 12, 13, 16, 18 and 19: which servers are used, and how a connection comes back or moves.
+
+import NATSProtocol
+import NIOCore
+import Testing
+
+@testable import NATS
+
+/// A sequence of numbers that is the same in every run.
+struct FixedRandom: RandomNumberGenerator {
+    var state: UInt64 = 1
+
+    mutating func next() -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return state ^ state >> 29
+    }
+}
+
+/// A pool with its numbers, so that a test's lines stay short.
+private final class Walk {
+    private var pool: ServerPool
+    private var random = FixedRandom()
+
+    init(_ pool: ServerPool) {
+        self.pool = pool
+    }
+
+    var current: NATSServerAddress? { pool.current }
+    var others: [NATSServerAddress] { pool.others }
+    var servers: [ServerPool.Server] { pool.servers }
+    var hosts: [String] { pool.servers.map(\.address.host) }
+    var failures: Int { pool.failures }
+    var laps: Int { pool.laps }
+
+    func failed() -> ServerPool.Decision { pool.failed(using: &random) }
+    func disconnected(lived: TimeAmount) -> ServerPool.Decision { pool.disconnected(lived: lived, using: &random) }
+    func discovered(_ texts: [String]) -> [String] { pool.discovered(texts, using: &random) }
+    func authorizationFailed(_ text: String) -> Bool { pool.authorizationFailed(text) }
+    func succeeded() { pool.succeeded() }
+    func moved(to text: String) throws { pool.moved(to: try NATSServerAddress(parsing: text)) }
+}
+
+@Suite struct ServerPoolTests {
+    private func pool(
+        _ names: [String],
+        _ configure: (inout ServerPool.Settings) -> Void = { _ in }
+    ) throws -> Walk {
+        var settings = ServerPool.Settings()
+        configure(&settings)
+        var random = FixedRandom()
+        return Walk(ServerPool(try names.map { try NATSServerAddress(parsing: $0) }, settings, using: &random))
+    }
+
+    @Test("rule 13: waits only after a lap, and ever longer up to the maximum")
+    func waitsAfterALap() throws {
+        let pool = try pool(["a", "b"])
+        #expect(pool.current?.host == "a")
+        #expect(pool.disconnected(lived: .seconds(60)) == .connect(after: .zero))
+        #expect(pool.current?.host == "b")
+        #expect(pool.failed() == .connect(after: .zero))
+        #expect(pool.current?.host == "a")
+        for wait in [2, 4, 8, 8] as [Int64] {
+            #expect(pool.failed() == .connect(after: .seconds(wait)))
+            #expect(pool.failed() == .connect(after: .zero))
+        }
+        pool.succeeded()
+        #expect(pool.failures == 0 && pool.laps == 0)
+    }
+
+    @Test("rule 13: the wait has jitter, or is the caller's")
+    func jitterAndDelay() throws {
+        let jittered = try pool(["a"]) { $0.jitter = .milliseconds(100) }
+        guard case .connect(let wait) = jittered.failed() else {
+            Issue.record("gave up")
+            return
+        }
+        #expect(wait >= .seconds(2) && wait < .milliseconds(2100))
+        let own = try pool(["a"]) { $0.delay = { .milliseconds(Int64($0)) } }
+        #expect(own.failed() == .connect(after: .milliseconds(1)))
+        #expect(own.failed() == .connect(after: .milliseconds(2)))
+        let bounded = try pool(["a"]) {
+            $0.wait = .nanoseconds(.max / 2)
+            $0.maximumWait = .hours(1)
+        }
+        for _ in 0..<100 {
+            #expect(bounded.failed() == .connect(after: .nanoseconds(.max / 2)))
+        }
+    }
+
+    @Test("rule 13: a server that drops clients at once is not hammered")
+    func shortLives() throws {
+        let pool = try pool(["a"])
+        #expect(pool.disconnected(lived: .milliseconds(5)) == .connect(after: .seconds(2)))
+    }
+
+    @Test("rule 18: attempts are counted per server, and without a server it is over")
+    func dropsServers() throws {
+        let pool = try pool(["a", "b"]) { $0.maximumAttempts = 2 }
+        #expect(pool.failed() == .connect(after: .zero))
+        #expect(pool.failed() == .connect(after: .seconds(2)))
+        #expect(pool.failed() == .connect(after: .zero))
+        #expect(pool.hosts == ["b"])
+        #expect(pool.failed() == .giveUp)
+        #expect(pool.current == nil)
+        let none = try self.pool(["a"]) { $0.maximumAttempts = 0 }
+        #expect(none.disconnected(lived: .seconds(60)) == .giveUp)
+    }
+
+    @Test("rule 12: discovered servers join the pool with scheme, credentials and TLS name")
+    func discovers() throws {
+        let pool = try pool(["tls://me:secret@seed.example:4222"])
+        let news = pool.discovered(["10.0.0.1:4222", "[::1]:4223", "seed.example:4222", "b.example:1"])
+        #expect(news == ["10.0.0.1:4222", "[::1]:4223", "b.example:1"])
+        #expect(pool.servers.count == 4)
+        let first = pool.servers[1].address
+        #expect(first.scheme == .tls && first.user == "me" && first.password == "secret")
+        #expect(first.tlsName == "seed.example")
+        #expect(pool.servers[3].address.tlsName == nil)
+    }
+
+    @Test("rule 12: discovered servers leave when they are not listed any more, the current one and seeds never")
+    func forgets() throws {
+        let pool = try pool(["a:1", "s:1"])
+        _ = pool.discovered(["b:1", "c:1"])
+        try pool.moved(to: "b:1")
+        #expect(pool.hosts == ["b", "s", "c", "a"])
+        #expect(pool.discovered(["d:1", "d:1", "not an address"]) == ["d:1"])
+        #expect(pool.hosts == ["b", "s", "a", "d"])
+        #expect(pool.discovered([]) == [])
+        #expect(pool.servers.count == 4)
+        // Known from before: it joins again, but is no news.
+        #expect(pool.discovered(["c:1"]) == [])
+        #expect(pool.hosts == ["b", "s", "a", "c"])
+    }
+
+    @Test("rule 12: servers are shuffled, the current one keeps its place")
+    func shuffles() throws {
+        let names = (0..<50).map { "h\($0)" }
+        let pool = try pool(names) { $0.isRandomized = true }
+        #expect(pool.hosts != names)
+        #expect(Set(pool.hosts) == Set(names))
+        let current = pool.current
+        _ = pool.discovered((0..<50).map { "d\($0)" })
+        #expect(pool.current == current)
+        let before = pool.others
+        _ = pool.disconnected(lived: .seconds(60))
+        #expect(pool.servers.last?.address == current)
+        #expect(pool.servers.dropLast().map(\.address) != before)
+    }
+
+    @Test("rule 16: the same refusal twice from the same server is noticed")
+    func refusals() throws {
+        let pool = try pool(["a", "b"])
+        #expect(!pool.authorizationFailed("x"))
+        _ = pool.failed()
+        #expect(!pool.authorizationFailed("x"))
+        _ = pool.failed()
+        #expect(!pool.authorizationFailed("y"))
+        #expect(pool.authorizationFailed("y"))
+        pool.succeeded()
+        #expect(!pool.authorizationFailed("y"))
+    }
+}
+
+@Suite struct RuleServerTests {
+    private func info(_ members: String) -> String {
+        "INFO {\"headers\":true,\"max_payload\":1048576,\"proto\":1,\(members)}\r\n"
+    }
+
+    @Test("rule 12: a client that lost its only seed goes on with a discovered server")
+    func usesDiscoveredServers() async throws {
+        let seed = try await MockServer.start()
+        let other = try await MockServer.start()
+        let harness = try await ConnectionHarness([seed.address])
+        let first = try await harness.connect(to: seed, info: info("\"connect_urls\":[\"127.0.0.1:\(other.port)\"]"))
+        try await harness.eventually("the news") { $1.events.count == 2 }
+        #expect(try await harness.events().last == .discoveredServers(["127.0.0.1:\(other.port)"]))
+        try await first.send(info("\"connect_urls\":[\"127.0.0.1:\(other.port)\"]"))
+        try await seed.stop()
+        try await first.close()
+        _ = try await other.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 1 }
+        let news = try await harness.events().filter { if case .discoveredServers = $0 { true } else { false } }
+        #expect(news.count == 1)
+    }
+
+    @Test("rule 13: a forced reconnect ends the wait, and makes a new connection while one is there")
+    func reconnects() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.reconnectWait = .hours(1)
+            $0.reconnectWaitMaximum = .hours(1)
+        }
+        let first = try await harness.connect(to: server)
+        try await harness.request("x", to: "s", context: 1)
+        try await harness.on { connection, _ in connection.reconnect() }
+        #expect(try await harness.on { $1.outcomes.map(\.failure) } == [.disconnected])
+        let second = try await server.acceptHandshake()
+        try await first.closed()
+        try await harness.eventually("the reconnect") { connection, _ in connection.isConnected }
+        // It has hardly lived, so the client waits.
+        try await second.close()
+        try await harness.eventually("the loss") { connection, _ in connection.state == .reconnecting }
+        try await harness.on { connection, _ in connection.reconnect() }
+        _ = try await server.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 2 }
+    }
+
+    @Test("rule 16: with ignoresAuthenticationErrors a refused client keeps trying")
+    func keepsTrying() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) { $0.ignoresAuthenticationErrors = true }
+        try await harness.connect(to: server).close()
+        for _ in 0..<3 {
+            try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n")
+        }
+        _ = try await server.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 1 }
+    }
+
+    @Test("rule 19: told of a shutdown once, the client moves to another server without losing anything")
+    func moves() async throws {
+        let old = try await MockServer.start()
+        let new = try await MockServer.start()
+        let harness = try await ConnectionHarness([old.address, new.address])
+        let first = try await harness.connect(to: old, info: info("\"server_id\":\"old\""))
+        try await harness.subscribe("a")
+        try await harness.request("?", to: "s", context: 1)
+        _ = try await first.read(through: "?\r\n")
+        let inbox = try await harness.on { connection, _ in connection.inboxSubject }
+        let flush = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(60)) }
+        _ = try await first.read(through: "PING\r\n")
+        try await first.send(info("\"server_id\":\"old\",\"ldm\":true"))
+        try await first.send(info("\"server_id\":\"old\",\"ldm\":true"))
+        let second = try await new.acceptHandshake(info: info("\"server_id\":\"new\""))
+        #expect(try await second.read(through: "PING\r\n") == "SUB a 1\r\nSUB \(inbox) 2\r\nPING\r\n")
+        // Until the new server confirms, the old one delivers, and keeps its subscriptions.
+        #expect(first.received.isEmpty)
+        try await first.send("MSG a 1 1\r\n1\r\nPONG\r\n")
+        try await flush.get()
+        try await harness.publish("news", to: "b")
+        _ = try await second.read(through: "news\r\n")
+        try await second.send("PONG\r\n")
+        #expect(try await first.read(through: "PING\r\n") == "UNSUB 1\r\nPING\r\n")
+        try await first.send("PING\r\n")
+        _ = try await first.read(through: "PONG\r\n")
+        try await first.send("MSG a 1 1\r\n2\r\nPONG\r\n")
+        try await second.send("MSG a 1 1\r\n3\r\n")
+        try await harness.eventually("three messages") { $1.messages.count == 3 }
+        #expect(try await harness.on { Set($1.messages.map(\.payload)) } == ["1", "2", "3"])
+        // The request is still waiting; nothing was lost, and nobody was told of a loss.
+        #expect(try await harness.on { connection, _ in connection.pendingRequests } == 1)
+        try await first.closed()
+        #expect(try await harness.on { $1.outcomes }.isEmpty)
+        let events = try await harness.events()
+        guard events.count == 3, case .connected = events[0], events[1] == .lameDuck, case .reconnected = events[2]
+        else {
+            Issue.record("unexpected \(events)")
+            return
+        }
+    }
+
+    @Test("rule 19: without another server the client stays until the server closes")
+    func stays() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address])
+        let first = try await harness.connect(to: server)
+        try await first.send(info("\"ldm\":true"))
+        try await harness.eventually("the event") { $1.events.last == .lameDuck }
+        try await harness.publish("x", to: "a")
+        _ = try await first.read(through: "x\r\n")
+        try await first.close()
+        _ = try await server.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 1 }
+    }
+
+    @Test("rule 19: another server that cannot be used changes nothing")
+    func staysWhenTheOtherServerIsGone() async throws {
+        let server = try await MockServer.start()
+        let gone = try await MockServer.start()
+        try await gone.stop()
+        let harness = try await ConnectionHarness([server.address, gone.address])
+        let first = try await harness.connect(to: server)
+        try await first.send(info("\"ldm\":true"))
+        try await harness.eventually("the failed move") { connection, recorder in
+            recorder.events.last == .lameDuck && connection.move == nil
+        }
+        try await harness.publish("x", to: "a")
+        _ = try await first.read(through: "x\r\n")
+        #expect(try await harness.on { connection, _ in connection.isConnected })
+    }
+}
