@@ -19,8 +19,8 @@ import Testing
 
     // MARK: Messages
 
-    @Test("rules 5 to 7: messages with headers, reply and status") func deliversMessagesWithAllTheirParts() async throws
-    {
+    @Test("rule 7: messages with all their parts; rule 8: an unknown sid is ignored")
+    func deliversMessagesWithAllTheirParts() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a.*", queue: "q")
         try await harness.subscribe("b")
@@ -170,8 +170,8 @@ import Testing
         #expect(try await harness.on { $1.ends } == [.init(sid: 1, reason: .closed)])
     }
 
-    @Test("rule 8: an unknown sid is ignored") func aHandlerMayUnsubscribeAndSubscribeInTheMiddleOfARead() async throws
-    {
+    @Test("rule 8: SUB and UNSUB in the middle of a read, sids count up")
+    func aHandlerMayUnsubscribeAndSubscribeInTheMiddleOfARead() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         try await harness.on { connection, recorder in
