@@ -19,7 +19,8 @@ import Testing
 
     // MARK: Messages
 
-    @Test func deliversMessagesWithAllTheirParts() async throws {
+    @Test("rule 7: messages with all their parts; rule 8: an unknown sid is ignored")
+    func deliversMessagesWithAllTheirParts() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a.*", queue: "q")
         try await harness.subscribe("b")
@@ -64,7 +65,7 @@ import Testing
         try await peer.closed()
     }
 
-    @Test func answersPings() async throws {
+    @Test("rule 9: a PING is answered") func answersPings() async throws {
         let (_, harness, peer) = try await connected()
         try await peer.send("PING\r\n")
         #expect(try await peer.read(through: "\r\n") == "PONG\r\n")
@@ -101,7 +102,7 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.statistics.writes } - before == 1)
     }
 
-    @Test func refusesBadSubjectsAndSizes() async throws {
+    @Test("rule 4: bad subjects and sizes are refused before sending") func refusesBadSubjectsAndSizes() async throws {
         let (_, harness, _) = try await connected()
         for subject in ["", "a b", "a..b", "a.*", ">", "a\r\nPUB x"] {
             #expect(try await harness.publish("x", to: subject) == .invalidSubject)
@@ -169,7 +170,8 @@ import Testing
         #expect(try await harness.on { $1.ends } == [.init(sid: 1, reason: .closed)])
     }
 
-    @Test func aHandlerMayUnsubscribeAndSubscribeInTheMiddleOfARead() async throws {
+    @Test("rule 8: SUB and UNSUB in the middle of a read, sids count up")
+    func aHandlerMayUnsubscribeAndSubscribeInTheMiddleOfARead() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         try await harness.on { connection, recorder in
@@ -187,7 +189,7 @@ import Testing
         #expect(words.hasPrefix("SUB a 1\r\nUNSUB 1\r\nSUB b 2\r\nSUB b 3\r\n"))
     }
 
-    @Test func endsAfterItsMaximum() async throws {
+    @Test("rule 22: a subscription ends after its maximum") func endsAfterItsMaximum() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         try await harness.on { connection, _ in
@@ -223,7 +225,8 @@ import Testing
 
     // MARK: Flush
 
-    @Test func flushesInOrderWithAnEmptySlotForWhoGaveUp() async throws {
+    @Test("rule 10: flushes complete in order, who gave up leaves an empty place")
+    func flushesInOrderWithAnEmptySlotForWhoGaveUp() async throws {
         let (_, harness, peer) = try await connected()
         let first = try await harness.start { connection, _ in connection.flush(deadline: .now() + .milliseconds(30)) }
         let second = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(60)) }
@@ -260,7 +263,7 @@ import Testing
 
     // MARK: Errors and INFO
 
-    @Test func aDeniedSubscriptionEnds() async throws {
+    @Test("rule 17: a denied subscription ends") func aDeniedSubscriptionEnds() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         try await harness.subscribe("a", queue: "q")
@@ -280,7 +283,7 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.subscriptions.count } == 1)
     }
 
-    @Test func unknownErrorsKeepTheConnection() async throws {
+    @Test("rule 16: unknown errors keep the connection") func unknownErrorsKeepTheConnection() async throws {
         let (_, harness, peer) = try await connected()
         try await peer.send("-ERR 'Something New'\r\n-ERR 'Slow Consumer'\r\nPING\r\n")
         _ = try await peer.read(through: "PONG\r\n")
@@ -292,7 +295,7 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.statistics.serverErrors } == 2)
     }
 
-    @Test func rereadsInfo() async throws {
+    @Test("rule 3: INFO is read again whenever it comes") func rereadsInfo() async throws {
         let (_, harness, peer) = try await connected()
         #expect(try await harness.publish("123456", to: "a") == nil)
         let info = "INFO {\"headers\":true,\"max_payload\":5,\"ldm\":true,\"connect_urls\":[\"10.0.0.1:4222\"]}\r\n"
@@ -307,7 +310,7 @@ import Testing
 
     // MARK: Drain
 
-    @Test func drainsASubscription() async throws {
+    @Test("rule 20: a subscription drains") func drainsASubscription() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         let drained = try await harness.start { connection, _ in
@@ -320,7 +323,7 @@ import Testing
         #expect(try await harness.on { $1.ends } == [.init(sid: 1, reason: .drained)])
     }
 
-    @Test func drainsTheConnectionStepByStep() async throws {
+    @Test("rule 20: the connection drains step by step") func drainsTheConnectionStepByStep() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         try await harness.request("?", to: "s", context: 1)
@@ -354,7 +357,7 @@ import Testing
         try await peer.closed()
     }
 
-    @Test func drainingWithoutAConnectionCloses() async throws {
+    @Test("rule 20: draining without a connection closes") func drainingWithoutAConnectionCloses() async throws {
         let (server, harness, peer) = try await connected()
         try await server.stop()
         try await peer.close()
@@ -374,7 +377,8 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.state } == .closed)
     }
 
-    @Test func closeCompletesEverythingThatWaits() async throws {
+    @Test("rule 25: close completes everything that waits, once") func closeCompletesEverythingThatWaits() async throws
+    {
         let (_, harness, _) = try await connected()
         try await harness.subscribe("a")
         let draining = try await harness.start { connection, _ in

@@ -10,7 +10,9 @@ import Testing
 @testable import NATS
 
 @Suite struct HandshakeTests {
-    @Test func saysConnectAndPingInOneWriteAfterInfo() async throws {
+    @Test("rule 1: CONNECT and PING go out in one write after INFO") func saysConnectAndPingInOneWriteAfterInfo()
+        async throws
+    {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let connected = try await harness.start { connection, _ in connection.connect() }
@@ -209,7 +211,7 @@ import Testing
         #expect(await failureCode(of: connected) == .authorization)
     }
 
-    @Test func withoutHeadersTheClientDoesNotAskForThem() async throws {
+    @Test("rule 2: CONNECT mirrors the headers of INFO") func withoutHeadersTheClientDoesNotAskForThem() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let connected = try await harness.start { connection, _ in connection.connect() }
@@ -223,7 +225,7 @@ import Testing
         #expect(try await harness.publish("x", to: "a") == nil)
     }
 
-    @Test func keepsTryingUntilAServerIsThere() async throws {
+    @Test("rule 27: retry on failed connect") func keepsTryingUntilAServerIsThere() async throws {
         let placeholder = try await MockServer.start()
         try await placeholder.stop()
         let harness = try await ConnectionHarness([placeholder.address]) { $0.retryOnFailedConnect = true }

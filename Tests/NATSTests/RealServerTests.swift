@@ -287,7 +287,9 @@ import Testing
 
     // MARK: The message stream
 
-    @Test func aFullBufferDropsTheNewestAndCountsThem() async throws {
+    @Test("rule 21: a full buffer drops the newest and counts them") func aFullBufferDropsTheNewestAndCountsThem()
+        async throws
+    {
         let server = try RealServer()
         let client = try await connect(server)
         let messages = try await client.subscribe("a", bufferLimit: 3)

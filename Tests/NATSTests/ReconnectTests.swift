@@ -8,7 +8,8 @@ import Testing
 @testable import NATS
 
 @Suite struct ReconnectTests {
-    @Test func restoresEverythingInOrderBeforeUserTraffic() async throws {
+    @Test("rule 14: what is restored, in which order; rule 22: maxima count over reconnects")
+    func restoresEverythingInOrderBeforeUserTraffic() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let first = try await harness.connect(to: server)
@@ -95,7 +96,7 @@ import Testing
         try await first.closed()
     }
 
-    @Test func theReconnectBufferHasALimit() async throws {
+    @Test("rule 15: the reconnect buffer has a limit") func theReconnectBufferHasALimit() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) {
             $0.reconnectBufferBytes = 1000
@@ -113,7 +114,7 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.statistics.refusedBufferFull } == 1)
     }
 
-    @Test func theReconnectBufferCanBeOff() async throws {
+    @Test("rule 15: the reconnect buffer can be off") func theReconnectBufferCanBeOff() async throws {
         let harness = try await ConnectionHarness([NATSServerAddress(host: "127.0.0.1", port: 1)]) {
             $0.reconnectBufferBytes = 0
         }
@@ -121,7 +122,7 @@ import Testing
     }
 
     /// Cut in the middle of a large stream, the next connection must see whole frames only, in order, none twice.
-    @Test func neverSendsAPartOfAFrameAgain() async throws {
+    @Test("rule 15: never a part of a frame again") func neverSendsAPartOfAFrameAgain() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let first = try await harness.connect(to: server)
@@ -149,7 +150,7 @@ import Testing
         #expect(rest == expected)
     }
 
-    @Test func givesUpAfterTheConfiguredAttempts() async throws {
+    @Test("rule 18: gives up after the configured attempts") func givesUpAfterTheConfiguredAttempts() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) { $0.maxReconnectAttempts = 2 }
         let peer = try await harness.connect(to: server)
@@ -198,7 +199,7 @@ import Testing
         #expect(try await harness.publish("x", to: "a") == .closed)
     }
 
-    @Test func theSameAuthorizationFailureTwiceEndsIt() async throws {
+    @Test("rule 16: the same refusal twice ends it") func theSameAuthorizationFailureTwiceEndsIt() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         try await harness.connect(to: server).close()
@@ -242,7 +243,9 @@ import Testing
 
     /// Pings that stay unanswered end the connection; the next one starts counting from zero. The ticks are made by
     /// hand, so that a slow machine changes nothing.
-    @Test func noticesAStaleServerAndForgetsItAfterwards() async throws {
+    @Test("rule 9: unanswered pings count anew after a reconnect") func noticesAStaleServerAndForgetsItAfterwards()
+        async throws
+    {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let first = try await harness.connect(to: server)

@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    @Test func oneInboxServesAllRequests() async throws {
+    @Test("rule 11: one inbox serves all requests") func oneInboxServesAllRequests() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.request("a", to: "s", context: 1)
         try await harness.request("b", to: "s", context: 2)
@@ -69,7 +69,7 @@ import Testing
         )
     }
 
-    @Test func noResponders() async throws {
+    @Test("rule 11: an empty 503 is \"no responders\"") func noResponders() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.request("a", to: "s", context: 1)
         try await harness.request("b", to: "s", context: 2)
@@ -103,7 +103,7 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.pendingRequests } == 0)
     }
 
-    @Test func aDeniedPublishFailsItsRequest() async throws {
+    @Test("rule 17: a denied publish fails its request") func aDeniedPublishFailsItsRequest() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.request("a", to: "open", context: 1)
         try await harness.request("b", to: "secret", context: 2)
