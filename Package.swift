@@ -159,6 +159,24 @@ let package = Package(
     ]
 )
 
+// The example of the NATS client, built here with the dependencies that are there already: scripts/test sets this.
+if Context.environment["PANINI_EXAMPLES"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "NATSExample",
+            dependencies: [
+                "NATS",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            path: "examples/nats-client/Sources",
+            // As a user has it: without our upcoming features.
+            swiftSettings: strict ? [.treatAllWarnings(as: .error)] : []
+        )
+    )
+}
+
 // A measurement of the NATS client's costs per message, left out of normal builds.
 if Context.environment["PANINI_MEASURE"] != nil {
     package.targets.append(

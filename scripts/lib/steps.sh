@@ -55,7 +55,7 @@ step_lua_calls() {
 
 # The manifest turns warnings of our own targets into errors when this is set; dependencies keep theirs.
 step_build() {
-    PANINI_WARNINGS_AS_ERRORS=1 swift build --build-tests
+    PANINI_WARNINGS_AS_ERRORS=1 PANINI_EXAMPLES=1 swift build --build-tests
 }
 
 # quieter: leaves out the line with which each test announces itself; results, failures and totals stay.
