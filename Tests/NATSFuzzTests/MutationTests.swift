@@ -66,20 +66,33 @@ import Testing
         }
     }
 
-    /// Scripts without a corpus: nothing but random steps behind a good handshake.
+    /// Scripts without a corpus: ordinary conversations and random steps in turn.
     @Test(arguments: [3, 4] as [UInt64])
     func randomScripts(_ seed: UInt64) {
         var random = SeededGenerator(seed: seed)
+        var reach = ConnectionScript.Reach()
         for index in 0..<1500 {
-            let length = Int.random(in: 10...200, using: &random)
-            let handshake: [UInt8] = [UInt8.random(in: 0...255, using: &random), 0, 1]
-            let input = handshake + (0..<length).map { _ in UInt8.random(in: 0...255, using: &random) }
+            var input: [UInt8] = [UInt8.random(in: 0...255, using: &random)]
+            for _ in 0..<Int.random(in: 5...60, using: &random) {
+                // The server answers, or a message or a reply comes, as often as anything else happens.
+                let ordinary: [[UInt8]] = [
+                    [0, 3, 8], [0, 3, 8], [16, 0, 0, 8, 5, 0, 9, 1], [20, 0, 0, 3, 8, 7, 0, 2],
+                ]
+                input += Bool.random(using: &random) ? ordinary.randomElement(using: &random) ?? [] : []
+                for _ in 0..<3 {
+                    input.append(UInt8.random(in: 0...255, using: &random))
+                }
+            }
             do throws(FuzzFailure) {
-                try ConnectionScript.check(input)
+                try ConnectionScript.check(input, &reach)
             } catch {
                 Issue.record("\(error); seed \(seed), input \(index): \(literal(input))")
                 return
             }
         }
+        // Scripts that never get anywhere would find nothing.
+        #expect(reach.connections > 500 && reach.reconnects > 80, "\(reach)")
+        #expect(reach.messages > 200 && reach.replies > 50, "\(reach)")
+        #expect(reach.subscriptionsEnded > 500 && reach.drains > 5, "\(reach)")
     }
 }

@@ -13,17 +13,47 @@ package enum ConnectionScript {
     /// The longest script in steps: beyond it, more of the same follows.
     static let maximumSteps = 400
 
+    /// How far scripts come: a test makes sure that they reach what they are for.
+    package struct Reach {
+        package var connections = 0
+        package var reconnects = 0
+        package var messages = 0
+        package var replies = 0
+        package var subscriptionsEnded = 0
+        package var drains = 0
+
+        package init() {}
+    }
+
     package static func check(_ bytes: [UInt8]) throws(FuzzFailure) {
+        var reach = Reach()
+        try check(bytes, &reach)
+    }
+
+    /// - Parameter reach: counts on over many scripts.
+    package static func check(_ bytes: [UInt8], _ reach: inout Reach) throws(FuzzFailure) {
         weak var left: NATSConnection?
         let loop = EmbeddedEventLoop()
         do {
             let player = ScriptPlayer(bytes, loop: loop)
             left = player.connection
             try player.play()
+            reach.add(player.witness.reach)
         }
         // Deadlines that are still armed may not hold anything.
         loop.advanceTime(by: .hours(1))
         try require(left == nil, "the connection is held after its end")
+    }
+}
+
+extension ConnectionScript.Reach {
+    fileprivate mutating func add(_ other: Self) {
+        connections += other.connections
+        reconnects += other.reconnects
+        messages += other.messages
+        replies += other.replies
+        subscriptionsEnded += other.subscriptionsEnded
+        drains += other.drains
     }
 }
 

@@ -23,6 +23,7 @@ final class ConnectionWitness: NATSConnectionDelegate, NATSSubscriptionHandler, 
     var subscriptions = Ends()
     /// `flush` and both kinds of `drain`.
     var futures = Ends()
+    private(set) var reach = ConnectionScript.Reach()
     /// The first thing that was wrong.
     private(set) var failure: FuzzFailure?
     private(set) var isClosed = false
@@ -45,9 +46,12 @@ final class ConnectionWitness: NATSConnectionDelegate, NATSSubscriptionHandler, 
         case .connected:
             check(!isUp && !wasUp, "connected twice")
             (isUp, wasUp) = (true, true)
+            reach.connections += 1
         case .reconnected:
             check(!isUp && wasUp, "reconnected without a loss")
+            reach.reconnects += 1
             isUp = true
+        case .publishingEnds: reach.drains += 1
         case .disconnected:
             check(isUp, "disconnected twice")
             isUp = false
@@ -66,6 +70,7 @@ final class ConnectionWitness: NATSConnectionDelegate, NATSSubscriptionHandler, 
     }
 
     func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
+        reach.messages += 1
         check(message.sid == subscription.sid, "a message of \(message.sid) came to \(subscription.sid)")
         check(!subscription.isEnded, "a message after the subscription's end")
         if let maximum = subscription.maximum {
@@ -75,12 +80,14 @@ final class ConnectionWitness: NATSConnectionDelegate, NATSSubscriptionHandler, 
     }
 
     func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
+        reach.subscriptionsEnded += 1
         check(subscription.isEnded, "a subscription ended and says it has not")
         check(subscriptions.end(UInt64(subscription.sid)), "subscription \(subscription.sid) ended twice")
         onCallback?()
     }
 
     func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {
+        reach.replies += 1
         check(requests.end(context), "request \(context) was answered twice, or after it was cancelled")
         onCallback?()
     }

@@ -132,8 +132,8 @@ extension ScriptPlayer {
         case 20, 8, 9, 10: request()
         case 21, 11:
             if let (id, context) = script.pick(ids) { cancel(id, context) }
-        case 22, 12: if script.below(4) == 0 { follow(connection.drain(timeout: .seconds(3))) }
-        case 23, 13: if script.below(4) == 0 { connection.close() }
+        case 22, 12: if script.below(8) == 0 { follow(connection.drain(timeout: .seconds(3))) }
+        case 23, 13: if script.below(8) == 0 { connection.close() }
         default: follow(connection.connect())
         }
     }
