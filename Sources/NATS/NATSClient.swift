@@ -166,13 +166,13 @@ public final class NATSClient: Service {
         try publish(text.utf8, to: subject, reply: reply, headers: headers)
     }
 
-    /// Waits until the server has worked on everything published and subscribed so far.
+    /// Waits until the server has worked on everything published and subscribed so far. What it sent before it said so is
+    /// in the buffers of its streams by then.
     ///
     /// - Throws: ``NATSError``: `timeout`, `disconnected`, `closed`.
     public func flush(timeout: TimeAmount = .seconds(10)) async throws(NATSError) {
         try await onLoop { core in
-            core.sendOutbox()
-            return core.connection.flush(deadline: .now() + timeout)
+            core.flush(deadline: .now() + timeout)
         }
     }
 

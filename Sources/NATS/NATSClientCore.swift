@@ -127,6 +127,13 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         staged.append(feeder)
     }
 
+    /// Sends what was published, and waits for the server's confirmation and for the readers' buffers to have what came
+    /// before it: whoever waited may look there next, although the read burst is not over.
+    func flush(deadline: NIODeadline) -> EventLoopFuture<Void> {
+        sendOutbox()
+        return connection.flush(deadline: deadline).assumeIsolated().map { self.commitStaged() }.nonisolated()
+    }
+
     private func commitStaged() {
         guard !staged.isEmpty else { return }
         for feeder in staged {
