@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from harness import assert_error
+from harness import Client, NoResponders, assert_error
+from secure import SecureServer
 
 COMMON = {"type": str, "name": str, "id": str, "version": str, "metadata": dict}
 INFO = COMMON | {"description": str, "endpoints": list}
@@ -81,7 +82,7 @@ def test_three_questions_at_three_levels(service, client):
 def test_another_name_or_id_is_not_answered(service, client):
     service(SERVICE)
     for rest in [("other",), ("TEST",), ("test", "other")]:
-        with pytest.raises(Exception):
+        with pytest.raises(NoResponders):
             client.request(".".join(["$SRV", "PING", *rest]), timeout=0.5)
 
 
@@ -128,7 +129,7 @@ def test_overload_is_an_error(service, client, gate):
 
 def test_off(service, client):
     service(SERVICE, options="services = false,")
-    with pytest.raises(Exception):
+    with pytest.raises(NoResponders):
         client.request("$SRV.PING.test", timeout=0.5)
     assert client.ask("orders.create", {}) == {"ok": True}
 
@@ -166,3 +167,27 @@ def test_without_a_reply_subject_nothing_happens(service, client):
     client.publish("$SRV.PING")
     client.flush()
     assert ask(client, "PING")["name"] == "test"
+
+
+def test_denied_control_subjects_do_not_end_the_start(start, tmp_path):
+    server = SecureServer(
+        tmp_path,
+        """
+        authorization { users: [
+          { user: shop, password: secret, permissions: { subscribe: { deny: ["$SRV.>"] } } }
+          { user: asker, password: secret }
+        ] }
+        """,
+    ).start()
+    try:
+        service = start(server.url("shop:secret"), SERVICE)
+        assert service.output.count("services protocol") == 1
+        client = Client(server.url("asker:secret"))
+        try:
+            assert client.ask("orders.create", {}) == {"ok": True}
+            with pytest.raises(NoResponders):
+                client.request("$SRV.PING.test", timeout=0.5)
+        finally:
+            client.close()
+    finally:
+        server.stop()
