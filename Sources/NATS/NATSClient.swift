@@ -352,6 +352,14 @@ public final class NATSClient: Service {
 
     // MARK: Looking
 
+    /// Gives up the connection that is there and makes a new one at once, for example when credentials have changed;
+    /// also ends the wait for the next attempt. Subscriptions are made again, waiting requests fail with `disconnected`.
+    public func reconnect() async {
+        let bound = bound
+        // A loop that is shut down has no connection any more.
+        try? await eventLoop.submit { bound.value.connection.reconnect() }.get()
+    }
+
     /// Counters, kept over reconnects.
     public func statistics() async -> NATSStatistics {
         let bound = bound

@@ -14,10 +14,15 @@ struct Greeter: Service {
 
     func run() async throws {
         let requests = try await client.subscribe("greet.*", queue: "greeters")
-        for try await request in requests {
-            guard let reply = request.reply else { continue }
-            let name = request.subject.dropFirst("greet.".count)
-            try client.publish("hello, \(name)", to: reply)
+        try await withGracefulShutdownHandler {
+            for try await request in requests {
+                guard let reply = request.reply else { continue }
+                let name = request.subject.dropFirst("greet.".count)
+                try client.publish("hello, \(name)", to: reply)
+            }
+        } onGracefulShutdown: {
+            // What the server has sent is answered, then the loop above ends.
+            Task { try await requests.drain() }
         }
     }
 }
@@ -28,7 +33,7 @@ struct EventLog: Service {
     let logger: Logger
 
     func run() async throws {
-        for await event in client.events {
+        for await event in client.events.cancelOnGracefulShutdown() {
             logger.info("\(event)")
         }
     }
