@@ -2,8 +2,6 @@
 // time, a task takes a whole batch at a time, so neither a task nor a continuation is made per message. Safe on any
 // thread; nobody's code runs under its lock.
 
-import NIOConcurrencyHelpers
-
 final class MessageQueue: Sendable {
     /// What a subscription may keep waiting for a slow reader.
     struct Limits: Sendable {
@@ -29,24 +27,22 @@ final class MessageQueue: Sendable {
         var dropped = 0
         /// From the first drop until a message is taken again.
         var isSlow = false
-        var lastWaiter = 0
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
     }
 
-    private let state = NIOLockedValueBox(State())
+    private let state = WaitableBox(State())
     private let limits: Limits
 
     init(_ limits: Limits) {
         self.limits = limits
     }
 
-    var dropped: Int { state.withLockedValue { $0.dropped } }
+    var dropped: Int { state.withValue { $0.dropped } }
 
     // MARK: - Writing
 
     /// Appends what there is room for; empties `messages` but keeps its memory.
     func append(_ messages: inout [NATSMessage]) -> Outcome {
-        let outcome = state.withLockedValue { state -> Outcome in
+        let outcome = state.withValueAndWaiters { state, hasWaiters -> Outcome in
             var outcome = Outcome()
             guard !state.isEnded else { return outcome }
             for message in messages {
@@ -64,7 +60,7 @@ final class MessageQueue: Sendable {
                 state.buffer.append(message)
             }
             state.dropped += outcome.dropped
-            outcome.mustWake = !state.waiters.isEmpty && !state.buffer.isEmpty
+            outcome.mustWake = hasWaiters && !state.buffer.isEmpty
             return outcome
         }
         messages.removeAll(keepingCapacity: true)
@@ -72,18 +68,12 @@ final class MessageQueue: Sendable {
     }
 
     func wake() {
-        let waiters = state.withLockedValue { state in
-            defer { state.waiters.removeAll(keepingCapacity: true) }
-            return state.waiters
-        }
-        for waiter in waiters.values {
-            waiter.resume()
-        }
+        state.wake()
     }
 
     /// Nothing comes any more; what waits is still delivered, then the error.
     func end(_ error: NATSError?) {
-        state.withLockedValue { state in
+        state.withValue { state in
             guard !state.isEnded else { return }
             state.isEnded = true
             state.error = error
@@ -100,7 +90,7 @@ final class MessageQueue: Sendable {
     ) async throws(NATSError) -> Bool {
         while true {
             if Task.isCancelled { return false }
-            let (isEnded, error) = state.withLockedValue { state -> (Bool, NATSError?) in
+            let (isEnded, error) = state.withValue { state -> (Bool, NATSError?) in
                 swap(&batch, &state.buffer)
                 state.bytes = 0
                 guard batch.isEmpty else { return (false, nil) }
@@ -110,28 +100,8 @@ final class MessageQueue: Sendable {
             if !batch.isEmpty { return true }
             if let error { throw error }
             if isEnded { return false }
-            await wait(isolation: actor)
-        }
-    }
-
-    /// Returns when there may be something to take, or the task is cancelled. Any number of tasks may wait.
-    private func wait(isolation actor: isolated (any Actor)?) async {
-        let id = state.withLockedValue { state in
-            state.lastWaiter += 1
-            return state.lastWaiter
-        }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation(isolation: actor) { (continuation: CheckedContinuation<Void, Never>) in
-                let isReady = state.withLockedValue { state in
-                    // Something may have come since the look above; a cancelled task must not wait either.
-                    if !state.buffer.isEmpty || state.isEnded || Task.isCancelled { return true }
-                    state.waiters[id] = continuation
-                    return false
-                }
-                if isReady { continuation.resume() }
-            }
-        } onCancel: {
-            state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.resume()
+            // Something may have come since the look above.
+            await state.wait(isolation: actor) { !$0.buffer.isEmpty || $0.isEnded }
         }
     }
 }

@@ -96,8 +96,6 @@ final class EventListener: Sendable {
         var first = 0
         var dropped = 0
         var isEnded = false
-        var lastWaiter = 0
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
 
         mutating func pop() -> NATSEvent? {
             guard first < events.count else { return nil }
@@ -112,55 +110,32 @@ final class EventListener: Sendable {
         }
     }
 
-    private let state = NIOLockedValueBox(State())
+    private let state = WaitableBox(State())
 
-    var dropped: Int { state.withLockedValue { $0.dropped } }
+    var dropped: Int { state.withValue { $0.dropped } }
 
     func append(_ event: NATSEvent) {
-        wake { state in
+        state.withValue { state in
             state.events.append(event)
             if state.events.count - state.first > NATSEventStream.bufferLimit {
                 _ = state.pop()
                 state.dropped += 1
             }
         }
+        state.wake()
     }
 
     func end() {
-        wake { $0.isEnded = true }
-    }
-
-    private func wake(_ change: (inout State) -> Void) {
-        let waiters = state.withLockedValue { state in
-            change(&state)
-            defer { state.waiters.removeAll() }
-            return state.waiters
-        }
-        for waiter in waiters.values {
-            waiter.resume()
-        }
+        state.withValue { $0.isEnded = true }
+        state.wake()
     }
 
     func next(isolation actor: isolated (any Actor)?) async -> NATSEvent? {
         while true {
             if Task.isCancelled { return nil }
-            let (event, isEnded, id) = state.withLockedValue { state in
-                state.lastWaiter += 1
-                return (state.pop(), state.isEnded, state.lastWaiter)
-            }
+            let (event, isEnded) = state.withValue { ($0.pop(), $0.isEnded) }
             if event != nil || isEnded { return event }
-            await withTaskCancellationHandler {
-                await withCheckedContinuation(isolation: actor) { (continuation: CheckedContinuation<Void, Never>) in
-                    let isReady = state.withLockedValue { state in
-                        if state.first < state.events.count || state.isEnded || Task.isCancelled { return true }
-                        state.waiters[id] = continuation
-                        return false
-                    }
-                    if isReady { continuation.resume() }
-                }
-            } onCancel: {
-                state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.resume()
-            }
+            await state.wait(isolation: actor) { $0.first < $0.events.count || $0.isEnded }
         }
     }
 }
