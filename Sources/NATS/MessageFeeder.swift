@@ -24,12 +24,7 @@ struct MessageCopier {
         if !isSame {
             subject = String(decoding: bytes, as: UTF8.self)
         }
-        return NATSMessage(
-            subject: subject,
-            reply: message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self),
-            headers: message.hasHeaders ? message.parsedHeaders : NATSHeaders(),
-            payload: payload
-        )
+        return NATSMessage(copying: message, subject: subject, payload: payload)
     }
 }
 

@@ -26,19 +26,21 @@ public struct NATSMessage: Sendable {
     /// The payload's bytes.
     public internal(set) var payload: ByteBuffer
 
-    init(subject: String, reply: String?, headers: NATSHeaders, payload: ByteBuffer) {
+    /// Copies a message out of the read buffer, but for what the caller has copied already.
+    init(copying message: borrowing NATSInboundMessage, subject: String, payload: ByteBuffer) {
         self.subject = subject
-        self.reply = reply
-        self.headers = headers
+        reply = message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
+        headers = message.hasHeaders ? message.parsedHeaders : NATSHeaders()
         self.payload = payload
     }
 
     /// Copies a message out of the read buffer.
     init(copying message: borrowing NATSInboundMessage) {
-        subject = String(decoding: message.subject, as: UTF8.self)
-        reply = message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
-        headers = message.hasHeaders ? message.parsedHeaders : NATSHeaders()
-        payload = ByteBuffer(bytes: message.payload)
+        self.init(
+            copying: message,
+            subject: String(decoding: message.subject, as: UTF8.self),
+            payload: ByteBuffer(bytes: message.payload)
+        )
     }
 
     /// The payload as text; what is not UTF-8 is replaced by U+FFFD.

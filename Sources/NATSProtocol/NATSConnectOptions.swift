@@ -28,35 +28,24 @@ package struct NATSConnectOptions: Equatable, CustomStringConvertible, CustomRef
 
     /// The JSON document, members in a fixed order so that tests can compare bytes.
     package func encoded() -> [UInt8] {
-        var bytes: [UInt8] = []
-        func member(_ name: StaticString, _ value: Bool) {
-            bytes.append(contentsOf: "\"\(name)\":\(value),".utf8)
+        var json = JSONObjectWriter()
+        json.member("verbose", verbose)
+        json.member("pedantic", pedantic)
+        json.member("tls_required", tlsRequired)
+        json.member("name", name)
+        json.member("lang", "swift")
+        json.member("version", version)
+        json.member("protocol", 1)
+        json.member("echo", echo)
+        json.member("headers", headers)
+        json.member("no_responders", headers)
+        let credentials = [
+            ("jwt", jwt), ("nkey", nkey), ("sig", sig), ("user", user), ("pass", pass), ("auth_token", authToken),
+        ]
+        for case (let name, let value?) in credentials {
+            json.member(name, value)
         }
-        func credential(_ name: StaticString, _ value: String?) {
-            guard let value else { return }
-            bytes.append(contentsOf: ",\"\(name)\":".utf8)
-            JSONValue.appendString(value, to: &bytes)
-        }
-        bytes.append(UInt8(ascii: "{"))
-        member("verbose", verbose)
-        member("pedantic", pedantic)
-        member("tls_required", tlsRequired)
-        bytes.append(contentsOf: "\"name\":".utf8)
-        JSONValue.appendString(name, to: &bytes)
-        bytes.append(contentsOf: ",\"lang\":\"swift\",\"version\":".utf8)
-        JSONValue.appendString(version, to: &bytes)
-        bytes.append(contentsOf: ",\"protocol\":1,".utf8)
-        member("echo", echo)
-        member("headers", headers)
-        bytes.append(contentsOf: "\"no_responders\":\(headers)".utf8)
-        credential("jwt", jwt)
-        credential("nkey", nkey)
-        credential("sig", sig)
-        credential("user", user)
-        credential("pass", pass)
-        credential("auth_token", authToken)
-        bytes.append(UInt8(ascii: "}"))
-        return bytes
+        return json.finish()
     }
 
     package var description: String { "CONNECT of \"\(name)\"" }
