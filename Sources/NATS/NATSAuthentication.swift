@@ -56,6 +56,11 @@ public struct NATSAuthentication: Sendable, CustomStringConvertible, CustomDebug
         _ body: @escaping @Sendable (Challenge) async throws -> NATSAuthentication
     ) -> NATSAuthentication { .init(kind: .provider(body)) }
 
+    /// Whether there are no credentials.
+    package var isNone: Bool {
+        if case .none = kind { true } else { false }
+    }
+
     /// The kind of credentials; never the credentials themselves.
     public var description: String {
         switch kind {

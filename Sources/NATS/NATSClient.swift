@@ -68,8 +68,8 @@ public final class NATSClient: Service {
     ///   - address: as `nats://host:port`, `host:port` or `host`.
     ///   - group: whose loop the connection lives on; the process-wide group when not given.
     ///   - logger: gets connects, losses and retries.
-    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`, `tlsRequired`,
-    ///   `protocolViolation`, `serverError`.
+    /// - Throws: ``NATSError``: `invalidAddress`, `connectFailed`, `connectTimeout`, `authorization`,
+    ///   `invalidCredentials`, `tlsFailed`, `protocolViolation`, `serverError`.
     public static func connect(
         to address: String,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,

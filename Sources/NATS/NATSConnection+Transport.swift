@@ -102,7 +102,6 @@ extension NATSConnection {
     ) throws -> NIOSSLClientHandler {
         let name = options.serverName ?? address.tlsName ?? address.host
         // Without a name the certificate is checked against the address of the peer.
-        let isLiteral = (try? SocketAddress(ipAddress: name, port: 0)) != nil
-        return try NIOSSLClientHandler(context: context, serverHostname: isLiteral ? nil : name)
+        return try NIOSSLClientHandler(context: context, serverHostname: isIPAddress(name) ? nil : name)
     }
 }

@@ -28,7 +28,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case protocolViolation
             case reconnectsExhausted
             case serverError
-            case slowConsumer
             case staleConnection
             case timeout
             case tlsFailed
@@ -86,8 +85,6 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let reconnectsExhausted = Code(.reconnectsExhausted)
         /// The server reported an error that has no code of its own.
         public static let serverError = Code(.serverError)
-        /// Messages came faster than they were taken, and some were dropped.
-        public static let slowConsumer = Code(.slowConsumer)
         /// The server stopped answering pings.
         public static let staleConnection = Code(.staleConnection)
         /// No answer came before the deadline.

@@ -22,7 +22,7 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
 
     /// Ends the subscription at once; what is buffered is still delivered.
     public func unsubscribe() {
-        source.unsubscribe(after: nil)
+        source.handle.unsubscribe()
     }
 
     /// Ends the subscription after `maximum` messages in all since it was made, dropped ones included. The last call
@@ -30,8 +30,7 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
     ///
     /// - Throws: ``NATSError`` with code `invalidArgument` when `maximum` is not positive.
     public func unsubscribe(after maximum: Int) throws(NATSError) {
-        try NATSError.checkMaximum(maximum)
-        source.unsubscribe(after: maximum)
+        try source.handle.unsubscribe(after: maximum)
     }
 
     /// Ends the subscription without loss: the server stops sending, everything it had sent is delivered, then the
@@ -39,7 +38,7 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
     ///
     /// - Throws: ``NATSError`` when the connection breaks meanwhile.
     public func drain() async throws(NATSError) {
-        try await source.drain()
+        try await source.handle.drain()
     }
 
     /// Begins the iteration.
@@ -83,7 +82,7 @@ public struct NATSCallbackSubscription: Sendable {
 
     /// Ends the subscription at once.
     public func unsubscribe() {
-        handle.unsubscribe(after: nil)
+        handle.unsubscribe()
     }
 
     /// Ends the subscription after `maximum` messages in all since it was made. The last call wins; a maximum that is
@@ -91,8 +90,7 @@ public struct NATSCallbackSubscription: Sendable {
     ///
     /// - Throws: ``NATSError`` with code `invalidArgument` when `maximum` is not positive.
     public func unsubscribe(after maximum: Int) throws(NATSError) {
-        try NATSError.checkMaximum(maximum)
-        handle.unsubscribe(after: maximum)
+        try handle.unsubscribe(after: maximum)
     }
 
     /// Ends the subscription without loss: the server stops sending, and returns when everything it had sent was
@@ -107,7 +105,7 @@ public struct NATSCallbackSubscription: Sendable {
 /// What readers of one subscription share; the last one to go unsubscribes.
 final class NATSMessageSource: Sendable {
     let queue: MessageQueue
-    private let handle: SubscriptionHandle
+    let handle: SubscriptionHandle
 
     init(queue: MessageQueue, handle: SubscriptionHandle) {
         self.queue = queue
@@ -115,15 +113,7 @@ final class NATSMessageSource: Sendable {
     }
 
     deinit {
-        handle.unsubscribe(after: nil)
-    }
-
-    func unsubscribe(after maximum: Int?) {
-        handle.unsubscribe(after: maximum)
-    }
-
-    func drain() async throws(NATSError) {
-        try await handle.drain()
+        handle.unsubscribe()
     }
 }
 
@@ -137,7 +127,16 @@ struct SubscriptionHandle: Sendable {
         subscription = NIOLoopBoundBox.makeBoxSendingValue(nil, eventLoop: client.eventLoop)
     }
 
-    func unsubscribe(after maximum: Int?) {
+    func unsubscribe() {
+        end(after: nil)
+    }
+
+    func unsubscribe(after maximum: Int) throws(NATSError) {
+        try NATSError.checkMaximum(maximum)
+        end(after: maximum)
+    }
+
+    private func end(after maximum: Int?) {
         client.eventLoop.execute { [client, subscription] in
             if let subscription = subscription.value {
                 client.bound.value.connection.unsubscribe(subscription, after: maximum)

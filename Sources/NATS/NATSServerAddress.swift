@@ -1,5 +1,8 @@
 // Where a server listens, and how people write that down. Pure, any thread.
 
+import NATSProtocol
+import NIOCore
+
 /// The host and port of a NATS server.
 public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
     /// What is spoken with a server.
@@ -63,7 +66,7 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
         let userInfo = try Self.takeUserInfo(from: &text)
         var rest = Substring(text)
         var scheme = Scheme.nats
-        if let separator = rest.range(ofSeparator: "://") {
+        if let separator = rest.range(ofText: "://") {
             guard let known = Scheme(rawValue: rest[..<separator.lowerBound].lowercased()) else {
                 throw NATSError(
                     .invalidAddress,
@@ -129,15 +132,7 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-extension Substring {
-    fileprivate func range(ofSeparator separator: String) -> Range<Index>? {
-        var index = startIndex
-        while index < endIndex {
-            if self[index...].hasPrefix(separator) {
-                return index..<self.index(index, offsetBy: separator.count)
-            }
-            index = self.index(after: index)
-        }
-        return nil
-    }
+/// Whether `host` is an IP address and needs no resolver.
+func isIPAddress(_ host: String) -> Bool {
+    (try? SocketAddress(ipAddress: host, port: 0)) != nil
 }

@@ -46,7 +46,7 @@ struct ServerPool {
 
     init(_ seeds: [NATSServerAddress], _ settings: Settings, using generator: inout some RandomNumberGenerator) {
         self.settings = settings
-        tlsName = seeds.lazy.compactMap { $0.tlsName ?? ($0.isLiteral ? nil : $0.host) }.first
+        tlsName = seeds.lazy.compactMap { $0.tlsName ?? (isIPAddress($0.host) ? nil : $0.host) }.first
         var seen: Set<String> = []
         servers = seeds.filter { seen.insert($0.key).inserted }.map { Server(address: $0) }
         announced = seen
@@ -171,15 +171,12 @@ struct ServerPool {
         address.path = current.path
         address.user = current.user
         address.password = current.password
-        address.tlsName = address.isLiteral ? current.tlsName ?? tlsName : nil
+        address.tlsName = isIPAddress(address.host) ? current.tlsName ?? tlsName : nil
         return address
     }
 }
 
 extension NATSServerAddress {
-    /// Whether the host is an IP address.
-    fileprivate var isLiteral: Bool { (try? SocketAddress(ipAddress: host, port: 0)) != nil }
-
     /// What makes two addresses the same server.
     fileprivate var key: String { "\(host.lowercased()):\(port)" }
 }

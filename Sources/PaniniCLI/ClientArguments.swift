@@ -51,7 +51,7 @@ struct ClientArguments: ParsableArguments {
             return try await NATSClient.connect(configuration, group: group, logger: logger)
         } catch {
             let shown = addresses.map(withoutCredentials).joined(separator: ", ")
-            let reason = error.message.split(whereSeparator: \.isNewline).joined(separator: " ")
+            let reason = oneLine(error.message)
             switch error.code {
             case .connectFailed, .connectTimeout:
                 throw CommandFailure(
@@ -59,7 +59,7 @@ struct ClientArguments: ParsableArguments {
                 )
             case .authorization:
                 let isGiven =
-                    configuration.authentication.description != NATSAuthentication.none.description
+                    !configuration.authentication.isNone
                     || addresses.contains { withoutCredentials($0) != $0 }
                 let hint = isGiven ? "" : "; they are given as --auth-..., PANINI_AUTH_... or in the address"
                 throw CommandFailure("no access to \(shown): \(reason)\(hint)")

@@ -2,6 +2,7 @@
 // of precedence, not what an option does.
 
 import NATS
+import NATSProtocol
 
 /// The values that won, by option name.
 struct MergedOptions {
@@ -158,16 +159,4 @@ private func credentials(in server: String) -> Range<String.Index>? {
     var start = server.startIndex
     if let scheme = server[...].range(ofText: "://"), scheme.upperBound <= at { start = scheme.upperBound }
     return start..<server.index(after: at)
-}
-
-extension Substring {
-    /// Where `text` is met first.
-    fileprivate func range(ofText text: some StringProtocol) -> Range<Index>? {
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
-            start = index(after: start)
-        }
-        return nil
-    }
 }

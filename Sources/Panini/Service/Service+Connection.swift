@@ -57,7 +57,7 @@ extension Service {
             )
         }
         let isAnonymous =
-            options.authentication.description == NATSAuthentication.none.description
+            options.authentication.isNone
             && options.servers.allSatisfy { withoutCredentials($0) == $0 }
         let hint = isAnonymous ? "; they are given as auth, PANINI_AUTH_... or in the address" : ""
         let message =
@@ -140,6 +140,6 @@ extension Service {
 }
 
 /// The text on one line: what TLS libraries and servers say may have several.
-private func oneLine(_ text: String) -> String {
+package func oneLine(_ text: String) -> String {
     text.split(whereSeparator: \.isNewline).joined(separator: " ")
 }
