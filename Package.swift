@@ -107,6 +107,7 @@ let package = Package(
             name: "NATSTests",
             dependencies: [
                 "NATS", "NATSProtocol",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),

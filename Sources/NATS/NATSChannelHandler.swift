@@ -19,6 +19,8 @@ final class NATSChannelHandler: ChannelInboundHandler {
     let address: NATSServerAddress
     /// Whether TLS protects it, or will before another byte is sent.
     var isEncrypted = false
+    /// Whether the TLS handshake is done; below a WebSocket it always is.
+    private(set) var hasTLSBegun: Bool
     /// The socket, while a WebSocket upgrade keeps this handler out of its pipeline.
     var socket: (any Channel)?
     /// What this connection proves its identity with.
@@ -31,12 +33,16 @@ final class NATSChannelHandler: ChannelInboundHandler {
     /// What the last read left: the beginning of an operation.
     private var leftover = ByteBuffer()
 
+    /// Whether the beginning of an operation was read, but not its end.
+    var hasLeftover: Bool { leftover.readableBytes > 0 }
+
     /// Above this, a leftover buffer is not kept after the large message that needed it.
     static let retainedCapacity = 1 << 20
 
     init(connection: NATSConnection, address: NATSServerAddress, limits: NATSOperationParser.Limits) {
         self.connection = connection
         self.address = address
+        hasTLSBegun = address.scheme.isWebSocket
         parser = NATSOperationParser(limits: limits)
     }
 
@@ -67,15 +73,16 @@ final class NATSChannelHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        connection?.linkLost(self, error: TransportFailure.closed(isEncrypted: isEncrypted, handshake.state))
+        connection?.linkLost(self, error: TransportFailure.closed(self))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        connection?.linkLost(self, error: TransportFailure.error(error, address))
+        connection?.linkLost(self, error: TransportFailure.error(error, self))
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case TLSUserEvent.handshakeCompleted = event, let connection {
+            hasTLSBegun = true
             connection.perform(handshake.tlsEstablished(), self)
         }
         context.fireUserInboundEventTriggered(event)

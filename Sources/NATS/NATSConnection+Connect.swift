@@ -25,9 +25,10 @@ extension NATSConnection {
             promise.fail(NATSError(.invalidAddress, "no server is configured"))
             return promise.futureResult
         }
-        let webSockets = configuration.servers.count { $0.scheme.isWebSocket }
-        guard webSockets == 0 || webSockets == configuration.servers.count else {
-            promise.fail(NATSError(.invalidAddress, "WebSocket and other addresses cannot be mixed"))
+        do throws(NATSError) {
+            try NATSConnectionConfiguration.requireOneTransport(configuration.servers)
+        } catch {
+            promise.fail(error)
             return promise.futureResult
         }
         connectPromise = promise
@@ -97,7 +98,7 @@ extension NATSConnection {
 
     func attemptTimedOut(_ epoch: Int) {
         guard epoch == self.epoch, let handler = handshaking else { return }
-        let isOpen = handler.context?.channel.isActive ?? false
+        let isOpen = (handler.context?.channel ?? handler.socket)?.isActive ?? false
         let what =
             handler.credentials.isPending
             ? "getting the credentials for the connection" : isOpen ? "the handshake" : "the TCP connection"

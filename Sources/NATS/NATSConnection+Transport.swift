@@ -11,6 +11,10 @@ extension NATSConnection {
     ///
     /// - Returns: fails with the socket's error, or with a `NATSError` that says more.
     func openSocket(_ address: NATSServerAddress, _ handler: NATSChannelHandler) -> EventLoopFuture<Void> {
+        if address.scheme == .ws, configuration.tls.isRequired {
+            let error = NATSError(.tlsFailed, "TLS is required, which ws:// does not have; use wss:// for \(address)")
+            return eventLoop.makeFailedFuture(error)
+        }
         guard address.scheme == .wss || configuration.tls.isFirst && !address.scheme.isWebSocket else {
             return connect(address, handler, nil)
         }
@@ -69,8 +73,7 @@ extension NATSConnection {
     /// Whether the connection must be encrypted before CONNECT.
     func tlsNeed(of handler: NATSChannelHandler, _ info: NATSServerInfo) -> HandshakeMachine.TLSNeed {
         // Over WebSocket, INFO speaks of the server's TCP port.
-        if handler.isEncrypted || handler.address.scheme == .wss { return .none }
-        if handler.address.scheme == .ws { return configuration.tls.isRequired ? .unavailable : .none }
+        if handler.isEncrypted || handler.address.scheme.isWebSocket { return .none }
         if info.tlsRequired { return .upgrade }
         guard configuration.tls.isRequired || handler.address.scheme == .tls else { return .none }
         return info.tlsAvailable ? .upgrade : .unavailable
@@ -81,11 +84,16 @@ extension NATSConnection {
         handler.isEncrypted = true
         readTLSContext().assumeIsolated().whenComplete { [self] result in
             guard handshaking === handler, let context = handler.context else { return }
+            guard !handler.hasLeftover else {
+                // It must not become the beginning of what comes encrypted.
+                let error = NATSError(.protocolViolation, "the server sent data before the TLS handshake")
+                return linkLost(handler, error: error)
+            }
             do {
                 let tls = try Self.tlsHandler(try result.get(), handler.address, configuration.tls)
                 try context.pipeline.syncOperations.addHandler(tls, position: .first)
             } catch {
-                linkLost(handler, error: TransportFailure.error(error, handler.address))
+                linkLost(handler, error: TransportFailure.error(error, handler))
             }
         }
     }
@@ -99,9 +107,18 @@ extension NATSConnection {
         _ context: NIOSSLContext,
         _ address: NATSServerAddress,
         _ options: NATSTLSOptions
-    ) throws -> NIOSSLClientHandler {
-        let name = options.serverName ?? address.tlsName ?? address.host
+    ) throws(NATSError) -> NIOSSLClientHandler {
+        let name = options.serverName ?? address.certificateName
         // Without a name the certificate is checked against the address of the peer.
-        return try NIOSSLClientHandler(context: context, serverHostname: isIPAddress(name) ? nil : name)
+        do {
+            return try NIOSSLClientHandler(context: context, serverHostname: isIPAddress(name) ? nil : name)
+        } catch {
+            throw NATSError(.tlsFailed, "\"\(name)\" cannot be the name of a certificate")
+        }
     }
+}
+
+extension NATSServerAddress {
+    /// The name the server's certificate must carry, unless the settings give one.
+    var certificateName: String { tlsName ?? host }
 }

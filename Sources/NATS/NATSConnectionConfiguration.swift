@@ -97,6 +97,15 @@ public struct NATSConnectionConfiguration: Sendable {
         for text in texts {
             servers.append(try NATSServerAddress(parsing: text))
         }
+        try Self.requireOneTransport(servers)
         self.init(servers: servers)
+    }
+
+    /// What one server says of its cluster is of use on its own kind of transport only.
+    static func requireOneTransport(_ servers: [NATSServerAddress]) throws(NATSError) {
+        let webSockets = servers.count { $0.scheme.isWebSocket }
+        guard webSockets == 0 || webSockets == servers.count else {
+            throw NATSError(.invalidAddress, "WebSocket and other addresses cannot be mixed")
+        }
     }
 }

@@ -171,7 +171,9 @@ struct ServerPool {
         address.path = current.path
         address.user = current.user
         address.password = current.password
-        address.tlsName = isIPAddress(address.host) ? current.tlsName ?? tlsName : nil
+        if isIPAddress(address.host) {
+            address.tlsName = current.tlsName ?? (isIPAddress(current.host) ? nil : current.host) ?? tlsName
+        }
         return address
     }
 }

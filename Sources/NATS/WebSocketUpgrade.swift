@@ -26,7 +26,7 @@ enum WebSocketUpgrade {
                 upgraded.succeed()
             }
         }
-        let request = WebSocketUpgradeRequest(address, upgraded)
+        let request = WebSocketUpgradeRequest(handler.value, upgraded)
         let bound = NIOLoopBound(request, eventLoop: handler.eventLoop)
         let upgrade: NIOHTTPClientUpgradeConfiguration = (
             upgraders: [upgrader],
@@ -44,13 +44,15 @@ private final class WebSocketUpgradeRequest: ChannelInboundHandler, RemovableCha
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
-    private let address: NATSServerAddress
+    private let handler: NATSChannelHandler
     private let upgraded: EventLoopPromise<Void>
 
-    init(_ address: NATSServerAddress, _ upgraded: EventLoopPromise<Void>) {
-        self.address = address
+    init(_ handler: NATSChannelHandler, _ upgraded: EventLoopPromise<Void>) {
+        self.handler = handler
         self.upgraded = upgraded
     }
+
+    private var address: NATSServerAddress { handler.address }
 
     func channelActive(context: ChannelHandlerContext) {
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: address.path)
@@ -73,9 +75,14 @@ private final class WebSocketUpgradeRequest: ChannelInboundHandler, RemovableCha
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        let reason = TransportFailure.error(error, address)
+        let reason = TransportFailure.error(error, handler)
         if reason.code == .tlsFailed { return fail(context, reason) }
-        let what = error is HTTPParserError ? "its answer is not HTTP" : reason.message
+        let what =
+            switch error {
+            case is HTTPParserError: "its answer is not HTTP"
+            case is NIOHTTPClientUpgradeError: "its answer does not fit the request"
+            default: reason.message
+            }
         fail(context, NATSError(.connectFailed, "\(address) does not speak WebSocket: \(what)"))
     }
 

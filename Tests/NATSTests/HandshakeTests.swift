@@ -157,6 +157,8 @@ import Testing
             ("INFO {}\r\n-ERR 'Authentication Timeout'\r\n", .authorization),
             ("INFO {}\r\n-ERR 'maximum connections exceeded'\r\n", .serverError),
             ("INFO {\"tls_required\":true}\r\nPING\r\n", .protocolViolation),
+            // The beginning of an operation that encrypted bytes would complete.
+            ("INFO {\"tls_required\":true}\r\n-ERR 'inj", .protocolViolation),
             ("INFO nonsense\r\n", .protocolViolation),
             ("HTTP/1.1 400 Bad Request\r\n", .protocolViolation),
             ("PONG\r\n", .protocolViolation),

@@ -119,6 +119,21 @@ final class MockPeer: Sendable {
         throw Timeout(waitedFor: String(decoding: end, as: UTF8.self), received: received)
     }
 
+    /// Takes the next `count` bytes received, waiting for them.
+    func read(count: Int) async throws -> [UInt8] {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while ContinuousClock.now < deadline {
+            let taken = state.withLockedValue { state -> [UInt8]? in
+                guard state.bytes.count >= count else { return nil }
+                defer { state.bytes.removeFirst(count) }
+                return Array(state.bytes[..<count])
+            }
+            if let taken { return taken }
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        throw Timeout(waitedFor: "\(count) bytes", received: received)
+    }
+
     /// What was received and not taken yet.
     var received: String { state.withLockedValue { String(decoding: $0.bytes, as: UTF8.self) } }
 

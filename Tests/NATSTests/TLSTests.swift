@@ -1,10 +1,11 @@
 // Rule 24: TLS against a real nats-server.
 
 import Foundation
-import NATS
 import NATSProtocol
 import NIOCore
 import Testing
+
+@testable import NATS
 
 @Suite(.serialized) struct TLSTests {
     private let certificates: Certificates
@@ -118,6 +119,64 @@ import Testing
         #expect(await failure(try configuration(server.url) { $0.isRequired = true })?.code == .tlsFailed)
         #expect(await failure(try configuration("tls://127.0.0.1:\(server.port)"))?.code == .tlsFailed)
         try await echo(try configuration(server.url))
+    }
+
+    @Test("rule 24: TLS first with a server that says INFO in the clear fails at once, and says so")
+    func firstMismatch() async throws {
+        for server in [try RealServer(), try RealServer(configuration: certificates.serverBlock())] {
+            let error = await failure(try configuration(server.url) { $0.isFirst = true })
+            #expect(error?.code == .tlsFailed)
+            #expect(error?.message.contains("TLS first") == true, "\(String(describing: error))")
+        }
+    }
+
+    @Test("rule 24: a refused name is told, whoever gave it")
+    func names() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock("elsewhere"))
+        let other = await failure(try configuration(server.url) { $0.serverName = "other.example" })
+        #expect(other?.code == .tlsFailed)
+        #expect(other?.message.contains("other.example") == true, "\(String(describing: other))")
+        #expect(await failure(try configuration(server.url) { $0.serverName = "" })?.code == .tlsFailed)
+        let first = try RealServer(configuration: certificates.serverBlock(more: "handshake_first: true"))
+        let empty = await failure(
+            try configuration(first.url) {
+                $0.serverName = ""
+                $0.isFirst = true
+            }
+        )
+        #expect(empty?.code == .tlsFailed, "\(String(describing: empty))")
+    }
+
+    @Test("rule 12: a server discovered by its IP address is verified by the name of the one that told of it")
+    func discovered() async throws {
+        let ports = [try RealServer.freePort(), try RealServer.freePort()]
+        let servers = try ports.indices.map { index in
+            try RealServer(
+                configuration: """
+                    server_name: "s\(index)"
+                    cluster {
+                      name: "tls", listen: "127.0.0.1:\(ports[index])"
+                      routes: ["nats://127.0.0.1:\(ports[1 - index])"]
+                    }
+                    \(certificates.serverBlock("named"))
+                    """
+            )
+        }
+        #expect(await failure(try configuration(servers[1].url))?.code == .tlsFailed)
+        let harness = try await ConnectionHarness(
+            [try NATSServerAddress(parsing: "tls://localhost:\(servers[0].port)")]
+        ) { [certificates] in $0.tls.caFile = certificates.path("ca.pem") }
+        try await harness.start { connection, _ in connection.connect() }.get()
+        let other = "127.0.0.1:\(servers[1].port)"
+        try await harness.eventually("the other server") { _, recorder in
+            recorder.events.contains {
+                if case .discoveredServers(let names) = $0 { names.contains(other) } else { false }
+            }
+        }
+        servers[0].kill()
+        try await harness.eventually("the other server's INFO") { connection, _ in
+            connection.state == .connected && connection.serverInfo?.serverName == "s1"
+        }
     }
 
     @Test("rule 24: certificates are read again for a reconnect")

@@ -72,12 +72,17 @@ import Testing
             try await NATSClient.connect(try NATSConnectionConfiguration(servers: ["ws://127.0.0.1:\(server.port)"]))
         }
         #expect(wrong?.code == .connectFailed)
-        let mixed = await #expect(throws: NATSError.self) {
-            try await NATSClient.connect(
-                try NATSConnectionConfiguration(servers: ["ws://127.0.0.1:1", server.url])
-            )
+        let mixed = #expect(throws: NATSError.self) {
+            try NATSConnectionConfiguration(servers: ["ws://127.0.0.1:1", server.url])
         }
         #expect(mixed?.code == .invalidAddress)
+        var configuration = try NATSConnectionConfiguration(servers: ["ws://127.0.0.1:1"])
+        configuration.tls.isRequired = true
+        let plain = await #expect(throws: NATSError.self) { try await NATSClient.connect(configuration) }
+        #expect(plain?.code == .tlsFailed)
+        configuration.servers.append(try NATSServerAddress(parsing: server.url))
+        let late = await #expect(throws: NATSError.self) { try await NATSClient.connect(configuration) }
+        #expect(late?.code == .invalidAddress)
         server.kill()
     }
 }

@@ -34,6 +34,7 @@ has_suite() {
 }
 
 step_tools() {
+    require_openssl
     install_tools
 }
 

@@ -78,3 +78,8 @@ require_python() {
 require_shellcheck() {
     command -v shellcheck >/dev/null 2>&1 || apt_install shellcheck
 }
+
+# require_openssl: the tests make their certificates with it.
+require_openssl() {
+    command -v openssl >/dev/null 2>&1 || apt_install openssl
+}
