@@ -2,10 +2,11 @@
 
 import json
 import re
+import signal
 
 import pytest
 
-from harness import Client, NoResponders, assert_error
+from harness import Client, NoResponders, assert_error, wait_until
 from secure import SecureServer
 
 COMMON = {"type": str, "name": str, "id": str, "version": str, "metadata": dict}
@@ -127,6 +128,39 @@ def test_overload_is_an_error(service, client, gate):
     gate.open(gate.arrived())
 
 
+def test_every_error_reply_is_counted_and_nothing_else(service, client):
+    service("""
+        app.listen("broken", function(msg) return nil + 1 end)
+        app.listen("slow", { timeout = 0.1 }, function(msg) app.sleep(60) return 1 end)
+        app.listen("unsendable", function(msg) return print end)
+        app.listen("late", function(msg) msg.respond(1) error("after the reply") end)
+        app.listen("silent", function(msg) end)
+    """)
+    for subject in ("broken", "slow", "unsendable", "late"):
+        client.request(subject)
+    client.publish("silent", reply="nobody")
+    client.flush()
+    counted = {e["name"]: e for e in ask(client, "STATS")["endpoints"]}
+    assert {name: (e["num_requests"], e["num_errors"]) for name, e in counted.items()} == {
+        "broken": (1, 1), "slow": (1, 1), "unsendable": (1, 1), "late": (1, 0), "silent": (1, 0),
+    }
+    assert counted["broken"]["last_error"] == "500:internal error"
+    assert counted["slow"]["last_error"].startswith("504:")
+    assert counted["slow"]["processing_time"] >= 100e6
+    assert counted["silent"]["processing_time"] == 0
+
+
+def test_long_errors_do_not_silence_the_statistics(service, client):
+    service("""
+        for _, name in ipairs{ "one", "two" } do
+            app.listen(name, function(msg) return nil, { code = 404, message = string.rep("é", 300000) } end)
+        end
+    """)
+    for subject in ("one", "two"):
+        assert_error(client.request(subject), 404)
+    assert [e["last_error"] for e in ask(client, "STATS")["endpoints"]] == ["404:" + "é" * 256] * 2
+
+
 def test_off(service, client):
     service(SERVICE, options="services = false,")
     with pytest.raises(NoResponders):
@@ -160,6 +194,58 @@ def test_instances_have_ids_of_their_own(service, client):
     first, second = ask(client, "PING", "one"), ask(client, "PING", "two")
     assert first["id"] != second["id"]
     assert ask(client, "PING", "two", second["id"]) == second
+
+
+def test_instances_of_one_service_answer_each_for_itself(service, client):
+    for _ in range(2):
+        service('app.listen("pair", { queue = "pair" }, function() return 1 end)')
+    answers = client.subscribe("answers")
+    for _ in range(10):
+        client.ask("pair")
+    client.publish("$SRV.STATS.test", reply="answers")
+    first, second = (answer.json for answer in answers.take(2))
+    assert first["id"] != second["id"]
+    assert sum(s["endpoints"][0]["num_requests"] for s in (first, second)) == 10
+
+
+def test_a_stopping_service_is_not_found_and_drops_no_question(service, client, gate):
+    instance = service('app.listen("held", function(msg) return app.request("gate", {}) end)')
+    inbox = client.collect("held", [b"{}"])[0]
+    held = gate.arrived()
+    instance.signal(signal.SIGTERM)
+
+    def is_gone():
+        try:
+            ask(client, "PING", "test")
+        except NoResponders:
+            return True
+
+    # A question that nobody answers would be a timeout here.
+    wait_until(is_gone, "the service is not found any more")
+    assert instance.running
+    gate.open(held)
+    inbox.next()
+    assert instance.wait() == 0, instance.output
+
+
+def test_statistics_outlive_the_connection(start, own_broker):
+    instance = start(own_broker.url, SERVICE)
+
+    def statistics():
+        client = Client(own_broker.url)
+        try:
+            client.ask("orders.create", {})
+            return ask(client, "STATS")
+        finally:
+            client.close()
+
+    before = statistics()
+    own_broker.kill()
+    own_broker.start()
+    instance.wait_for("connected to the broker again")
+    after = statistics()
+    assert (after["id"], after["started"]) == (before["id"], before["started"])
+    assert [s["endpoints"][0]["num_requests"] for s in (before, after)] == [1, 2]
 
 
 def test_without_a_reply_subject_nothing_happens(service, client):

@@ -59,12 +59,12 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
         }
     }
 
-    /// Ends the subscriptions: the service is not found any more.
+    /// Ends the subscriptions: the service is not found any more. Questions that are under way are still answered.
     package func stop() {
         let ending = subscriptions
         subscriptions = []
         for subscription in ending {
-            connection.unsubscribe(subscription)
+            _ = connection.drain(subscription)
         }
     }
 

@@ -8,7 +8,7 @@ final class Endpoint {
     var requests: UInt64 = 0
     /// Requests answered by an error reply.
     var errors: UInt64 = 0
-    /// The code and the text of the last one.
+    /// The code and the text of the last one, cut to what a header holds.
     var lastError: ReplyError?
     /// From arrival to reply, in nanoseconds, over all answered requests.
     var processingTime: UInt64 = 0

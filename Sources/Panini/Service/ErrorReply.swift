@@ -11,19 +11,26 @@ enum ErrorReply {
         var block: [UInt8] = []
         block.reserveCapacity(96 + min(error.message.utf8.count, maximumHeaderText))
         block.append(contentsOf: "NATS/1.0\r\nNats-Service-Error: ".utf8)
-        var count = 0
-        for character in error.message {
-            let width = character.utf8.count
-            if count + width > maximumHeaderText { break }
-            count += width
-            for byte in character.utf8 {
-                block.append(byte < 0x20 || byte == 0x7F ? 0x20 : byte)
-            }
+        let text = shortened(error.message)
+        for byte in text.utf8 {
+            block.append(byte < 0x20 || byte == 0x7F ? 0x20 : byte)
         }
         // ADR-32 wants a text; so do clients that look for one.
-        if count == 0 { block.append(contentsOf: "error".utf8) }
+        if text.isEmpty { block.append(contentsOf: "error".utf8) }
         block.append(contentsOf: "\r\nNats-Service-Error-Code: \(error.code)\r\n\r\n".utf8)
         return block
+    }
+
+    /// As much of a text, in whole characters, as a header holds.
+    static func shortened(_ text: String) -> String {
+        guard text.utf8.count > maximumHeaderText else { return text }
+        var count = 0
+        return String(
+            text.prefix { character in
+                count += character.utf8.count
+                return count <= maximumHeaderText
+            }
+        )
     }
 
     /// `{"success": false, "code": N, "error": "..."}`.

@@ -121,7 +121,8 @@ extension Service {
         endpoint.processingTime &+= worker.now &- arrived
         if let error {
             endpoint.errors &+= 1
-            endpoint.lastError = error
+            // The statistics of all endpoints must fit into one message, whatever texts scripts choose.
+            endpoint.lastError = ReplyError(error.code, ErrorReply.shortened(error.message))
         }
     }
 }
