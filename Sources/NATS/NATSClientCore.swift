@@ -68,7 +68,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
                 outbox.giveBack(frames)
             }
         }
-        updateOutbox()
+        updateOutbox(hasTaken: count > 0)
     }
 
     /// The room shrinks when the connection breaks, so that what was accepted before may have to wait.
@@ -85,14 +85,15 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         }
     }
 
-    private func updateOutbox() {
+    /// - Parameter hasTaken: whether the outbox waits to hear what became of what was taken.
+    private func updateOutbox(hasTaken: Bool = false) {
         let now = NATSOutbox.Terms(
             maximumPayload: connection.maximumPayload,
             headersRefused: connection.headersRefused,
             refusal: connection.publishRefusal ?? (hasPublishingEnded ? .draining : nil),
             room: connection.outboundRoom
         )
-        guard now != terms else { return }
+        guard hasTaken || now != terms else { return }
         terms = now
         outbox.update(now)
     }

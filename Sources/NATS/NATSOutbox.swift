@@ -20,6 +20,8 @@ final class NATSOutbox: Sendable {
         /// The memory of the last batch, for the next but one.
         var spare = ByteBuffer()
         var count = 0
+        /// How many bytes the loop has taken and not accounted for in `terms` yet.
+        var taken = 0
         /// Whether the loop was asked to come, and has not found the outbox empty since.
         var isRequested = false
         /// What the loop last said about the connection.
@@ -55,7 +57,7 @@ final class NATSOutbox: Sendable {
                 return .failure(NATSPublishRefusal.headersUnsupported.error)
             }
             let room = NATSEncoder.publishOverhead + subject.utf8.count + reply.utf8.count + size
-            guard state.frames.readableBytes + room <= state.terms.room else {
+            guard state.taken + state.frames.readableBytes + room <= state.terms.room else {
                 return .failure(NATSPublishRefusal.bufferExceeded.error)
             }
             let mustHop = !state.isRequested
@@ -87,7 +89,8 @@ final class NATSOutbox: Sendable {
         }
     }
 
-    /// Takes everything that waits; on the loop. Hand the buffer back with ``giveBack(_:)``.
+    /// Takes everything that waits; on the loop. Hand the buffer back with ``giveBack(_:)``. What was taken counts against
+    /// the room until ``update(_:)``: otherwise, with a connection that is full, each try would let some more in.
     func take() -> (frames: ByteBuffer, count: Int) {
         state.withLockedValue { state in
             let count = state.count
@@ -96,6 +99,7 @@ final class NATSOutbox: Sendable {
             if count > 0 {
                 swap(&taken, &state.frames)
                 swap(&state.frames, &state.spare)
+                state.taken = taken.readableBytes
             }
             return (taken, count)
         }
@@ -124,12 +128,16 @@ final class NATSOutbox: Sendable {
             all.writeBuffer(&state.frames)
             state.frames = all
             state.count += count
+            state.taken = 0
         }
     }
 
     /// What the loop knows about the connection now.
     func update(_ terms: Terms) {
-        state.withLockedValue { $0.terms = terms }
+        state.withLockedValue { state in
+            state.terms = terms
+            state.taken = 0
+        }
     }
 }
 
