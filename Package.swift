@@ -194,6 +194,23 @@ if Context.environment["PANINI_MEASURE"] != nil {
     )
 }
 
+// The fault suite: real servers that are killed, and a proxy that breaks connections. Minutes long, so only
+// scripts/test --faults builds and runs it.
+if Context.environment["PANINI_FAULTS"] != nil {
+    package.targets.append(
+        .testTarget(
+            name: "NATSFaultTests",
+            dependencies: [
+                "NATS", "NATSProtocol",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings
+        )
+    )
+}
+
 // Only for scripts/fuzz: it needs flags that a package used as a dependency may not have. lld, because gold does not
 // link libFuzzer's driver.
 if Context.environment["PANINI_FUZZ"] != nil {

@@ -28,7 +28,7 @@ has_suite() {
     case "$1" in
         fuzz) [ -x "$PANINI_ROOT/scripts/fuzz" ] ;;
         bench) [ -x "$PANINI_ROOT/scripts/bench" ] ;;
-        sanitize) true ;;
+        sanitize | faults) true ;;
         *) false ;;
     esac
 }
@@ -91,7 +91,8 @@ run_pytest() {
 step_integration() {
     run_pytest "$PANINI_ROOT/Tests/Integration" \
         --ignore "$PANINI_ROOT/Tests/Integration/test_examples.py" \
-        --ignore "$PANINI_ROOT/Tests/Integration/test_docs.py"
+        --ignore "$PANINI_ROOT/Tests/Integration/test_docs.py" \
+        --ignore "$PANINI_ROOT/Tests/Integration/test_faults.py"
 }
 
 step_examples() {
@@ -104,6 +105,22 @@ step_docs() {
 
 step_fuzz() {
     "$PANINI_ROOT/scripts/fuzz"
+}
+
+# The tests that need minutes: a target that only PANINI_FAULTS puts into the manifest, and services from outside.
+step_faults() {
+    local server said
+    server="$(nats_server_path)"
+    export PANINI_WARNINGS_AS_ERRORS=1 PANINI_EXAMPLES=1 PANINI_FAULTS=1
+    swift build --build-tests
+    said="$(mktemp)"
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "rm -f '$said'" EXIT
+    PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest --no-parallel --filter '^NATSFaultTests\.' 2>&1 | quieter | tee "$said"
+    # A filter that matches nothing passes as well.
+    grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$said" || die "the fault tests did not run"
+    # With the program just built, whatever lies in .build/release.
+    PANINI_TEST_FAST=1 run_pytest "$PANINI_ROOT/Tests/Integration/test_faults.py"
 }
 
 step_bench() {
