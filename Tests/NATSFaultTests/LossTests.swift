@@ -133,6 +133,43 @@ import Testing
         }
     }
 
+    @Test("a cut while the server reads nothing: what the socket had not taken goes over the next connection, whole")
+    func unwrittenFrames() async throws {
+        let server = try NATSServerProcess()
+        let proxy = try FaultProxy(to: server.port, bufferBytes: 65536)
+        defer { proxy.stop() }
+        let client = try await Faults.connect(proxy.port)
+        let diary = EventDiary(client)
+        try await client.flush()
+        proxy.strike(.stall)
+        let filling = String(repeating: "x", count: 1000)
+        let total = 12_000
+        for number in 0..<total {
+            // Numbers alone are what is looked for below, between payloads that fill every buffer on the way.
+            try client.publish("\(number)", to: "numbers")
+            try client.publish(filling, to: "filling")
+            if number % 50 == 0 { try await Task.sleep(for: .milliseconds(1)) }
+        }
+        // What waits in the client, and not in the socket or the channel.
+        let waiting = try await client.eventLoop.submit {
+            client.bound.value.connection.outbound.readableBytes
+        }.get()
+        #expect(waiting > 1 << 20)
+        proxy.cut(.reset)
+        try await until("the loss") { diary.losses.count == 1 }
+        try await Faults.flush(client)
+        let after = try #require(wires(proxy.sent).last)
+        #expect(after.rest.isEmpty)
+        let numbers = after.numbers(to: "numbers")
+        let first = try #require(numbers.first)
+        #expect(numbers == Array(first..<total))
+        // Every byte of it, one frame after the other: nothing else was lost than what had been handed over.
+        let frames = after.count { if case .publish("filling", _, _, _) = $0 { true } else { false } }
+        #expect(abs(frames - numbers.count) <= 1)
+        #expect(numbers.count >= waiting / (filling.utf8.count + 100))
+        await client.close()
+    }
+
     @Test("a hundred cuts: no descriptor, subscription, request or barrier is left behind")
     func hundredCuts() async throws {
         let server = try NATSServerProcess()

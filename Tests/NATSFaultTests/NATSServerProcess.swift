@@ -54,6 +54,8 @@ final class NATSServerProcess {
         process.arguments = [
             "--addr", "127.0.0.1", "--port", "\(port)", "--http_port", "\(monitorPort)",
             "--config", configurationFile.path, "--log", logFile.path,
+            // For scripts/test, which ends what a crashed test process leaves.
+            "--pid", folder.appendingPathComponent("server.pid").path,
         ]
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
