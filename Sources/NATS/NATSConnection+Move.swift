@@ -4,7 +4,8 @@
 //
 // In the time between SUB at the new server and UNSUB at the old one, both deliver: a plain subscription may get a message
 // of that time twice. The other order would lose messages, and a message has no identity to tell copies by. Queue groups
-// and replies come once.
+// and replies come once, so they stay at the old server until the rest of the cluster has surely heard of the new place:
+// the new server's PONG says nothing about the others, and what they still send to a place that is gone is lost.
 
 import Logging
 import NATSProtocol
@@ -17,6 +18,8 @@ struct MoveProgress {
         case connecting
         /// The new connection is in use; it has not confirmed its subscriptions yet.
         case subscribing
+        /// The cluster gets to know the new place of queue groups and replies.
+        case spreading
         /// UNSUBs are sent to the old server, their barrier is under way.
         case unsubscribing
         /// Replies to requests that went over the old connection may still come there.
@@ -39,6 +42,9 @@ struct MoveProgress {
 extension NATSConnection {
     /// How long the old server's last replies are waited for; it closes by itself 10 s after its announcement.
     static let lateReplyTime = TimeAmount.seconds(2)
+    /// How long queue groups and replies stay at both servers. Servers tell each other of subscriptions in milliseconds
+    /// unless they are busy.
+    static let spreadingTime = TimeAmount.seconds(1)
 
     /// The server asks its clients to leave.
     func leaveServer() {
@@ -98,8 +104,28 @@ extension NATSConnection {
         sendPing(.moveSubscribed(epoch))
     }
 
-    /// The new server has confirmed the subscriptions: the old one may forget them.
+    /// The new server has confirmed the subscriptions: the old one may forget those that would get everything twice.
     func subscriptionsMoved(_ epoch: Int) {
+        guard let left = move?.left, let sids = move?.sids, move?.epoch == epoch else { return }
+        move?.step = .spreading
+        timer.schedule(.spread(epoch), at: eventLoop.now + Self.spreadingTime)
+        var buffer = ByteBuffer()
+        var staying: [Int] = []
+        for sid in sids {
+            if subscriptions.find(sid)?.queue != nil {
+                staying.append(sid)
+            } else {
+                NATSEncoder.unsubscribe(sid: sid, into: &buffer)
+            }
+        }
+        move?.sids = staying
+        if buffer.readableBytes > 0 {
+            send(buffer, over: left)
+        }
+    }
+
+    /// The other servers have had their time: the old one may forget the rest.
+    func subscriptionsSpread(_ epoch: Int) {
         guard let left = move?.left, let sids = move?.sids, move?.epoch == epoch else { return }
         move?.step = .unsubscribing
         var buffer = ByteBuffer()

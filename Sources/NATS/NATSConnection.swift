@@ -28,6 +28,8 @@ package final class NATSConnection {
         case flushTimedOut(Int)
         case requestTimedOut(NATSRequestID)
         case drainTimedOut
+        /// The cluster knows the new place of the subscriptions.
+        case spread(Int)
         /// The server that was left need not be listened to any longer.
         case leave(Int)
     }
@@ -140,6 +142,7 @@ package final class NATSConnection {
         case .flushTimedOut(let ticket): flushTimedOut(ticket)
         case .requestTimedOut(let id): failRequest(id, .timeout)
         case .drainTimedOut: drainTimedOut()
+        case .spread(let epoch): subscriptionsSpread(epoch)
         case .leave(let epoch): leave(epoch)
         }
     }
