@@ -148,7 +148,7 @@ package struct NATSOperationParser {
             guard index &+ 1 < count else { return unfinishedLine(bytes, count) }
             index &+= 1
         }
-        guard bytes[index] == ASCII.lineFeed else { return fail(.badArguments) }
+        guard bytes[index] == ASCII.lineFeed else { return brokenLine(bytes, count, from: index) }
         index &+= 1
         guard index <= limits.controlLine else { return fail(.controlLineTooLong) }
 
@@ -181,6 +181,17 @@ package struct NATSOperationParser {
         consumed = needed
         scanned = 0
         return .message
+    }
+
+    /// A control character in the middle of a message's line. What it means is decided at the line's end, so that a
+    /// line that is too long as well is called so however it was cut into reads.
+    private mutating func brokenLine(_ bytes: UnsafePointer<UInt8>, _ count: Int, from start: Int) -> Operation {
+        var lineEnd = start
+        while lineEnd < count, bytes[lineEnd] != ASCII.lineFeed {
+            lineEnd += 1
+        }
+        guard lineEnd < count else { return unfinishedLine(bytes, count) }
+        return fail(lineEnd < limits.controlLine ? .badArguments : .controlLineTooLong)
     }
 
     private mutating func finishMessage(_ bytes: UnsafePointer<UInt8>) -> Operation {

@@ -159,6 +159,19 @@ import Testing
         #expect(OperationCollector.parse([endless], limits: limits) == [.failure(.controlLineTooLong)])
     }
 
+    @Test func aLineThatIsTooLongAndBrokenIsTooLongHoweverItIsCut() {
+        var limits = NATSOperationParser.Limits()
+        limits.controlLine = 100
+        for length in [80, 99, 100, 101, 200] {
+            let line = "MSG a 1\u{1}" + String(repeating: "a", count: length - 9) + "\r\n"
+            let expected: [Seen] = [
+                .failure(line.utf8.count <= 100 ? .badArguments : .controlLineTooLong)
+            ]
+            #expect(OperationCollector.parse([line], limits: limits) == expected, "\(length) bytes")
+            #expect(OperationCollector.parse(line.map(String.init), limits: limits) == expected, "\(length) bytes")
+        }
+    }
+
     @Test func infoHasALimitOfItsOwn() {
         var limits = NATSOperationParser.Limits()
         limits.controlLine = 20
