@@ -1,5 +1,6 @@
 // A TCP client that speaks bytes: what it sends and hears is exactly what is on the wire.
 
+import Glibc
 import NATSBroker
 import NIOConcurrencyHelpers
 import NIOCore
@@ -119,16 +120,12 @@ private final class Incoming: Sendable {
         var searched = 0
         while true {
             let (found, count) = state.withLockedValue { state -> (String?, Int) in
-                var index = max(0, searched - mark.count)
-                while index + mark.count <= state.bytes.count {
-                    if state.bytes[index..<index + mark.count].elementsEqual(mark) {
-                        let text = String(decoding: state.bytes[..<index], as: UTF8.self)
-                        state.bytes.removeFirst(index + mark.count)
-                        return (text, 0)
-                    }
-                    index += 1
+                guard let index = state.bytes.firstPlace(of: mark, from: max(0, searched - mark.count)) else {
+                    return (nil, state.bytes.count)
                 }
-                return (nil, state.bytes.count)
+                let text = String(decoding: state.bytes[..<index], as: UTF8.self)
+                state.bytes.removeFirst(index + mark.count)
+                return (text, 0)
             }
             if let found { return found }
             searched = count
@@ -140,6 +137,24 @@ private final class Incoming: Sendable {
         state.withLockedValue { state in
             defer { state.bytes = [] }
             return String(decoding: state.bytes, as: UTF8.self)
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Where `mark` begins for the first time. By the C library: under a sanitizer, a loop over a megabyte takes minutes.
+    fileprivate func firstPlace(of mark: [UInt8], from start: Int) -> Int? {
+        withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress, let first = mark.first else { return nil }
+            var position = start
+            while position + mark.count <= bytes.count {
+                let last = bytes.count - mark.count + 1 - position
+                guard let found = memchr(base + position, Int32(first), last) else { return nil }
+                position = UnsafeRawPointer(found) - base
+                if memcmp(base + position, mark, mark.count) == 0 { return position }
+                position += 1
+            }
+            return nil
         }
     }
 }
