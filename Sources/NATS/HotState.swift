@@ -7,6 +7,8 @@ import NIOCore
 struct HotState {
     /// Frames on their way to the socket.
     var outbound = ByteBuffer()
+    /// What the socket has not taken yet of what was handed to it.
+    var unwritten = UnwrittenFrames()
     var subscriptions = SubscriptionTable()
     var requests = RequestTable()
     var statistics = NATSStatistics()
@@ -16,6 +18,11 @@ extension NATSConnection {
     var outbound: ByteBuffer {
         @inline(__always) _read { yield hot.pointee.outbound }
         @inline(__always) _modify { yield &hot.pointee.outbound }
+    }
+
+    var unwritten: UnwrittenFrames {
+        @inline(__always) _read { yield hot.pointee.unwritten }
+        @inline(__always) _modify { yield &hot.pointee.unwritten }
     }
 
     var subscriptions: SubscriptionTable {

@@ -57,6 +57,23 @@ final class NATSChannelHandler: ChannelInboundHandler {
         socket = nil
     }
 
+    /// Whether what it is given to write is what the socket writes, and the loss of the connection is told before its
+    /// channel forgets how much it had not written.
+    private(set) var tellsUnwritten = false
+
+    /// Asks for an account of what is not written, once the connection is made. TLS and WebSocket write other bytes.
+    func tellUnwritten() {
+        guard !isEncrypted, !address.scheme.isWebSocket, let options = context?.channel.syncOptions else { return }
+        // Otherwise the end of what the peer sends closes the channel before anybody hears of it.
+        tellsUnwritten = (try? options.setOption(.allowRemoteHalfClosure, value: true)) != nil
+    }
+
+    /// How many bytes the socket has not taken; nil when the channel is closed already, and nobody knows.
+    var bufferedBytes: Int? {
+        guard let channel = context?.channel, channel.isActive else { return nil }
+        return try? channel.syncOptions?.getOption(.bufferedWritableBytes)
+    }
+
     func write(_ buffer: ByteBuffer) {
         context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
     }
@@ -84,6 +101,10 @@ final class NATSChannelHandler: ChannelInboundHandler {
         if case TLSUserEvent.handshakeCompleted = event, let connection {
             hasTLSBegun = true
             connection.perform(handshake.tlsEstablished(), self)
+        }
+        if case ChannelEvent.inputClosed = event {
+            connection?.linkLost(self, error: TransportFailure.closed(self))
+            context.close(promise: nil)
         }
         context.fireUserInboundEventTriggered(event)
     }

@@ -60,6 +60,14 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     /// new publishes meanwhile.
     func sendOutbox() {
         var (frames, count) = outbox.take()
+        let hasTaken = count > 0
+        if count > 0, let terms, !terms.isCovered(by: connection) {
+            // Accepted before the outbox heard of the server in use.
+            let (kept, tooLarge, withHeaders) = connection.sendable(frames)
+            frames = kept
+            count -= tooLarge + withHeaders
+            connection.reportUnsendable(tooLarge, withHeaders)
+        }
         if count > 0 {
             if connection.append(frames: &frames, count: count) == .bufferExceeded {
                 outbox.putBack(frames, count)
@@ -68,7 +76,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
                 outbox.giveBack(frames)
             }
         }
-        updateOutbox(hasTaken: count > 0)
+        updateOutbox(hasTaken: hasTaken)
     }
 
     /// The room shrinks when the connection breaks, so that what was accepted before may have to wait.
@@ -334,6 +342,8 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
                 "a subscription is read too slowly, messages are dropped",
                 metadata: ["subject": "\(subject)", "sid": "\(sid)"]
             )
+        case .publishesLost(let count, let error):
+            logger.warning("publishes are lost", metadata: ["count": "\(count)", "reason": "\(error.message)"])
         case .lameDuck: logger.notice("the NATS server is about to shut down")
         case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
         }

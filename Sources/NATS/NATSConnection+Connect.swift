@@ -224,6 +224,9 @@ extension NATSConnection {
         handler.establishedAt = eventLoop.now
         pool.succeeded()
         adopt(handler.info)
+        dropUnsendable()
+        guard link === handler else { return }
+        handler.tellUnwritten()
         outstandingPings = 0
         outboundLimit = configuration.maxPendingOutboundBytes
         state = .connected
@@ -286,6 +289,7 @@ extension NATSConnection {
         guard handler === link else {
             if handler === move?.left {
                 stopMoving()
+                scheduleFlush()
                 endBurst()
             }
             handler.detach()
@@ -295,6 +299,7 @@ extension NATSConnection {
         handshaking = nil
         link = nil
         stopMoving()
+        let unsent = takeUnwritten(&unwritten, of: handler)
         let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)
         handler.detach()
         inBurst = false
@@ -306,7 +311,9 @@ extension NATSConnection {
         if mayReconnect {
             state = .reconnecting
             outboundLimit = max(0, configuration.reconnectBufferBytes)
-            keepPublishes()
+            keepPublishes(unsent)
+        } else {
+            giveUp(unsent, error)
         }
         failWaiters(
             pongs: NATSError(.disconnected, error.message),
@@ -326,17 +333,6 @@ extension NATSConnection {
             return
         }
         follow(pool.disconnected(lived: lived, using: &random), after: error)
-    }
-
-    /// Of what was never handed to the socket, only publishes go to the next connection; requests do not, as they fail
-    /// now, and whoever asked may ask again.
-    private func keepPublishes() {
-        let inbox = inbox
-        outbound =
-            PublishFrames.filter(outbound) { reply in
-                inbox.isEmpty || reply.count < inbox.count
-                    || !UnsafeRawBufferPointer(rebasing: reply[0..<inbox.count]).elementsEqual(inbox)
-            }.frames
     }
 
     /// Gives up the TCP connection that is there, and makes a new one at once; also ends the wait for the next attempt.
@@ -368,6 +364,7 @@ extension NATSConnection {
             )
             return
         }
+        unwritten.forgetWritten()
         sendPing(.none)
         timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
     }

@@ -31,6 +31,8 @@ struct MoveProgress {
     var candidates: [NATSServerAddress]
     /// The old connection, once the new one is in use.
     var left: NATSChannelHandler?
+    /// What the old connection had not written when it was left.
+    var unwritten = UnwrittenFrames()
     /// Who waits for a PONG from the old server.
     var pongs = PongQueue()
     /// What is subscribed at the old server.
@@ -89,6 +91,8 @@ extension NATSConnection {
             return false
         }
         move?.left = old
+        move?.unwritten = unwritten
+        unwritten = UnwrittenFrames()
         move?.pongs = pongs
         move?.step = .subscribing
         move?.epoch = epoch
@@ -158,7 +162,12 @@ extension NATSConnection {
     func stopMoving() {
         guard var ended = move else { return }
         move = nil
-        ended.left?.detach()
+        if let left = ended.left {
+            // The barrier was not reached: what did not leave goes over the connection that is in use.
+            var unsent = takeUnwritten(&ended.unwritten, of: left)
+            outbound.writeBuffer(&unsent)
+            left.detach()
+        }
         fail(ended.pongs.removeAll(), .disconnected)
     }
 

@@ -115,17 +115,22 @@ extension NATSConnection {
     }
 
     func writeOutbound() {
-        guard let link, outbound.readableBytes > 0 else { return }
+        // A write may come back here: the channel reads once more before it gives up a socket that cannot be written.
+        guard let link, outbound.readableBytes > 0, unwritten.current.readableBytes == 0 else { return }
         statistics.bytesOut &+= UInt64(outbound.readableBytes)
         statistics.writes &+= 1
-        // Out of the property while it is written: a failing write may come back here.
-        var frames = ByteBuffer()
-        swap(&frames, &outbound)
-        link.write(frames)
-        // Usually the socket has taken everything already, and the memory is ours again.
-        if outbound.readableBytes == 0, frames.capacity <= Self.retainedCapacity {
-            frames.clear()
-            outbound = frames
+        if !unwritten.isEmpty {
+            unwritten.forgetWritten()
         }
+        let capacity = min(outbound.capacity, Self.retainedCapacity)
+        swap(&unwritten.current, &outbound)
+        link.write(unwritten.current)
+        guard link === self.link else { return }
+        // Usually the socket has taken everything already, and the memory is ours again.
+        var next = unwritten.written(isKept: link.tellsUnwritten) ?? ByteBuffer()
+        guard outbound.readableBytes == 0 else { return scheduleFlush() }
+        guard next.capacity <= Self.retainedCapacity else { return }
+        next.reserveCapacity(capacity)
+        outbound = next
     }
 }

@@ -177,14 +177,18 @@ package final class NATSConnection {
         publishRefusal = .closed
         epoch += 1
         timer.cancelAll()
+        let failure = error ?? .closed
+        stopMoving()
+        if let link {
+            giveUp(takeUnwritten(&unwritten, of: link), failure)
+        }
         link?.detach()
         handshaking?.detach()
-        stopMoving()
         link = nil
         handshaking = nil
         inBurst = false
+        giveUp(outbound, failure)
         outbound = ByteBuffer()
-        let failure = error ?? .closed
         failWaiters(pongs: failure, requests: .closed)
         for subscription in subscriptions.sorted() {
             end(subscription, .closed)

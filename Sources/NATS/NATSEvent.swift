@@ -13,6 +13,10 @@ public enum NATSEvent: Sendable, Equatable {
     case reconnected(NATSServerInfo)
     /// An attempt failed; `attempt` counts from 1 since the last success.
     case retryingConnect(attempt: Int, error: NATSError)
+    /// Publishes that had been accepted are given up: they are too large for the server the client is connected to now
+    /// (`messageTooLarge`) or carry headers it does not know (`headersUnsupported`), the connection is closed before they
+    /// could be sent, or it was lost in a way that leaves open whether they were (`disconnected`).
+    case publishesLost(count: Int, error: NATSError)
     /// The connection is draining and takes no more publishes once this event is handled.
     case publishingEnds
     /// The end: nothing happens any more.
@@ -73,6 +77,10 @@ public struct NATSStatistics: Sendable, Equatable {
     public var reconnects: UInt64 = 0
     /// Publishes and requests refused because a buffer was full.
     public var refusedBufferFull: UInt64 = 0
+    /// Publishes that were accepted and given up; see ``NATSEvent/publishesLost(count:error:)``.
+    public var lostPublishes: UInt64 = 0
+    /// Bytes that a TLS or WebSocket connection had not written when it was lost; the publishes in them are lost.
+    public var lostBytes: UInt64 = 0
     /// Messages that no subscription or request waited for: late replies, and what was under way at an unsubscribe.
     public var unclaimedMessages: UInt64 = 0
     /// Messages dropped because the reader of their subscription was too slow.

@@ -13,6 +13,11 @@ final class NATSOutbox: Sendable {
         var refusal: NATSPublishRefusal?
         /// How many bytes the connection still takes.
         var room: Int
+
+        /// Whether `connection` takes everything that these terms allow.
+        func isCovered(by connection: NATSConnection) -> Bool {
+            connection.maximumPayload >= maximumPayload && (headersRefused || !connection.headersRefused)
+        }
     }
 
     private struct State {

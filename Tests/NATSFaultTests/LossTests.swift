@@ -150,9 +150,10 @@ import Testing
             try client.publish(filling, to: "filling")
             if number % 50 == 0 { try await Task.sleep(for: .milliseconds(1)) }
         }
-        // What waits in the client, and not in the socket or the channel.
+        // What waits in the client and in its channel, and not in the socket.
         let waiting = try await client.eventLoop.submit {
-            client.bound.value.connection.outbound.readableBytes
+            let connection = client.bound.value.connection
+            return connection.outbound.readableBytes + (connection.link?.bufferedBytes ?? 0)
         }.get()
         #expect(waiting > 1 << 20)
         proxy.cut(.reset)

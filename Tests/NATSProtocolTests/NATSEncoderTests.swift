@@ -95,8 +95,14 @@ import Testing
                 == "PUB x 4\r\nPING\r\nHPUB y in.box 12 14\r\nNATS/1.0\r\n\r\nok\r\n"
                 + "PUB z in.box 0\r\n\r\nPUB w other 1\r\nP\r\n"
         )
-        let some = PublishFrames.filter(buffer) { String(decoding: $0, as: UTF8.self) != "in.box" }
+        let some = PublishFrames.filter(buffer) { String(decoding: $0.reply, as: UTF8.self) != "in.box" }
         #expect(String(buffer: some.frames) == "PUB x 4\r\nPING\r\nPUB w other 1\r\nP\r\n")
+        var seen: [String] = []
+        _ = PublishFrames.filter(buffer) { frame in
+            seen.append("\(frame.size)\(frame.hasHeaders ? "h" : "") \(frame.range.count)")
+            return false
+        }
+        #expect(seen == ["4 15", "14h 37", "0 18", "1 18"])
         #expect(PublishFrames.filter(ByteBuffer()) { _ in true }.count == 0)
     }
 }

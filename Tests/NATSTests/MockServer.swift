@@ -150,6 +150,11 @@ final class MockPeer: Sendable {
         try? await channel.close().get()
     }
 
+    /// Ends the server's side in order, without reading what is under way.
+    func endOutput() async throws {
+        try await channel.close(mode: .output).get()
+    }
+
     /// Stops, or goes on, taking bytes from the socket.
     func setReading(_ isOn: Bool) async throws {
         try await channel.setOption(.autoRead, value: isOn).get()

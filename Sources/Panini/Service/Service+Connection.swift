@@ -99,6 +99,8 @@ extension Service {
             deniedPublishes &+= 1
             logger.error("the broker denied a publish to \(subject): \(text)")
         case .subscriptionViolation: break  // Told to the listener's subject.
+        case .publishesLost(let count, let error):
+            logger.error("\(count) publishes are lost: \(oneLine(error.message))")
         case .slowConsumer(let text): logger.error("the broker calls this service too slow: \(text)")
         case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
         case .lameDuck: logger.warning("the broker is about to shut down")

@@ -109,7 +109,9 @@ package enum DocumentCheck {
                 ],
             "a publish was written as \(literal(buffer.readableBytesView))"
         )
-        let kept = PublishFrames.filter(buffer) { $0.elementsEqual(reply) }
+        let kept = PublishFrames.filter(buffer) {
+            $0.reply.elementsEqual(reply) && $0.size == block.count + input.count && $0.hasHeaders == !block.isEmpty
+        }
         try require(kept.count == 1 && kept.frames == buffer, "a publish is not a whole frame")
     }
 }
