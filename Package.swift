@@ -251,4 +251,13 @@ if Context.environment["PANINI_BENCHMARK"] != nil {
             swiftSettings: swiftSettings
         )
     )
+    // Run by scripts/bench-client.
+    package.targets.append(
+        .executableTarget(
+            name: "NATSClientBenchmark",
+            dependencies: ["NATS"],
+            path: "Tests/Benchmarks/NATSClient",
+            swiftSettings: swiftSettings
+        )
+    )
 }

@@ -73,7 +73,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
                 outbox.putBack(frames, count)
                 retryLater()
             } else {
-                outbox.giveBack(frames)
+                outbox.giveBack(&frames)
             }
         }
         updateOutbox(hasTaken: hasTaken)

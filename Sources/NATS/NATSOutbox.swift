@@ -111,10 +111,11 @@ final class NATSOutbox: Sendable {
     }
 
     /// Returns a taken buffer whose bytes were sent, so that steady publishing allocates nothing.
-    func giveBack(_ frames: consuming ByteBuffer) {
+    func giveBack(_ frames: inout ByteBuffer) {
         guard frames.capacity > 0, frames.capacity <= Self.retainedCapacity else { return }
+        // In place: a second reference, and clearing would allocate.
         frames.clear()
-        state.withLockedValue { $0.spare = frames }
+        state.withLockedValue { swap(&$0.spare, &frames) }
     }
 
     /// Called by the loop when it has done what it was asked for; whether it must look again, because something came

