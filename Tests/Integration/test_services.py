@@ -277,3 +277,45 @@ def test_denied_control_subjects_do_not_end_the_start(start, tmp_path):
             client.close()
     finally:
         server.stop()
+
+
+MANY = """
+    for n = 1, 60 do
+        app.listen("orders." .. n, { metadata = { number = tostring(n) } }, function(msg) return n end)
+    end
+"""
+
+
+def test_answers_beyond_max_payload_are_shortened_and_stay_valid(start, tmp_path):
+    server = SecureServer(tmp_path, "max_payload: 4096").start()
+    try:
+        service = start(server.url(), MANY, options='metadata = { team = "shop" },')
+        client = Client(server.url())
+        for verb, fields, endpoint in (("INFO", INFO, INFO_ENDPOINT), ("STATS", STATS, STATS_ENDPOINT)) * 2:
+            reply = client.request(f"$SRV.{verb}.test", timeout=5)
+            check(reply.json, fields, endpoint)
+            assert 3500 < len(reply.payload) <= 4096
+            names = [entry["name"] for entry in reply.json["endpoints"]]
+            assert names == [f"orders_{n}" for n in range(1, len(names) + 1)]
+            left_out = str(60 - len(names))
+            assert reply.json["metadata"] == {"team": "shop", "panini.endpoints_left_out": left_out}
+        assert ask(client, "PING")["metadata"] == {"team": "shop"}
+        assert service.output.count("does not fit into the broker's max_payload") == 1
+        client.close()
+    finally:
+        server.stop()
+
+
+def test_an_answer_that_cannot_be_shortened_is_an_error(start, tmp_path):
+    server = SecureServer(tmp_path, "max_payload: 2048").start()
+    try:
+        service = start(server.url(), SERVICE, options='description = string.rep("x", 2048),')
+        client = Client(server.url())
+        reply = client.request("$SRV.INFO.test", timeout=5)
+        assert reply.headers["Nats-Service-Error-Code"] == "500"
+        assert "max_payload" in reply.headers["Nats-Service-Error"]
+        assert "does not fit into the broker's max_payload of 2048 bytes" in service.output
+        assert len(ask(client, "STATS")["endpoints"]) == 3
+        client.close()
+    finally:
+        server.stop()

@@ -11,6 +11,10 @@ package protocol NATSServiceSource: AnyObject {
     var serviceEndpoints: [NATSServiceEndpoint] { get }
     /// The server denied a control subject; the others may still work.
     func serviceSubjectDenied(_ subject: String, _ text: String)
+    /// An answer outgrew what the server takes, `limit` bytes.
+    ///
+    /// - Parameter leftOut: how many endpoints were left out; nil when the asker got an error instead.
+    func serviceAnswerTooLarge(_ verb: NATSServiceVerb, leftOut: Int?, limit: Int)
 }
 
 /// Answers PING, INFO and STATS of one service instance.
@@ -22,6 +26,8 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
     private weak var source: (any NATSServiceSource)?
     private unowned let connection: NATSConnection
     private var subscriptions: [NATSSubscription] = []
+    /// Answers that were cut or refused because they outgrew the server's `max_payload`.
+    package private(set) var oversizedAnswers: UInt64 = 0
 
     /// - Parameters:
     ///   - prefix: what the control subjects begin with; `$SRV` unless an account maps it elsewhere.
@@ -73,12 +79,31 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
             return
         }
         let endpoints = verb == .ping ? [] : source.serviceEndpoints
-        let answer = verb.answer(of: identity, endpoints: endpoints, started: started)
+        let limit = connection.maximumPayload
+        let answer = verb.answer(of: identity, endpoints: endpoints, started: started, limit: limit)
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
         // A refusal (no room, connection lost) is an answer that does not come: the asker's timeout deals with it.
-        _ = answer.withUnsafeBytes {
-            connection.publish(subject: message.reply, reply: none, headers: none, payload: $0)
+        if let answer {
+            _ = answer.bytes.withUnsafeBytes {
+                connection.publish(subject: message.reply, reply: none, headers: none, payload: $0)
+            }
+        } else {
+            _ = Self.errorHeaders(limit: limit).withUnsafeBytes {
+                connection.publish(subject: message.reply, reply: none, headers: $0, payload: none)
+            }
         }
+        if answer.map({ $0.leftOut > 0 }) ?? true {
+            oversizedAnswers += 1
+            source.serviceAnswerTooLarge(verb, leftOut: answer?.leftOut, limit: limit)
+        }
+    }
+
+    /// The error reply of ADR-32 for an answer that cannot be made small enough.
+    private static func errorHeaders(limit: Int) -> [UInt8] {
+        var headers = NATSHeaders()
+        _ = headers.add("Nats-Service-Error", "the answer is larger than the server's max_payload of \(limit) bytes")
+        _ = headers.add("Nats-Service-Error-Code", "500")
+        return headers.encoded()
     }
 
     package func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {

@@ -11,6 +11,7 @@ final class ServiceDirectory: NATSServiceSource {
     private let identity: NATSServiceIdentity
     private var responder: NATSServiceResponder?
     private var isDenialLogged = false
+    private var isSizeLogged = false
     private var names: Set<String> = []
 
     init(service: Service) {
@@ -88,6 +89,15 @@ final class ServiceDirectory: NATSServiceSource {
         isDenialLogged = true
         service.logger.warning(
             "the broker denied \(subject): the service is not, or not fully, found by the services protocol: \(text)"
+        )
+    }
+
+    func serviceAnswerTooLarge(_ verb: NATSServiceVerb, leftOut: Int?, limit: Int) {
+        guard !isSizeLogged else { return }
+        isSizeLogged = true
+        let consequence = leftOut.map { "\($0) endpoints are left out" } ?? "it is an error"
+        service.logger.warning(
+            "the answer to $SRV.\(verb.token) does not fit into the broker's max_payload of \(limit) bytes: \(consequence)"
         )
     }
 }
