@@ -319,3 +319,58 @@ def test_an_answer_that_cannot_be_shortened_is_an_error(start, tmp_path):
         client.close()
     finally:
         server.stop()
+
+
+def test_denied_control_subjects_come_back_when_they_are_allowed(start, tmp_path):
+    def users(permissions):
+        return f"""
+            authorization {{ users: [
+              {{ user: shop, password: secret{permissions} }}
+              {{ user: asker, password: secret }}
+            ] }}
+        """
+
+    denied = users(', permissions: { subscribe: { deny: ["$SRV.>"] } }')
+    server = SecureServer(tmp_path, denied).start()
+
+    def restart():
+        returns = service.output.count("connected to the broker again")
+        server.program.kill()
+        server.start()
+        wait_until(lambda: service.output.count("connected to the broker again") > returns, "the service is back")
+        return Client(server.url("asker:secret"))
+
+    def is_found(client):
+        try:
+            return len(ask(client, "INFO", "test")["endpoints"]) == 3
+        except NoResponders:
+            return False
+
+    try:
+        service = start(server.url("shop:secret"), SERVICE, options="reconnecting_time_sleep = 0.05,")
+        # Still denied: nothing new to say.
+        client = restart()
+        assert client.ask("orders.create", {}) == {"ok": True}
+        assert not is_found(client)
+        client.close()
+        assert service.output.count("the broker denied $SRV") == 1, service.output
+        # A reload alone does not end the connection.
+        server.reload(users(""))
+        client = restart()
+        wait_until(lambda: is_found(client), "the service is found")
+        for rest in [(), ("test",), ("test", ask(client, "PING")["id"])]:
+            for verb in ("PING", "INFO", "STATS"):
+                assert ask(client, verb, *rest)["name"] == "test"
+        client.close()
+        service.wait_for("found by the services protocol again")
+        # Taken away again is a new denial.
+        server.reload(denied)
+        wait_until(lambda: service.output.count("the broker denied $SRV") == 2, "the denial is told")
+        client = Client(server.url("asker:secret"))
+        assert client.ask("orders.create", {}) == {"ok": True}
+        assert not is_found(client)
+        client.close()
+        assert service.output.count("the broker denied $SRV") == 2, service.output
+        assert service.running
+    finally:
+        server.program.kill()

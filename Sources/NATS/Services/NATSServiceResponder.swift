@@ -25,7 +25,10 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
     private let prefix: String
     private weak var source: (any NATSServiceSource)?
     private unowned let connection: NATSConnection
+    private var isStarted = false
     private var subscriptions: [NATSSubscription] = []
+    /// Control subjects that the server denied.
+    private var denied: [(subject: String, verb: Int)] = []
     /// Answers that were cut or refused because they outgrew the server's `max_payload`.
     package private(set) var oversizedAnswers: UInt64 = 0
 
@@ -54,19 +57,39 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
     ///
     /// - Throws: `NATSError` as `NATSConnection.subscribe`.
     package func start() throws(NATSError) {
-        guard subscriptions.isEmpty else { return }
+        guard !isStarted else { return }
+        isStarted = true
         for verb in NATSServiceVerb.allCases {
             let all = "\(prefix).\(verb.token)"
             for subject in [all, "\(all).\(identity.name)", "\(all).\(identity.name).\(identity.id)"] {
-                subscriptions.append(
-                    try connection.subscribe(subject: subject, queue: nil, context: verb.rawValue, handler: self)
-                )
+                try subscribe(subject, verb.rawValue)
             }
+        }
+    }
+
+    private func subscribe(_ subject: String, _ verb: Int) throws(NATSError) {
+        subscriptions.append(try connection.subscribe(subject: subject, queue: nil, context: verb, handler: self))
+    }
+
+    /// Whether the server denied control subjects.
+    package var isDenied: Bool { !denied.isEmpty }
+
+    /// Asks anew for the control subjects that were denied. To be called after a reconnect, when the server's permissions
+    /// may be others.
+    ///
+    /// - Throws: `NATSError` as `NATSConnection.subscribe`.
+    package func retryDenied() throws(NATSError) {
+        let retried = denied
+        denied = []
+        for (subject, verb) in retried {
+            try subscribe(subject, verb)
         }
     }
 
     /// Ends the subscriptions: the service is not found any more. Questions that are under way are still answered.
     package func stop() {
+        isStarted = false
+        denied = []
         let ending = subscriptions
         subscriptions = []
         for subscription in ending {
@@ -107,7 +130,9 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
     }
 
     package func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
-        guard case .permissionViolation(let text) = reason else { return }
+        guard isStarted, case .permissionViolation(let text) = reason else { return }
+        subscriptions.removeAll { $0 === subscription }
+        denied.append((subscription.subject, subscription.context))
         source?.serviceSubjectDenied(subscription.subject, text)
     }
 }

@@ -88,6 +88,7 @@ extension Service {
         case .reconnected:
             lastRetryLogged = nil
             logger.info("connected to the broker again")
+            directory?.reconnected()
             if awaitsReconnect, state == .starting {
                 awaitsReconnect = false
                 confirmSubscriptions()
