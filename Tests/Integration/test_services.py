@@ -161,6 +161,25 @@ def test_long_errors_do_not_silence_the_statistics(service, client):
     assert [e["last_error"] for e in ask(client, "STATS")["endpoints"]] == ["404:" + "é" * 256] * 2
 
 
+def test_errors_of_a_scripts_own_headers_are_counted(service, client):
+    service("""
+        app.listen("own", function(msg)
+            msg.respond({ no = "stock" }, { headers = {
+                ["Nats-Service-Error-Code"] = 409, ["Nats-Service-Error"] = "out of stock",
+            } })
+        end)
+        app.listen("code", function(msg) msg.respond("", { headers = { ["Nats-Service-Error-Code"] = "417" } }) end)
+        app.listen("text", function(msg) msg.respond("", { headers = { ["Nats-Service-Error"] = string.rep("y", 600) } }) end)
+        app.listen("plain", function(msg) msg.respond("", { headers = { ["Nats-Service-Version"] = "1" } }) end)
+    """)
+    for subject in ("own", "code", "text", "plain"):
+        client.request(subject)
+    counted = {e["name"]: (e["num_requests"], e["num_errors"], e["last_error"]) for e in ask(client, "STATS")["endpoints"]}
+    assert counted == {
+        "own": (1, 1, "409:out of stock"), "code": (1, 1, "417:"), "text": (1, 1, "0:" + "y" * 512), "plain": (1, 0, ""),
+    }
+
+
 def test_off(service, client):
     service(SERVICE, options="services = false,")
     with pytest.raises(NoResponders):
