@@ -334,6 +334,11 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
                 "a subscription is read too slowly, messages are dropped",
                 metadata: ["subject": "\(subject)", "sid": "\(sid)"]
             )
+        case .serversIgnored(let count):
+            logger.warning(
+                "the cluster tells of more servers than are kept, or of some that are no addresses",
+                metadata: ["ignored": "\(count)"]
+            )
         case .lameDuck: logger.notice("the NATS server is about to shut down")
         case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
         }
