@@ -2,9 +2,10 @@
 
 /// The TLS settings of a client. TLS 1.2 is the least that is spoken.
 ///
-/// TLS is used when ``isRequired`` is set, when the address says `tls://` or `wss://`, or when the server insists on it.
+/// TLS is used when any setting here is other than its default, when the address says `tls://` or `wss://`, or when the
+/// server insists on it. In the first two cases a connection without TLS is refused.
 public struct NATSTLSOptions: Sendable, Hashable {
-    /// Whether a connection without TLS is refused. Default false.
+    /// Whether a connection without TLS is refused although every other setting is at its default. Default false.
     public var isRequired = false
     /// A PEM file of certificates to trust instead of the system's; nil for the system's.
     public var caFile: String?
@@ -23,4 +24,7 @@ public struct NATSTLSOptions: Sendable, Hashable {
 
     /// All settings at their defaults.
     public init() {}
+
+    /// Whether a connection in the clear is refused: nobody makes TLS settings for a connection without TLS.
+    var refusesPlain: Bool { self != NATSTLSOptions() }
 }

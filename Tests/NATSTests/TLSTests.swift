@@ -113,12 +113,35 @@ import Testing
         #expect(unfit?.code == .tlsFailed)
     }
 
-    @Test("rule 24: a wish for TLS is never answered with a plain connection")
+    @Test("rule 24: a wish for TLS is never answered with a plain connection, whichever setting makes it")
     func neverPlain() async throws {
         let server = try RealServer()
-        #expect(await failure(try configuration(server.url) { $0.isRequired = true })?.code == .tlsFailed)
-        #expect(await failure(try configuration("tls://127.0.0.1:\(server.port)"))?.code == .tlsFailed)
-        try await echo(try configuration(server.url))
+        let wishes: [(inout NATSTLSOptions) -> Void] = [
+            { $0.isRequired = true },
+            { $0.caFile = certificates.path("ca.pem") },
+            {
+                $0.certificateFile = certificates.path("client.pem")
+                $0.keyFile = certificates.path("client.key")
+            },
+            { $0.verifiesServer = false },
+            { $0.serverName = "nats.example" },
+        ]
+        for wish in wishes {
+            let error = await failure(
+                try configuration(server.url) {
+                    $0 = NATSTLSOptions()
+                    wish(&$0)
+                }
+            )
+            #expect(error?.code == .tlsFailed)
+            #expect(error?.message.contains("without any TLS setting") == true, "\(String(describing: error))")
+        }
+        let plain = NATSTLSOptions()
+        #expect(await failure(try configuration("tls://127.0.0.1:\(server.port)") { $0 = plain })?.code == .tlsFailed)
+        let webSocket = await failure(try configuration("ws://127.0.0.1:\(server.port)"))
+        #expect(webSocket?.code == .tlsFailed)
+        #expect(webSocket?.message.contains("wss://") == true)
+        try await echo(try configuration(server.url) { $0 = plain })
     }
 
     @Test("rule 24: TLS first with a server that says INFO in the clear fails at once, and says so")
