@@ -112,9 +112,19 @@ extension NATSConnection {
         _ options: NATSTLSOptions
     ) throws(NATSError) -> NIOSSLClientHandler {
         let name = options.serverName ?? address.certificateName
-        // Without a name the certificate is checked against the address of the peer.
         do {
-            return try NIOSSLClientHandler(context: context, serverHostname: isIPAddress(name) ? nil : name)
+            // Without a name the certificate is checked against the address of the peer.
+            guard !isIPAddress(name) else { return try NIOSSLClientHandler(context: context, serverHostname: nil) }
+            guard options.verifiesServer else {
+                return try NIOSSLClientHandler(context: context, serverHostname: name)
+            }
+            return try NIOSSLClientHandler._makeSSLClientHandler(context: context, serverHostname: name) {
+                certificate,
+                channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try CertificateNames.check(certificate, for: name, of: address)
+                }
+            }
         } catch {
             throw NATSError(.tlsFailed, "\"\(name)\" cannot be the name of a certificate")
         }

@@ -18,8 +18,8 @@ public struct NATSTLSOptions: Sendable, Hashable {
     /// Whether the server's certificate is verified, its name included. Default true; turn it off in tests only.
     public var verifiesServer = true
     /// The name the server's certificate must carry; nil for the host of the address. For discovered servers given as an
-    /// IP address the host of the configured server counts. A trusted certificate for the very IP address that was
-    /// connected to is accepted as well.
+    /// IP address the host of the configured server counts. Where a name is known, a certificate for the IP address alone
+    /// is refused.
     public var serverName: String?
 
     /// All settings at their defaults.

@@ -1,5 +1,5 @@
 // Certificates for tests, made once per run with the `openssl` program: an authority, a server certificate for localhost and
-// 127.0.0.1, one for localhost alone, one for another name, a client's, and an authority nobody trusts.
+// 127.0.0.1, one for each of them alone, one for another name, a client's, and an authority nobody trusts.
 
 import Foundation
 
@@ -52,6 +52,7 @@ struct Certificates: Sendable {
         try issue("server", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         try issue("elsewhere", "subjectAltName=DNS:nats.example")
         try issue("named", "subjectAltName=DNS:localhost")
+        try issue("address", "subjectAltName=IP:127.0.0.1")
         try issue("client", "subjectAltName=DNS:client.example")
     }
 
