@@ -9,7 +9,14 @@ struct Certificates: Sendable {
     }
 
     /// Fails the tests that need it, with the reason, when openssl is missing.
-    static let shared = Result { try Certificates() }
+    static let shared = Result {
+        let certificates = try Certificates()
+        path = certificates.folder.path
+        atexit { try? FileManager.default.removeItem(atPath: Certificates.path) }
+        return certificates
+    }
+    /// Of the folder, for the end of the run; written once, by `shared`.
+    nonisolated(unsafe) private static var path = ""
 
     let folder: URL
 
