@@ -22,6 +22,15 @@ public import ServiceLifecycle
 /// ``close()`` or ``drain(timeout:)`` at the end: a client that is merely dropped closes its connection as well, but
 /// without telling anybody.
 public final class NATSClient: Service {
+    /// How many messages may wait for a slow reader of a subscription unless it says otherwise.
+    public static let defaultBufferLimit = 500_000
+    /// How many bytes may wait for a slow reader of a subscription unless it says otherwise.
+    public static let defaultByteLimit = 64 << 20
+    /// How long ``flush(timeout:)`` waits.
+    public static let defaultFlushTimeout = TimeAmount.seconds(10)
+    /// How long ``drain(timeout:)`` may take.
+    public static let defaultDrainTimeout = TimeAmount.seconds(30)
+
     let eventLoop: any EventLoop
     let bound: NIOLoopBoundBox<NATSClientCore>
     private let outbox: NATSOutbox
@@ -189,7 +198,7 @@ public final class NATSClient: Service {
     /// in the buffers of its streams by then.
     ///
     /// - Throws: ``NATSError``: `timeout`, `disconnected`, `closed`.
-    public func flush(timeout: TimeAmount = .seconds(10)) async throws(NATSError) {
+    public func flush(timeout: TimeAmount = NATSClient.defaultFlushTimeout) async throws(NATSError) {
         try await onLoop { core in
             core.flush(deadline: .now() + timeout)
         }
@@ -209,8 +218,8 @@ public final class NATSClient: Service {
     public func subscribe(
         _ subject: String,
         queue: String? = nil,
-        bufferLimit: Int = 500_000,
-        byteLimit: Int = 64 << 20
+        bufferLimit: Int = NATSClient.defaultBufferLimit,
+        byteLimit: Int = NATSClient.defaultByteLimit
     ) async throws(NATSError) -> NATSMessageStream {
         let messages = MessageQueue(MessageQueue.Limits(messages: bufferLimit, bytes: byteLimit))
         let handle = SubscriptionHandle(client: self)
@@ -311,7 +320,9 @@ public final class NATSClient: Service {
             try NATSError.checkMaximum(maxMessages)
         }
         let ends = ReplyCollector.Ends(maxMessages: maxMessages, maxWait: maxWait, stall: stall, sentinel: sentinel)
-        let messages = MessageQueue(MessageQueue.Limits(messages: 500_000, bytes: 64 << 20))
+        let messages = MessageQueue(
+            MessageQueue.Limits(messages: Self.defaultBufferLimit, bytes: Self.defaultByteLimit)
+        )
         let handle = SubscriptionHandle(client: self)
         let bytes = ByteBuffer(bytes: payload)
         try await onLoop { core in
@@ -350,7 +361,7 @@ public final class NATSClient: Service {
     ///
     /// - Throws: ``NATSError``: `drainTimeout` when it took longer than `timeout`, `disconnected` when there is no
     ///   connection or it breaks. The client is closed in every case.
-    public func drain(timeout: TimeAmount = .seconds(30)) async throws(NATSError) {
+    public func drain(timeout: TimeAmount = NATSClient.defaultDrainTimeout) async throws(NATSError) {
         try await onLoop { core in
             core.sendOutbox()
             return core.connection.drain(timeout: timeout)

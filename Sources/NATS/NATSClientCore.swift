@@ -344,6 +344,11 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             )
         case .publishesLost(let count, let error):
             logger.warning("publishes are lost", metadata: ["count": "\(count)", "reason": "\(error.message)"])
+        case .serversIgnored(let count):
+            logger.warning(
+                "the cluster tells of more servers than are kept, or of some that are no addresses",
+                metadata: ["ignored": "\(count)"]
+            )
         case .lameDuck: logger.notice("the NATS server is about to shut down")
         case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
         }

@@ -68,6 +68,12 @@ extension NATSConnection {
     /// What CONNECT says, once the server's INFO is there.
     func connectOptions(for handler: NATSChannelHandler) throws(NATSError) -> NATSConnectOptions {
         let info = handler.info
+        guard configuration.echo || info.protocolLevel >= 1 else {
+            throw NATSError(
+                .echoUnsupported,
+                "the server \(handler.address) is too old to leave out the client's own messages (echo = false)"
+            )
+        }
         var options = NATSConnectOptions()
         options.verbose = configuration.verbose
         options.pedantic = configuration.pedantic

@@ -196,18 +196,24 @@ extension NATSConnection {
         case .complete:
             established(handler)
         case .fail(let failure):
-            attemptFailed(Self.error(of: failure, handler.credentials))
+            attemptFailed(Self.error(of: failure, handler))
         }
     }
 
-    private static func error(of failure: HandshakeMachine.Failure, _ credentials: NATSPreparedCredentials) -> NATSError
-    {
+    private static func error(of failure: HandshakeMachine.Failure, _ handler: NATSChannelHandler) -> NATSError {
         switch failure {
-        case .tlsUnavailable: NATSError(.tlsFailed, "the server does not offer TLS")
+        case .tlsUnavailable:
+            NATSError(
+                .tlsFailed,
+                """
+                the server does not offer TLS, which \(handler.address.scheme == .tls ? "tls:// asks" : "the TLS settings ask") \
+                for: turn TLS on at the server, or connect in the clear with nats:// and without any TLS setting
+                """
+            )
         case .unexpected(let what): NATSError(.protocolViolation, "the server sent \(what)")
         case .refused(let text):
             switch NATSServerFault(text) {
-            case .authorization: credentials.refused(text)
+            case .authorization: handler.credentials.refused(text)
             case .publishViolation, .replyViolation, .subscriptionViolation, .staleConnection, .tooManyConnections,
                 .slowConsumer, .other:
                 NATSError(.serverError, "the server refused the connection: \(text)")

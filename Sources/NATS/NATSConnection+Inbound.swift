@@ -124,9 +124,16 @@ extension NATSConnection {
     func clusterChanged(_ info: NATSServerInfo) {
         guard !configuration.ignoresDiscoveredServers, let current = pool.current else { return }
         let texts = current.scheme.isWebSocket ? info.webSocketConnectURLs : info.connectURLs
-        let news = pool.discovered(texts, using: &random)
-        if !news.isEmpty {
-            emit(.discoveredServers(news))
+        guard !texts.isEmpty else { return }
+        let discovery = pool.discovered(texts, using: &random)
+        statistics.ignoredServers += UInt64(discovery.ignored)
+        let wereIgnored = areServersIgnored
+        areServersIgnored = discovery.ignored > 0
+        if !discovery.news.isEmpty {
+            emit(.discoveredServers(discovery.news))
+        }
+        if areServersIgnored, !wereIgnored {
+            emit(.serversIgnored(count: discovery.ignored))
         }
     }
 

@@ -11,8 +11,11 @@ extension NATSConnection {
     ///
     /// - Returns: fails with the socket's error, or with a `NATSError` that says more.
     func openSocket(_ address: NATSServerAddress, _ handler: NATSChannelHandler) -> EventLoopFuture<Void> {
-        if address.scheme == .ws, configuration.tls.isRequired {
-            let error = NATSError(.tlsFailed, "TLS is required, which ws:// does not have; use wss:// for \(address)")
+        if address.scheme == .ws, configuration.tls.refusesPlain {
+            let error = NATSError(
+                .tlsFailed,
+                "the TLS settings ask for TLS, which ws:// does not have: use wss:// for \(address), or leave them out"
+            )
             return eventLoop.makeFailedFuture(error)
         }
         guard address.scheme == .wss || configuration.tls.isFirst && !address.scheme.isWebSocket else {
@@ -75,7 +78,7 @@ extension NATSConnection {
         // Over WebSocket, INFO speaks of the server's TCP port.
         if handler.isEncrypted || handler.address.scheme.isWebSocket { return .none }
         if info.tlsRequired { return .upgrade }
-        guard configuration.tls.isRequired || handler.address.scheme == .tls else { return .none }
+        guard configuration.tls.refusesPlain || handler.address.scheme == .tls else { return .none }
         return info.tlsAvailable ? .upgrade : .unavailable
     }
 
@@ -109,9 +112,19 @@ extension NATSConnection {
         _ options: NATSTLSOptions
     ) throws(NATSError) -> NIOSSLClientHandler {
         let name = options.serverName ?? address.certificateName
-        // Without a name the certificate is checked against the address of the peer.
         do {
-            return try NIOSSLClientHandler(context: context, serverHostname: isIPAddress(name) ? nil : name)
+            // Without a name the certificate is checked against the address of the peer.
+            guard !isIPAddress(name) else { return try NIOSSLClientHandler(context: context, serverHostname: nil) }
+            guard options.verifiesServer else {
+                return try NIOSSLClientHandler(context: context, serverHostname: name)
+            }
+            return try NIOSSLClientHandler._makeSSLClientHandler(context: context, serverHostname: name) {
+                certificate,
+                channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try CertificateNames.check(certificate, for: name, of: address)
+                }
+            }
         } catch {
             throw NATSError(.tlsFailed, "\"\(name)\" cannot be the name of a certificate")
         }

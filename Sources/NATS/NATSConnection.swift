@@ -49,6 +49,8 @@ package final class NATSConnection {
     package internal(set) var state = State.idle
     package internal(set) var serverInfo: NATSServerInfo?
     var pool: ServerPool
+    /// Whether the last the delegate heard of the cluster is that it has servers that are left out.
+    var areServersIgnored = false
     var random = SystemRandomNumberGenerator()
     /// Counts attempts and connections, so that what belongs to an old one is recognised.
     var epoch = 0
@@ -114,7 +116,8 @@ package final class NATSConnection {
                 maximumWait: configuration.reconnectWaitMaximum,
                 jitter: configuration.reconnectJitter,
                 delay: configuration.reconnectDelay,
-                isRandomized: configuration.randomizeServers
+                isRandomized: configuration.randomizeServers,
+                maximumDiscovered: max(0, configuration.maxDiscoveredServers)
             ),
             using: &random
         )

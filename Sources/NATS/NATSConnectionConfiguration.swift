@@ -45,6 +45,10 @@ public struct NATSConnectionConfiguration: Sendable {
     /// Whether servers that the cluster tells of are left alone, and only ``servers`` are used. Default false.
     public var ignoresDiscoveredServers = false
 
+    /// How many servers that the cluster tells of are kept beside ``servers``; the others are left out and counted.
+    /// Default 128.
+    public var maxDiscoveredServers = 128
+
     /// Whether reconnecting goes on after a server refused the credentials twice with the same words, instead of
     /// closing. Default false.
     public var ignoresAuthenticationErrors = false

@@ -16,6 +16,7 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
             case disconnected
             case drainTimeout
             case draining
+            case echoUnsupported
             case headersUnsupported
             case invalidAddress
             case invalidArgument
@@ -61,6 +62,8 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let drainTimeout = Code(.drainTimeout)
         /// The connection is draining and takes no more of this.
         public static let draining = Code(.draining)
+        /// The server is too old to leave out a client's own messages (`echo`).
+        public static let echoUnsupported = Code(.echoUnsupported)
         /// The server does not know headers.
         public static let headersUnsupported = Code(.headersUnsupported)
         /// A server address could not be understood.

@@ -35,6 +35,9 @@ public enum NATSEvent: Sendable, Equatable {
     case lameDuck
     /// The cluster has servers that were not known, as `host:port`.
     case discoveredServers([String])
+    /// The cluster told of more servers than `maxDiscoveredServers`, or of some that are no addresses: so many are left
+    /// out. Told once until a list is taken in whole.
+    case serversIgnored(count: Int)
     /// An -ERR that keeps the connection open.
     case serverError(String)
 }
@@ -89,6 +92,8 @@ public struct NATSStatistics: Sendable, Equatable {
     public var slowConsumers: UInt64 = 0
     /// Errors the server reported.
     public var serverErrors: UInt64 = 0
+    /// Servers that the cluster told of and that were left out, counted anew with each list.
+    public var ignoredServers: UInt64 = 0
     /// Writes handed to the socket; messages per write is `messagesOut / writes`.
     public var writes: UInt64 = 0
 

@@ -16,7 +16,20 @@ struct ServerPool {
         /// Instead of the growing wait: asked with the number of laps, from 1.
         var delay: (@Sendable (Int) -> TimeAmount)?
         var isRandomized = false
+        /// How many servers that are not configured are kept.
+        var maximumDiscovered = 128
     }
+
+    /// What came of a server's words about its cluster.
+    struct Discovery: Equatable {
+        /// The servers that were never heard of before, as `host:port`.
+        var news: [String] = []
+        /// How many were left out: beyond the limit, or no addresses.
+        var ignored = 0
+    }
+
+    /// The longest name that DNS has.
+    static let maximumHostLength = 253
 
     struct Server: Equatable {
         let address: NATSServerAddress
@@ -38,6 +51,7 @@ struct ServerPool {
     private(set) var servers: [Server]
     /// The name that certificates of servers known by their IP address carry, unless a seed's own address has one.
     private let tlsName: String?
+    /// Whom `Discovery.news` has told of. Forgets all but the present ones when there are too many of them.
     private var announced: Set<String> = []
     /// How many servers failed since the last success.
     private(set) var failures = 0
@@ -54,6 +68,9 @@ struct ServerPool {
             servers.shuffle(using: &generator)
         }
     }
+
+    /// How many names are remembered as told; for tests of the bound.
+    var announcedCount: Int { announced.count }
 
     /// The server in use or being tried; nil when all were dropped.
     var current: NATSServerAddress? { servers.first?.address }
@@ -141,32 +158,50 @@ struct ServerPool {
     // MARK: - Discovery
 
     /// Takes over what a server says of its cluster; an empty list says nothing.
-    ///
-    /// - Returns: the servers that were never heard of before, as the server wrote them.
-    mutating func discovered(_ texts: [String], using generator: inout some RandomNumberGenerator) -> [String] {
-        guard !texts.isEmpty, let current else { return [] }
-        let found = texts.compactMap { text in discoveredAddress(text, like: current).map { (text, $0) } }
-        let listed = Set(found.map(\.1.key))
+    mutating func discovered(
+        _ texts: [String],
+        using generator: inout some RandomNumberGenerator
+    ) -> Discovery {
+        var discovery = Discovery()
+        guard !texts.isEmpty, let current else { return discovery }
+        var known = Set(servers.lazy.filter { !$0.isDiscovered }.map(\.address.key))
+        var listed: Set<String> = []
+        var found: [NATSServerAddress] = []
+        for (index, text) in texts.enumerated() {
+            guard listed.count < settings.maximumDiscovered else {
+                discovery.ignored += texts.count - index
+                break
+            }
+            guard let address = discoveredAddress(text, like: current) else {
+                discovery.ignored += 1
+                continue
+            }
+            if !known.contains(address.key), listed.insert(address.key).inserted { found.append(address) }
+        }
         servers = servers.enumerated().filter { index, server in
             index == 0 || !server.isDiscovered || listed.contains(server.address.key)
         }.map(\.element)
-        var known = Set(servers.map(\.address.key))
-        var names: [String] = []
-        for (text, address) in found {
+        known = Set(servers.map(\.address.key))
+        for address in found {
             if known.insert(address.key).inserted {
                 let place = settings.isRandomized ? Int.random(in: 1...servers.count, using: &generator) : servers.count
                 servers.insert(Server(address: address, isDiscovered: true), at: place)
             }
             if announced.insert(address.key).inserted {
-                names.append(text)
+                discovery.news.append("\(address)")
             }
         }
-        return names
+        if announced.count > servers.count + 8 * settings.maximumDiscovered {
+            announced = known
+        }
+        return discovery
     }
 
     /// A server known as `host:port` only, spoken to as the one that told of it; nil when it is no address.
     private func discoveredAddress(_ text: String, like current: NATSServerAddress) -> NATSServerAddress? {
-        guard var address = try? NATSServerAddress(parsing: text) else { return nil }
+        guard var address = try? NATSServerAddress(parsing: text),
+            address.host.utf8.count <= Self.maximumHostLength
+        else { return nil }
         address.scheme = current.scheme
         address.path = current.path
         address.user = current.user

@@ -41,6 +41,14 @@ public struct NATSServerInfo: Sendable, Equatable {
     public var lameDuckMode = false
     /// Whether JetStream is on.
     public var jetStream = false
+    /// The JetStream domain, empty when absent.
+    public var domain = ""
+    /// Whether the client's account is the system account.
+    public var isSystemAccount = false
+    /// The level of the JetStream API, 0 when absent.
+    public var apiLevel = 0
+    /// Whether this INFO is about the client's own connection: it comes after CONNECT, from servers that send it.
+    public var isConnectInfo = false
 
     package init() {}
 
@@ -67,5 +75,9 @@ public struct NATSServerInfo: Sendable, Equatable {
         webSocketConnectURLs = value["ws_connect_urls"]?.array?.compactMap(\.string) ?? []
         lameDuckMode = value["ldm"]?.bool ?? false
         jetStream = value["jetstream"]?.bool ?? false
+        domain = value["domain"]?.string ?? ""
+        isSystemAccount = value["acc_is_sys"]?.bool ?? false
+        apiLevel = value["api_lvl"]?.integer ?? 0
+        isConnectInfo = value["connect_info"]?.bool ?? false
     }
 }

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from harness import NATS_SERVER, PROGRAM, Broker, Client, Gate, Service, panini, script_text
+from harness import NATS_SERVER, PROGRAM, Broker, Client, Gate, Program, Service, panini, script_text
+from secure import SecureServer
 
 KINDS = ("nats-server", "embedded")
 
@@ -13,6 +14,15 @@ def pytest_configure(config):
     for path, hint in ((PROGRAM, "PANINI_BIN"), (NATS_SERVER, "PANINI_NATS_SERVER")):
         if not os.access(path, os.X_OK):
             raise pytest.UsageError(f"not a program: {path} ({hint})")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """No program outlives the tests; one that a test has forgotten fails the run."""
+    left = Program.end_all()
+    if left:
+        print("\nprograms that no test has ended:", *(" ".join(arguments) for arguments in left), sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -37,6 +47,21 @@ def nats_server():
     instance = Broker("nats-server").start()
     yield instance
     instance.stop()
+
+
+@pytest.fixture
+def secure_server(tmp_path):
+    """secure_server(configuration) → a running nats-server of this test alone, however the test ends."""
+    running = []
+
+    def start_server(body):
+        server = SecureServer(tmp_path, body)
+        running.append(server)
+        return server.start()
+
+    yield start_server
+    for server in running:
+        server.kill()
 
 
 @pytest.fixture

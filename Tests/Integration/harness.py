@@ -6,6 +6,7 @@ deadline, and deadlines are generous: they only matter when something is broken.
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import pathlib
@@ -55,8 +56,22 @@ def environment(**changes):
     return env
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _prepare_child():
+    """Runs in the child before the program begins."""
+    # A shell starts background jobs with SIGINT ignored, and so are their children born.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Tests that are killed themselves leave nothing behind either. Programs are started by the main thread only.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Program:
     """A started program whose output is collected line by line."""
+
+    started = []
 
     def __init__(self, arguments, cwd=None, env=None, stdin=subprocess.DEVNULL):
         self.arguments = [str(a) for a in arguments]
@@ -70,9 +85,9 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # A shell starts background jobs with SIGINT ignored, and so are their children born.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=_prepare_child,
         )
+        Program.started.append(self.process)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -133,6 +148,16 @@ class Program:
         if self.running:
             self.process.kill()
         self.process.wait()
+
+    @classmethod
+    def end_all(cls):
+        """Ends what still runs, each by its id; returns its arguments. Reaps the others."""
+        left = [process for process in cls.started if process.poll() is None]
+        for process in left:
+            process.kill()
+            process.wait()
+        cls.started.clear()
+        return [process.args for process in left]
 
     def assert_nothing_left(self):
         """Nothing of the program's own process group outlives it."""

@@ -37,7 +37,11 @@ class SecureServer:
 
     def start(self):
         self.program = Program([NATS_SERVER, "-c", self.path])
-        self.program.wait_for(r"Server is ready")
+        try:
+            self.program.wait_for(r"Server is ready")
+        except AssertionError:
+            self.program.kill()
+            raise
         return self
 
     def reload(self, body):
@@ -57,6 +61,10 @@ class SecureServer:
     def stop(self):
         self.program.signal(signal.SIGTERM)
         self.program.wait()
+
+    def kill(self):
+        if self.program:
+            self.program.kill()
 
 
 class Guarded:

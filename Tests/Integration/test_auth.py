@@ -316,36 +316,30 @@ def test_dev_uses_them_for_a_named_broker(servers, guarded):
 # ---- changed while the service runs
 
 
-def test_a_changed_password_ends_the_service(guarded, tmp_path):
-    server = SecureServer(tmp_path, BODIES["user"]).start()
-    try:
-        program = guarded.run(
-            "--server", server.url(), "--auth-user", "ada", "--reconnecting-time-sleep", "0.05", env={"PANINI_AUTH_PASSWORD": PASSWORD}
-        )
-        server.reload(f'authorization {{ user: ada, password: "{NEW_PASSWORD}" }}')
-        assert program.wait() == 1, program.output
-        assert program.output.splitlines()[-1].startswith("panini: guarded: "), program.output
-        guarded.silent(program.output)
-    finally:
-        server.stop()
+def test_a_changed_password_ends_the_service(guarded, secure_server):
+    server = secure_server(BODIES["user"])
+    program = guarded.run(
+        "--server", server.url(), "--auth-user", "ada", "--reconnecting-time-sleep", "0.05", env={"PANINI_AUTH_PASSWORD": PASSWORD}
+    )
+    server.reload(f'authorization {{ user: ada, password: "{NEW_PASSWORD}" }}')
+    assert program.wait() == 1, program.output
+    assert program.output.splitlines()[-1].startswith("panini: guarded: "), program.output
+    guarded.silent(program.output)
 
 
-def test_renewed_files_are_used_by_the_next_reconnect(guarded, tmp_path):
-    server = SecureServer(tmp_path, BODIES["nkey"]).start()
-    try:
-        program = guarded.run(
-            "--server", server.url(), "--auth-nkey-seed-file", "user.nk", "--reconnecting-time-sleep", "0.05"
-        )
-        (guarded.folder / "user.nk").write_text(STRANGER.seed)
-        server.reload(f"authorization {{ users: [{{ nkey: {STRANGER.public} }}] }}")
-        program.wait_for("connected to the broker again")
-        guarded.stop(program)
-    finally:
-        server.stop()
+def test_renewed_files_are_used_by_the_next_reconnect(guarded, secure_server):
+    server = secure_server(BODIES["nkey"])
+    program = guarded.run(
+        "--server", server.url(), "--auth-nkey-seed-file", "user.nk", "--reconnecting-time-sleep", "0.05"
+    )
+    (guarded.folder / "user.nk").write_text(STRANGER.seed)
+    server.reload(f"authorization {{ users: [{{ nkey: {STRANGER.public} }}] }}")
+    program.wait_for("connected to the broker again")
+    guarded.stop(program)
 
 
-def test_a_lost_broker_floods_no_log(guarded, tmp_path):
-    server = SecureServer(tmp_path, BODIES["token"]).start()
+def test_a_lost_broker_floods_no_log(guarded, secure_server):
+    server = secure_server(BODIES["token"])
     program = guarded.run(
         "--server", server.url(), "--reconnecting-time-sleep", "0.01", "--max-reconnect-attempts", "6", env={"PANINI_AUTH_TOKEN": TOKEN}
     )

@@ -209,3 +209,34 @@ def test_links_lead_somewhere(path):
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
             assert anchor[1:] in slugs, f"{path.name} → {target}{anchor}"
+
+
+RULE_TEST = re.compile(r"@Test(.*?)\bfunc (\w+)", re.DOTALL)
+RULE_NUMBERS = re.compile(r"\brules? (\d+(?:(?:, | and )\d+)*)")
+
+
+def rule_tests():
+    """{rule: {"Target/File": {function}}} by the names of the Swift tests."""
+    rules = {}
+    for path in sorted((ROOT / "Tests").glob("NATS*Tests/*.swift")):
+        for attribute, function in RULE_TEST.findall(path.read_text(encoding="utf-8")):
+            title = re.search(r'"((?:[^"\\]|\\.)*)"', attribute.split("arguments:")[0])
+            numbers = {number for group in RULE_NUMBERS.findall(title[1] if title else "") for number in re.findall(r"\d+", group)}
+            numbers.update(re.findall(r"^rule(\d+)", function))
+            for number in numbers:
+                rules.setdefault(int(number), {}).setdefault(f"{path.parent.name}/{path.stem}", set()).add(function)
+    return rules
+
+
+def test_the_table_of_protocol_rules_names_their_tests():
+    listed = {}
+    for line in (ROOT / "Tests" / "README.md").read_text(encoding="utf-8").splitlines():
+        row = re.match(r"\| (\d+) \| .* \| (.*) \|$", line)
+        if row:
+            files = (entry.split(": ", 1) for entry in row[2].split("; "))
+            listed[int(row[1])] = {file.strip("`"): set(re.findall(r"`(\w+)`", names)) for file, names in files}
+    assert sorted(listed) == list(range(1, 29))
+    actual = rule_tests()
+    for rule, tests in listed.items():
+        assert tests == actual.get(rule), f"Tests/README.md, rule {rule}"
+    assert set(actual) == set(listed)

@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from harness import Client, NoResponders, assert_error, wait_until
-from secure import SecureServer
 
 COMMON = {"type": str, "name": str, "id": str, "version": str, "metadata": dict}
 INFO = COMMON | {"description": str, "endpoints": list}
@@ -161,6 +160,25 @@ def test_long_errors_do_not_silence_the_statistics(service, client):
     assert [e["last_error"] for e in ask(client, "STATS")["endpoints"]] == ["404:" + "é" * 256] * 2
 
 
+def test_errors_of_a_scripts_own_headers_are_counted(service, client):
+    service("""
+        app.listen("own", function(msg)
+            msg.respond({ no = "stock" }, { headers = {
+                ["Nats-Service-Error-Code"] = 409, ["Nats-Service-Error"] = "out of stock",
+            } })
+        end)
+        app.listen("code", function(msg) msg.respond("", { headers = { ["Nats-Service-Error-Code"] = "417" } }) end)
+        app.listen("text", function(msg) msg.respond("", { headers = { ["Nats-Service-Error"] = string.rep("y", 600) } }) end)
+        app.listen("plain", function(msg) msg.respond("", { headers = { ["Nats-Service-Version"] = "1" } }) end)
+    """)
+    for subject in ("own", "code", "text", "plain"):
+        client.request(subject)
+    counted = {e["name"]: (e["num_requests"], e["num_errors"], e["last_error"]) for e in ask(client, "STATS")["endpoints"]}
+    assert counted == {
+        "own": (1, 1, "409:out of stock"), "code": (1, 1, "417:"), "text": (1, 1, "0:" + "y" * 512), "plain": (1, 0, ""),
+    }
+
+
 def test_off(service, client):
     service(SERVICE, options="services = false,")
     with pytest.raises(NoResponders):
@@ -255,25 +273,109 @@ def test_without_a_reply_subject_nothing_happens(service, client):
     assert ask(client, "PING")["name"] == "test"
 
 
-def test_denied_control_subjects_do_not_end_the_start(start, tmp_path):
-    server = SecureServer(
-        tmp_path,
+def test_denied_control_subjects_do_not_end_the_start(start, secure_server):
+    server = secure_server(
         """
         authorization { users: [
           { user: shop, password: secret, permissions: { subscribe: { deny: ["$SRV.>"] } } }
           { user: asker, password: secret }
         ] }
-        """,
-    ).start()
+        """
+    )
+    service = start(server.url("shop:secret"), SERVICE)
+    assert service.output.count("services protocol") == 1
+    client = Client(server.url("asker:secret"))
     try:
-        service = start(server.url("shop:secret"), SERVICE)
-        assert service.output.count("services protocol") == 1
-        client = Client(server.url("asker:secret"))
-        try:
-            assert client.ask("orders.create", {}) == {"ok": True}
-            with pytest.raises(NoResponders):
-                client.request("$SRV.PING.test", timeout=0.5)
-        finally:
-            client.close()
+        assert client.ask("orders.create", {}) == {"ok": True}
+        with pytest.raises(NoResponders):
+            client.request("$SRV.PING.test", timeout=0.5)
     finally:
-        server.stop()
+        client.close()
+
+
+MANY = """
+    for n = 1, 60 do
+        app.listen("orders." .. n, { metadata = { number = tostring(n) } }, function(msg) return n end)
+    end
+"""
+
+
+def test_answers_beyond_max_payload_are_shortened_and_stay_valid(start, secure_server):
+    server = secure_server("max_payload: 4096")
+    service = start(server.url(), MANY, options='metadata = { team = "shop" },')
+    client = Client(server.url())
+    for verb, fields, endpoint in (("INFO", INFO, INFO_ENDPOINT), ("STATS", STATS, STATS_ENDPOINT)) * 2:
+        reply = client.request(f"$SRV.{verb}.test", timeout=5)
+        check(reply.json, fields, endpoint)
+        assert 3500 < len(reply.payload) <= 4096
+        names = [entry["name"] for entry in reply.json["endpoints"]]
+        assert names == [f"orders_{n}" for n in range(1, len(names) + 1)]
+        left_out = str(60 - len(names))
+        assert reply.json["metadata"] == {"team": "shop", "panini.endpoints_left_out": left_out}
+    assert ask(client, "PING")["metadata"] == {"team": "shop"}
+    assert service.output.count("does not fit into the broker's max_payload") == 1
+    client.close()
+
+
+def test_an_answer_that_cannot_be_shortened_is_an_error(start, secure_server):
+    server = secure_server("max_payload: 2048")
+    service = start(server.url(), SERVICE, options='description = string.rep("x", 2048),')
+    client = Client(server.url())
+    reply = client.request("$SRV.INFO.test", timeout=5)
+    assert reply.headers["Nats-Service-Error-Code"] == "500"
+    assert "max_payload" in reply.headers["Nats-Service-Error"]
+    assert "does not fit into the broker's max_payload of 2048 bytes" in service.output
+    assert len(ask(client, "STATS")["endpoints"]) == 3
+    client.close()
+
+
+def test_denied_control_subjects_come_back_when_they_are_allowed(start, secure_server):
+    def users(permissions):
+        return f"""
+            authorization {{ users: [
+              {{ user: shop, password: secret{permissions} }}
+              {{ user: asker, password: secret }}
+            ] }}
+        """
+
+    denied = users(', permissions: { subscribe: { deny: ["$SRV.>"] } }')
+    server = secure_server(denied)
+
+    def restart():
+        returns = service.output.count("connected to the broker again")
+        server.program.kill()
+        server.start()
+        wait_until(lambda: service.output.count("connected to the broker again") > returns, "the service is back")
+        return Client(server.url("asker:secret"))
+
+    def is_found(client):
+        try:
+            return len(ask(client, "INFO", "test")["endpoints"]) == 3
+        except NoResponders:
+            return False
+
+    service = start(server.url("shop:secret"), SERVICE, options="reconnecting_time_sleep = 0.05,")
+    # Still denied: nothing new to say.
+    client = restart()
+    assert client.ask("orders.create", {}) == {"ok": True}
+    assert not is_found(client)
+    client.close()
+    assert service.output.count("the broker denied $SRV") == 1, service.output
+    # A reload alone does not end the connection.
+    server.reload(users(""))
+    client = restart()
+    wait_until(lambda: is_found(client), "the service is found")
+    for rest in [(), ("test",), ("test", ask(client, "PING")["id"])]:
+        for verb in ("PING", "INFO", "STATS"):
+            assert ask(client, verb, *rest)["name"] == "test"
+    client.close()
+    service.wait_for("found by the services protocol again")
+    # Taken away again is a new denial.
+    server.reload(denied)
+    wait_until(lambda: service.output.count("the broker denied $SRV") == 2, "the denial is told")
+    client = Client(server.url("asker:secret"))
+    assert client.ask("orders.create", {}) == {"ok": True}
+    assert not is_found(client)
+    client.close()
+    assert service.output.count("the broker denied $SRV") == 2, service.output
+    assert service.running

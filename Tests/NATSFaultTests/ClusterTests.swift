@@ -12,7 +12,7 @@ import Testing
         await client.serverInfo()?.port ?? 0
     }
 
-    @Test("failover: a client that knew one server goes on with those it was told of, one after the other")
+    @Test("rule 12: failover: a client that knew one server goes on with those it was told of, one after the other")
     func failover() async throws {
         let cluster = try NATSCluster()
         let first = cluster.servers[0]
@@ -57,7 +57,7 @@ import Testing
         await client.close()
     }
 
-    @Test("lame duck: neither the requester's nor the responder's server going away costs a request")
+    @Test("rule 19: lame duck: neither the requester's nor the responder's server going away costs a request")
     func lameDuck() async throws {
         let cluster = try NATSCluster()
         let leaving = cluster.servers[0]

@@ -53,7 +53,9 @@ import Testing
         )
     }
 
-    @Test("a drain under load with a callback: every accepted request is answered, the others get noResponders")
+    @Test(
+        "rule 20: a drain under load with a callback: every accepted request is answered, the others get noResponders"
+    )
     func callback() async throws {
         let server = try NATSServerProcess()
         let requester = try await Faults.connect(server.port)
@@ -68,7 +70,7 @@ import Testing
         await requester.close()
     }
 
-    @Test("a stream that is read slowly, drained before its client: what waits in its buffer is answered, too")
+    @Test("rule 20: a stream that is read slowly, drained before its client: what waits in its buffer is answered, too")
     func stream() async throws {
         let server = try NATSServerProcess()
         let requester = try await Faults.connect(server.port)

@@ -89,7 +89,7 @@ import Testing
         await client.close()
     }
 
-    @Test("a slow link with steady publishing: pings are sent in time, nothing is lost, the connection stays")
+    @Test("rule 9: a slow link with steady publishing: pings are sent in time, nothing is lost, the connection stays")
     func slowLink() async throws {
         let server = try NATSServerProcess()
         let proxy = try FaultProxy(to: server.port, bufferBytes: 8192)

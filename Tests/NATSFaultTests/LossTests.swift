@@ -70,7 +70,9 @@ import Testing
         await reader.close()
     }
 
-    @Test("a server gone for longer than the buffer lasts: bufferExceeded, and exactly what was accepted arrives")
+    @Test(
+        "rule 15: a server gone for longer than the buffer lasts: bufferExceeded, and exactly what was accepted arrives"
+    )
     func smallBuffer() async throws {
         let server = try NATSServerProcess()
         let proxy = try FaultProxy(to: server.port)
@@ -106,7 +108,7 @@ import Testing
         await publisher.close()
     }
 
-    @Test("connections reset at every byte of a frame: the next one begins with whole frames")
+    @Test("rule 15: connections reset at every byte of a frame: the next one begins with whole frames")
     func tornFrames() async throws {
         let server = try NATSServerProcess()
         let proxy = try FaultProxy(to: server.port)
@@ -133,7 +135,9 @@ import Testing
         }
     }
 
-    @Test("a cut while the server reads nothing: what the socket had not taken goes over the next connection, whole")
+    @Test(
+        "rule 15: a cut while the server reads nothing: what the socket had not taken goes over the next connection, whole"
+    )
     func unwrittenFrames() async throws {
         let server = try NATSServerProcess()
         let proxy = try FaultProxy(to: server.port, bufferBytes: 65536)

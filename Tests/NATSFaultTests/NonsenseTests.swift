@@ -35,7 +35,7 @@ import Testing
         .init([0, 0xFF, 0xFE, 13, 10, 0x80]),
     ]
 
-    @Test("what is not the protocol ends the connection with protocolViolation, and the next one works")
+    @Test("rule 7: what is not the protocol ends the connection with protocolViolation, and the next one works")
     func breaks() async throws {
         for script in Self.breaking {
             let server = try ScriptedServer([script])
@@ -73,7 +73,7 @@ import Testing
         try await running.value
     }
 
-    @Test("a bad header block costs at most its message; junk that the protocol allows costs nothing")
+    @Test("rule 5: a bad header block costs at most its message; junk that the protocol allows costs nothing")
     func lives() async throws {
         let blocks = [
             "NATS/1.0\r\nGood: one\r\n\r\n",

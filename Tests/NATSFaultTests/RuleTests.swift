@@ -13,7 +13,9 @@ import Testing
         "authorization { users: [ { user: me, password: \"\(password)\" } ] }"
     }
 
-    @Test("a password changed at run time: the provider is asked again, and the client is back with its subscriptions")
+    @Test(
+        "rule 23: a password changed at run time: the provider is asked again, and the client is back with its subscriptions"
+    )
     func newPassword() async throws {
         let server = try NATSServerProcess(Self.users("first"))
         let password = NIOLockedValueBox("first")
@@ -42,7 +44,9 @@ import Testing
         await client.close()
     }
 
-    @Test("a password that is known late: with ignoresAuthenticationErrors the client keeps asking, else it ends")
+    @Test(
+        "rule 16: a password that is known late: with ignoresAuthenticationErrors the client keeps asking, else it ends"
+    )
     func latePassword() async throws {
         let server = try NATSServerProcess(Self.users("first"))
         let password = NIOLockedValueBox("first")
@@ -75,7 +79,9 @@ import Testing
         """
     }
 
-    @Test("denials are told to whom they concern, also when they come with a reload, and are over with the next")
+    @Test(
+        "rule 17: denials are told to whom they concern, also when they come with a reload, and are over with the next"
+    )
     func permissions() async throws {
         let server = try NATSServerProcess(Self.permissions("\"secret.>\"", "\"secret.>\""))
         let client = try await Faults.connect(server.port) { $0.authentication = .user("a", password: "b") }
@@ -128,7 +134,9 @@ import Testing
         }
     }
 
-    @Test("a smaller max_payload after a reload: too much is refused as messageTooLarge, and the connection stays then")
+    @Test(
+        "rule 3: a smaller max_payload after a reload: too much is refused as messageTooLarge, and the connection stays then"
+    )
     func smallerMaxPayload() async throws {
         let server = try NATSServerProcess("max_payload: 100000")
         let client = try await Faults.connect(server.port)
@@ -160,7 +168,7 @@ import Testing
         await client.close()
     }
 
-    @Test("a smaller max_payload that is announced: refused from then on, without a loss")
+    @Test("rule 3: a smaller max_payload that is announced: refused from then on, without a loss")
     func announcedMaxPayload() async throws {
         let server = try ScriptedServer([.init("INFO {\"server_id\":\"x\",\"headers\":true,\"max_payload\":1000}\r\n")])
         defer { server.stop() }
@@ -178,7 +186,7 @@ import Testing
         await client.close()
     }
 
-    @Test("a stalled reader under a million messages: bounded memory, drops counted, everybody else goes on")
+    @Test("rule 21: a stalled reader under a million messages: bounded memory, drops counted, everybody else goes on")
     func stalledReader() async throws {
         let server = try NATSServerProcess()
         let client = try await Faults.connect(server.port)

@@ -25,19 +25,24 @@ import Testing
         return String(buffer: buffer)
     }
 
-    @Test func publishes() {
+    @Test("rule 4: PUB, with and without a reply subject, also empty")
+    func publishes() {
         #expect(publish("a.b", payload: "hello") == "PUB a.b 5\r\nhello\r\n")
         #expect(publish("a.b", payload: "") == "PUB a.b 0\r\n\r\n")
         #expect(publish("a.b", reply: "r", payload: "x") == "PUB a.b r 1\r\nx\r\n")
     }
 
-    @Test(arguments: [1, 9, 10, 11, 99, 100, 101, 999, 1000, 12345, 999_999, 1_000_000])
+    @Test(
+        "rule 4: PUB with every size",
+        arguments: [1, 9, 10, 11, 99, 100, 101, 999, 1000, 12345, 999_999, 1_000_000]
+    )
     func writesEverySizeInDecimal(_ size: Int) {
         let payload = String(repeating: "p", count: size)
         #expect(publish("s", payload: payload) == "PUB s \(size)\r\n\(payload)\r\n")
     }
 
-    @Test func publishesHeaders() {
+    @Test("rule 4: HPUB counts its header block and the whole")
+    func publishesHeaders() {
         let block = String(decoding: (["A": "b"] as NATSHeaders).encoded(), as: UTF8.self)
         #expect(publish("a", headers: block, payload: "ok") == "HPUB a 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nok\r\n")
         #expect(
@@ -45,7 +50,8 @@ import Testing
         )
     }
 
-    @Test func subscribesAndUnsubscribes() {
+    @Test("rule 8: SUB with and without a queue, UNSUB with and without a maximum")
+    func subscribesAndUnsubscribes() {
         var buffer = ByteBuffer()
         NATSEncoder.subscribe(subject: "a.*", queue: nil, sid: 1, into: &buffer)
         NATSEncoder.subscribe(subject: "b.>", queue: "workers", sid: 23, into: &buffer)
@@ -59,7 +65,8 @@ import Testing
         )
     }
 
-    @Test func connects() throws {
+    @Test("rule 2: CONNECT with what it always says")
+    func connects() throws {
         var options = NATSConnectOptions()
         options.name = "a \"b\"\n"
         options.version = "1.2.3"
@@ -74,7 +81,8 @@ import Testing
     }
 
     /// A server drops a client that asks for no-responders without headers.
-    @Test func asksForNoRespondersOnlyWithHeaders() throws {
+    @Test("rule 2: no_responders is not asked for without headers")
+    func asksForNoRespondersOnlyWithHeaders() throws {
         var options = NATSConnectOptions()
         options.headers = false
         let json = try options.encoded().withUnsafeBytes { try JSONValue(parsing: $0) }

@@ -9,7 +9,8 @@ import Testing
         Array(block.utf8).withUnsafeBytes { NATSHeaders(block: $0) }
     }
 
-    @Test func keepsOrderCaseAndRepeats() {
+    @Test("rule 5: order, case and repeats are kept, names are found exactly; rule 4: one line per value")
+    func keepsOrderCaseAndRepeats() {
         var headers = NATSHeaders()
         headers.add("B", "1")
         headers.add("a", "2")
@@ -25,20 +26,27 @@ import Testing
         #expect(headers.fields.map(\.name) == ["B"])
     }
 
-    @Test func emptyHeadersHaveNoBlock() {
+    @Test("rule 4: no headers, no header block")
+    func emptyHeadersHaveNoBlock() {
         #expect(NATSHeaders().encoded().isEmpty)
         #expect(NATSHeaders().isEmpty)
         #expect(parse("").isEmpty)
     }
 
-    @Test(arguments: ["a", "A-b_c", "!#$%&'*+-.^_`|~", "Nats-Msg-Id", "\"(),/;<=>?@[\\]{}"])
+    @Test(
+        "rule 5: names of bytes 33 to 126 without a colon",
+        arguments: ["a", "A-b_c", "!#$%&'*+-.^_`|~", "Nats-Msg-Id", "\"(),/;<=>?@[\\]{}"]
+    )
     func allowsPrintableNames(_ name: String) {
         var headers = NATSHeaders()
         let isAdded = headers.add(name, "v")
         #expect(isAdded)
     }
 
-    @Test(arguments: ["", "a b", "a:b", ":", "a\r", "a\nb", "ä", "a\u{7F}", "\t"])
+    @Test(
+        "rule 5: other names are refused",
+        arguments: ["", "a b", "a:b", ":", "a\r", "a\nb", "ä", "a\u{7F}", "\t"]
+    )
     func refusesOtherNames(_ name: String) {
         var headers = NATSHeaders()
         let isAdded = headers.add(name, "v")
@@ -46,7 +54,10 @@ import Testing
         #expect(headers.isEmpty)
     }
 
-    @Test(arguments: ["a\r\nX: y", "a\n", "\r", "a\u{0}"])
+    @Test(
+        "rule 5: a value cannot forge a line",
+        arguments: ["a\r\nX: y", "a\n", "\r", "a\u{0}"]
+    )
     func refusesValuesThatForgeLines(_ value: String) {
         var headers = NATSHeaders()
         let isAdded = headers.add("A", value)
@@ -55,20 +66,23 @@ import Testing
         #expect(headers.isEmpty)
     }
 
-    @Test func readsABlock() {
+    @Test("rule 5: the space after the colon is no part of the value")
+    func readsABlock() {
         let headers = parse("NATS/1.0\r\nA: b\r\nC:d\r\nE:   f g  \r\nA: \r\nUrl: http://x:1\r\n\r\n")
         #expect(headers.fields.map(\.name) == ["A", "C", "E", "A", "Url"])
         #expect(headers.fields.map(\.value) == ["b", "d", "f g", "", "http://x:1"])
         #expect(headers.status == nil)
     }
 
-    @Test func readsTheStatusLine() {
+    @Test("rule 6: status and description stand apart from the headers behind them")
+    func readsTheStatusLine() {
         #expect(parse("NATS/1.0 503\r\n\r\n").status == 503)
         #expect(parse("NATS/1.0 503\r\n\r\n").statusDescription == nil)
         let headers = parse("NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 1\r\n\r\n")
         #expect(headers.status == 408)
         #expect(headers.statusDescription == "Request Timeout")
         #expect(headers["Nats-Pending-Messages"] == "1")
+        #expect(headers.fields.count == 1)
         #expect(parse("NATS/1.0   100 FlowControl Request\r\n\r\n").status == 100)
         #expect(parse("NATS/1.0 5034\r\n\r\n").status == nil)
         #expect(parse("NATS/1.0 5x3\r\n\r\n").status == nil)
@@ -76,7 +90,8 @@ import Testing
     }
 
     /// A peer's odd header costs that header, not the others, and never more.
-    @Test func leavesOutWhatIsNoHeader() {
+    @Test("rule 5: an odd line costs that line, not the others")
+    func leavesOutWhatIsNoHeader() {
         let headers = parse("NATS/1.0\r\nno colon\r\n: empty\r\nb\u{e4}d: 1\r\na b: 2\r\nGood: 3\r\n\r\n")
         #expect(headers.fields.map(\.name) == ["Good"])
         #expect(parse("HTTP/1.1\r\nA: b\r\n\r\n").isEmpty)
@@ -84,7 +99,8 @@ import Testing
         #expect(parse("NATS/1.0\r\nA: b").fields.map(\.value) == ["b"])
     }
 
-    @Test func repairsText() {
+    @Test("rule 5: bytes that are no text are repaired")
+    func repairsText() {
         var block = Array("NATS/1.0\r\nA: ".utf8)
         block += [0xFF, 0x41, 0x0D, 0x0A, 0x0D, 0x0A]
         let headers = block.withUnsafeBytes { NATSHeaders(block: $0) }

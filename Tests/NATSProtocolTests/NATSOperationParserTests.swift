@@ -105,7 +105,10 @@ import Testing
         Case("MSG a 1 1\r\nx\n\r", .failure(.missingPayloadEnd)),
     ]
 
-    @Test(arguments: good + bad)
+    @Test(
+        "rule 7: what each operation means or is refused for, however the reads are cut",
+        arguments: good + bad
+    )
     func meansTheSameHoweverTheReadsAreCut(_ test: Case) {
         #expect(OperationCollector.parse([test.input]) == test.expected)
         let bytes = Array(test.input.utf8)

@@ -13,13 +13,15 @@ import Testing
         try Array(text.utf8).withUnsafeBytes { try JSONValue(parsing: $0) }
     }
 
-    @Test func readsAServersInfo() throws {
+    @Test("rule 3: every field of INFO that a client needs")
+    func readsAServersInfo() throws {
         let info = try info(
             """
             {"server_id":"NABC","server_name":"n1","version":"2.15.1","proto":1,"go":"go1.24","host":"0.0.0.0",\
             "port":4222,"headers":true,"max_payload":1048576,"client_id":5,"client_ip":"127.0.0.1","cluster":"c",\
             "connect_urls":["10.0.0.1:4222","[::1]:4222"],"ldm":true,"jetstream":true,"nonce":"abc",\
-            "auth_required":true,"tls_required":true,"tls_available":true,"xkey":"X","domain":null}
+            "auth_required":true,"tls_required":true,"tls_available":true,"xkey":"X","domain":"d",\
+            "acc_is_sys":true,"api_lvl":2,"connect_info":true}
             """
         )
         #expect(info.serverID == "NABC")
@@ -34,13 +36,18 @@ import Testing
         #expect(info.clientAddress == "127.0.0.1")
         #expect(info.connectURLs == ["10.0.0.1:4222", "[::1]:4222"])
         #expect(info.nonce == "abc")
+        #expect(info.host == "0.0.0.0" && info.cluster == "c" && info.domain == "d")
+        #expect(info.isSystemAccount && info.apiLevel == 2 && info.isConnectInfo)
     }
 
-    @Test func everyFieldIsOptional() throws {
+    @Test("rule 3: every field of INFO is optional")
+    func everyFieldIsOptional() throws {
         let info = try info("{}")
         #expect(info.maxPayload == nil)
         #expect(!info.supportsHeaders)
         #expect(info.connectURLs.isEmpty)
+        #expect(info == NATSServerInfo())
+        #expect(try self.info("{\"domain\":null,\"acc_is_sys\":1,\"api_lvl\":\"2\"}") == NATSServerInfo())
         // Wrong types count as absent.
         #expect(
             try self.info("{\"max_payload\":\"big\",\"headers\":1,\"connect_urls\":[1,\"a:1\"]}").connectURLs == ["a:1"]
@@ -48,7 +55,10 @@ import Testing
         #expect(try self.info("{\"max_payload\":-1}").maxPayload == nil)
     }
 
-    @Test(arguments: ["", "x", "[]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1}}", "{\"a\":1,}", "\"x"])
+    @Test(
+        "rule 3: what is no JSON object is no INFO",
+        arguments: ["", "x", "[]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1}}", "{\"a\":1,}", "\"x"]
+    )
     func refusesWhatIsNoObject(_ text: String) {
         #expect(throws: JSONError.self) { try info(text) }
     }
@@ -100,6 +110,7 @@ import Testing
     }
 
     @Test(
+        "rules 16 and 17: what each text of -ERR means",
         arguments: [
             ("Permissions Violation for Publish to \"a.b\"", NATSServerFault.publishViolation(subject: "a.b")),
             ("permissions violation for publish to \"a.b\", too many tokens", .publishViolation(subject: "a.b")),
@@ -121,13 +132,24 @@ import Testing
             ("Stale Connection", .staleConnection),
             ("Slow Consumer", .slowConsumer),
             ("maximum connections exceeded", .tooManyConnections),
+            ("maximum account active connections exceeded", .tooManyConnections),
+            ("connection throttling is active", .tooManyConnections),
             ("Authorization Violation", .authorization),
             ("User Authentication Expired", .authorization),
+            ("User Authentication Revoked", .authorization),
+            ("Account Authentication Expired", .authorization),
             ("Authentication Timeout", .authorization),
+            (
+                "Permissions Violation for Subscription to \"a\", too many tokens",
+                .subscriptionViolation(subject: "a", queue: nil, sid: nil)
+            ),
             ("Invalid Subject", .other),
+            ("Invalid Publish Subject", .other),
+            ("message headers not supported", .other),
             ("maximum subscriptions exceeded", .other),
             ("", .other),
-        ])
+        ]
+    )
     func understandsErrors(_ text: String, _ expected: NATSServerFault) {
         #expect(NATSServerFault(text) == expected)
         Array("'\(text)'".utf8).withUnsafeBytes { bytes in

@@ -4,32 +4,41 @@ import NATSProtocol
 import Testing
 
 @Suite struct NATSSubjectTests {
-    @Test(arguments: [
-        "a", "a.b", "foo.bar.baz", "_INBOX.x.y", "$SYS.a", "a-b_c", "a*b", "a>b", "*a", "a.b>", "ä.ö", "1.2",
-    ])
+    @Test(
+        "rules 4 and 8: subjects for both",
+        arguments: [
+            "a", "a.b", "foo.bar.baz", "_INBOX.x.y", "$SYS.a", "a-b_c", "a*b", "a>b", "*a", "a.b>", "ä.ö", "1.2",
+        ]
+    )
     func publishes(_ subject: String) {
         #expect(NATSSubject.isValidForPublish(subject))
         #expect(NATSSubject.isValidForSubscribe(subject))
     }
 
-    @Test(arguments: ["*", "a.*", "*.a", "a.*.b", ">", "a.>", "*.>"])
+    @Test(
+        "rules 4 and 8: wildcards are for subscriptions",
+        arguments: ["*", "a.*", "*.a", "a.*.b", ">", "a.>", "*.>"]
+    )
     func subscribesToWildcardsOnly(_ subject: String) {
         #expect(!NATSSubject.isValidForPublish(subject))
         #expect(NATSSubject.isValidForSubscribe(subject))
     }
 
     @Test(
+        "rules 4 and 8: empty subjects and tokens, white space and control characters are refused",
         arguments: [
             "", ".", "a.", ".a", "a..b", "a b", "a\tb", "a\r\n", "a\nb", " a", "a ", "a\u{0}b", "a\u{7F}", "a.>.b",
             ">.a",
             "a.b.", "..",
-        ])
+        ]
+    )
     func refuses(_ subject: String) {
         #expect(!NATSSubject.isValidForPublish(subject))
         #expect(!NATSSubject.isValidForSubscribe(subject))
     }
 
-    @Test func checksQueueNames() {
+    @Test("rule 8: a queue has a name without white space")
+    func checksQueueNames() {
         #expect(NATSSubject.isValidQueue("workers"))
         #expect(NATSSubject.isValidQueue("a.b>*"))
         for queue in ["", "a b", "a\r", "\t", "a\n"] {

@@ -109,7 +109,8 @@ import Testing
         #expect(CRC16.checksum([]) == 0)
     }
 
-    @Test func wipes() {
+    @Test("rule 23: a secret is wiped")
+    func wipes() {
         var bytes: [UInt8] = [1, 2, 3]
         Secret.wipe(&bytes)
         #expect(bytes.isEmpty)

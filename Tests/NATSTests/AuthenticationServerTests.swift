@@ -52,7 +52,8 @@ import Testing
         return error
     }
 
-    @Test func token() async throws {
+    @Test("rule 23: a token")
+    func token() async throws {
         let server = try RealServer(configuration: "authorization { token: \"s3cr3t\" }\n")
         _ = try await user(server, .token("s3cr3t"))
         _ = try await user(server, .none, userInfo: "s3cr3t@")

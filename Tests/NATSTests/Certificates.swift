@@ -1,5 +1,5 @@
 // Certificates for tests, made once per run with the `openssl` program: an authority, a server certificate for localhost and
-// 127.0.0.1, one for localhost alone, one for another name, a client's, and an authority nobody trusts.
+// 127.0.0.1, one for each of them alone, one for another name, a client's, and an authority nobody trusts.
 
 import Foundation
 
@@ -9,7 +9,14 @@ struct Certificates: Sendable {
     }
 
     /// Fails the tests that need it, with the reason, when openssl is missing.
-    static let shared = Result { try Certificates() }
+    static let shared = Result {
+        let certificates = try Certificates()
+        path = certificates.folder.path
+        atexit { try? FileManager.default.removeItem(atPath: Certificates.path) }
+        return certificates
+    }
+    /// Of the folder, for the end of the run; written once, by `shared`.
+    nonisolated(unsafe) private static var path = ""
 
     let folder: URL
 
@@ -52,6 +59,7 @@ struct Certificates: Sendable {
         try issue("server", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         try issue("elsewhere", "subjectAltName=DNS:nats.example")
         try issue("named", "subjectAltName=DNS:localhost")
+        try issue("address", "subjectAltName=IP:127.0.0.1")
         try issue("client", "subjectAltName=DNS:client.example")
     }
 

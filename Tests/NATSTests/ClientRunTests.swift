@@ -103,7 +103,8 @@ import Testing
         #expect(Array(last.drop { $0 == "retrying" }) == ["connected", "disconnected", "closed"])
     }
 
-    @Test func runThrowsWhatTheConnectionEndedWith() async throws {
+    @Test("rule 25: run throws what the connection ended with")
+    func runThrowsWhatTheConnectionEndedWith() async throws {
         let server = try RealServer(configuration: "authorization { token: \"secret\" }\n")
         let client = NATSClient(configuration: TestClient.configuration(server.port), logger: TestClient.logger)
         let error = await #expect(throws: NATSError.self) { try await client.run() }

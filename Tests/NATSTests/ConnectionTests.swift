@@ -55,7 +55,8 @@ import Testing
         #expect(payloads[1] == "next")
     }
 
-    @Test func refusesAMessageLargerThanItsLimit() async throws {
+    @Test("rule 7: a message beyond the limit ends the connection")
+    func refusesAMessageLargerThanItsLimit() async throws {
         let (_, harness, peer) = try await connected {
             $0.maxInboundMessageBytes = 1000
             $0.reconnect = false
@@ -104,13 +105,16 @@ import Testing
 
     @Test("rule 4: bad subjects and sizes are refused before sending") func refusesBadSubjectsAndSizes() async throws {
         let (_, harness, _) = try await connected()
-        for subject in ["", "a b", "a..b", "a.*", ">", "a\r\nPUB x"] {
+        for subject in ["", "a b", "a\tb", "a\rb", "a\nb", "a..b", "a.*", ">", "a\r\nPUB x"] {
             #expect(try await harness.publish("x", to: subject) == .invalidSubject)
             #expect(try await harness.request("x", to: subject, context: 1) == .refused(.invalidSubject))
         }
-        #expect(
-            try await harness.on { connection, _ in connection.publish("x", to: "a", reply: "b c") } == .invalidReply
-        )
+        for reply in ["b c", "b\tc", "b\rc", "b\nc", "b..c", "*"] {
+            #expect(
+                try await harness.on { connection, _ in connection.publish("x", to: "a", reply: reply) }
+                    == .invalidReply
+            )
+        }
         let limit = 1_048_576
         #expect(try await harness.publish(String(repeating: "x", count: limit), to: "a") == nil)
         #expect(try await harness.publish(String(repeating: "x", count: limit + 1), to: "a") == .tooLarge(limit: limit))
@@ -151,7 +155,8 @@ import Testing
 
     // MARK: Re-entrance
 
-    @Test func aHandlerMayCloseInTheMiddleOfARead() async throws {
+    @Test("rule 25: close in the middle of a read, with what was published before")
+    func aHandlerMayCloseInTheMiddleOfARead() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         try await harness.on { connection, recorder in
@@ -285,14 +290,17 @@ import Testing
 
     @Test("rule 16: unknown errors keep the connection") func unknownErrorsKeepTheConnection() async throws {
         let (_, harness, peer) = try await connected()
-        try await peer.send("-ERR 'Something New'\r\n-ERR 'Slow Consumer'\r\nPING\r\n")
+        let texts = [
+            "Something New", "maximum subscriptions exceeded", "Invalid Subject", "Invalid Publish Subject",
+            "message headers not supported", "",
+        ]
+        try await peer.send(texts.map { "-ERR '\($0)'\r\n" }.joined() + "-ERR 'Slow Consumer'\r\nPING\r\n")
         _ = try await peer.read(through: "PONG\r\n")
         #expect(
-            Array(try await harness.events().dropFirst()) == [
-                .serverError("Something New"), .slowConsumer("Slow Consumer"),
-            ]
+            Array(try await harness.events().dropFirst())
+                == texts.map { .serverError($0) } + [.slowConsumer("Slow Consumer")]
         )
-        #expect(try await harness.on { connection, _ in connection.statistics.serverErrors } == 2)
+        #expect(try await harness.on { connection, _ in connection.statistics.serverErrors } == 7)
     }
 
     @Test("rule 3: INFO is read again whenever it comes") func rereadsInfo() async throws {
@@ -350,7 +358,8 @@ import Testing
         try await harness.start { connection, _ in connection.drain() }.get()
     }
 
-    @Test func drainingHasALimit() async throws {
+    @Test("rule 20: draining has a limit")
+    func drainingHasALimit() async throws {
         let (_, harness, peer) = try await connected()
         let drained = try await harness.start { connection, _ in connection.drain(timeout: .milliseconds(30)) }
         #expect(await failureCode(of: drained) == .drainTimeout)
@@ -367,7 +376,8 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.state } == .closed)
     }
 
-    @Test func losingTheConnectionEndsADrain() async throws {
+    @Test("rule 20: losing the connection ends a drain")
+    func losingTheConnectionEndsADrain() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.subscribe("a")
         let drained = try await harness.start { connection, _ in connection.drain(timeout: .seconds(60)) }

@@ -32,7 +32,8 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.statistics.writes } == 1)
     }
 
-    @Test func takesInfoInPieces() async throws {
+    @Test("rule 1: INFO in pieces")
+    func takesInfoInPieces() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let connected = try await harness.start { connection, _ in connection.connect() }
@@ -47,7 +48,8 @@ import Testing
         try await connected.get()
     }
 
-    @Test func takesVerboseConfirmationsAndPings() async throws {
+    @Test("rule 1: with verbose a +OK comes first, and a PING is answered")
+    func takesVerboseConfirmationsAndPings() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) { $0.verbose = true }
         let connected = try await harness.start { connection, _ in connection.connect() }
@@ -64,7 +66,8 @@ import Testing
     }
 
     /// Whatever follows PONG in the same read belongs to the connection already.
-    @Test func goesOnParsingBehindPong() async throws {
+    @Test("rule 1: more may follow PONG in the same read")
+    func goesOnParsingBehindPong() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         try await harness.subscribe("a")
@@ -94,7 +97,10 @@ import Testing
         #expect(try await harness.on { $1.messages.map(\.payload) } == ["late"])
     }
 
-    @Test(arguments: ["", "INFO {}", "INFO {}\r\n", "INFO {}\r\n+OK\r\n"])
+    @Test(
+        "rule 1: one deadline spans all of it, TLS included",
+        arguments: ["", "INFO {}", "INFO {}\r\n", "INFO {}\r\n+OK\r\n", "INFO {\"tls_required\":true}\r\n"]
+    )
     func oneDeadlineSpansIt(_ words: String) async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) { $0.connectTimeout = .milliseconds(100) }
@@ -109,7 +115,8 @@ import Testing
     }
 
     /// Giving up closes the socket, which fails its connect at once; that must not become the reason.
-    @Test func theDeadlineIsTheReasonWhenTCPHangs() throws {
+    @Test("rule 1: the deadline spans the TCP connection, and is the reason then")
+    func theDeadlineIsTheReasonWhenTCPHangs() throws {
         let loop = EmbeddedEventLoop()
         let recorder = Recorder()
         let connection = NATSConnection(
@@ -151,6 +158,7 @@ import Testing
     }
 
     @Test(
+        "rule 1: each way of failing has its code",
         arguments: [
             ("-ERR 'Authorization Violation'\r\n", NATSError.Code.authorization),
             ("INFO {}\r\n-ERR 'Authorization Violation'\r\n", .authorization),
@@ -165,7 +173,8 @@ import Testing
             ("PING\r\n", .protocolViolation),
             ("+OK\r\n", .protocolViolation),
             ("MSG a 1 0\r\n\r\n", .protocolViolation),
-        ])
+        ]
+    )
     func failsByKind(_ words: String, _ code: NATSError.Code) async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
@@ -195,7 +204,8 @@ import Testing
         #expect(await failureCode(of: try await harness.start { connection, _ in connection.connect() }) == .closed)
     }
 
-    @Test func triesTheNextServer() async throws {
+    @Test("rule 13: a server that is not there is passed over at once")
+    func triesTheNextServer() async throws {
         let dead = try await MockServer.start()
         try await dead.stop()
         let server = try await MockServer.start()
@@ -205,7 +215,8 @@ import Testing
     }
 
     /// Wrong credentials do not get better by trying again.
-    @Test func anAuthorizationFailureEndsItWhateverIsConfigured() async throws {
+    @Test("rule 16: wrong credentials end the first connection at once")
+    func anAuthorizationFailureEndsItWhateverIsConfigured() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) { $0.retryOnFailedConnect = true }
         let connected = try await harness.start { connection, _ in connection.connect() }
@@ -234,6 +245,9 @@ import Testing
         try await harness.subscribe("a.b")
         let connected = try await harness.start { connection, _ in connection.connect() }
         #expect(try await harness.publish("early", to: "x") == nil)
+        // The server's limit is not known yet; the buffer's counts.
+        let large = String(repeating: "x", count: 2 << 20)
+        #expect(try await harness.publish(large, to: "y") == nil)
         try await harness.eventually("three tries") { _, recorder in recorder.events.count >= 3 }
         for (index, event) in try await harness.events().prefix(3).enumerated() {
             guard case .retryingConnect(let attempt, let error) = event else {
@@ -244,9 +258,10 @@ import Testing
             #expect(error.code == .connectFailed)
         }
         let server = try await MockServer.start(port: placeholder.port)
-        let peer = try await server.acceptHandshake()
+        let peer = try await server.acceptHandshake(info: MockServer.info.replacingMaxPayload(with: 4 << 20))
         try await connected.get()
         #expect(try await peer.read(through: "early\r\n") == "SUB a.b 1\r\nPUB x 5\r\nearly\r\n")
+        #expect(try await peer.read(through: "x\r\n") == "PUB y \(2 << 20)\r\n\(large)\r\n")
         guard case .connected? = try await harness.events().last else {
             Issue.record("the first connection is not a reconnect")
             return

@@ -42,6 +42,7 @@ final class RealServer {
 
     deinit {
         kill()
+        if let file { try? FileManager.default.removeItem(at: file) }
     }
 
     func start() throws {

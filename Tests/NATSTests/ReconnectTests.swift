@@ -57,7 +57,8 @@ import Testing
         #expect(second.received.isEmpty)
     }
 
-    @Test func whatWaitsFailsAtOnce() async throws {
+    @Test("rule 10: a loss fails all flushes, and requests (rule 11), at once")
+    func whatWaitsFailsAtOnce() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) { $0.reconnectWait = .seconds(60) }
         let peer = try await harness.connect(to: server)
@@ -168,7 +169,8 @@ import Testing
         #expect(tries.count == 1)
     }
 
-    @Test func doesNotReconnectWhenToldNotTo() async throws {
+    @Test("rule 13: no reconnect when told so")
+    func doesNotReconnectWhenToldNotTo() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) { $0.reconnect = false }
         let peer = try await harness.connect(to: server)
@@ -182,7 +184,8 @@ import Testing
         }
     }
 
-    @Test func closeEndsTheWaitForTheNextTry() async throws {
+    @Test("rule 13: close ends the wait for the next try")
+    func closeEndsTheWaitForTheNextTry() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         let peer = try await harness.connect(to: server)
@@ -230,7 +233,14 @@ import Testing
         #expect(error?.code == .protocolViolation)
     }
 
-    @Test(arguments: ["Stale Connection", "maximum connections exceeded", "User Authentication Expired"])
+    @Test(
+        "rule 16: errors after which the client connects again",
+        arguments: [
+            "Stale Connection", "maximum connections exceeded", "maximum account active connections exceeded",
+            "connection throttling is active", "User Authentication Expired", "User Authentication Revoked",
+            "Account Authentication Expired", "Authentication Timeout", "Authorization Violation",
+        ]
+    )
     func serverErrorsThatEndAConnection(_ text: String) async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
@@ -273,7 +283,8 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.statistics.reconnects } == 1)
     }
 
-    @Test func pingsByItself() async throws {
+    @Test("rule 9: the client pings by itself")
+    func pingsByItself() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address]) {
             $0.pingInterval = .milliseconds(20)

@@ -52,7 +52,8 @@ import Testing
         #expect(try await harness.on { connection, _ in connection.pendingRequests } == 0)
     }
 
-    @Test func aReusedSlotDoesNotTakeALateReply() async throws {
+    @Test("rule 11: a late reply is dropped, also when its place is taken")
+    func aReusedSlotDoesNotTakeALateReply() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.request("a", to: "s", context: 1, timeout: .milliseconds(20))
         let first = replies(try await peer.read(through: "a\r\n"))[0]
@@ -86,7 +87,8 @@ import Testing
         )
     }
 
-    @Test func aCancelledRequestIsNotHeardOfAgain() async throws {
+    @Test("rule 11: a cancelled request is forgotten")
+    func aCancelledRequestIsNotHeardOfAgain() async throws {
         let (_, harness, peer) = try await connected()
         guard case .started(let id) = try await harness.request("a", to: "s", context: 1) else {
             Issue.record("refused")
@@ -118,7 +120,8 @@ import Testing
         )
     }
 
-    @Test func aDeniedReplySubjectFailsItsRequest() async throws {
+    @Test("rule 17: a denied reply subject fails its request")
+    func aDeniedReplySubjectFailsItsRequest() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.request("a", to: "s", context: 1)
         try await harness.request("b", to: "s", context: 2)
@@ -129,7 +132,8 @@ import Testing
         #expect(try await harness.on { $1.outcomes.map(\.context) } == [1])
     }
 
-    @Test func aDeniedInboxFailsAllAndIsAskedForAgain() async throws {
+    @Test("rule 17: a denied inbox fails all requests and is asked for again")
+    func aDeniedInboxFailsAllAndIsAskedForAgain() async throws {
         let (_, harness, peer) = try await connected()
         try await harness.request("a", to: "s", context: 1)
         try await harness.request("b", to: "s", context: 2)

@@ -34,7 +34,9 @@ private final class Walk {
 
     func failed() -> ServerPool.Decision { pool.failed(using: &random) }
     func disconnected(lived: TimeAmount) -> ServerPool.Decision { pool.disconnected(lived: lived, using: &random) }
-    func discovered(_ texts: [String]) -> [String] { pool.discovered(texts, using: &random) }
+    var announcedCount: Int { pool.announcedCount }
+    func discovered(_ texts: [String]) -> [String] { discovery(texts).news }
+    func discovery(_ texts: [String]) -> ServerPool.Discovery { pool.discovered(texts, using: &random) }
     func authorizationFailed(_ text: String) -> Bool { pool.authorizationFailed(text) }
     func succeeded() { pool.succeeded() }
     func moved(to text: String) throws { pool.moved(to: try NATSServerAddress(parsing: text)) }
@@ -133,6 +135,33 @@ private final class Walk {
         #expect(pool.hosts == ["b", "s", "a", "c"])
     }
 
+    @Test("rule 12: however many servers are told of, as many are kept as the limit says, and none has an endless name")
+    func limitsDiscovered() throws {
+        let pool = try pool(["a:1", "b:1"]) { $0.maximumDiscovered = 3 }
+        #expect(pool.discovery(["c:1", "a:1", "c:1", "d:1"]) == .init(news: ["c:1", "d:1"]))
+        #expect(pool.discovery(["d:1", "e:1", "f:1", "g:1", "h:1"]) == .init(news: ["e:1", "f:1"], ignored: 2))
+        #expect(pool.hosts == ["a", "b", "d", "e", "f"])
+        let long = String(repeating: "x", count: 253)
+        #expect(pool.discovery(["\(long):1", "\(long)x:1", "no address"]) == .init(news: ["\(long):1"], ignored: 2))
+        #expect(pool.hosts == ["a", "b", long])
+        // What was told of once is remembered, but not for ever.
+        for round in 0..<1000 {
+            _ = pool.discovered((0..<5).map { "h\(round)-\($0):1" })
+            #expect(pool.servers.count <= 5)
+            #expect(pool.announcedCount <= 5 + 8 * 3)
+        }
+        let none = try self.pool(["a:1"]) { $0.maximumDiscovered = 0 }
+        #expect(none.discovery(["b:1", "c:1"]) == .init(ignored: 2))
+        #expect(none.hosts == ["a"])
+    }
+
+    @Test("rule 12: news of a server shows neither credentials nor anything else but where it is")
+    func newsAreAddresses() throws {
+        let pool = try pool(["ws://a:1"])
+        #expect(pool.discovered(["ws://me:secret@b:1/path", "C:1"]) == ["b:1", "C:1"])
+        #expect(pool.servers[1].address.user == nil && pool.servers[1].address.path == "/")
+    }
+
     @Test("rule 12: servers are shuffled, the current one keeps its place")
     func shuffles() throws {
         let names = (0..<50).map { "h\($0)" }
@@ -182,6 +211,26 @@ private final class Walk {
         try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 1 }
         let news = try await harness.events().filter { if case .discoveredServers = $0 { true } else { false } }
         #expect(news.count == 1)
+    }
+
+    @Test("rule 12: servers beyond maxDiscoveredServers are counted and told of, once until a list is taken in whole")
+    func hostileCluster() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) { $0.maxDiscoveredServers = 2 }
+        func info(_ count: Int) -> String {
+            let list = (0..<count).map { "\"h\($0):1\"" }.joined(separator: ",")
+            return MockServer.info.replacing("\"proto\"", with: "\"connect_urls\":[\(list)],\"proto\"")
+        }
+        let peer = try await harness.connect(to: server, info: info(5000))
+        for count in [4, 2, 3] { try await peer.send(info(count)) }
+        try await harness.eventually("all lists") { connection, _ in connection.statistics.ignoredServers == 5001 }
+        let told = try await harness.events().dropFirst()
+        #expect(
+            Array(told) == [
+                .discoveredServers(["h0:1", "h1:1"]), .serversIgnored(count: 4998), .serversIgnored(count: 1),
+            ]
+        )
+        #expect(try await harness.on { connection, _ in connection.pool.servers.count } == 3)
     }
 
     @Test("rule 13: a forced reconnect ends the wait, and makes a new connection while one is there")

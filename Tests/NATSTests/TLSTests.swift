@@ -113,12 +113,69 @@ import Testing
         #expect(unfit?.code == .tlsFailed)
     }
 
-    @Test("rule 24: a wish for TLS is never answered with a plain connection")
+    @Test("rule 24: a wish for TLS is never answered with a plain connection, whichever setting makes it")
     func neverPlain() async throws {
         let server = try RealServer()
-        #expect(await failure(try configuration(server.url) { $0.isRequired = true })?.code == .tlsFailed)
-        #expect(await failure(try configuration("tls://127.0.0.1:\(server.port)"))?.code == .tlsFailed)
+        let wishes: [(inout NATSTLSOptions) -> Void] = [
+            { $0.isRequired = true },
+            { $0.caFile = certificates.path("ca.pem") },
+            {
+                $0.certificateFile = certificates.path("client.pem")
+                $0.keyFile = certificates.path("client.key")
+            },
+            { $0.verifiesServer = false },
+            { $0.serverName = "nats.example" },
+        ]
+        for wish in wishes {
+            let error = await failure(
+                try configuration(server.url) {
+                    $0 = NATSTLSOptions()
+                    wish(&$0)
+                }
+            )
+            #expect(error?.code == .tlsFailed)
+            #expect(error?.message.contains("without any TLS setting") == true, "\(String(describing: error))")
+        }
+        let plain = NATSTLSOptions()
+        #expect(await failure(try configuration("tls://127.0.0.1:\(server.port)") { $0 = plain })?.code == .tlsFailed)
+        let webSocket = await failure(try configuration("ws://127.0.0.1:\(server.port)"))
+        #expect(webSocket?.code == .tlsFailed)
+        #expect(webSocket?.message.contains("wss://") == true)
+        try await echo(try configuration(server.url) { $0 = plain })
+    }
+
+    @Test("rule 24: where a name is asked for, a certificate for the IP address of the peer does not do")
+    func addressInsteadOfName() async throws {
+        let server = try RealServer(configuration: certificates.serverBlock("address"))
         try await echo(try configuration(server.url))
+        let localhost = await failure(try configuration("tls://localhost:\(server.port)"))
+        #expect(localhost?.code == .tlsFailed)
+        #expect(localhost?.message.contains("not for localhost") == true, "\(String(describing: localhost))")
+        #expect(await failure(try configuration(server.url) { $0.serverName = "nats.example" })?.code == .tlsFailed)
+        try await echo(
+            try configuration(server.url) {
+                $0.serverName = "nats.example"
+                $0.verifiesServer = false
+            }
+        )
+        // A certificate for both goes with either.
+        let both = try RealServer(configuration: certificates.serverBlock())
+        try await echo(try configuration(both.url) { $0.serverName = "LOCALHOST" })
+        try await echo(try configuration(both.url))
+        #expect(await failure(try configuration(both.url) { $0.serverName = "other.example" })?.code == .tlsFailed)
+    }
+
+    @Test(
+        "rule 24: names of certificates are compared label by label",
+        arguments: [
+            ("a.example", "a.example", true), ("A.Example", "a.eXample.", true), ("*.example", "a.example", true),
+            ("*.example", "a.b.example", false), ("*.example", "example", false), ("*", "a", false),
+            ("a*.example", "ab.example", false), ("*.example", ".example", false), ("", "", true),
+            ("a.example", "b.example", false),
+        ]
+    )
+    func certificateNames(_ pattern: String, _ name: String, _ matches: Bool) {
+        #expect(CertificateNames.matches(Array(pattern.utf8), Array(name.utf8)) == matches)
     }
 
     @Test("rule 24: TLS first with a server that says INFO in the clear fails at once, and says so")
@@ -177,6 +234,36 @@ import Testing
         try await harness.eventually("the other server's INFO") { connection, _ in
             connection.state == .connected && connection.serverInfo?.serverName == "s1"
         }
+    }
+
+    @Test("rule 12: a server discovered by its IP address does not pass with a certificate for that address")
+    func discoveredWithAnAddress() async throws {
+        let ports = [try RealServer.freePort(), try RealServer.freePort()]
+        let servers = try ports.indices.map { index in
+            try RealServer(
+                configuration: """
+                    cluster {
+                      name: "tls", listen: "127.0.0.1:\(ports[index])"
+                      routes: ["nats://127.0.0.1:\(ports[1 - index])"]
+                    }
+                    \(certificates.serverBlock(index == 0 ? "named" : "address"))
+                    """
+            )
+        }
+        let harness = try await ConnectionHarness(
+            [try NATSServerAddress(parsing: "tls://localhost:\(servers[0].port)")]
+        ) { [certificates] in $0.tls.caFile = certificates.path("ca.pem") }
+        try await harness.start { connection, _ in connection.connect() }.get()
+        try await harness.eventually("the other server") { _, recorder in
+            recorder.events.contains { if case .discoveredServers = $0 { true } else { false } }
+        }
+        servers[0].kill()
+        try await harness.eventually("the refusal") { _, recorder in
+            recorder.events.contains {
+                if case .retryingConnect(_, let error) = $0 { error.code == .tlsFailed } else { false }
+            }
+        }
+        #expect(try await harness.on { connection, _ in connection.state } == .reconnecting)
     }
 
     @Test("rule 24: certificates are read again for a reconnect")

@@ -39,6 +39,20 @@ import Testing
         #expect(!headers.contains { $0.hasPrefix("sec-websocket-protocol") || $0.hasPrefix("sec-websocket-ext") })
     }
 
+    @Test("rule 12: over WebSocket the servers of ws_connect_urls count")
+    func discovery() async throws {
+        let server = try await MockServer.start()
+        let harness = try await harness(server, path: "/nats")
+        let socket = try await connect(harness, server)
+        let urls = "\"connect_urls\":[\"tcp:4222\"],\"ws_connect_urls\":[\"web:8080\"],\"proto\""
+        try await socket.send(MockServer.info.replacing("\"proto\"", with: urls))
+        try await harness.eventually("the event") { _, recorder in
+            recorder.events.last == .discoveredServers(["web:8080"])
+        }
+        let found = try await harness.on { connection, _ in connection.pool.servers.last?.address }
+        #expect(found?.scheme == .ws && found?.path == "/nats")
+    }
+
     @Test("rule 28: one write is one binary frame, masked with a new key")
     func writes() async throws {
         let server = try await MockServer.start()

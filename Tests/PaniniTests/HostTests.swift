@@ -30,12 +30,13 @@ private struct Running {
             group: MultiThreadedEventLoopGroup.singleton,
             logger: quiet
         )
-        let path = try write(script)
+        let file = try ScriptFile(script)
+        defer { file.remove() }
         var overrides = PaniniOverrides()
         overrides.set("servers", texts: [broker.url], origin: "test")
         for (name, text) in options { overrides.set(name, text: text, origin: "test") }
         let (ready, signal) = AsyncStream<Void>.makeStream()
-        let host = PaniniHost(configuration: .init(scripts: [path], overrides: overrides), logger: quiet) { _ in
+        let host = PaniniHost(configuration: .init(scripts: [file.path], overrides: overrides), logger: quiet) { _ in
             signal.yield()
         }
         let finished = Task {
@@ -73,12 +74,19 @@ private struct Running {
 
 private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-private func write(_ script: String, name: String = "service.lua") throws -> String {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("panini-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let file = folder.appendingPathComponent(name)
-    try script.write(to: file, atomically: true, encoding: .utf8)
-    return file.path
+/// A script in a folder of its own, until it is removed.
+private struct ScriptFile {
+    private let folder: URL
+    let path: String
+
+    init(_ script: String) throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("panini-\(UUID().uuidString)")
+        path = folder.appendingPathComponent("service.lua").path
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try script.write(toFile: path, atomically: true, encoding: .utf8)
+    }
+
+    func remove() { try? FileManager.default.removeItem(at: folder) }
 }
 
 @Suite("Host", .serialized)
@@ -331,9 +339,10 @@ struct HostTests {
         ]
     )
     func loadErrors(script: String, code: PaniniError.Code) throws {
-        let path = try write(script)
+        let file = try ScriptFile(script)
+        defer { file.remove() }
         do {
-            _ = try PaniniCheck.check(path: path, logger: quiet)
+            _ = try PaniniCheck.check(path: file.path, logger: quiet)
             Issue.record("accepted")
         } catch {
             #expect(error.code == code, "\(error)")
@@ -356,7 +365,7 @@ struct HostTests {
 
     @Test("the check tells what a script serves")
     func report() throws {
-        let path = try write(
+        let file = try ScriptFile(
             """
             local app = panini.app{ service_name = "orders", version = "1.2.3", allocation_queue_group = "g" }
             app.listen({ "a.{x}", "b" }, { name = "two" }, function() end)
@@ -368,7 +377,8 @@ struct HostTests {
             app.start()
             """
         )
-        let report = try PaniniCheck.check(path: path, logger: quiet)
+        defer { file.remove() }
+        let report = try PaniniCheck.check(path: file.path, logger: quiet)
         #expect(report.serviceName == "orders" && report.version == "1.2.3" && report.tasks == 1)
         #expect(report.listeners.map(\.subject) == ["a.*", "b", "c"])
         #expect(report.listeners.map(\.queue) == ["g", "g", nil])
@@ -378,8 +388,9 @@ struct HostTests {
 
     @Test("no broker: a clear end when retrying is off")
     func noBroker() async throws {
-        let path = try write("panini.app{ service_name = 'a', port = 1, retry_on_start = false }")
-        let host = PaniniHost(configuration: .init(scripts: [path]), logger: quiet)
+        let file = try ScriptFile("panini.app{ service_name = 'a', port = 1, retry_on_start = false }")
+        defer { file.remove() }
+        let host = PaniniHost(configuration: .init(scripts: [file.path]), logger: quiet)
         do {
             try await host.run()
             Issue.record("started")
@@ -390,8 +401,9 @@ struct HostTests {
 
     @Test("a stop while it still looks for a broker ends at once")
     func stopWhileConnecting() async throws {
-        let path = try write("panini.app{ service_name = 'a', port = 1 }")
-        let host = PaniniHost(configuration: .init(scripts: [path]), logger: quiet)
+        let file = try ScriptFile("panini.app{ service_name = 'a', port = 1 }")
+        defer { file.remove() }
+        let host = PaniniHost(configuration: .init(scripts: [file.path]), logger: quiet)
         let run = Task { try await host.run() }
         try await Task.sleep(for: .milliseconds(100))
         host.stop()

@@ -54,11 +54,36 @@ package enum NATSServiceVerb: Int, Sendable, CaseIterable {
         }
     }
 
-    /// The answer as JSON, members in the order of ADR-32.
+    /// The answer as JSON, members in the order of ADR-32, in at most `limit` bytes. What does not fit are the last
+    /// endpoints: they are left out, and the service's metadata tells how many.
+    ///
+    /// - Returns: nil when it does not fit without any endpoint either.
     package func answer(
         of identity: NATSServiceIdentity,
         endpoints: [NATSServiceEndpoint],
-        started: String
+        started: String,
+        limit: Int = .max
+    ) -> NATSServiceAnswer? {
+        let whole = document(of: identity, endpoints, started)
+        guard whole.count > limit else { return NATSServiceAnswer(bytes: whole) }
+        // The number with most digits, so that the final one takes no more room.
+        var room = limit - document(of: identity.leavingOut(endpoints.count), [], started).count
+        guard room >= 0 else { return nil }
+        let kept = endpoints.prefix { endpoint in
+            var json = JSONObjectWriter()
+            write(endpoint, into: &json)
+            room -= json.finish().count + 1
+            return room >= 0
+        }
+        let leftOut = endpoints.count - kept.count
+        let bytes = document(of: leftOut == 0 ? identity : identity.leavingOut(leftOut), Array(kept), started)
+        return NATSServiceAnswer(bytes: bytes, leftOut: leftOut)
+    }
+
+    private func document(
+        of identity: NATSServiceIdentity,
+        _ endpoints: [NATSServiceEndpoint],
+        _ started: String
     ) -> [UInt8] {
         var json = JSONObjectWriter()
         json.member("type", "io.nats.micro.v1.\(token.lowercased())_response")
@@ -67,32 +92,47 @@ package enum NATSServiceVerb: Int, Sendable, CaseIterable {
         json.member("version", identity.version)
         json.member("metadata", identity.metadata)
         switch self {
-        case .ping: break
-        case .info:
-            json.member("description", identity.description)
-            json.members("endpoints", endpoints) { json, endpoint in
-                json.member("name", endpoint.name)
-                json.member("subject", endpoint.subject)
-                json.member("queue_group", endpoint.queueGroup)
-                json.member("metadata", endpoint.metadata)
-            }
-        case .stats:
-            json.member("started", started)
-            json.members("endpoints", endpoints) { json, endpoint in
-                json.member("name", endpoint.name)
-                json.member("subject", endpoint.subject)
-                json.member("queue_group", endpoint.queueGroup)
-                json.member("num_requests", endpoint.requests)
-                json.member("num_errors", endpoint.errors)
-                json.member("last_error", endpoint.lastError)
-                json.member("processing_time", endpoint.processingTime)
-                json.member(
-                    "average_processing_time",
-                    endpoint.requests == 0 ? 0 : endpoint.processingTime / endpoint.requests
-                )
-            }
+        case .ping: return json.finish()
+        case .info: json.member("description", identity.description)
+        case .stats: json.member("started", started)
         }
+        json.members("endpoints", endpoints) { write($1, into: &$0) }
         return json.finish()
+    }
+
+    private func write(_ endpoint: NATSServiceEndpoint, into json: inout JSONObjectWriter) {
+        json.member("name", endpoint.name)
+        json.member("subject", endpoint.subject)
+        json.member("queue_group", endpoint.queueGroup)
+        switch self {
+        case .ping: break
+        case .info: json.member("metadata", endpoint.metadata)
+        case .stats:
+            json.member("num_requests", endpoint.requests)
+            json.member("num_errors", endpoint.errors)
+            json.member("last_error", endpoint.lastError)
+            json.member("processing_time", endpoint.processingTime)
+            json.member(
+                "average_processing_time",
+                endpoint.requests == 0 ? 0 : endpoint.processingTime / endpoint.requests
+            )
+        }
+    }
+}
+
+/// What goes back for a question.
+package struct NATSServiceAnswer: Sendable, Equatable {
+    package let bytes: [UInt8]
+    /// How many endpoints are not in it, for want of room.
+    package var leftOut = 0
+}
+
+extension NATSServiceIdentity {
+    /// The identity as it stands in an answer that misses endpoints. The schemas allow no member of our own.
+    fileprivate func leavingOut(_ count: Int) -> NATSServiceIdentity {
+        var identity = self
+        identity.metadata["panini.endpoints_left_out"] = String(count)
+        return identity
     }
 }
 

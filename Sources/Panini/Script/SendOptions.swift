@@ -7,7 +7,8 @@ import NATSProtocol
 
 /// Checked options of a sending call.
 struct SendOptions {
-    var headers: [UInt8] = []
+    private(set) var headers: [UInt8] = []
+    private var fields = NATSHeaders()
     var dataType: DataType?
     var responseDataType = DataType.json
     var replyTo: [UInt8] = []
@@ -19,7 +20,9 @@ struct SendOptions {
         if call.isNone(index) { return }
         for (key, value) in try call.options(index, known: known) {
             switch (key, value) {
-            case ("headers", .object(let members)): headers = try Self.encode(members, call)
+            case ("headers", .object(let members)):
+                fields = try Self.fields(members, call)
+                headers = fields.isEmpty ? [] : fields.encoded()
             case ("headers", .array(let items)) where items.isEmpty: break
             case ("data_type", .string(let name)): dataType = try Self.dataType(name, call)
             case ("response_data_type", .string(let name)): responseDataType = try Self.dataType(name, call)
@@ -48,8 +51,17 @@ struct SendOptions {
         return type
     }
 
-    /// A header block from `{ name = "value" }` or `{ name = { "first", "second" } }`.
-    private static func encode(_ members: [(String, PlainValue)], _ call: HostCall) throws(Misuse) -> [UInt8] {
+    /// The error of the services protocol that the headers tell of; code 0 when it has none that is a number.
+    var serviceError: ReplyError? {
+        guard !headers.isEmpty else { return nil }
+        let text = fields["Nats-Service-Error"]
+        let code = fields["Nats-Service-Error-Code"]
+        guard text != nil || code != nil else { return nil }
+        return ReplyError(code.flatMap { Int($0) } ?? 0, text ?? "")
+    }
+
+    /// Headers from `{ name = "value" }` or `{ name = { "first", "second" } }`.
+    private static func fields(_ members: [(String, PlainValue)], _ call: HostCall) throws(Misuse) -> NATSHeaders {
         var headers = NATSHeaders()
         for (name, value) in members {
             switch value {
@@ -58,7 +70,7 @@ struct SendOptions {
             default: try append(name, value, to: &headers, call)
             }
         }
-        return headers.isEmpty ? [] : headers.encoded()
+        return headers
     }
 
     private static func append(

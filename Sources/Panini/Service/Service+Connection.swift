@@ -88,6 +88,7 @@ extension Service {
         case .reconnected:
             lastRetryLogged = nil
             logger.info("connected to the broker again")
+            directory?.reconnected()
             if awaitsReconnect, state == .starting {
                 awaitsReconnect = false
                 confirmSubscriptions()
@@ -105,7 +106,12 @@ extension Service {
         case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
         case .lameDuck: logger.warning("the broker is about to shut down")
         case .discoveredServers(let servers):
-            logger.info("the cluster has more servers: \(servers.joined(separator: ", "))")
+            let more = servers.count > 10 ? " and \(servers.count - 10) others" : ""
+            logger.info("the cluster has more servers: \(servers.prefix(10).joined(separator: ", "))\(more)")
+        case .serversIgnored(let count):
+            logger.warning(
+                "the broker tells of too many servers, or of some that are no addresses: \(count) are left out"
+            )
         case .serverError(let text): logger.warning("the broker reported an error: \(text)")
         }
     }

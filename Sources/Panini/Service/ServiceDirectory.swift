@@ -4,6 +4,7 @@
 import CLuaShim
 import Logging
 import NATS
+import NIOCore
 
 /// Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` for a service.
 final class ServiceDirectory: NATSServiceSource {
@@ -11,6 +12,7 @@ final class ServiceDirectory: NATSServiceSource {
     private let identity: NATSServiceIdentity
     private var responder: NATSServiceResponder?
     private var isDenialLogged = false
+    private var isSizeLogged = false
     private var names: Set<String> = []
 
     init(service: Service) {
@@ -37,6 +39,23 @@ final class ServiceDirectory: NATSServiceSource {
     }
 
     func stop() { responder?.stop() }
+
+    /// The connection is up again: what the broker denied may be allowed now.
+    func reconnected() {
+        guard let responder, responder.isDenied else { return }
+        do throws(NATSError) {
+            try responder.retryDenied()
+        } catch {
+            // The connection is ending.
+            return
+        }
+        let deadline = NIODeadline.now() + .nanoseconds(nanoseconds(service.options.connectTimeout))
+        service.connection.flush(deadline: deadline).assumeIsolated().whenSuccess { [self] in
+            guard !responder.isDenied, isDenialLogged else { return }
+            isDenialLogged = false
+            service.logger.info("the service is found by the services protocol again")
+        }
+    }
 
     /// Gives a subject its name, once: the listener's `name`, or one made of the subject; a number tells equal ones apart.
     func name(_ subject: ListenerSubject, of listener: Listener) {
@@ -88,6 +107,15 @@ final class ServiceDirectory: NATSServiceSource {
         isDenialLogged = true
         service.logger.warning(
             "the broker denied \(subject): the service is not, or not fully, found by the services protocol: \(text)"
+        )
+    }
+
+    func serviceAnswerTooLarge(_ verb: NATSServiceVerb, leftOut: Int?, limit: Int) {
+        guard !isSizeLogged else { return }
+        isSizeLogged = true
+        let consequence = leftOut.map { "\($0) endpoints are left out" } ?? "it is an error"
+        service.logger.warning(
+            "the answer to $SRV.\(verb.token) does not fit into the broker's max_payload of \(limit) bytes: \(consequence)"
         )
     }
 }
