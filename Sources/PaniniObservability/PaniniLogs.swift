@@ -146,12 +146,15 @@ public final class PaniniLogs: Sendable {
         console.submit(record)
     }
 
-    /// Takes what a logger of the program says about a service.
+    /// Takes what a logger of the program says about a service: it goes to that service's files. The console is the
+    /// program's own, whatever the service's configuration says: nobody is to miss that a service is ready.
     func submit(_ record: LogRecord, service: String) {
-        guard let service = state.withLock({ $0.services[service] }) else { return submit(record) }
-        var record = record
-        record.isHost = true
-        service.submit(record)
+        let (files, service) = state.withLock { ($0.files, $0.services[service]) }
+        var scoped = record
+        scoped.isHost = true
+        scoped.scope = service?.scope
+        files?.submit(scoped)
+        console.submit(record)
     }
 
     /// Puts a record into the files alone: what the program says on standard error when it ends.
