@@ -251,8 +251,10 @@ def test_an_unwritable_folder_is_said_once(service, client, tmp_path):
 
 
 def test_a_full_disk_does_not_stop_the_service(service, client):
-    running = service(LOGGING, files={"logs/.keep": ""})
-    folder_of(running).joinpath("test.log").unlink()
+    running = service(LOGGING)
+    # They are opened in the background.
+    wait_until((folder_of(running) / "test.log").exists, "the log files")
+    (folder_of(running) / "test.log").unlink()
     os.symlink("/dev/full", folder_of(running) / "test.log")
     for n in range(50):
         client.ask("log", {"n": n})
