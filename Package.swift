@@ -22,6 +22,7 @@ let package = Package(
         .library(name: "LuaVM", targets: ["LuaVM"]),
         .library(name: "NATS", targets: ["NATS"]),
         .library(name: "Panini", targets: ["Panini"]),
+        .library(name: "PaniniObservability", targets: ["PaniniObservability"]),
         .executable(name: "panini", targets: ["PaniniCLI"]),
     ],
     dependencies: [
@@ -78,7 +79,7 @@ let package = Package(
         .target(
             name: "Panini",
             dependencies: [
-                "CLuaShim", "LuaVM", "NATSProtocol", "NATS",
+                "CLuaShim", "LuaVM", "NATSProtocol", "NATS", "PaniniObservability",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -151,7 +152,7 @@ let package = Package(
         .testTarget(
             name: "PaniniTests",
             dependencies: [
-                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
+                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol", "PaniniObservability",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -29,7 +29,7 @@ enum AppOptionFlags {
     }
 
     private static let commands: [String: Command] = {
-        let service = ["--server", "--config", "--log-level", "--json", "--strict"]
+        let service = ["--server", "--config", "--log-level", "--log-queue", "--json", "--strict"]
         return [
             "run": Command(service, OptionDefinition.all),
             "dev": Command(service, OptionDefinition.all),

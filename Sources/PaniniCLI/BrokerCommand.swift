@@ -42,7 +42,7 @@ struct BrokerCommand: AsyncParsableCommand, LongRunningCommand {
     }
 
     func run() async throws {
-        let log = log.bootstrap(descriptor: 1)
+        let log = try log.bootstrap(descriptor: 1)
         let logger = Logger(label: "broker")
         var configuration = EmbeddedBroker.Configuration()
         configuration.host = host
@@ -52,7 +52,7 @@ struct BrokerCommand: AsyncParsableCommand, LongRunningCommand {
         do {
             broker = try await EmbeddedBroker.start(configuration: configuration, group: group, logger: logger)
         } catch {
-            log.writer.shutdown()
+            log.shutdown()
             throw CommandFailure("\(error)")
         }
         logger.info("listening on \(broker.url)")
@@ -61,6 +61,6 @@ struct BrokerCommand: AsyncParsableCommand, LongRunningCommand {
         }
         await broker.stop()
         logger.info("stopped")
-        log.writer.shutdown()
+        log.shutdown()
     }
 }

@@ -31,7 +31,7 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         let overrides = try service.overrides()
-        let log = ConsoleLog(descriptor: 2, style: .text, level: .info)
+        let log = PaniniLogs(descriptor: 2, style: .text, level: .info)
         log.bootstrap()
         let result: Result<PaniniServiceReport, PaniniError>
         do throws(PaniniError) {
@@ -41,7 +41,7 @@ struct CheckCommand: ParsableCommand {
         } catch {
             result = .failure(error)
         }
-        log.writer.shutdown()
+        log.shutdown()
         switch result {
         case .success(let report): StandardOutput.writeLine(json ? Self.json(report) : Self.text(report))
         case .failure(let error): throw CommandFailure(error, showsTraceback: overrides.contains("debug"))

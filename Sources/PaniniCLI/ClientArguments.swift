@@ -42,7 +42,7 @@ struct ClientArguments: ParsableArguments {
 
     /// A connected client. Warnings of the connection go to standard error.
     func connect() async throws(CommandFailure) -> NATSClient {
-        let log = ConsoleLog(descriptor: 2, style: .text, level: .warning)
+        let log = PaniniLogs(descriptor: 2, style: .text, level: .warning)
         log.bootstrap()
         let logger = Logger(label: "nats") { ClientLogHandler(log.makeHandler(label: $0)) }
         let configuration = try configuration()

@@ -38,7 +38,7 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
 
     func run() async throws {
         var overrides = try service.overrides()
-        let log = log.bootstrap(descriptor: 1)
+        let log = try log.bootstrap(descriptor: 1)
         let broker = try await startBroker(unlessNamedIn: &overrides, log)
         let server = broker?.url
         try await ServiceRunner.run(files: files, overrides: overrides, isStrict: strict, log: log) { report in
@@ -49,7 +49,7 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
 
     private func startBroker(
         unlessNamedIn overrides: inout PaniniOverrides,
-        _ log: ConsoleLog
+        _ log: PaniniLogs
     ) async throws(CommandFailure) -> EmbeddedBroker? {
         if overrides.contains("servers") || overrides.contains("host") { return nil }
         // A port in a configuration file belongs to the broker the file is about; a wrong one is the host's to report.
@@ -62,7 +62,7 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
         do {
             broker = try await EmbeddedBroker.start(on: port, group: group, logger: logger)
         } catch {
-            log.writer.shutdown()
+            log.shutdown()
             let hint = port.map { "; to use the broker that is there: --server nats://127.0.0.1:\($0)" } ?? ""
             throw CommandFailure("the embedded broker \(error)\(hint)")
         }

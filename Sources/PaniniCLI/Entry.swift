@@ -9,6 +9,8 @@ enum Entry {
     static func main() {
         // A reader that went away is an error of a write, not the end of the program.
         signal(SIGPIPE, SIG_IGN)
+        // So is a file that may not grow.
+        signal(SIGXFSZ, SIG_IGN)
         let command: any ParsableCommand
         do {
             let arguments = try AppOptionFlags.rewrite(Array(CommandLine.arguments.dropFirst()))

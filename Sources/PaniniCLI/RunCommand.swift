@@ -43,7 +43,7 @@ struct RunCommand: ParsableCommand, LongRunningCommand {
 
     func run() throws {
         let overrides = try service.overrides()
-        let log = log.bootstrap(descriptor: 1)
+        let log = try log.bootstrap(descriptor: 1)
         try ServiceRunner.runBlocking(files: files, overrides: overrides, isStrict: strict, log: log)
     }
 }

@@ -87,6 +87,18 @@ struct LogArguments: ParsableArguments {
     @Flag(help: "Log as JSON lines.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Memory for records that wait for the console, and as much for those that wait for files (64MB); without it "
+                + "PANINI_LOG_QUEUE counts.",
+            valueName: "size"
+        )
+    )
+    var logQueue: String?
+
+    /// The smallest queue that makes sense.
+    static let smallestQueue = 64 << 10
+
     enum LogLevel: String, ExpressibleByArgument {
         case debug
         case info
@@ -103,9 +115,30 @@ struct LogArguments: ParsableArguments {
         }
     }
 
-    /// The console log on `descriptor`, in effect for all loggers.
-    func bootstrap(descriptor: CInt) -> ConsoleLog {
-        let log = ConsoleLog(descriptor: descriptor, style: json ? .json : .text, level: logLevel?.level ?? .info)
+    /// The size of the queues, nil when nothing is said about it.
+    func queueLimit() throws(CommandFailure) -> Int? {
+        let (name, text) =
+            logQueue.map { ("--log-queue", $0) } ?? (
+                Environment.queueName, Environment.value(Environment.queueName) ?? ""
+            )
+        if text.isEmpty, logQueue == nil { return nil }
+        guard let bytes = parseSize(text), bytes >= Self.smallestQueue, bytes <= 1 << 40 else {
+            throw CommandFailure(
+                "\(name) must be a size from 64KB to 1024GB such as 64MB, not \"\(text)\"",
+                exitCode: .usage
+            )
+        }
+        return Int(bytes)
+    }
+
+    /// The log on `descriptor`, in effect for all loggers.
+    func bootstrap(descriptor: CInt) throws(CommandFailure) -> PaniniLogs {
+        let log = PaniniLogs(
+            descriptor: descriptor,
+            style: json ? .json : .text,
+            level: logLevel?.level,
+            queueLimit: try queueLimit()
+        )
         log.bootstrap()
         return log
     }
@@ -114,6 +147,7 @@ struct LogArguments: ParsableArguments {
 /// The process environment.
 enum Environment {
     static let serversName = "NATS_URL"
+    static let queueName = "PANINI_LOG_QUEUE"
 
     /// The variable's value; nil when it is not set or empty, which is how container files say "not set".
     static func value(_ name: String) -> String? {

@@ -13,18 +13,25 @@ enum ServiceRunner {
         files: [String],
         overrides: PaniniOverrides,
         isStrict: Bool,
-        log: ConsoleLog,
+        log: PaniniLogs,
         hint: @escaping @Sendable (PaniniServiceReport) -> [String] = { _ in [] }
     ) async throws(CommandFailure) {
         let logger = Logger(label: "panini")
-        let host = makeHost(files: files, overrides: overrides, isStrict: isStrict, logger: logger, hint: hint)
+        let host = makeHost(
+            files: files,
+            overrides: overrides,
+            isStrict: isStrict,
+            log: log,
+            logger: logger,
+            hint: hint
+        )
         do {
             try await host.run()
         } catch {
             throw failure(error, log: log, logger: logger, overrides: overrides)
         }
         logger.info("stopped")
-        log.writer.shutdown()
+        log.shutdown()
     }
 
     /// The same, on the calling thread.
@@ -32,28 +39,31 @@ enum ServiceRunner {
         files: [String],
         overrides: PaniniOverrides,
         isStrict: Bool,
-        log: ConsoleLog
+        log: PaniniLogs
     ) throws(CommandFailure) {
         let logger = Logger(label: "panini")
-        let host = makeHost(files: files, overrides: overrides, isStrict: isStrict, logger: logger) { _ in [] }
+        let host = makeHost(files: files, overrides: overrides, isStrict: isStrict, log: log, logger: logger) { _ in []
+        }
         do {
             try host.runBlocking()
         } catch {
             throw failure(error, log: log, logger: logger, overrides: overrides)
         }
         logger.info("stopped")
-        log.writer.shutdown()
+        log.shutdown()
     }
 
     private static func makeHost(
         files: [String],
         overrides: PaniniOverrides,
         isStrict: Bool,
+        log: PaniniLogs,
         logger: Logger,
         hint: @escaping @Sendable (PaniniServiceReport) -> [String]
     ) -> PaniniHost {
         var configuration = PaniniHostConfiguration(scripts: files, overrides: overrides)
         configuration.isStrict = isStrict
+        configuration.logs = log
         let host = PaniniHost(configuration: configuration, logger: logger) { report in
             var logger = logger
             logger[metadataKey: "service"] = .string(report.serviceName)
@@ -67,14 +77,15 @@ enum ServiceRunner {
         return host
     }
 
-    /// Logs first: the last line on the screen is why it ended.
+    /// Logs first: the last line on the screen is why it ended. The files have it, too.
     private static func failure(
         _ error: any Error,
-        log: ConsoleLog,
+        log: PaniniLogs,
         logger: Logger,
         overrides: PaniniOverrides
     ) -> CommandFailure {
-        log.writer.shutdown()
+        log.noteInFiles(.critical, (error as? PaniniError)?.message ?? "\(error)")
+        log.shutdown()
         guard let error = error as? PaniniError else { return CommandFailure("\(error)") }
         return CommandFailure(error, showsTraceback: logger.logLevel <= .debug || overrides.contains("debug"))
     }

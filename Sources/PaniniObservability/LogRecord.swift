@@ -15,9 +15,16 @@ package struct LogRecord: Sendable {
     package var message: String
     /// The fields. The one named ``exceptionField`` is the traceback of an error.
     package var metadata: Logger.Metadata
+    /// The service it belongs to; nil for the program.
+    package var scope: LogScope?
+    /// Whether the host says it, and not a script.
+    package var isHost: Bool
 
     /// The metadata key whose value is a traceback: the host's name for it.
     package static let exceptionField = "lua.traceback"
+
+    /// The name under which the log speaks of itself.
+    package static let ownName = "panini.log"
 
     package init(
         created: Int64 = LogRecord.now(),
@@ -25,7 +32,9 @@ package struct LogRecord: Sendable {
         name: String,
         threadName: String = LogRecord.currentThreadName(),
         message: String,
-        metadata: Logger.Metadata = [:]
+        metadata: Logger.Metadata = [:],
+        scope: LogScope? = nil,
+        isHost: Bool = false
     ) {
         self.created = created
         self.level = level
@@ -33,6 +42,8 @@ package struct LogRecord: Sendable {
         self.threadName = threadName
         self.message = message
         self.metadata = metadata
+        self.scope = scope
+        self.isHost = isHost
     }
 
     /// The wall clock in microseconds.
@@ -45,6 +56,22 @@ package struct LogRecord: Sendable {
     /// The name the calling thread has for the operating system.
     package static func currentThreadName() -> String {
         ThreadName.current
+    }
+
+    /// About how many bytes the record takes while it waits: its texts, and a round number for everything else.
+    package var cost: Int {
+        var cost = 256 + message.utf8.count
+        if !metadata.isEmpty { cost += Self.cost(.dictionary(metadata)) }
+        return cost
+    }
+
+    private static func cost(_ value: Logger.MetadataValue) -> Int {
+        switch value {
+        case .string(let text): 32 + text.utf8.count
+        case .stringConvertible: 64
+        case .array(let values): values.reduce(64) { $0 + cost($1) }
+        case .dictionary(let fields): fields.reduce(64) { $0 + 32 + $1.key.utf8.count + cost($1.value) }
+        }
     }
 }
 

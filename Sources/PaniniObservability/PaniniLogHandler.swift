@@ -8,12 +8,24 @@ package struct PaniniLogHandler: LogHandler {
     package var metadata: Logger.Metadata = [:]
     package var metadataProvider: Logger.MetadataProvider?
     private let label: String
-    private let writer: LogWriter
+    private let destination: Destination
 
-    package init(label: String, level: Logger.Level, writer: LogWriter) {
+    private enum Destination {
+        case program(PaniniLogs)
+        case service(ServiceLogs)
+    }
+
+    package init(label: String, level: Logger.Level, logs: PaniniLogs) {
         self.label = label
         self.logLevel = level
-        self.writer = writer
+        destination = .program(logs)
+    }
+
+    /// A handler for what the host says about a service.
+    package init(label: String, level: Logger.Level, service: ServiceLogs) {
+        self.label = label
+        self.logLevel = level
+        destination = .service(service)
     }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -32,21 +44,30 @@ package struct PaniniLogHandler: LogHandler {
         if let error = event.error {
             fields["error"] = .string("\(error)")
         }
-        let name = Self.takeName(from: &fields) ?? label
-        writer.submit(
-            LogRecord(level: event.level, name: name, message: event.message.description, metadata: fields)
-        )
+        let message = event.message.description
+        switch destination {
+        case .service(let service):
+            service.submit(
+                LogRecord(level: event.level, name: label, message: message, metadata: fields, isHost: true)
+            )
+        case .program(let logs):
+            let own = Self.take("logger", from: &fields)
+            let service = Self.take("service", from: &fields)
+            let record = LogRecord(
+                level: event.level,
+                name: own ?? service ?? label,
+                message: message,
+                metadata: fields
+            )
+            if let service { logs.submit(record, service: service) } else { logs.submit(record) }
+        }
     }
 
-    /// The host has one logger for all services and says in fields whose record it is: `logger` when the script asked
-    /// for a logger of its own, else `service`. The record's name is what people filter by, so it moves there.
-    private static func takeName(from fields: inout Logger.Metadata) -> String? {
-        for key in ["logger", "service"] {
-            if case .string(let name)? = fields[key], !name.isEmpty {
-                fields[key] = nil
-                return name
-            }
-        }
-        return nil
+    /// A program with one logger for all services says in fields whose record it is: `logger` when it is for a logger of
+    /// its own, else `service`. The record's name is what people filter by, so it moves there.
+    private static func take(_ key: String, from fields: inout Logger.Metadata) -> String? {
+        guard case .string(let name)? = fields[key], !name.isEmpty else { return nil }
+        fields[key] = nil
+        return name
     }
 }

@@ -90,6 +90,8 @@ def start(tmp_path):
             target.write_text(text)
         if isinstance(script, os.PathLike):
             path = script
+            # Its own folder is the repository's: no log files there.
+            env = {"PANINI_LOGGER_FILES_PATH": str(folder / "logs"), **(env or {})}
         else:
             path = folder / f"{name}.lua"
             path.write_text(script_text(script, name, options))

@@ -108,3 +108,27 @@ def test_queue_group_balancing(example, client):
     found = [m.json for m in reports.take(2)]
     assert {r["by"] for r in found} == {a["by"] for a in answers}
     assert sum(r["done"] for r in found) == 40
+
+
+def test_logger(start, broker, client, tmp_path):
+    logs = tmp_path / "my-logs"
+    running = start(broker.url, EXAMPLES / "logger.lua", env={"PANINI_LOGGER_FILES_PATH": str(logs)})
+    assert client.ask("payments.take", {"order": 17, "amount": 12.5}) == {"receipt": "17-12.5"}
+    assert_error(client.request("payments.take", {"order": 18, "amount": 5000}), 402, "not charged")
+    running.stop()
+
+    def records(name):
+        return [json.loads(line) for line in (logs / name).read_text().splitlines()]
+
+    own = {r["message"]: r for r in records("payments.log")}
+    assert own["charged"]["extra"] == {"order": 17, "amount": 12.5}
+    assert "print is an information of the service, too" in own and "payment" not in own
+    (failed,) = records("errors.log")
+    assert failed["extra"]["order"] == 18 and "logger.lua" in failed["exc_info"]
+    (audited,) = [r for r in records("app.log") if r["name"] == "audit"]
+    assert audited["extra"]["receipt"] == "17-12.5"
+
+
+def test_no_example_leaves_log_files(example):
+    example("hello.lua").stop()
+    assert not (EXAMPLES / "logs").exists()

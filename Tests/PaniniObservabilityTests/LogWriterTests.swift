@@ -56,7 +56,7 @@ import Testing
 
     @Test func keepsTheOrderOfEachThread() async {
         let sink = MemorySink()
-        let writer = LogWriter(sinks: [sink], capacity: 100_000)
+        let writer = LogWriter(sinks: [sink])
         await withTaskGroup(of: Void.self) { group in
             for thread in 0..<4 {
                 group.addTask {
@@ -74,7 +74,9 @@ import Testing
 
     @Test func dropsCountsAndReportsWhatDoesNotFit() {
         let sink = MemorySink(isHeld: true)
-        let writer = LogWriter(sinks: [sink], capacity: 10)
+        // Each of the numbers below costs as much as this; the record that is being written counts.
+        let cost = Self.record("0").cost
+        let writer = LogWriter(sinks: [sink], limit: 10 * cost + Self.record("first").cost)
         writer.submit(Self.record("first"))
         sink.arrived.wait()
         // The thread is stuck in the first record: ten more fit, five do not, and none of these calls waits.
@@ -167,7 +169,8 @@ import Testing
     @Test func mergesFieldsAndHonoursTheLevel() throws {
         let sink = RecordSink()
         let writer = LogWriter(sinks: [sink])
-        var logger = Logger(label: "orders") { PaniniLogHandler(label: $0, level: .info, writer: writer) }
+        let logs = PaniniLogs(console: writer)
+        var logger = Logger(label: "orders") { logs.makeHandler(label: $0) }
         logger[metadataKey: "worker"] = "0"
         logger.debug("not this")
         logger.info("this", metadata: ["id": "7", "worker": "1"])
@@ -186,15 +189,16 @@ import Testing
     @Test func takesTheNameFromTheHostsFields() {
         let sink = RecordSink()
         let writer = LogWriter(sinks: [sink])
-        var logger = Logger(label: "panini") { PaniniLogHandler(label: $0, level: .info, writer: writer) }
+        let logs = PaniniLogs(console: writer)
+        var logger = Logger(label: "panini") { logs.makeHandler(label: $0) }
         logger.info("host")
         logger[metadataKey: "service"] = "orders"
         logger.info("service")
-        logger.info("own", metadata: ["logger": "audit"])
+        logger.info("own", metadata: ["logger": "audit", "id": "7"])
         writer.shutdown()
         let records = sink.records.withLock { $0 }
         #expect(records.map(\.name) == ["panini", "orders", "audit"])
-        #expect(records.map(\.metadata) == [[:], [:], ["service": "orders"]])
+        #expect(records.map(\.metadata) == [[:], [:], ["id": "7"]])
     }
 
     @Test func recordsTheThreadsName() throws {

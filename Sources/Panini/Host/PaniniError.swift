@@ -13,6 +13,7 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
             case scriptFailed = "script_failed"
             case noApp = "no_app"
             case invalidOption = "invalid_option"
+            case logConfiguration = "log_configuration"
             case notSupported = "not_supported"
             case brokerUnreachable = "broker_unreachable"
             case brokerRefused = "broker_refused"
@@ -35,6 +36,8 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
         public static let noApp = Code(kind: .noApp)
         /// An option from the command line, the environment or a file has a wrong name or value.
         public static let invalidOption = Code(kind: .invalidOption)
+        /// `config/log_config.json` cannot be read, or has a wrong key or value.
+        public static let logConfiguration = Code(kind: .logConfiguration)
         /// An option asks for something that this version does not have yet.
         public static let notSupported = Code(kind: .notSupported)
         /// No broker answered at the given addresses.

@@ -5,6 +5,7 @@ public import Logging
 import NATS
 import NIOCore
 import NIOPosix
+public import PaniniObservability
 import Synchronization
 
 /// What a host runs, and with which options.
@@ -15,6 +16,8 @@ public struct PaniniHostConfiguration: Sendable {
     public var overrides: PaniniOverrides
     /// True to stop at the first service that fails to load or start; false to go on with the others.
     public var isStrict = false
+    /// The program's logs, where services open their log files; nil: no files, and everything goes to the host's logger.
+    public var logs: PaniniLogs?
 
     /// A configuration with the default settings.
     ///
@@ -132,7 +135,13 @@ private final class HostCore {
         for path in configuration.scripts {
             do throws(PaniniError) {
                 services.append(
-                    try ServiceLoader.load(path, overrides: configuration.overrides, worker: worker, logger: logger)
+                    try ServiceLoader.load(
+                        path,
+                        overrides: configuration.overrides,
+                        worker: worker,
+                        logger: logger,
+                        logs: configuration.logs
+                    )
                 )
             } catch {
                 if configuration.isStrict || configuration.scripts.count == 1 {

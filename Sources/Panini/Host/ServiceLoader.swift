@@ -6,6 +6,7 @@ import Glibc
 import Logging
 import LuaVM
 import NATS
+import PaniniObservability
 
 enum ServiceLoader {
     /// The largest script accepted, in bytes.
@@ -16,21 +17,21 @@ enum ServiceLoader {
         _ path: String,
         overrides: PaniniOverrides,
         worker: Worker,
-        logger: Logger
+        logger: Logger,
+        logs: PaniniLogs? = nil
     ) throws(PaniniError) -> Service {
-        let script = try loadScript(path, overrides: overrides, logger: logger)
+        let script = try loadScript(path, overrides: overrides, logger: logger, logs: logs)
         guard let options = script.options else {
             throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
         }
         if !options.unusedGroups.isEmpty {
             script.logger.warning("\(options.unusedGroups.joined(separator: " and ")): not used with this broker")
         }
-        let clientName = options.clientName ?? makeClientName(service: options.serviceName)
         return try Service(
             worker: worker,
             script: script,
             options: options,
-            clientName: clientName,
+            clientName: script.clientName,
             logger: script.logger
         )
     }
@@ -39,10 +40,11 @@ enum ServiceLoader {
     static func loadScript(
         _ path: String,
         overrides: PaniniOverrides,
-        logger: Logger
+        logger: Logger,
+        logs: PaniniLogs? = nil
     ) throws(PaniniError) -> Script {
         let source = try read(path)
-        let script = try Script(path: path, overrides: overrides, logger: logger)
+        let script = try Script(path: path, overrides: overrides, logger: logger, logs: logs)
         script.vm.installRequire(
             resolver: { [directory = script.directory] name in module(name, beside: directory) },
             wake: { [unowned script] id in script.wake(id, .nothing) }
@@ -63,7 +65,7 @@ enum ServiceLoader {
             }
         } catch {
             script.close()
-            if let text = script.outsideFailure { throw PaniniError(code: .invalidOption, message: text) }
+            if let failure = script.outsideFailure { throw failure }
             throw PaniniError(
                 code: error.kind == .syntax ? .scriptSyntax : .scriptFailed,
                 message: placed(error, in: path),
@@ -117,7 +119,7 @@ enum ServiceLoader {
     }
 
     /// The original's identity: service, container or not, a random part. It is a token of a subject: no dots.
-    private static func makeClientName(service: String) -> String {
+    static func makeClientName(service: String) -> String {
         let random = Int.random(in: 1...1_000_000)
         if let host = getenv("HOSTNAME"), host.pointee != 0 {
             let name = String(cString: host).map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "-" }

@@ -4,6 +4,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import PaniniObservability
 
 /// The functions of a logger by name.
 let logFunctions: [(String, panini_host_function)] = [
@@ -33,13 +34,18 @@ private func log(
 let printText: panini_host_function = { L, context in
     let script = Script.from(context)
     let L = L.unsafelyUnwrapped
-    if script.options?.loggerRequired != false { script.logger.info("\(script.vm.string(L, 1) ?? "")") }
+    let name = script.options?.serviceName ?? ""
+    if script.logs(.info, name) { script.log(.info, name, script.vm.string(L, 1) ?? "") }
     return 0
 }
 
 extension Script {
     fileprivate func log(_ call: HostCall, _ level: Logger.Level, hasTraceback: Bool) throws(Misuse) {
-        guard options?.loggerRequired != false else { return }
+        // A logger has a name; without one it is somebody's table.
+        var name = ""
+        if panini_field(call.L, CInt(PANINI_BOUND_VALUE), "name") == LUA_TSTRING { name = vm.string(call.L, -1) ?? "" }
+        lua_settop(call.L, -2)
+        guard logs(level, name) else { return }
         var metadata: Logger.Metadata = [:]
         if !call.isNone(2) {
             guard call.type(2) == LUA_TTABLE else {
@@ -51,17 +57,10 @@ extension Script {
         }
         if hasTraceback {
             luaL_traceback(call.L, call.L, nil, 1)
-            metadata["lua.traceback"] = "\(vm.string(call.L, -1) ?? "")"
+            metadata[LogRecord.exceptionField] = "\(vm.string(call.L, -1) ?? "")"
             lua_settop(call.L, -2)
         }
-        var logger = logger
-        if panini_field(call.L, CInt(PANINI_BOUND_VALUE), "name") == LUA_TSTRING,
-            let name = vm.string(call.L, -1), name != options?.serviceName
-        {
-            logger[metadataKey: "logger"] = "\(name)"
-        }
-        lua_settop(call.L, -2)
-        logger.log(level: level, "\(vm.string(call.L, 1) ?? "")", metadata: metadata.isEmpty ? nil : metadata)
+        log(level, name, vm.string(call.L, 1) ?? "", metadata)
     }
 
     func getLogger(_ call: HostCall) throws(Misuse) -> CInt {

@@ -69,11 +69,12 @@ extension Script {
             switch error {
             case .script(let text): throw Misuse("panini.app: \(text)")
             case .outside(let text):
-                outsideFailure = text
+                outsideFailure = PaniniError(code: .invalidOption, message: text)
                 throw Misuse(text)
             }
         }
         logger[metadataKey: "service"] = "\(options?.serviceName ?? "")"
+        if let options { try settle(options) }
         let L = call.L
         lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 1))
         appPointer = lua_topointer(L, -1)
@@ -85,6 +86,17 @@ extension Script {
         lua_pushvalue(L, -1)
         _ = vm.makeReference(L)
         return 1
+    }
+
+    /// What follows from the options before anything else runs: the connection's name, and the logs.
+    private func settle(_ options: AppOptions) throws(Misuse) {
+        clientName = options.clientName ?? ServiceLoader.makeClientName(service: options.serviceName)
+        do throws(PaniniError) {
+            try openLogs(options)
+        } catch {
+            outsideFailure = error
+            throw Misuse(error.message)
+        }
     }
 
     /// Pushes a logger: a table of functions bound to it, so that a dot and a colon call alike.

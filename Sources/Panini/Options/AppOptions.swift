@@ -28,6 +28,8 @@ struct AppOptions: Sendable {
     var pendingLimit = 65536
     var pendingBytesLimit = 64 << 20
     var loggerRequired = true
+    /// The folder of the log files; nil: `logs` in the script's folder.
+    var loggerFilesPath: String?
     var ignoreTaskExceptions = true
     var handlerTimeout = 30.0
     var shutdownTimeout = 30.0
@@ -101,6 +103,7 @@ struct AppOptions: Sendable {
             case ("pending_limit", .integer(let number)): pendingLimit = Int(number)
             case ("pending_bytes_limit", .integer(let number)): pendingBytesLimit = Int(number)
             case ("logger_required", .boolean(let flag)): loggerRequired = flag
+            case ("logger_files_path", .string(let path)): loggerFilesPath = path
             case ("ignore_task_exceptions", .boolean(let flag)): ignoreTaskExceptions = flag
             case ("handler_timeout", .number(let seconds)): handlerTimeout = seconds
             case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds

@@ -118,7 +118,7 @@ public struct OptionDefinition: Sendable {
         .init("web_access_log", .boolean, "log every request (false)"),
         .init("web_compression", .boolean, "compress answers (true)"),
         .init("logger_required", .boolean, "write logs (true); false: loggers do nothing"),
-        .init("logger_files_path", .string, "folder of the log files (\"logs\")"),
+        .init("logger_files_path", .path, "folder of the log files (\"logs\" beside the script)"),
         .init("logger_in_separate_process", .boolean, "accepted: records are always written off the hot path"),
         .init("ignore_task_exceptions", .boolean, "go on after an error in a task or timer (true)"),
         .init("handler_timeout", .number(0.001...86400), "seconds a handler may take (30)"),

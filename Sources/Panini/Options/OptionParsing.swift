@@ -127,7 +127,7 @@ extension OptionDefinition {
 }
 
 /// Reads "64MB", "10 KB", "512": powers of 1024, no sign, no fraction.
-func parseSize(_ text: String) -> Int64? {
+package func parseSize(_ text: String) -> Int64? {
     let trimmed = text.trimmingSpaces()
     let digits = trimmed.prefix { $0.isASCII && $0.isNumber }
     guard !digits.isEmpty, let number = Int64(digits) else { return nil }

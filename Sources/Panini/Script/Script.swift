@@ -4,6 +4,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import PaniniObservability
 
 /// A loaded script.
 final class Script {
@@ -24,10 +25,17 @@ final class Script {
     /// Values from outside the script that win over its own.
     let overrides: PaniniOverrides
     var logger: Logger
+    /// The program's logs, where the service opens its own; nil when it has none, and for `panini check`.
+    let logs: PaniniLogs?
+    var serviceLogs: ServiceLogs?
+    /// The name of the thread the script runs on, as its records have it.
+    let threadName: String
+    /// The connection's name at the broker; made up when the options have none.
+    var clientName = ""
     var phase = Phase.loading
     var options: AppOptions?
     /// A wrong option from outside, kept to be reported as such and not as the script's error.
-    var outsideFailure: String?
+    var outsideFailure: PaniniError?
     var registrations = Registrations()
     /// The service this script serves; `nil` for `panini check`.
     unowned(unsafe) var service: Service?
@@ -64,11 +72,13 @@ final class Script {
     /// Encoded payloads; reused.
     let writer = ByteWriter()
 
-    init(path: String, overrides: PaniniOverrides, logger: Logger) throws(PaniniError) {
+    init(path: String, overrides: PaniniOverrides, logger: Logger, logs: PaniniLogs? = nil) throws(PaniniError) {
         self.path = path
         self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.overrides = overrides
         self.logger = logger
+        self.logs = logs
+        self.threadName = LogRecord.currentThreadName()
         self.callbacks = .allocate(capacity: 1)
         do throws(LuaError) {
             self.vm = try LuaVM()

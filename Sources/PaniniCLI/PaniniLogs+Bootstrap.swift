@@ -3,10 +3,10 @@
 import Logging
 import PaniniObservability
 
-extension ConsoleLog {
+extension PaniniLogs {
     /// Makes every logger of the process write here. To be called once.
     func bootstrap() {
-        let log = self
-        LoggingSystem.bootstrap { label in log.makeHandler(label: label) }
+        let logs = self
+        LoggingSystem.bootstrap { label in logs.makeHandler(label: label) }
     }
 }
