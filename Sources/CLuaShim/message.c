@@ -237,6 +237,23 @@ static int made_field(lua_State *L, panini_message *m, int field, const panini_m
     return 1;
 }
 
+void panini_message_push_data(lua_State *L, void *context) {
+    panini_message *m = lua_touserdata(L, 1);
+    if (m->flags & PANINI_MESSAGE_DECODED) {
+        lua_getiuservalue(L, 1, VALUE_DATA);
+        return;
+    }
+    if (m->payload_length == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    const panini_message_callbacks *callbacks = context;
+    call_back(L, callbacks->decode, callbacks->context, m);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, VALUE_DATA);
+    m->flags |= PANINI_MESSAGE_DECODED;
+}
+
 // Upvalues: field name -> number, callbacks.
 static int message_index(lua_State *L) {
     panini_message *m = lua_touserdata(L, 1);
@@ -244,19 +261,7 @@ static int message_index(lua_State *L) {
     lua_rawget(L, lua_upvalueindex(1));
     int field = (int)lua_tointeger(L, -1);
     switch (field) {
-        case FIELD_DATA: {
-            if (m->flags & PANINI_MESSAGE_DECODED) {
-                lua_getiuservalue(L, 1, VALUE_DATA);
-                return 1;
-            }
-            if (m->payload_length == 0) return 0;
-            const panini_message_callbacks *callbacks = lua_touserdata(L, lua_upvalueindex(2));
-            call_back(L, callbacks->decode, callbacks->context, m);
-            lua_pushvalue(L, -1);
-            lua_setiuservalue(L, 1, VALUE_DATA);
-            m->flags |= PANINI_MESSAGE_DECODED;
-            return 1;
-        }
+        case FIELD_DATA: panini_message_push_data(L, lua_touserdata(L, lua_upvalueindex(2))); return 1;
         case FIELD_SUBJECT: lua_pushlstring(L, panini_message_subject(m), m->subject_length); return 1;
         case FIELD_REPLY: lua_pushlstring(L, panini_message_reply(m), m->reply_length); return 1;
         case FIELD_RAW: lua_pushlstring(L, panini_message_payload(m), m->payload_length); return 1;

@@ -51,6 +51,8 @@ public struct LuaError: Error, Equatable, Sendable, CustomStringConvertible {
     public let code: Code?
     /// Whether the error value was a table: an answer rather than an accident.
     public let isTable: Bool
+    /// The `errors` of an error table as JSON; empty when there are none.
+    package var errors: [UInt8] = []
 
     /// Makes an error.
     ///

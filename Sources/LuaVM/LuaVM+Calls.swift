@@ -84,6 +84,7 @@ extension LuaVM {
             case LUA_ERRERR: .errorHandler
             default: .runtime
             }
+        let errors = errorList(state, -1)
         let isTable = panini_describe_error(vm, state) != 0
         let message = string(state, -2) ?? "(no text)"
         let code: LuaError.Code? =
@@ -93,6 +94,23 @@ extension LuaVM {
                 string(state, -1).map { .string($0) }
             }
         lua_settop(state, -3)
-        return LuaError(kind: kind, message: message, traceback: traceback, code: code, isTable: isTable)
+        var error = LuaError(kind: kind, message: message, traceback: traceback, code: code, isTable: isTable)
+        error.errors = errors
+        return error
+    }
+
+    /// The list `errors` of the error table at an index as JSON; empty when there is none that JSON can hold.
+    package func errorList(_ L: OpaquePointer, _ index: CInt) -> [UInt8] {
+        guard lua_type(L, index) == LUA_TTABLE, lua_checkstack(L, 8) != 0 else { return [] }
+        let type = pushRawField(L, index, "errors")
+        defer { lua_settop(L, -2) }
+        guard type == LUA_TTABLE else { return [] }
+        let writer = ByteWriter()
+        do throws(LuaJSONError) {
+            try encodeJSON(L, -1, into: writer)
+        } catch {
+            return []
+        }
+        return Array(writer.bytes)
     }
 }

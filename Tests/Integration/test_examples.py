@@ -132,3 +132,19 @@ def test_logger(start, broker, client, tmp_path):
 def test_no_example_leaves_log_files(example):
     example("hello.lua").stop()
     assert not (EXAMPLES / "logs").exists()
+
+
+def test_validator(example, client):
+    example("validator.lua")
+    good = {"customer": {"name": "Ada"}, "items": [{"sku": "tea-1", "count": 2}]}
+    assert client.ask("shop.order", good) == {"accepted": True, "currency": "EUR", "count": 2}
+    reply = client.request("shop.order", {"customer": {}, "items": [{"sku": "?", "count": 0}]})
+    assert_error(reply, 422)
+    assert {(v["path"], v["code"]) for v in reply.json["errors"]} == {
+        ("customer.name", "required"),
+        ("items[1].count", "min"),
+        ("items[1].sku", "pattern"),
+    }
+    assert client.ask("shop.try", good) == {"accepted": True}
+    assert client.ask("shop.try", {}) == {"accepted": False, "first": "customer", "count": 2}
+    assert client.ask("shop.schema")["required"] == ["customer", "items"]

@@ -13,6 +13,7 @@
 #include "panini_libraries.h"
 #include "panini_message.h"
 #include "panini_number.h"
+#include "panini_validator.h"
 #include "panini_values.h"
 #include "panini_vm.h"
 #endif

@@ -13,6 +13,7 @@
 enum {
     PANINI_MESSAGE_ANSWERED = 1,     // a reply has gone out, or the host has given up on one
     PANINI_MESSAGE_DECODED = 2,      // user value 1 holds `data`
+    PANINI_MESSAGE_INVALID = 4,      // a validator has refused `data`
 };
 
 typedef struct panini_message {
@@ -59,6 +60,10 @@ panini_message *panini_message_push(
     const void *reply, size_t reply_length,
     const void *headers, size_t headers_length,
     const void *payload, size_t payload_length);
+
+// Pushes `data` of the message at index 1, decoded now if it was not before. `callbacks` are those of the metatable. Raises
+// what decoding says: only for C functions that Lua called.
+void panini_message_push_data(lua_State *L, void *callbacks);
 
 // The message at an index, or NULL when the value is something else. Never raises.
 panini_message *panini_message_at(lua_State *L, int index, int metatable_reference);

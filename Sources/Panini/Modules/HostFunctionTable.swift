@@ -92,6 +92,12 @@ extension HostFunctionEntry {
         .init(name: "array", signature: "panini.array(t) -> t, marked as a JSON array") {
             hostCall($0, $1, "panini.array") { call throws(Misuse) in try call.script.array(call) }
         },
+        .init(name: "validator", signature: "panini.validator(fields [, options]) -> validator") {
+            hostCall($0, $1, "panini.validator") { call throws(Misuse) in try call.script.validator(call) }
+        },
+        .init(name: "field", signature: "panini.field{ type = ..., ... } -> the same table, checked") {
+            hostCall($0, $1, "panini.field") { call throws(Misuse) in try call.script.field(call) }
+        },
         .init(name: "uuid", signature: "panini.uuid() -> a random UUID (version 4)") {
             hostCall($0, $1, "panini.uuid") { call in call.script.uuid(call) }
         },

@@ -33,6 +33,7 @@ extension Script {
         listenerHandleType = vm.makeReference(L).index
         panini_handle_push_metatable(L, "panini.spawn", "wait", waitForHandle, context)
         spawnHandleType = vm.makeReference(L).index
+        registerValidators()
     }
 
     /// What host functions get back as their script.

@@ -122,7 +122,9 @@ extension Script {
         let isDynamic = phase != .loading
         if isDynamic { try requireSuspendable(call) }
         guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
-        let handler = try keep(call, hasOptions ? 3 : 2)
+        let isGuarded = hasOptions ? try hasValidator(call, 2, options) : false
+        var handler = try keep(call, hasOptions ? 3 : 2)
+        if isGuarded { handler = guarded(call, options: 2, handler: handler) }
         let listener = Listener(
             id: makeHandleNumber(),
             options: options,
@@ -237,10 +239,9 @@ extension Script {
                 }
             case ("metadata", .array(let items)) where items.isEmpty: break
             case ("reply", .boolean(let flag)): options.replies = flag
-            case ("validator", _), ("on_invalid", _), ("middlewares", _):
-                throw Misuse(
-                    "app.listen: option \"\(key)\": this version has no \(key == "middlewares" ? "middlewares" : "validators") yet"
-                )
+            case ("validator", _), ("on_invalid", _): break  // Read from the table itself: they are no plain data.
+            case ("middlewares", _):
+                throw Misuse("app.listen: option \"middlewares\": this version has no middlewares yet")
             default: throw Misuse("app.listen: option \"\(key)\" cannot be \(value.typeName)")
             }
         }

@@ -31,11 +31,14 @@ struct CallError: Error, Equatable {
 struct ReplyError: Equatable {
     let code: Int
     let message: String
+    /// JSON of the list `errors`; empty when there is none.
+    var errors: [UInt8] = []
 
     /// The number on the wire for an error that a script returned or raised.
     ///
     /// Numbers from 400 to 599 go out as they are. Codes of our own calls become the number that says the same.
-    init(code: LuaError.Code?, message: String) {
+    init(code: LuaError.Code?, message: String, errors: [UInt8] = []) {
+        self.errors = errors
         switch code {
         case .integer(let number) where (400...599).contains(number): self.code = Int(number)
         case .string("timeout"): self.code = 504

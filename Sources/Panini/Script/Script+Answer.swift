@@ -19,9 +19,17 @@ extension Script {
             let error = readError(L, first + 1)
             listener.failed &+= 1
             if message.pointee.reply_length == 0 {
-                logger.warning("handler of \(text(subjectOf(message))) (\(listener.origin)) failed: \(error.message)")
+                logger.warning(
+                    message.pointee.flags & UInt8(PANINI_MESSAGE_INVALID) == 0
+                        ? "handler of \(text(subjectOf(message))) (\(listener.origin)) failed: \(error.message)"
+                        : "message on \(text(subjectOf(message))) dropped, \(listener.invalid) invalid so far for the handler at \(listener.origin): \(error.message)"
+                )
             }
-            return refuse(message, listener, ReplyError(code: error.code, message: error.message))
+            return refuse(
+                message,
+                listener,
+                ReplyError(code: error.code, message: error.message, errors: vm.errorList(L, first + 1))
+            )
         }
         guard message.pointee.reply_length > 0, listener.replies else { return }
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {

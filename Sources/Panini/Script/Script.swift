@@ -49,8 +49,12 @@ final class Script {
     private(set) var errorType: CInt = 0
     var listenerHandleType: CInt = 0
     var spawnHandleType: CInt = 0
+    var validatorType: CInt = 0
     /// What the C side of messages calls; freed with the script, after the state is closed.
     private let callbacks: UnsafeMutablePointer<panini_message_callbacks>
+
+    /// What the guards of listeners with a validator call; freed with the callbacks.
+    let guardHost: UnsafeMutablePointer<panini_guard_host>
 
     /// Suspended coroutines by their slot.
     var jobs: [Job?] = []
@@ -80,10 +84,12 @@ final class Script {
         self.logs = logs
         self.threadName = LogRecord.currentThreadName()
         self.callbacks = .allocate(capacity: 1)
+        self.guardHost = .allocate(capacity: 1)
         do throws(LuaError) {
             self.vm = try LuaVM()
         } catch {
             callbacks.deallocate()
+            guardHost.deallocate()
             throw PaniniError(code: .scriptFailed, message: "\(path): no Lua state: \(error.message)")
         }
         callbacks.initialize(
@@ -97,12 +103,22 @@ final class Script {
         messageType = vm.makeReference(vm.state).index
         panini_error_push_metatable(vm.state)
         errorType = vm.makeReference(vm.state).index
+        guardHost.initialize(
+            to: panini_guard_host(
+                push_value: panini_message_push_data,
+                push_context: callbacks,
+                failed: messageFailedValidation,
+                context: Unmanaged.passUnretained(self).toOpaque(),
+                error_metatable: errorType
+            )
+        )
         registerModules()
     }
 
     deinit {
         vm.close()
         callbacks.deallocate()
+        guardHost.deallocate()
     }
 
     /// Closes the Lua state. Everything suspended is given up.

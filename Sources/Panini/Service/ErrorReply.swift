@@ -33,7 +33,7 @@ enum ErrorReply {
         )
     }
 
-    /// `{"success": false, "code": N, "error": "..."}`.
+    /// `{"success": false, "code": N, "error": "...", "errors": [...]?}`.
     static func writeBody(_ error: ReplyError, into writer: ByteWriter) {
         writer.append("{\"success\":false,\"code\":")
         append(String(error.code), to: writer)
@@ -52,7 +52,12 @@ enum ErrorReply {
             default: writer.append(byte)
             }
         }
-        writer.append("\"}")
+        writer.append("\"")
+        if !error.errors.isEmpty {
+            writer.append(",\"errors\":")
+            error.errors.withUnsafeBytes { writer.append($0) }
+        }
+        writer.append("}")
     }
 
     private static func append(_ text: String, to writer: ByteWriter) {

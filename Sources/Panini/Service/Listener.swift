@@ -62,6 +62,7 @@ final class Listener {
     var received: UInt64 = 0
     var failed: UInt64 = 0
     var refused: UInt64 = 0
+    var invalid: UInt64 = 0
     var isOverloaded = false
 
     init(

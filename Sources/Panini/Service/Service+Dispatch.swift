@@ -216,7 +216,11 @@ extension Service {
             if message.pointee.reply_length == 0 || !listener.replies {
                 logger.warning("handler of \(subject) (\(listener.origin)) failed: \(error.message)")
             }
-            return script.refuse(message, listener, ReplyError(code: code, message: error.message))
+            return script.refuse(
+                message,
+                listener,
+                ReplyError(code: code, message: error.message, errors: error.errors)
+            )
         }
         logger.error("handler of \(subject) (\(listener.origin)) failed: \(error.message)", metadata: traceback(error))
         script.refuse(message, listener, debug ? ReplyError(500, error.message) : .internalError)

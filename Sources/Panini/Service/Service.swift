@@ -54,6 +54,7 @@ final class Service {
 
     // Counters.
     var undecodable: UInt64 = 0
+    var invalidMessages: UInt64 = 0
     var droppedMessages: UInt64 = 0
     var errorReplies: UInt64 = 0
     var failedTasks: UInt64 = 0
@@ -154,6 +155,10 @@ extension Service {
             connection.publish(subject: reply, reply: emptyBytes, headers: $0, payload: errorWriter.bytes)
         }
         guard let refusal else { return }
+        if case .tooLarge = refusal, !error.errors.isEmpty {
+            // An answer without the list is better than none.
+            return sendError(ReplyError(error.code, error.message), to: reply)
+        }
         if refusal == .headersUnsupported {
             // An old broker: the body says the same.
             _ = connection.publish(subject: reply, reply: emptyBytes, headers: emptyBytes, payload: errorWriter.bytes)

@@ -1,0 +1,132 @@
+// Owns: validators as scripts call them, and the guard that a listener with a validator runs. Worker's thread.
+
+import CLuaShim
+import Logging
+import LuaVM
+
+extension Script {
+    /// Registers the type `panini.validator`, and what guards need.
+    func registerValidators() {
+        let L = vm.state
+        panini_validator_push_metatable(L)
+        vm.pushString(L, "json_schema" as StaticString)
+        vm.pushHostFunction(
+            { hostCall($0, $1, "validator:json_schema") { call throws(Misuse) in try call.script.jsonSchema(call) } },
+            context: Unmanaged.passUnretained(self).toOpaque(),
+            onto: L
+        )
+        lua_rawset(L, -3)
+        lua_settop(L, -2)
+        validatorType = vm.makeReference(L).index
+    }
+
+    /// `panini.field{...}`: checks the field here, at its own line. A table says the same.
+    func field(_ call: HostCall) throws(Misuse) -> CInt {
+        lua_settop(call.L, 1)
+        guard call.type(1) == LUA_TTABLE else {
+            throw Misuse(
+                "panini.field: takes a table, as in panini.field{ type = \"string\" }, not \(call.typeName(1))"
+            )
+        }
+        var builder = ValidatorBuilder(call)
+        _ = try builder.field(1, "", depth: 1)
+        lua_settop(call.L, 1)
+        return 1
+    }
+
+    /// `panini.validator(fields [, options])`.
+    func validator(_ call: HostCall) throws(Misuse) -> CInt {
+        guard call.type(1) == LUA_TTABLE else {
+            throw Misuse(
+                "panini.validator: takes a table of fields, as in panini.validator{ id = { type = \"integer\" } }, not \(call.typeName(1))"
+            )
+        }
+        var refusesUnknown = false
+        var violationLimit: Int32 = 100
+        var patternSteps: Int64 = 1_000_000
+        for (key, value) in try call.options(2, known: ["unknown", "max_violations", "pattern_steps"]) {
+            switch (key, value) {
+            case ("unknown", .string("refuse")): refusesUnknown = true
+            case ("unknown", .string("pass")): refusesUnknown = false
+            case ("unknown", _): throw Misuse("panini.validator: unknown must be \"refuse\" or \"pass\"")
+            case ("max_violations", .integer(let count)) where (1...10_000).contains(count):
+                violationLimit = Int32(count)
+            case ("max_violations", _): throw Misuse("panini.validator: max_violations must be from 1 to 10000")
+            case ("pattern_steps", .integer(let count)) where (1...1_000_000_000).contains(count):
+                patternSteps = count
+            default: throw Misuse("panini.validator: pattern_steps must be from 1 to 1000000000")
+            }
+        }
+        var builder = ValidatorBuilder(call)
+        try builder.build(
+            fields: 1,
+            refusesUnknown: refusesUnknown,
+            violationLimit: violationLimit,
+            patternSteps: patternSteps
+        )
+        return 1
+    }
+
+    fileprivate func jsonSchema(_ call: HostCall) throws(Misuse) -> CInt {
+        let L = call.L
+        guard panini_validator_at(L, 1, validatorType) != nil else {
+            throw Misuse("call it with a colon: validator:json_schema()")
+        }
+        lua_getiuservalue(L, 1, 1)
+        lua_rawgeti(L, -1, lua_Integer(PANINI_VALIDATOR_SCHEMA))
+        let members = vm.string(L, -1) ?? ""
+        let text = "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\",\(members)}"
+        do throws(LuaJSONError) {
+            try vm.pushJSON(text: text, onto: L)
+        } catch {
+            throw Misuse("validator:json_schema: \(error.description)")
+        }
+        return 1
+    }
+
+    // MARK: - Listeners
+
+    /// Whether the options at an index name a validator; refuses what does not go with one.
+    func hasValidator(_ call: HostCall, _ index: CInt, _ options: ListenerOptions) throws(Misuse) -> Bool {
+        let L = call.L
+        let type = vm.pushRawField(L, index, "validator")
+        let isValidator = panini_validator_at(L, -1, validatorType) != nil
+        let invalid = vm.pushRawField(L, index, "on_invalid")
+        defer { lua_settop(L, -3) }
+        guard type == LUA_TNIL || isValidator else {
+            throw Misuse("app.listen: validator must be made with panini.validator{...}, not \(call.typeName(-2))")
+        }
+        guard invalid == LUA_TNIL || invalid == LUA_TFUNCTION else {
+            throw Misuse("app.listen: on_invalid must be a function, not \(call.typeName(-1))")
+        }
+        guard isValidator || invalid == LUA_TNIL else { throw Misuse("app.listen: on_invalid needs a validator") }
+        guard !isValidator || options.dataType == .json else {
+            throw Misuse("app.listen: a validator looks at JSON; it does not go with another data_type")
+        }
+        return isValidator
+    }
+
+    /// The handler behind its validator, as one function of the message.
+    func guarded(_ call: HostCall, options: CInt, handler: RegisteredFunction) -> RegisteredFunction {
+        let L = call.L
+        vm.push(handler.function, onto: L)
+        vm.release(handler.function)
+        vm.pushRawField(L, options, "validator")
+        vm.pushRawField(L, options, "on_invalid")
+        panini_validator_push_guard(L, guardHost)
+        return RegisteredFunction(function: vm.makeReference(L), origin: handler.origin)
+    }
+
+    /// A message has failed its validation.
+    fileprivate func messageIsInvalid(_ message: UnsafeMutablePointer<panini_message>) {
+        message.pointee.flags |= UInt8(PANINI_MESSAGE_INVALID)
+        service?.invalidMessages &+= 1
+        service?.listeners[message.pointee.owner]?.invalid &+= 1
+    }
+}
+
+/// Called by C when the value of the message at index 1 has failed.
+let messageFailedValidation: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void = { L, context in
+    guard let message = lua_touserdata(L, 1) else { return }
+    Script.from(context).messageIsInvalid(message.assumingMemoryBound(to: panini_message.self))
+}

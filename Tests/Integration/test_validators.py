@@ -1,0 +1,244 @@
+"""Validators from outside: what is refused, where, how it is answered, and that the schema says the same."""
+
+import itertools
+
+import jsonschema
+import pytest
+
+from harness import assert_error, wait_until
+from test_mistakes import refused
+
+FIELDS = """
+local inner = panini.validator({ id = { type = "integer" }, tag = { type = "string", optional = true } },
+    { unknown = "refuse" })
+local v = panini.validator{
+    age = { type = "integer", min = 0, max = 150 },
+    name = panini.field{ type = "string", min = 2, max = 4 },
+    kind = { type = "string", enum = { "a", "b" }, null = true, optional = true },
+    code = { type = "string", pattern = "%u%d+", optional = true },
+    rate = { type = "number", default = 0.5 },
+    flag = { type = "boolean", optional = true },
+    any = { type = "any", optional = true },
+    key6 = { type = inner, optional = true },
+    items = { type = "array", items = { type = inner }, max = 3, optional = true },
+    words = { type = "string", many = true, max = 3, optional = true },
+    free = { type = "object", optional = true },
+}
+"""
+
+SERVICE = FIELDS + """
+app.listen("check", { validator = v }, function(msg) return msg.data end)
+app.listen("schema", function() return v:json_schema() end)
+"""
+
+
+def violations(reply):
+    assert_error(reply, 422)
+    return {(v["path"], v["code"]) for v in reply.json["errors"]}
+
+
+BASE = {"age": 5, "name": "Ada"}
+CASES = [
+    ({}, set()),
+    ({"age": 5.0}, set()),
+    ({"age": 5.5}, {("age", "type")}),
+    ({"age": True}, {("age", "type")}),
+    ({"age": "5"}, {("age", "type")}),
+    ({"age": None}, {("age", "null")}),
+    ({"age": -1}, {("age", "min")}),
+    ({"age": 151}, {("age", "max")}),
+    ({"name": "ääää"}, set()),
+    ({"name": "ä"}, {("name", "min")}),
+    ({"name": "äääää"}, {("name", "max")}),
+    ({"kind": "a"}, set()),
+    ({"kind": "c"}, {("kind", "enum")}),
+    ({"kind": None}, set()),
+    ({"code": "A12"}, set()),
+    ({"code": "A12x"}, {("code", "pattern")}),
+    ({"flag": 0}, {("flag", "type")}),
+    ({"any": None}, {("any", "null")}),
+    ({"any": [1]}, set()),
+    ({"rate": 1}, set()),
+    ({"rate": "1"}, {("rate", "type")}),
+    ({"key6": {"id": 1}}, set()),
+    ({"key6": {"id": "x", "more": 1}}, {("key6.id", "type"), ("key6.more", "unknown")}),
+    ({"key6": []}, {("key6", "type")}),
+    ({"items": []}, set()),
+    ({"items": [{"id": 1}, {"id": 2}, {}]}, {("items[3].id", "required")}),
+    ({"items": [{"id": 1}] * 4}, {("items", "max")}),
+    ({"items": {"a": 1}}, {("items", "type")}),
+    ({"words": ["a", "bb"]}, set()),
+    ({"words": ["a", 2, "cccc"]}, {("words[2]", "type"), ("words[3]", "max")}),
+    ({"free": {"x": 1}}, set()),
+    ({"free": [1]}, {("free", "type")}),
+    ({"other": 1}, set()),
+]
+
+
+def test_violations_and_the_schema_agree(service, client):
+    service(SERVICE)
+    schema = client.ask("schema")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    reader = jsonschema.Draft202012Validator(schema)
+    for change, expected in CASES:
+        value = {**BASE, **change}
+        reply = client.request("check", value)
+        if expected:
+            assert violations(reply) == expected, change
+        else:
+            assert reply.json == {"rate": 0.5, **value}, change
+        assert reader.is_valid(value) == (not expected), change
+    for one, other in itertools.combinations([c for c in CASES if c[1]], 2):
+        if not set(one[0]) & set(other[0]):
+            assert violations(client.request("check", {**BASE, **one[0], **other[0]})) == one[1] | other[1]
+
+
+@pytest.mark.parametrize("payload, path, code", [(b"", "", "required"), (b"null", "", "null"), (b"[1]", "", "type"), (b"5", "", "type")])
+def test_the_whole_value(service, client, payload, path, code):
+    service(SERVICE)
+    assert violations(client.request("check", payload)) == {(path, code)}
+    assert_error(client.request("check", b"{"), 400)
+
+
+def test_on_invalid_answers_and_may_wait(service, client):
+    service("""
+        local v = panini.validator{ n = { type = "integer" } }
+        local ran = 0
+        app.listen("own", { validator = v, on_invalid = function(msg, list)
+            app.sleep(0.01)
+            if msg.subject == "own" and list[1].code == "required" then return { path = list[1].path } end
+            if list[1].code == "null" then return nil, { code = 418, message = "teapot" } end
+        end }, function() ran = ran + 1 return { ran = ran } end)
+    """)
+    assert client.ask("own", {}) == {"path": "n"}
+    assert_error(client.request("own", {"n": None}), 418, "teapot")
+    assert violations(client.request("own", {"n": "x"})) == {("n", "type")}
+    assert client.ask("own", {"n": 1}) == {"ran": 1}
+
+
+def test_one_way_messages_are_logged_and_counted(service, client):
+    running = service("""
+        local v = panini.validator{ n = { type = "integer" } }
+        app.listen("oneway", { validator = v }, function(msg) app.publish("oneway.ran", msg.data) end)
+    """)
+    ran = client.subscribe("oneway.ran")
+    client.publish("oneway", b"{}")
+    client.publish("oneway", b'{"n": "x"}')
+    client.publish("oneway", b'{"n": 3}')
+    assert ran.next().json == {"n": 3}
+    wait_until(lambda: "2 invalid so far" in running.output, "the second is counted")
+    assert "n is missing" in running.output and "1 invalid so far" in running.output
+
+
+def test_checks(service, client):
+    service("""
+        local v = panini.validator{
+            even = { type = "integer", check = function(n)
+                app.sleep(0.001)
+                if n == 13 then error("broken check") end
+                if n == 15 then return end
+                return n % 2 == 0, "must be even"
+            end },
+            list = { type = "integer", many = true, optional = true, check = function(n) return n > 0 end },
+        }
+        app.listen("checked", { validator = v }, function(msg) return { ok = true } end)
+    """)
+    assert client.ask("checked", {"even": 2}) == {"ok": True}
+    reply = client.request("checked", {"even": 3, "list": [1, -1]})
+    assert violations(reply) == {("even", "check"), ("list[2]", "check")}
+    assert "must be even" in [v["message"] for v in reply.json["errors"]]
+    assert violations(client.request("checked", {"even": "x"})) == {("even", "type")}
+    assert_error(client.request("checked", {"even": 13}), 500, "internal error")
+    assert_error(client.request("checked", {"even": 15}), 500, "internal error")
+
+
+def test_by_hand_and_errors_in_replies(service, client):
+    service("""
+        local v = panini.validator({ n = { type = "integer", default = 7 }, m = { type = "object", default = { a = {} } } },
+            { max_violations = 2 })
+        local w = panini.validator{ list = { type = "integer", many = true } }
+        app.listen("hand", function(msg)
+            local value, list = v:validate(msg.data)
+            if not value then error{ code = 409, message = "no", errors = list } end
+            value.m.a.touched = true
+            return value
+        end)
+        app.listen("returned", function(msg)
+            return nil, { code = 410, message = "gone", errors = { { path = "x", code = "y", message = "z" } } }
+        end)
+        app.listen("huge", function(msg)
+            return nil, { code = 411, message = "much", errors = { string.rep("x", 3000000) } }
+        end)
+        app.listen("many", function(msg)
+            local bounded = panini.validator({ list = { type = "integer", many = true } }, { max_violations = 2 })
+            local _, list = bounded:validate{ list = { "a", "b", "c", "d" } }
+            local _, all = w:validate{ list = { "a", "b", "c" } }
+            return { #list, list[3].code, #all }
+        end)
+    """)
+    # A default that is a table is each message's own.
+    for _ in range(2):
+        assert client.ask("hand", {}) == {"n": 7, "m": {"a": {"touched": True}}}
+    reply = client.request("hand", {"n": "x"})
+    assert_error(reply, 409, "no")
+    assert reply.json["errors"][0]["path"] == "n"
+    reply = client.request("returned")
+    assert_error(reply, 410, "gone")
+    assert reply.json["errors"] == [{"path": "x", "code": "y", "message": "z"}]
+    reply = client.request("huge")
+    assert_error(reply, 411, "much")
+    assert "errors" not in reply.json
+    assert client.ask("many") == [3, "too_many", 3]
+
+
+def test_a_pathological_pattern_ends(service, client):
+    service("""
+        local v = panini.validator{ s = { type = "string", pattern = ".-.-.-.-.-.-.-.-b" } }
+        app.listen("slow", { validator = v }, function() return { ok = true } end)
+    """)
+    assert client.ask("slow", {"s": "aaab"}) == {"ok": True}
+    assert violations(client.request("slow", {"s": "a" * 5000})) == {("s", "pattern")}
+
+
+MISTAKES = [
+    ("panini.validator(5)", ["table"]),
+    ("panini.validator{ { type = 'string' } }", ["names"]),
+    ("panini.validator{ x = 'string' }", ["x", "table"]),
+    ("panini.validator{ x = {} }", ["x", "type"]),
+    ("panini.validator{ x = { typ = 'string' } }", ["x", "typ", "type"]),
+    ("panini.validator{ x = { type = 'strin' } }", ["strin", "string"]),
+    ("panini.validator{ x = { type = 'int' } }", ["int", "integer"]),
+    ("panini.validator{ x = { type = { } } }", ["validator"]),
+    ("panini.validator{ x = { type = 'integer', min = 2, max = 1 } }", ["x", "min"]),
+    ("panini.validator{ x = { type = 'string', min = -1 } }", ["length"]),
+    ("panini.validator{ x = { type = 'boolean', min = 1 } }", ["min", "boolean"]),
+    ("panini.validator{ x = { type = 'string', pattern = '[a' } }", ["[a", "]"]),
+    ("panini.validator{ x = { type = 'string', pattern = '(a' } }", ["capture"]),
+    ("panini.validator{ x = { type = 'integer', pattern = 'a' } }", ["pattern"]),
+    ("panini.validator{ x = { type = 'integer', default = 'a' } }", ["x", "default", "integer"]),
+    ("panini.validator{ x = { type = 'integer', default = panini.null } }", ["default", "null"]),
+    ("panini.validator{ x = { type = 'any', default = print } }", ["default"]),
+    ("panini.validator{ x = { type = 'string', enum = {} } }", ["enum"]),
+    ("panini.validator{ x = { type = 'string', enum = { 1 } } }", ["enum", "1"]),
+    ("panini.validator{ x = { type = 'string', items = { type = 'string' } } }", ["items"]),
+    ("panini.validator{ x = { type = 'array', items = { type = 'string', optional = true } } }", ["element"]),
+    ("panini.validator{ x = { type = 'string', check = true } }", ["check", "function"]),
+    ("panini.validator{ x = { type = 'string', many = 1 } }", ["many"]),
+    ("panini.validator({}, { unknown = 'drop' })", ["unknown", "refuse"]),
+    ("panini.validator({}, { unkown = 'refuse' })", ["unkown", "unknown"]),
+    ("panini.validator({}, { max_violations = 0 })", ["max_violations"]),
+    ("panini.field{ type = 'nope' }", ["nope"]),
+    ("panini.field('string')", ["table"]),
+    ("panini.validator{}.validate({})", ["colon"]),
+    ("app.listen('a', { validator = {} }, function() end)", ["validator"]),
+    ("app.listen('a', { on_invalid = print }, function() end)", ["on_invalid", "validator"]),
+    ("app.listen('a', { validator = panini.validator{}, data_type = 'bytes' }, function() end)", ["data_type"]),
+    ("local v = panini.validator{} for _ = 1, 40 do v = panini.validator{ v = { type = v } } end", ["nested"]),
+    ("local v = panini.validator{ a = { type = 'any' } } for _ = 1, 20 do v = panini.validator{ a = { type = v }, b = { type = v } } end", ["fields"]),
+]
+
+
+@pytest.mark.parametrize("text, words", MISTAKES, ids=[m[0][:60] for m in MISTAKES])
+def test_mistakes(check, text, words):
+    message = refused(check("\n" + text), "test.lua:", *words)
+    assert "traceback" not in message
