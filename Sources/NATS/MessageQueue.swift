@@ -27,6 +27,26 @@ final class MessageQueue: Sendable {
         var dropped = 0
         /// From the first drop until a message is taken again.
         var isSlow = false
+        /// Who reads: the identity of the task each of them was in when it came last, nil for a place that is free.
+        var readers: [Int?] = []
+        /// Called when a reader has left; set once the client drains.
+        var onLeave: (@Sendable () -> Void)?
+
+        mutating func enter(_ reader: MessageReader, _ task: Int) {
+            if reader.place < 0 {
+                reader.place = readers.firstIndex(of: nil) ?? readers.count
+                if reader.place == readers.count { readers.append(nil) }
+            }
+            readers[reader.place] = task
+        }
+
+        /// - Returns: what to call without the lock.
+        mutating func leave(_ reader: MessageReader) -> (@Sendable () -> Void)? {
+            guard reader.place >= 0 else { return nil }
+            readers[reader.place] = nil
+            reader.place = -1
+            return onLeave
+        }
     }
 
     private let state = WaitableBox(State())
@@ -83,25 +103,77 @@ final class MessageQueue: Sendable {
 
     // MARK: - Reading
 
-    /// Waits for messages and takes all there are; false at the end, and for a cancelled task.
+    /// Waits for messages and takes all there are; false at the end, and for a cancelled task. Whoever got messages
+    /// counts as working on them until it comes again, or is gone.
     func takeBatch(
         into batch: inout [NATSMessage],
+        for reader: MessageReader,
         isolation actor: isolated (any Actor)?
     ) async throws(NATSError) -> Bool {
+        let task = MessageReader.currentTask ?? 0
         while true {
-            if Task.isCancelled { return false }
-            let (isEnded, error) = state.withValue { state -> (Bool, NATSError?) in
+            if Task.isCancelled {
+                leave(reader)
+                return false
+            }
+            let (isEnded, error, left) = state.withValue { state -> (Bool, NATSError?, (@Sendable () -> Void)?) in
                 swap(&batch, &state.buffer)
                 state.bytes = 0
-                guard batch.isEmpty else { return (false, nil) }
+                guard batch.isEmpty, state.isEnded else {
+                    state.enter(reader, task)
+                    return (false, nil, nil)
+                }
                 defer { state.error = nil }
-                return (state.isEnded, state.error)
+                return (true, state.error, state.leave(reader))
             }
             if !batch.isEmpty { return true }
+            left?()
             if let error { throw error }
             if isEnded { return false }
             // Something may have come since the look above.
             await state.wait(isolation: actor) { !$0.buffer.isEmpty || $0.isEnded }
         }
     }
+
+    /// `reader` does not work on messages any more.
+    func leave(_ reader: MessageReader) {
+        state.withValue { $0.leave(reader) }?()
+    }
+
+    // MARK: - Draining
+
+    /// Has `onLeave` called, on any thread, whenever a reader has left; nil for no longer.
+    func watch(_ onLeave: (@Sendable () -> Void)?) {
+        state.withValue { $0.onLeave = onLeave }
+    }
+
+    /// Whether nobody works on messages but, maybe, readers in `tasks`.
+    func isSettled(except tasks: Set<Int>) -> Bool {
+        state.withValue { state in
+            state.readers.allSatisfy { reader in reader.map(tasks.contains) ?? true }
+        }
+    }
 }
+
+/// One iterator of a queue, to know whether it works on messages. It leaves when it is dropped.
+final class MessageReader {
+    private let queue: MessageQueue
+    /// Where it stands among the queue's readers, negative when it does not. Under the queue's lock.
+    fileprivate(set) var place = -1
+
+    init(_ queue: MessageQueue) {
+        self.queue = queue
+    }
+
+    deinit {
+        queue.leave(self)
+    }
+
+    /// Tells the task that runs this from others.
+    static var currentTask: Int? {
+        withUnsafeCurrentTask { $0?.hashValue }
+    }
+}
+
+@available(*, unavailable)
+extension MessageReader: Sendable {}

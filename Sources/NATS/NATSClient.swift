@@ -110,8 +110,7 @@ public final class NATSClient: Service {
                 try await onLoop { $0.run() }
             } onGracefulShutdown: {
                 eventLoop.execute {
-                    bound.value.sendOutbox()
-                    _ = bound.value.connection.drain()
+                    _ = bound.value.drain(timeout: .seconds(30), task: nil, bound)
                 }
             }
         } onCancel: {
@@ -359,12 +358,17 @@ public final class NATSClient: Service {
     /// Ends the connection without loss: subscriptions get what the server had sent, requests their replies, published
     /// messages reach the server; then it closes.
     ///
+    /// Whoever reads a sequence has time to work on what is in it, and may publish and request meanwhile: publishing
+    /// ends when each reader has come for more after its last message, has left its loop, or was cancelled. Not waited
+    /// for are sequences that nobody has begun to read, and readers in the task that calls this, which would wait for
+    /// itself. A reader that waits for this call in another task keeps it until `timeout`.
+    ///
     /// - Throws: ``NATSError``: `drainTimeout` when it took longer than `timeout`, `disconnected` when there is no
     ///   connection or it breaks. The client is closed in every case.
     public func drain(timeout: TimeAmount = NATSClient.defaultDrainTimeout) async throws(NATSError) {
-        try await onLoop { core in
-            core.sendOutbox()
-            return core.connection.drain(timeout: timeout)
+        let task = MessageReader.currentTask
+        try await onLoop { [bound] core in
+            core.drain(timeout: timeout, task: task, bound)
         }
     }
 

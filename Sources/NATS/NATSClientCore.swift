@@ -19,6 +19,8 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     private var hasPublishingEnded = false
     /// Those that got messages in this burst.
     private var staged: [MessageFeeder] = []
+    /// Who reads the sequences that are there; a drain waits for them.
+    private var readers = DrainReaders()
     private var collectors: [ObjectIdentifier: ReplyCollector] = [:]
     private var end: Result<Void, NATSError>?
     private var endPromises: [EventLoopPromise<Void>] = []
@@ -114,7 +116,14 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         _ messages: MessageQueue,
         _ box: NIOLoopBoundBox<NATSSubscription?>
     ) -> EventLoopFuture<Void> {
-        subscribe(subject, queue, MessageFeeder(subject: subject, queue: messages, core: self, subscription: box), box)
+        let feeder = MessageFeeder(subject: subject, queue: messages, core: self, subscription: box)
+        let result = subscribe(subject, queue, feeder, box)
+        if box.value != nil { readers.add(messages) }
+        return result
+    }
+
+    func forget(_ messages: MessageQueue) {
+        readers.remove(messages)
     }
 
     func subscribe(
@@ -206,6 +215,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             return eventLoop.makeFailedFuture(refusal.error)
         }
         box.value = subscription
+        readers.add(messages)
         collectors[ObjectIdentifier(collector)] = collector
         collector.begin(subscription)
         return eventLoop.makeSucceededVoidFuture()
@@ -266,6 +276,21 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         waitingRequests.removeValue(forKey: context)?.promise.fail(error.error)
     }
 
+    // MARK: Draining
+
+    /// - Parameter task: who calls; it is not waited for, should it be reading a sequence itself.
+    func drain(timeout: TimeAmount, task: Int?, _ box: NIOLoopBoundBox<NATSClientCore>) -> EventLoopFuture<Void> {
+        sendOutbox()
+        readers.except(task)
+        let eventLoop = connection.eventLoop
+        let done = connection.drain(timeout: timeout) { [unowned self] in
+            self.readers.areDone { eventLoop.execute { box.value.connection.advanceDrainIfWaiting() } }
+        }
+        // A second call may be what the first one waits for.
+        connection.advanceDrainIfWaiting()
+        return done
+    }
+
     // MARK: Connection
 
     /// Connects if nobody did yet, and waits for the end.
@@ -289,6 +314,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         let end: Result<Void, NATSError> = error.map { .failure($0) } ?? .success(())
         self.end = end
         fetchTask = nil
+        readers.end()
         let promises = endPromises
         endPromises = []
         for promise in promises {

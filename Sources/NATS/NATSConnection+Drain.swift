@@ -1,5 +1,5 @@
 // Draining the connection: no new subscriptions; the server stops sending and what it had sent is delivered; requests
-// get their replies; then publishing stops, a last barrier makes sure the server has everything, and the connection
+// get their replies, and who still works on messages its time; then publishing stops, a last barrier makes sure the server has everything, and the connection
 // closes. One limit spans all of it.
 
 import NATSProtocol
@@ -10,7 +10,7 @@ struct DrainProgress {
     enum Step {
         /// UNSUBs are sent, their barrier is under way.
         case subscriptions
-        /// Messages are delivered; requests still wait for replies.
+        /// Messages are delivered; requests still wait for replies, or somebody works on messages.
         case requests
         /// Publishing has stopped, the last barrier is under way.
         case publishes
@@ -19,16 +19,24 @@ struct DrainProgress {
     var step = Step.subscriptions
     let promise: EventLoopPromise<Void>
     var subscriptions: [NATSSubscription]
+    /// Whether everybody is done with the messages.
+    let isHandled: () -> Bool
 }
 
 extension NATSConnection {
     /// Ends the connection without loss.
     ///
-    /// - Parameter timeout: the limit over all steps; after it the connection is closed as it is, and the result fails
-    ///   with `drainTimeout`.
+    /// - Parameters:
+    ///   - timeout: the limit over all steps; after it the connection is closed as it is, and the result fails with
+    ///     `drainTimeout`.
+    ///   - isHandled: whether publishing may end as far as the owner knows; when that becomes true later, the owner says
+    ///     so with `advanceDrainIfWaiting`. Asked only when all messages were delivered.
     /// - Returns: succeeds when closed. A second call returns the same result. Without a connection it closes at once
     ///   and fails with `disconnected`.
-    package func drain(timeout: TimeAmount = .seconds(30)) -> EventLoopFuture<Void> {
+    package func drain(
+        timeout: TimeAmount = .seconds(30),
+        isHandled: @escaping () -> Bool = { true }
+    ) -> EventLoopFuture<Void> {
         eventLoop.assertInEventLoop()
         if let drain { return drain.promise.futureResult }
         switch state {
@@ -45,7 +53,7 @@ extension NATSConnection {
             subscription.phase = .draining
             NATSEncoder.unsubscribe(sid: subscription.sid, into: &outbound)
         }
-        drain = DrainProgress(promise: promise, subscriptions: active)
+        drain = DrainProgress(promise: promise, subscriptions: active, isHandled: isHandled)
         timer.schedule(.drainTimedOut, at: eventLoop.now + timeout)
         sendPing(.connectionDrain)
         return promise.futureResult
@@ -71,9 +79,10 @@ extension NATSConnection {
         }
     }
 
-    /// Goes on to the last step when no request waits any more.
+    /// Goes on to the last step when no request waits any more and nobody works on messages.
     func advanceDrainIfWaiting() {
-        guard let drain, case .requests = drain.step, requests.count == 0, link != nil else { return }
+        guard let drain, case .requests = drain.step, requests.count == 0, link != nil, drain.isHandled()
+        else { return }
         self.drain?.step = .publishes
         emit(.publishingEnds)
         // The delegate may have closed.

@@ -34,7 +34,8 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
     }
 
     /// Ends the subscription without loss: the server stops sending, everything it had sent is delivered, then the
-    /// sequence ends.
+    /// sequence ends. Returns when all is in the sequence's buffer; its readers may still work on it, and
+    /// ``NATSClient/drain(timeout:)`` waits for them.
     ///
     /// - Throws: ``NATSError`` when the connection breaks meanwhile.
     public func drain() async throws(NATSError) {
@@ -49,11 +50,13 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
     /// Takes messages out of the subscription's buffer, a batch at a time.
     public struct Iterator: AsyncIteratorProtocol {
         let source: NATSMessageSource
+        private let reader: MessageReader
         private var batch: [NATSMessage] = []
         private var index = 0
 
         init(source: NATSMessageSource) {
             self.source = source
+            reader = MessageReader(source.queue)
         }
 
         /// The next message, nil when the subscription has ended or the task is cancelled.
@@ -63,7 +66,7 @@ public struct NATSMessageStream: AsyncSequence, Sendable {
             if index == batch.count {
                 batch.removeAll(keepingCapacity: true)
                 index = 0
-                guard try await source.queue.takeBatch(into: &batch, isolation: actor) else { return nil }
+                guard try await source.queue.takeBatch(into: &batch, for: reader, isolation: actor) else { return nil }
             }
             defer { index += 1 }
             return batch[index]
@@ -113,7 +116,7 @@ final class NATSMessageSource: Sendable {
     }
 
     deinit {
-        handle.unsubscribe()
+        handle.forget(queue)
     }
 }
 
@@ -134,6 +137,16 @@ struct SubscriptionHandle: Sendable {
     func unsubscribe(after maximum: Int) throws(NATSError) {
         try NATSError.checkMaximum(maximum)
         end(after: maximum)
+    }
+
+    /// The last reader is gone.
+    func forget(_ queue: MessageQueue) {
+        client.eventLoop.execute { [client, subscription] in
+            client.bound.value.forget(queue)
+            if let subscription = subscription.value {
+                client.bound.value.connection.unsubscribe(subscription)
+            }
+        }
     }
 
     private func end(after maximum: Int?) {
