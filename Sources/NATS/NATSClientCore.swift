@@ -71,11 +71,14 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             connection.reportUnsendable(tooLarge, withHeaders)
         }
         if count > 0 {
-            if connection.append(frames: &frames, count: count) == .bufferExceeded {
+            switch connection.append(frames: &frames, count: count) {
+            case nil: outbox.giveBack(&frames)
+            case .bufferExceeded:
                 outbox.putBack(frames, count)
                 retryLater()
-            } else {
-                outbox.giveBack(&frames)
+            case .some(let refusal):
+                // Accepted before the outbox heard of the end.
+                connection.giveUp(frames, refusal.error)
             }
         }
         updateOutbox(hasTaken: hasTaken)

@@ -95,7 +95,13 @@ extension NATSConnection {
     }
 
     func drainTimedOut() {
-        guard drain != nil else { return }
+        guard let drain else { return }
+        if case .publishes = drain.step {
+        } else {
+            // The owner hands over what it has accepted, so that it goes out or is counted as lost.
+            emit(.publishingEnds)
+            guard state != .closed else { return }
+        }
         close(error: NATSError(.drainTimeout, "draining took longer than its limit"))
     }
 }

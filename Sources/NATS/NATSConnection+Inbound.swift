@@ -73,9 +73,11 @@ extension NATSConnection {
                 waiter.promise.succeed(())
             }
         case .subscriptionDrained(let subscription, let promise):
+            guard !isBehindMove(waiter) else { return }
             end(subscription, .drained)
             promise.succeed(())
         case .connectionDrain:
+            guard !isBehindMove(waiter) else { return }
             advanceDrain()
         case .moveSubscribed(let epoch): subscriptionsMoved(epoch)
         case .moveUnsubscribed(let epoch): subscriptionsLeft(epoch)

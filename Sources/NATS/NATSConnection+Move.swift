@@ -35,6 +35,8 @@ struct MoveProgress {
     var unwritten = UnwrittenFrames()
     /// Who waits for a PONG from the old server.
     var pongs = PongQueue()
+    /// Drains whose barrier at the new server was passed, while the old one may still have messages for them.
+    var drains: [PongWaiter] = []
     /// What is subscribed at the old server.
     var sids: [Int] = []
     /// The epoch of the new connection.
@@ -150,6 +152,10 @@ extension NATSConnection {
             return
         }
         move?.step = .replies
+        let drains = move?.drains ?? []
+        move?.drains = []
+        for waiter in drains { passed(waiter) }
+        guard move?.epoch == epoch else { return }
         timer.schedule(.leave(epoch), at: eventLoop.now + Self.lateReplyTime)
     }
 
@@ -169,6 +175,17 @@ extension NATSConnection {
             left.detach()
         }
         fail(ended.pongs.removeAll(), .disconnected)
+        guard link != nil, state != .closed else {
+            return fail(ended.drains, state == .closed ? .closed : .disconnected)
+        }
+        for waiter in ended.drains { passed(waiter) }
+    }
+
+    /// Whether a drain must wait for the barrier at the old server, too; it is remembered then.
+    func isBehindMove(_ waiter: PongWaiter?) -> Bool {
+        guard let waiter, move?.left != nil, move?.step != .replies else { return false }
+        move?.drains.append(waiter)
+        return true
     }
 
     // MARK: - The old server

@@ -309,6 +309,104 @@ private final class Walk {
         }
     }
 
+    /// Two servers and a client that is on its way from one to the other: the new one has confirmed the subscriptions.
+    private func moving() async throws -> (
+        harness: ConnectionHarness, first: MockPeer, second: MockPeer, servers: (MockServer, MockServer)
+    ) {
+        let old = try await MockServer.start()
+        let new = try await MockServer.start()
+        let harness = try await ConnectionHarness([old.address, new.address])
+        let first = try await harness.connect(to: old, info: info("\"server_id\":\"old\""))
+        try await harness.subscribe("work", queue: "workers")
+        _ = try await first.read(through: "SUB work workers 1\r\n")
+        try await first.send(info("\"server_id\":\"old\",\"ldm\":true"))
+        let second = try await new.acceptHandshake(info: info("\"server_id\":\"new\""))
+        _ = try await second.read(through: "PING\r\n")
+        try await second.send("PONG\r\n")
+        try await harness.eventually("the confirmation") { connection, _ in connection.move?.step == .spreading }
+        return (harness, first, second, (old, new))
+    }
+
+    @Test("rule 19: a drain in the middle of a move waits for what the server that is left still has")
+    func drainsWhileItMoves() async throws {
+        let (harness, first, second, servers) = try await moving()
+        let drained = try await harness.start { connection, _ in connection.drain(timeout: .seconds(60)) }
+        #expect(try await second.read(through: "PING\r\n") == "UNSUB 1\r\nPING\r\n")
+        try await second.send("PONG\r\n")
+        try await first.send("MSG work 1 1\r\n1\r\n")
+        #expect(try await first.read(through: "PING\r\n") == "UNSUB 1\r\nPING\r\n")
+        #expect(try await harness.on { $1.ends }.isEmpty)
+        try await first.send("MSG work 1 1\r\n2\r\nPONG\r\n")
+        #expect(try await second.read(through: "PING\r\n").hasSuffix("PING\r\n"))
+        #expect(try await harness.on { $1.messages.map(\.payload) } == ["1", "2"])
+        #expect(try await harness.on { $1.ends } == [.init(sid: 1, reason: .drained)])
+        try await second.send("PONG\r\n")
+        try await drained.get()
+        try await first.closed()
+        try await second.closed()
+        withExtendedLifetime(servers) {}
+    }
+
+    @Test("rule 19: a subscription that drains in the middle of a move gets what the server that is left still has")
+    func aSubscriptionDrainsWhileItMoves() async throws {
+        let (harness, first, second, servers) = try await moving()
+        let drained = try await harness.start { connection, _ in
+            connection.drain(connection.subscriptions.sorted()[0])
+        }
+        _ = try await second.read(through: "UNSUB 1\r\nPING\r\n")
+        try await second.send("PONG\r\n")
+        _ = try await first.read(through: "UNSUB 1\r\nPING\r\n")
+        try await first.send("MSG work 1 4\r\nlate\r\nPONG\r\n")
+        try await drained.get()
+        #expect(try await harness.on { $1.messages.map(\.payload) } == ["late"])
+        withExtendedLifetime(servers) {}
+    }
+
+    @Test("rule 19: the server that is left goes first: a drain goes on, and nothing else is lost")
+    func theOldServerEndsInTheMiddle() async throws {
+        let (harness, first, second, servers) = try await moving()
+        let drained = try await harness.start { connection, _ in
+            connection.drain(connection.subscriptions.sorted()[0])
+        }
+        _ = try await second.read(through: "UNSUB 1\r\nPING\r\n")
+        try await second.send("PONG\r\n")
+        try await first.close()
+        try await drained.get()
+        #expect(try await harness.on { connection, _ in connection.isConnected && connection.move == nil })
+        #expect(try await harness.on { connection, _ in connection.statistics.reconnects } == 1)
+        withExtendedLifetime(servers) {}
+    }
+
+    @Test("rule 19: the new server goes in the middle of a move: an ordinary loss, and whoever drains is told")
+    func theNewServerEndsInTheMiddle() async throws {
+        let (harness, first, second, servers) = try await moving()
+        try await harness.subscribe("other")
+        let drained = try await harness.start { connection, _ in
+            connection.drain(connection.subscriptions.sorted()[0])
+        }
+        _ = try await second.read(through: "PING\r\n")
+        try await second.send("PONG\r\n")
+        try await harness.eventually("the barrier") { connection, _ in connection.move?.drains.count == 1 }
+        try await second.close()
+        #expect(await failureCode(of: drained) == .disconnected)
+        try await first.closed()
+        try await harness.eventually("the end") { $1.ends.contains(.init(sid: 1, reason: .disconnected)) }
+        // The old one was the next on the list.
+        let third = try await servers.0.acceptHandshake(info: info("\"server_id\":\"old\""))
+        #expect(try await third.read(through: "SUB other 2\r\n") == "SUB other 2\r\n")
+        withExtendedLifetime(servers) {}
+    }
+
+    @Test("rule 19: closing in the middle of a move closes both connections")
+    func closesWhileItMoves() async throws {
+        let (harness, first, second, servers) = try await moving()
+        try await harness.on { connection, _ in connection.close() }
+        try await first.closed()
+        try await second.closed()
+        #expect(try await harness.on { $1.ends } == [.init(sid: 1, reason: .closed)])
+        withExtendedLifetime(servers) {}
+    }
+
     @Test("rule 19: without another server the client stays until the server closes")
     func stays() async throws {
         let server = try await MockServer.start()

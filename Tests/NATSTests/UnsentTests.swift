@@ -179,6 +179,46 @@ import Testing
         await client.close()
     }
 
+    @Test func whatAClosingClientHadAcceptedIsTold() async throws {
+        let server = try await MockServer.start()
+        let (client, first) = try await withThrowingTaskGroup(of: MockPeer.self) { group in
+            group.addTask { try await server.acceptHandshake() }
+            let client = try await NATSClient.connect(NATSConnectionConfiguration(servers: [server.address]))
+            return (client, try #require(try await group.next()))
+        }
+        let events = client.events
+        let box = client.bound
+        try await client.eventLoop.submit {
+            try client.publish("x", to: "a")
+            box.value.connection.close()
+            #expect(box.value.connection.statistics.lostPublishes == 1)
+        }.get()
+        var told: [NATSError.Code] = []
+        for await event in events {
+            if case .publishesLost(1, let error) = event { told.append(error.code) }
+        }
+        #expect(told == [.closed])
+        try await first.closed()
+    }
+
+    /// What was accepted until a drain ends by its limit still goes out.
+    @Test func aDrainThatTakesTooLongSendsWhatWasAccepted() async throws {
+        let server = try await MockServer.start()
+        let (client, first) = try await withThrowingTaskGroup(of: MockPeer.self) { group in
+            group.addTask { try await server.acceptHandshake() }
+            let client = try await NATSClient.connect(NATSConnectionConfiguration(servers: [server.address]))
+            return (client, try #require(try await group.next()))
+        }
+        let box = client.bound
+        try await client.eventLoop.submit {
+            _ = box.value.connection.drain(timeout: .seconds(60))
+            try client.publish("last", to: "a")
+            box.value.connection.drainTimedOut()
+        }.get()
+        #expect(try await first.read(through: "last\r\n").hasSuffix("PUB a 4\r\nlast\r\n"))
+        try await first.closed()
+    }
+
     @Test func headersAreDroppedForAServerWithoutThem() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
