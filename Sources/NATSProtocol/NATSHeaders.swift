@@ -22,8 +22,17 @@ public struct NATSHeaders: Sendable, Equatable, ExpressibleByDictionaryLiteral, 
     /// The text after the status number, nil when there is none.
     public private(set) var statusDescription: String?
 
+    /// Whether the block these were received in held something that is no header, which was left out. Always false for
+    /// headers made here, and of no weight in comparisons.
+    public private(set) var isDamaged = false
+
     /// Empty headers.
     public init() {}
+
+    /// Whether both say the same.
+    public static func == (one: NATSHeaders, other: NATSHeaders) -> Bool {
+        one.fields == other.fields && one.status == other.status && one.statusDescription == other.statusDescription
+    }
 
     /// Headers from literal pairs, in their order.
     ///
@@ -134,7 +143,7 @@ extension NATSHeaders {
     }
 
     /// Reads a block as received. Lines that are not headers are left out: a peer's odd header costs that header,
-    /// never the message or the connection. Text is repaired to valid UTF-8.
+    /// never the message or the connection, and ``isDamaged`` tells of it. Text is repaired to valid UTF-8.
     ///
     /// - Parameter block: from `NATS/1.0` to the blank line inclusive; empty gives empty headers.
     package init(block: UnsafeRawBufferPointer) {
@@ -150,6 +159,7 @@ extension NATSHeaders {
                 Field(name: String(decoding: name, as: UTF8.self), value: String(decoding: value, as: UTF8.self))
             )
         }
+        isDamaged = lines.skipped > 0
     }
 }
 
@@ -162,12 +172,16 @@ package struct NATSHeaderLines {
     /// The bytes after the status number, trimmed; nil when there are none.
     package private(set) var statusDescription: UnsafeRawBufferPointer?
 
+    /// How many lines were passed over so far because they are no headers.
+    package private(set) var skipped = 0
+
     /// Begins at the version line of `block`. A block that does not begin with one has no fields.
     package init(_ block: UnsafeRawBufferPointer) {
         self.block = block
         position = 0
         guard ASCII.hasPrefix(block, ignoringCase: "nats/1.0") else {
             position = block.count
+            skipped = block.isEmpty ? 0 : 1
             return
         }
         position = 8
@@ -186,10 +200,12 @@ package struct NATSHeaderLines {
     package mutating func next() -> (name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer)? {
         while let line = nextLine() {
             if line.isEmpty { return nil }
-            guard let colon = line.firstIndex(of: ASCII.colon) else { continue }
-            let name = UnsafeRawBufferPointer(rebasing: line[0..<colon])
-            guard NATSHeaders.isValidName(name) else { continue }
-            return (name, Self.trimmed(UnsafeRawBufferPointer(rebasing: line[(colon + 1)...])))
+            let name = line.firstIndex(of: ASCII.colon).map { UnsafeRawBufferPointer(rebasing: line[0..<$0]) }
+            guard let name, NATSHeaders.isValidName(name) else {
+                skipped += 1
+                continue
+            }
+            return (name, Self.trimmed(UnsafeRawBufferPointer(rebasing: line[(name.count + 1)...])))
         }
         return nil
     }

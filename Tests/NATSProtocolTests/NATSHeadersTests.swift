@@ -94,6 +94,11 @@ import Testing
     func leavesOutWhatIsNoHeader() {
         let headers = parse("NATS/1.0\r\nno colon\r\n: empty\r\nb\u{e4}d: 1\r\na b: 2\r\nGood: 3\r\n\r\n")
         #expect(headers.fields.map(\.name) == ["Good"])
+        #expect(headers.isDamaged)
+        #expect(headers == ["Good": "3"])
+        #expect(!parse("NATS/1.0 503\r\nGood: 3\r\nempty:\r\n\r\n").isDamaged)
+        #expect(!parse("").isDamaged)
+        #expect(parse("HTTP/1.1\r\nA: b\r\n\r\n").isDamaged)
         #expect(parse("HTTP/1.1\r\nA: b\r\n\r\n").isEmpty)
         #expect(parse("NATS/1.0").isEmpty)
         #expect(parse("NATS/1.0\r\nA: b").fields.map(\.value) == ["b"])
