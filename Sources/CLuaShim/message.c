@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "panini_values.h"
 #include "panini_vm.h"
 
 enum field {
@@ -56,12 +57,7 @@ panini_message *panini_message_push(
 }
 
 panini_message *panini_message_at(lua_State *L, int index, int metatable_reference) {
-    panini_message *m = lua_touserdata(L, index);
-    if (!m || lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_settop(L, -3);
-    return same ? m : NULL;
+    return panini_userdata_at(L, index, metatable_reference);
 }
 
 // ---- headers ---------------------------------------------------------------------------------------------------------

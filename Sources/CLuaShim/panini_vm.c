@@ -155,6 +155,11 @@ void panini_push_traceback(lua_State *L) {
 // ---- host functions
 
 // Swift runs between the two lines that touch may_fail, and has returned before anything is raised or suspended.
+static int called(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return lua_gettop(L);
+}
+
 int panini_run_host_function(lua_State *L) {
     panini_host_function function = (panini_host_function)lua_touserdata(L, lua_upvalueindex(1));
     void *context = lua_touserdata(L, lua_upvalueindex(2));
@@ -165,7 +170,10 @@ int panini_run_host_function(lua_State *L) {
     vm->may_fail = could_fail;
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
-    return lua_error(L);
+    if (results == PANINI_RAISE) return lua_error(L);
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, called);
+    return lua_gettop(L);
 }
 
 void panini_push_host_function(lua_State *L, panini_host_function function, void *context) {

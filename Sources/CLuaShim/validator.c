@@ -24,11 +24,7 @@ panini_validator *panini_validator_push(lua_State *L, int metatable_reference, i
 }
 
 panini_validator *panini_validator_at(lua_State *L, int index, int metatable_reference) {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_settop(L, -3);
-    return same ? lua_touserdata(L, index) : NULL;
+    return panini_userdata_at(L, index, metatable_reference);
 }
 
 // ---- checks

@@ -54,6 +54,14 @@ void panini_error_push(
     lua_setmetatable(L, -2);
 }
 
+void *panini_userdata_at(lua_State *L, int index, int metatable_reference) {
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
+    int same = lua_rawequal(L, -1, -2);
+    lua_settop(L, -3);
+    return same ? lua_touserdata(L, index) : NULL;
+}
+
 int panini_field(lua_State *L, int index, const char *name) {
     index = lua_absindex(L, index);
     lua_pushstring(L, name);

@@ -14,6 +14,9 @@ extension LuaVM {
     /// before anything is started.
     package static var suspend: CInt { -2 }
 
+    /// The function on top is called with what lies below it; its results are the host function's.
+    package static var call: CInt { -3 }
+
     /// Pushes a host function. `context` outlives the state, or every use of the function.
     package func pushHostFunction(
         _ f: @escaping HostFunction,

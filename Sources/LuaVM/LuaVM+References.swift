@@ -2,8 +2,10 @@
 internal import CLuaShim
 
 /// A Lua value kept alive for Swift. Belongs to the state that made it, until it is released.
-package struct LuaReference: Equatable, Hashable {
+package struct LuaReference: Equatable, Hashable, Sendable {
     package let index: CInt
+
+    package init(index: CInt) { self.index = index }
 }
 
 /// Which registry slots are free.

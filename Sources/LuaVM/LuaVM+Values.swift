@@ -5,7 +5,7 @@ extension LuaVM {
     private static var deepestValue: Int { 128 }
 
     /// Pushes a value onto `L`, or throws and pushes nothing.
-    func push(_ value: LuaValue, onto L: OpaquePointer, depth: Int = 0) throws(LuaError) {
+    package func push(_ value: LuaValue, onto L: OpaquePointer, depth: Int = 0) throws(LuaError) {
         guard depth <= LuaVM.deepestValue, lua_checkstack(L, 4) != 0 else {
             throw LuaError(kind: .conversion, message: "a value is nested too deeply for Lua")
         }
@@ -44,7 +44,7 @@ extension LuaVM {
     }
 
     /// Copies the value at `index`.
-    func value(_ L: OpaquePointer, _ index: CInt, depth: Int = 0) throws(LuaError) -> LuaValue {
+    package func value(_ L: OpaquePointer, _ index: CInt, depth: Int = 0) throws(LuaError) -> LuaValue {
         switch lua_type(L, index) {
         case LUA_TNIL, LUA_TNONE: return .nil
         case LUA_TBOOLEAN: return .boolean(lua_toboolean(L, index) != 0)

@@ -29,8 +29,6 @@ private func messages(_ path: String) throws -> [String] {
     }
 }
 
-private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-
 @Suite("Host logs")
 struct LogHostTests {
     @Test("an embedder's records and its services' are in the same files")

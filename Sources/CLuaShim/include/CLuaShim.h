@@ -12,6 +12,7 @@
 #include "panini_handle.h"
 #include "panini_libraries.h"
 #include "panini_message.h"
+#include "panini_middleware.h"
 #include "panini_number.h"
 #include "panini_validator.h"
 #include "panini_values.h"

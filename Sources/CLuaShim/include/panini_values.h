@@ -23,6 +23,9 @@ void panini_error_push(
     lua_State *L, int metatable_reference, const char *code_text, size_t code_length, int64_t code_number,
     const char *message, size_t message_length);
 
+// The userdata at `index` with the metatable of that reference, or NULL when the value is something else. Never raises.
+void *panini_userdata_at(lua_State *L, int index, int metatable_reference);
+
 // Pushes t[name] of the table at `index` without metamethods, and returns the type. Raises only for want of memory.
 int panini_field(lua_State *L, int index, const char *name);
 

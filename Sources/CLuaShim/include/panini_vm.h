@@ -16,10 +16,13 @@ enum {
     PANINI_FIRST_REFERENCE = 8,
     // The metatable that marks arrays for the JSON codec, in a fixed registry slot.
     PANINI_ARRAY_METATABLE = 4,
+    // The last error that passed through a native middleware, and its traceback.
+    PANINI_TRACED_ERROR = 5,
+    PANINI_TRACED_TEXT = 6,
 };
 
 // Returned by a host function in place of a number of results.
-enum { PANINI_RAISE = -1, PANINI_SUSPEND = -2 };
+enum { PANINI_RAISE = -1, PANINI_SUSPEND = -2, PANINI_CALL = -3 };
 
 // A thread that is executing right now: the records form a chain through the C stack, innermost first. The
 // chain says whether a wait is possible, and from which thread a resume inherits its C depth.
@@ -63,7 +66,8 @@ typedef struct panini_vm {
 } panini_vm;
 
 // A host function: leaves n results on top and returns n, or leaves an error value on top and returns
-// PANINI_RAISE, or returns PANINI_SUSPEND. Must not raise, must not yield.
+// PANINI_RAISE, or returns PANINI_SUSPEND. PANINI_CALL: the function on top is called with what lies below it, and its
+// results are the host function's. Must not raise, must not yield.
 typedef int (*panini_host_function)(lua_State *L, void *context);
 
 // Makes a state with the libraries that scripts may use. NULL when there is no memory for it.

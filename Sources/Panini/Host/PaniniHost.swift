@@ -18,6 +18,8 @@ public struct PaniniHostConfiguration: Sendable {
     public var isStrict = false
     /// The program's logs, where services open their log files; nil: no files, and everything goes to the host's logger.
     public var logs: PaniniLogs?
+    /// Middlewares in Swift for every service. They wrap the scripts' own; the last one is the outermost.
+    public var middlewares: [any PaniniMiddleware] = []
 
     /// A configuration with the default settings.
     ///
@@ -140,7 +142,8 @@ private final class HostCore {
                         overrides: configuration.overrides,
                         worker: worker,
                         logger: logger,
-                        logs: configuration.logs
+                        logs: configuration.logs,
+                        middlewares: configuration.middlewares
                     )
                 )
             } catch {

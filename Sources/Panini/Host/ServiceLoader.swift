@@ -18,9 +18,10 @@ enum ServiceLoader {
         overrides: PaniniOverrides,
         worker: Worker,
         logger: Logger,
-        logs: PaniniLogs? = nil
+        logs: PaniniLogs? = nil,
+        middlewares: [any PaniniMiddleware] = []
     ) throws(PaniniError) -> Service {
-        let script = try loadScript(path, overrides: overrides, logger: logger, logs: logs)
+        let script = try loadScript(path, overrides: overrides, logger: logger, logs: logs, middlewares: middlewares)
         guard let options = script.options else {
             throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
         }
@@ -41,10 +42,17 @@ enum ServiceLoader {
         _ path: String,
         overrides: PaniniOverrides,
         logger: Logger,
-        logs: PaniniLogs? = nil
+        logs: PaniniLogs? = nil,
+        middlewares: [any PaniniMiddleware] = []
     ) throws(PaniniError) -> Script {
         let source = try read(path)
-        let script = try Script(path: path, overrides: overrides, logger: logger, logs: logs)
+        let script = try Script(
+            path: path,
+            overrides: overrides,
+            logger: logger,
+            logs: logs,
+            middlewares: middlewares
+        )
         script.vm.installRequire(
             resolver: { [directory = script.directory] name in module(name, beside: directory) },
             wake: { [unowned script] id in script.wake(id, .nothing) }

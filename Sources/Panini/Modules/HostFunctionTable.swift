@@ -31,6 +31,14 @@ func hostCall(
 }
 
 extension HostFunctionEntry {
+    /// Registered by itself, as it calls functions that make middlewares.
+    static let addMiddleware = HostFunctionEntry(
+        name: "add_middleware",
+        signature: "app.add_middleware(middleware | function [, arguments...]) -> handle with .remove()"
+    ) {
+        hostCall($0, $1, "app.add_middleware") { call throws(Misuse) in try call.script.addMiddleware(call) }
+    }
+
     /// Functions of the table that `panini.app{...}` returns.
     static let app: [HostFunctionEntry] = [
         .init(name: "listen", signature: "app.listen(subject | {subjects}, [options,] handler) -> handle") {
@@ -77,6 +85,10 @@ extension HostFunctionEntry {
         },
         .init(name: "add_filters", signature: "app.add_filters{ include = {...}, exclude = {...} }") {
             hostCall($0, $1, "app.add_filters") { call throws(Misuse) in try call.script.addFilters(call) }
+        },
+        addMiddleware,
+        .init(name: "remove_middleware", signature: "app.remove_middleware(handle) -> true | false") {
+            hostCall($0, $1, "app.remove_middleware") { call throws(Misuse) in try call.script.removeMiddleware(call) }
         },
         .init(name: "start", signature: "app.start(): accepted as the last statement; does nothing") { _, _ in 0 },
     ]

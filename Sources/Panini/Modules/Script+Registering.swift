@@ -122,6 +122,7 @@ extension Script {
         let isDynamic = phase != .loading
         if isDynamic { try requireSuspendable(call) }
         guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
+        let layers = hasOptions ? try listenerMiddlewares(call, 2) : []
         let isGuarded = hasOptions ? try hasValidator(call, 2, options) : false
         var handler = try keep(call, hasOptions ? 3 : 2)
         if isGuarded { handler = guarded(call, options: 2, handler: handler) }
@@ -129,10 +130,12 @@ extension Script {
             id: makeHandleNumber(),
             options: options,
             handler: handler.function,
+            middlewares: layers,
             origin: handler.origin,
             subjects: patterns.map { ListenerSubject(pattern: $0, parameters: parameters(of: $0)) },
             isDynamic: isDynamic
         )
+        compose(listener)
         _ = panini_handle_push(call.L, listenerHandleType, listener.id)
         guard isDynamic, let service else {
             registrations.listeners.append(listener)
@@ -239,9 +242,8 @@ extension Script {
                 }
             case ("metadata", .array(let items)) where items.isEmpty: break
             case ("reply", .boolean(let flag)): options.replies = flag
-            case ("validator", _), ("on_invalid", _): break  // Read from the table itself: they are no plain data.
-            case ("middlewares", _):
-                throw Misuse("app.listen: option \"middlewares\": this version has no middlewares yet")
+            // Read from the table itself: they are no plain data.
+            case ("validator", _), ("on_invalid", _), ("middlewares", _): break
             default: throw Misuse("app.listen: option \"\(key)\" cannot be \(value.typeName)")
             }
         }

@@ -44,6 +44,14 @@ extension Script {
     }
 
     func publish(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
+        if let chain = force ? middlewares.publishSync : middlewares.publish {
+            _ = try requireLive(call)
+            return try goThrough(call, chain)
+        }
+        return try publishDirectly(call, force: force)
+    }
+
+    func publishDirectly(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
         let service = try requireLive(call)
         let subject = try call.bytes(1, "the subject")
         if call.isNone(3), !force {
@@ -129,6 +137,15 @@ extension Script {
     // MARK: - Requests
 
     func request(_ call: HostCall) throws(Misuse) -> CInt {
+        if let chain = middlewares.request {
+            _ = try requireLive(call)
+            try requireSuspendable(call)
+            return try goThrough(call, chain)
+        }
+        return try requestDirectly(call)
+    }
+
+    func requestDirectly(_ call: HostCall) throws(Misuse) -> CInt {
         let service = try requireLive(call)
         let subject = try call.bytes(1, "the subject")
         let options = try SendOptions(call, 3, known: ["timeout", "headers", "data_type", "response_data_type"])

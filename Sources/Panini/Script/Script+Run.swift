@@ -76,7 +76,7 @@ extension Script {
             message.pointee.endpoint = Unmanaged.passUnretained(target.endpoint).toOpaque()
             message.pointee.arrived = arrived
         }
-        vm.push(listener.handler, onto: co.thread)
+        vm.push(reply.isEmpty ? listener.publishEntry : listener.requestEntry, onto: co.thread)
         lua_pushvalue(co.thread, 1)
         listener.active += 1
         currentHoldsStop = true
@@ -119,6 +119,10 @@ extension Script {
     }
 
     func settle(_ co: LuaCoroutine, _ outcome: LuaOutcome, _ activity: Activity) {
+        if middlewares.observationCount > 0, outcome != .suspended {
+            // Of calls inside a coroutine of the script's own that was never run to its end.
+            endObservations(slot: Int(co.slot), activity, .internalError)
+        }
         switch outcome {
         case .returned(let count):
             finish(co, count, activity)
@@ -157,8 +161,9 @@ extension Script {
     }
 
     /// Gives up a suspended coroutine: its time is over, or the service stops.
-    func abandon(_ job: Job) {
+    func abandon(_ job: Job, _ reason: ReplyError = .stopping) {
         guard let co = vm.coroutine(id: job.coroutine) else { return }
+        endObservations(slot: Int(co.slot), job.activity, reason)
         service?.cancel(job)
         forget(job, slot: Int(co.slot))
         depth += 1

@@ -50,11 +50,19 @@ final class Script {
     var listenerHandleType: CInt = 0
     var spawnHandleType: CInt = 0
     var validatorType: CInt = 0
+    var middlewareHandleType: CInt = 0
+    var nativeMiddlewareType: CInt = 0
     /// What the C side of messages calls; freed with the script, after the state is closed.
     private let callbacks: UnsafeMutablePointer<panini_message_callbacks>
 
     /// What the guards of listeners with a validator call; freed with the callbacks.
     let guardHost: UnsafeMutablePointer<panini_guard_host>
+
+    /// What native steps of middleware chains call; freed with the callbacks.
+    let middlewareHost: UnsafeMutablePointer<panini_middleware_host>
+    var middlewares = Middlewares()
+    /// The sending calls behind all middlewares.
+    private(set) lazy var directCalls = DirectCalls(vm, context: Unmanaged.passUnretained(self).toOpaque())
 
     /// Suspended coroutines by their slot.
     var jobs: [Job?] = []
@@ -76,7 +84,13 @@ final class Script {
     /// Encoded payloads; reused.
     let writer = ByteWriter()
 
-    init(path: String, overrides: PaniniOverrides, logger: Logger, logs: PaniniLogs? = nil) throws(PaniniError) {
+    init(
+        path: String,
+        overrides: PaniniOverrides,
+        logger: Logger,
+        logs: PaniniLogs? = nil,
+        middlewares outer: [any PaniniMiddleware] = []
+    ) throws(PaniniError) {
         self.path = path
         self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.overrides = overrides
@@ -85,11 +99,13 @@ final class Script {
         self.threadName = LogRecord.currentThreadName()
         self.callbacks = .allocate(capacity: 1)
         self.guardHost = .allocate(capacity: 1)
+        self.middlewareHost = .allocate(capacity: 1)
         do throws(LuaError) {
             self.vm = try LuaVM()
         } catch {
             callbacks.deallocate()
             guardHost.deallocate()
+            middlewareHost.deallocate()
             throw PaniniError(code: .scriptFailed, message: "\(path): no Lua state: \(error.message)")
         }
         callbacks.initialize(
@@ -112,21 +128,32 @@ final class Script {
                 error_metatable: errorType
             )
         )
+        middlewareHost.initialize(
+            to: panini_middleware_host(
+                context: Unmanaged.passUnretained(self).toOpaque(),
+                before: beforeNativeMiddleware,
+                after: afterNativeMiddleware
+            )
+        )
         registerModules()
+        registerMiddlewares(outer: outer)
     }
 
     deinit {
         vm.close()
         callbacks.deallocate()
         guardHost.deallocate()
+        middlewareHost.deallocate()
     }
 
     /// Closes the Lua state. Everything suspended is given up.
     func close() {
         guard phase != .closed else { return }
         phase = .closed
-        for job in jobs {
-            if let job { service?.cancel(job) }
+        for (slot, job) in jobs.enumerated() {
+            guard let job else { continue }
+            service?.cancel(job)
+            endObservations(slot: slot, job.activity, .stopping)
         }
         jobs = []
         suspendedCount = 0

@@ -39,6 +39,11 @@ final class Listener {
     let id: Int64
     let options: ListenerOptions
     let handler: LuaReference
+    /// Its own middlewares, inside those of the app.
+    let middlewares: [MiddlewareLayer]
+    /// What a message without, and with, a reply subject goes to: the handler, or the outermost middleware.
+    var publishEntry: LuaReference
+    var requestEntry: LuaReference
     /// `orders.lua:12`: where the handler was defined.
     let origin: String
     let dataType: UInt8
@@ -69,6 +74,7 @@ final class Listener {
         id: Int64,
         options: ListenerOptions,
         handler: LuaReference,
+        middlewares: [MiddlewareLayer] = [],
         origin: String,
         subjects: [ListenerSubject],
         isDynamic: Bool
@@ -76,6 +82,9 @@ final class Listener {
         self.id = id
         self.options = options
         self.handler = handler
+        self.middlewares = middlewares
+        self.publishEntry = handler
+        self.requestEntry = handler
         self.origin = origin
         self.dataType = options.dataType.rawValue
         self.replies = options.replies

@@ -285,8 +285,9 @@ extension Service {
         logger.error(
             "handler of \(subject) (\(listener.origin)) took longer than \(formatted(seconds)) s and was ended"
         )
-        script.refuse(message, listener, ReplyError(504, "the handler took longer than \(formatted(seconds)) s"))
-        script.abandon(job)
+        let error = ReplyError(504, "the handler took longer than \(formatted(seconds)) s")
+        script.refuse(message, listener, error)
+        script.abandon(job, error)
         activityEnded(job.activity)
     }
 

@@ -52,7 +52,11 @@ extension Service {
     func releaseIfDone(_ listener: Listener) {
         guard listener.isEnded, listener.active == 0, listener.pending.isEmpty, !listener.isPumping else { return }
         guard listeners.removeValue(forKey: listener.id) != nil, script.phase != .closed else { return }
+        for entry in [listener.publishEntry, listener.requestEntry] where entry.index != listener.handler.index {
+            script.vm.release(entry)
+        }
         script.vm.release(listener.handler)
+        for layer in listener.middlewares { script.release(layer) }
         for subject in listener.subjects {
             if let parameters = subject.parameters { script.vm.release(parameters) }
         }
