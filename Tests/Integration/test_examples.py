@@ -148,3 +148,14 @@ def test_validator(example, client):
     assert client.ask("shop.try", good) == {"accepted": True}
     assert client.ask("shop.try", {}) == {"accepted": False, "first": "customer", "count": 2}
     assert client.ask("shop.schema")["required"] == ["customer", "items"]
+
+
+def test_middlewares(example, client):
+    example("middlewares.lua")
+    assert_error(client.request("shop.price", {"item": "tea"}), 401, "who is asking?")
+    good = {"item": "tea", "user": "ada"}
+    assert client.ask("shop.price", good) == {"item": "tea", "price": 3, "steps": ["count", "access"]}
+    assert client.ask("shop.stock", good) == {"item": "tea", "left": 7}
+    assert client.ask("shop.stock", good) == {"item": "tea", "left": 7, "cached": True}
+    counts = client.ask("shop.counts")
+    assert counts == {"shop.price": 2, "shop.stock": 2, "store.count": 1, "shop.counts": 1}
