@@ -85,6 +85,7 @@ extension Script {
         lua_pushvalue(L, -2)
         panini_middleware_push_adder(L, HostFunctionEntry.addMiddleware.function, context)
         lua_rawset(L, -3)
+        addTable("http", HostFunctionEntry.http, L)
         vm.pushString(L, "logger" as StaticString)
         pushLogger(options?.serviceName ?? "", L)
         lua_rawset(L, -3)
