@@ -9,7 +9,7 @@ extension Script {
     func registerModules() {
         let L = vm.state
         lua_createtable(L, 0, CInt(HostFunctionEntry.panini.count + 6))
-        add(HostFunctionEntry.panini, L)
+        add(HostFunctionEntry.panini + [HostFunctionEntry.response], L)
         addTable("json", HostFunctionEntry.json, L)
         addTable("base64", HostFunctionEntry.base64, L)
         addTable("hash", HostFunctionEntry.hash, L)
