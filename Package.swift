@@ -31,6 +31,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
     targets: [
@@ -72,6 +73,19 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .target(
+            name: "PaniniHTTP",
+            dependencies: [
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        .target(
             name: "PaniniObservability",
             dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: swiftSettings
@@ -79,10 +93,11 @@ let package = Package(
         .target(
             name: "Panini",
             dependencies: [
-                "CLuaShim", "LuaVM", "NATSProtocol", "NATS", "PaniniObservability",
+                "CLuaShim", "LuaVM", "NATSProtocol", "NATS", "PaniniHTTP", "PaniniObservability",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: swiftSettings
@@ -149,6 +164,18 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .testTarget(name: "PaniniCLITests", dependencies: ["PaniniCLI", "Panini"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PaniniHTTPTests",
+            dependencies: [
+                "PaniniHTTP",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings
+        ),
         .testTarget(
             name: "PaniniTests",
             dependencies: [

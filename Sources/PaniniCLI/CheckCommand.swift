@@ -60,6 +60,7 @@ struct CheckCommand: ParsableCommand {
         for timer in report.timers {
             lines.append("  timer\(timer.name.map { " \($0)" } ?? "") every \(ReadyReport.seconds(timer.interval)) s")
         }
+        for route in report.routes { lines.append("  serves \(route.method) \(route.path)") }
         if report.tasks > 0 {
             lines.append("  \(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
         }
@@ -82,10 +83,13 @@ struct CheckCommand: ParsableCommand {
                 ("name", JSONText.string(timer.name)), ("interval", ReadyReport.seconds(timer.interval)),
             ])
         }
+        let routes = report.routes.map { route in
+            JSONText.object([("method", JSONText.string(route.method)), ("path", JSONText.string(route.path))])
+        }
         return JSONText.object([
             ("service_name", JSONText.string(report.serviceName)), ("version", JSONText.string(report.version)),
             ("listeners", JSONText.array(listeners)), ("timers", JSONText.array(timers)),
-            ("tasks", "\(report.tasks)"), ("routes", "[]"),
+            ("tasks", "\(report.tasks)"), ("routes", JSONText.array(routes)),
         ])
     }
 }

@@ -6,7 +6,7 @@ What a fenced block says about itself:
                         the service of the command blocks that follow it
     ```lua check        a complete script that is checked and not run: it wants a server of its own
     ```lua inside       a piece of a handler: run inside one, and it must not raise
-    ```sh               lines that call `panini` are run; lines `# ...` below one are what it prints
+    ```sh               lines that call `panini` or `curl` are run; lines `# ...` below one are what it prints
 
 Other commands (installing, building) are other tests' business.
 """
@@ -65,7 +65,9 @@ ALL = list(blocks())
 SCRIPTS = [b for b in ALL if b.language == "lua" and not {"inside", "check"} & set(b.info.split())]
 CHECKED = [b for b in ALL if b.language == "lua" and "check" in b.info.split()]
 INSIDE = [b for b in ALL if b.language == "lua" and "inside" in b.info.split()]
-COMMANDS = [b for b in ALL if b.language == "sh" and re.search(r"(^|[|] *)panini ", b.text, re.MULTILINE)]
+COMMANDS = [b for b in ALL if b.language == "sh" and re.search(r"(^|[|] *)(panini|curl) ", b.text, re.MULTILINE)]
+# Web servers of the documentation say 8080; here they take a free port, and so do the commands.
+WEB = {"PANINI_WEB_PORT": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_scripts_load_and_run(block, docs_broker, tmp_path):
     (tmp_path / block.name).write_text(block.text)
     result = panini("check", block.name, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    program = Program([PROGRAM, "run", block.name, "--server", docs_broker.url], cwd=tmp_path)
+    program = Program([PROGRAM, "run", block.name, "--server", docs_broker.url], cwd=tmp_path, env=environment(**WEB))
     try:
         program.wait_for(r"\bready\b")
         program.signal(signal.SIGTERM)
@@ -157,13 +159,18 @@ def same(one, other):
 def test_commands_print_what_they_say(block, docs_broker, tmp_path):
     env = environment(NATS_URL=docs_broker.url, PATH=f"{pathlib.Path(PROGRAM).parent}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / block.script.name).write_text(block.script.text)
-    service = Program([PROGRAM, "run", block.script.name, "--server", docs_broker.url], cwd=tmp_path)
+    service = Program(
+        [PROGRAM, "run", block.script.name, "--server", docs_broker.url], cwd=tmp_path, env=environment(**WEB)
+    )
     try:
         service.wait_for(r"\bready\b")
         for command, output in steps(block.text):
-            if "panini " not in command or command.startswith(("scripts/", "sudo ", "git ")):
+            if not re.search(r"\b(panini|curl) ", command) or command.startswith(("scripts/", "sudo ", "git ")):
                 continue
             command = command.replace("nats://127.0.0.1:4222", docs_broker.url)
+            if command.startswith("curl "):
+                port = re.search(r"web server on http://127\.0\.0\.1:(\d+)", service.output).group(1)
+                command = command.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{port}")
             if re.match(r"panini (run|dev) ", command):
                 started = Program(["bash", "-c", f"exec {command}"], cwd=tmp_path, env=env)
                 try:
@@ -185,7 +192,7 @@ def test_commands_print_what_they_say(block, docs_broker, tmp_path):
                 check=False,
             )
             failed = output is not None and '"success":false' in output
-            assert done.returncode == (1 if failed else 0), (command, done.stderr, service.output)
+            assert done.returncode == (1 if failed and not command.startswith("curl ") else 0), (command, done.stderr, service.output)
             if output is not None:
                 assert same(done.stdout, output), (command, done.stdout, output, service.output)
         service.signal(signal.SIGTERM)

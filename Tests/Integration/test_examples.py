@@ -1,10 +1,12 @@
 """Every file under examples/ runs on both brokers and does what its comments say."""
 
 import json
+import socket
 
 import pytest
 
-from harness import ROOT, NoResponders, assert_error, panini, wait_until
+from harness import PATIENCE, ROOT, NoResponders, assert_error, panini, wait_until
+from test_http import Web
 
 EXAMPLES = ROOT / "examples"
 
@@ -12,7 +14,8 @@ EXAMPLES = ROOT / "examples"
 @pytest.fixture
 def example(start, broker):
     def run(name):
-        return start(broker.url, EXAMPLES / name)
+        # Web servers take a free port.
+        return start(broker.url, EXAMPLES / name, arguments=["--web-port", "0"])
 
     return run
 
@@ -27,7 +30,8 @@ def test_every_example_is_tested():
 def test_check_passes(path):
     result = panini("check", path, "--json")
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["listeners"]
+    report = json.loads(result.stdout)
+    assert report["listeners"] or report["routes"]
 
 
 def test_hello(example, client, broker):
@@ -159,3 +163,40 @@ def test_middlewares(example, client):
     assert client.ask("shop.stock", good) == {"item": "tea", "left": 7, "cached": True}
     counts = client.ask("shop.counts")
     assert counts == {"shop.price": 2, "shop.stock": 2, "store.count": 1, "shop.counts": 1}
+
+
+def test_http_hello(example, client):
+    asked = client.subscribe("hello.asked")
+    client.flush()
+    web = Web(example("http_hello.lua"))
+    assert web.get("/hello/ada").json == {"hello": "ada", "asked": 1}
+    assert asked.next().json == {"name": "ada"}
+    assert client.ask("hello.count") == {"asked": 1}
+
+
+def test_http_rest(example):
+    web = Web(example("http_rest.lua"))
+    answer = web.post("/tasks", {"title": "buy tea"})
+    task = {"done": False, "id": 1, "title": "buy tea"}
+    assert answer.status == 201 and answer.json == task and answer.headers["location"] == "/tasks/1"
+    assert web.get("/tasks?done=false").json == [task]
+    assert web.get("/tasks?done=true").json == []
+    assert web.post("/tasks", {"name": "x"}).json["code"] == 422
+    assert web.ask("PATCH", "/tasks/1", '{"done": true}').json == {**task, "done": True}
+    assert web.get("/tasks/1").json["done"] is True
+    assert web.ask("DELETE", "/tasks/1").status == 204
+    answer = web.get("/tasks/1")
+    assert answer.status == 404 and answer.json["error"] == "there is no task 1"
+
+
+def test_http_events(example, client):
+    web = Web(example("http_events.lua"))
+    with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE) as browser:
+        browser.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        seen = b""
+        while b"watching" not in seen:
+            seen += browser.recv(1000)
+        client.publish("prices.tea", b'{"price": 3}')
+        while b"tea" not in seen:
+            seen += browser.recv(1000)
+        assert b"event: price\ndata: " in seen

@@ -68,7 +68,9 @@ struct OptionTests {
 
     @Test("features that are not there yet are refused, not ignored")
     func missing() {
-        let text = scriptFailure([("service_name", .string("a")), ("web_server", .boolean(true))])
+        let text = scriptFailure([
+            ("service_name", .string("a")), ("web_tls", .object([("cert_file", .string("a.pem"))])),
+        ])
         #expect(text?.contains("yet") == true)
     }
 

@@ -22,6 +22,7 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
             case taskFailed = "task_failed"
             case shutdownTimeout = "shutdown_timeout"
             case disconnected = "disconnected"
+            case webServer = "web_server"
         }
 
         private let kind: Kind
@@ -54,6 +55,8 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
         public static let shutdownTimeout = Code(kind: .shutdownTimeout)
         /// The connection ended for good: `max_reconnect_attempts` was reached, or `reconnect` is off.
         public static let disconnected = Code(kind: .disconnected)
+        /// The web server's port could not be opened.
+        public static let webServer = Code(kind: .webServer)
 
         /// The stable text of the code, such as `script_syntax`.
         public var description: String { kind.rawValue }

@@ -22,6 +22,14 @@ public struct PaniniServiceReport: Sendable, Equatable {
         public let interval: Double
     }
 
+    /// A route of the web server.
+    public struct Route: Sendable, Equatable {
+        /// The method: `GET`; `*` for all.
+        public let method: String
+        /// The path with its parameters.
+        public let path: String
+    }
+
     /// The service's name.
     public let serviceName: String
     /// The service's version.
@@ -34,6 +42,8 @@ public struct PaniniServiceReport: Sendable, Equatable {
     public let timers: [Timer]
     /// How many tasks there are.
     public let tasks: Int
+    /// The routes of the web server, in the order of the script.
+    public let routes: [Route]
 }
 
 extension PaniniServiceReport {
@@ -53,6 +63,7 @@ extension PaniniServiceReport {
         }
         timers = registrations.timers.map { Timer(name: $0.name, interval: Double($0.intervalNanoseconds) / 1e9) }
         tasks = registrations.tasks.count
+        routes = registrations.routes.all.map { Route(method: $0.method, path: $0.path) }
     }
 }
 

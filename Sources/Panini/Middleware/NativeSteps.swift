@@ -3,6 +3,7 @@
 
 import CLuaShim
 import LuaVM
+import PaniniHTTP
 
 /// Called by C when a message comes to a native step.
 let beforeNativeMiddleware:
@@ -74,8 +75,11 @@ extension Script {
     }
 
     private func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
-        kind.isSend
-            ? .sent(L) : .received(lua_touserdata(L, 1).unsafelyUnwrapped.assumingMemoryBound(to: panini_message.self))
+        if kind.isSend { return .sent(L) }
+        let object = lua_touserdata(L, 1).unsafelyUnwrapped
+        guard kind == .httpRequest else { return .received(object.assumingMemoryBound(to: panini_message.self)) }
+        let record = object.assumingMemoryBound(to: panini_request.self).pointee.record.unsafelyUnwrapped
+        return .requested(Unmanaged<HTTPRequest>.fromOpaque(record).takeUnretainedValue())
     }
 
     /// Pushes what is to be the result; returns the number of values.
@@ -126,6 +130,8 @@ extension Script {
             let message: PaniniMiddlewareMessage
             if case .message(_, let received) = activity, !observation.kind.isSend {
                 message = PaniniMiddlewareMessage(observation.kind, .received(received), script: self)
+            } else if case .request(_, let request) = activity, observation.kind == .httpRequest {
+                message = PaniniMiddlewareMessage(observation.kind, .requested(request), script: self)
             } else {
                 message = PaniniMiddlewareMessage(observation.kind, .past(subject: observation.subject), script: self)
             }

@@ -4,6 +4,9 @@
 import CLuaShim
 import LuaVM
 import NATSProtocol
+import NIOCore
+import NIOHTTP1
+import PaniniHTTP
 
 /// A message on its way through the middlewares.
 public struct PaniniMiddlewareMessage: ~Copyable {
@@ -11,6 +14,8 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         case received(UnsafeMutablePointer<panini_message>)
         /// Subject, value and options are at 1, 2 and 3.
         case sent(OpaquePointer)
+        /// A request of the web server.
+        case requested(HTTPRequest)
         /// A send that was given up.
         case past(subject: [UInt8])
     }
@@ -29,11 +34,12 @@ public struct PaniniMiddlewareMessage: ~Copyable {
     /// The service's name.
     public var serviceName: String { script.options?.serviceName ?? "" }
 
-    /// The concrete subject.
+    /// The concrete subject; of a request to the web server its path.
     public var subject: String {
         switch source {
         case .received(let message): script.text(script.subjectOf(message))
         case .sent(let L): script.vm.string(L, 1) ?? ""
+        case .requested(let request): String(Substring(request.path))
         case .past(let subject): String(decoding: subject, as: UTF8.self)
         }
     }
@@ -52,11 +58,12 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         case .sent(let L):
             let name = option("data_type", L)
             return script.encoded(L, 2, dataType: name.flatMap { DataType(name: $0) })
+        case .requested(let request): return request.body.map { Array($0.readableBytesView) } ?? []
         case .past: return nil
         }
     }
 
-    /// The first value of a header, its name compared as it is written.
+    /// The first value of a header; its name is compared as it is written, for HTTP without regard to case.
     ///
     /// - Parameter name: The header's name.
     public func header(_ name: String) -> String? {
@@ -77,6 +84,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
             guard lua_type(L, 3) == LUA_TTABLE, panini_field(L, 3, "headers") == LUA_TTABLE else { return nil }
             if panini_field(L, -1, name) == LUA_TTABLE { lua_rawgeti(L, -1, 1) }
             return script.vm.string(L, -1)
+        case .requested(let request): return request.head.headers.first(name: name)
         case .past: return nil
         }
     }

@@ -74,25 +74,29 @@ extension Script {
         for reference in Set(layer.functions.values.map(\.index)) { vm.release(LuaReference(index: reference)) }
     }
 
-    /// The option `middlewares` of the options at an index.
-    func listenerMiddlewares(_ call: HostCall, _ index: CInt) throws(Misuse) -> [MiddlewareLayer] {
+    /// The option `middlewares` of the options at an index: each must be for one of the kinds.
+    func ownMiddlewares(
+        _ call: HostCall,
+        _ index: CInt,
+        of kinds: [PaniniMiddlewareKind]
+    ) throws(Misuse) -> [MiddlewareLayer] {
         let L = call.L
         let type = vm.pushRawField(L, index, "middlewares")
         defer { lua_settop(L, -2) }
         guard type != LUA_TNIL else { return [] }
         guard type == LUA_TTABLE else {
-            throw Misuse("app.listen: middlewares must be a list of middlewares, not \(call.typeName(-1))")
+            throw Misuse("\(call.name): middlewares must be a list of middlewares, not \(call.typeName(-1))")
         }
         let list = lua_gettop(L)
         let count = lua_rawlen(L, list)
         guard count <= Middlewares.maximumLayers else {
-            throw Misuse("app.listen: more than \(Middlewares.maximumLayers) middlewares")
+            throw Misuse("\(call.name): more than \(Middlewares.maximumLayers) middlewares")
         }
         if count == 0 {
             lua_pushnil(L)
             if panini_next(L, list) != 0 {
                 lua_settop(L, list)
-                throw Misuse("app.listen: middlewares must be a list, as in middlewares = { audit }")
+                throw Misuse("\(call.name): middlewares must be a list, as in middlewares = { audit }")
             }
         }
         var layers: [MiddlewareLayer] = []
@@ -100,10 +104,9 @@ extension Script {
             lua_rawgeti(L, list, lua_Integer(position + 1))
             defer { lua_settop(L, list) }
             let layer = try readLayer(call, lua_gettop(L), "entry \(position + 1) of middlewares")
-            guard layer.covers(.listenPublish) || layer.covers(.listenRequest) else {
-                throw Misuse(
-                    "app.listen: entry \(position + 1) of middlewares has neither listen_publish nor listen_request nor listen_any"
-                )
+            guard kinds.contains(where: { layer.covers($0) }) else {
+                let names = kinds.map(\.name).joined(separator: ", ")
+                throw Misuse("\(call.name): entry \(position + 1) of middlewares is for none of \(names)")
             }
             layers.append(layer)
         }
@@ -190,6 +193,7 @@ extension Script {
     private func recompose() {
         composeSends()
         for listener in service.map({ Array($0.listeners.values) }) ?? registrations.listeners { compose(listener) }
+        for route in registrations.routes.all { compose(route) }
     }
 
     /// Puts the middlewares around a listener's handler.
@@ -212,7 +216,7 @@ extension Script {
     }
 
     /// A function that goes through all layers of a kind, the last one first; nil when there are none.
-    private func chain(
+    func chain(
         _ kind: PaniniMiddlewareKind,
         _ layers: [MiddlewareLayer],
         to inner: LuaReference

@@ -9,7 +9,7 @@ extension Script {
     func registerModules() {
         let L = vm.state
         lua_createtable(L, 0, CInt(HostFunctionEntry.panini.count + 6))
-        add(HostFunctionEntry.panini, L)
+        add(HostFunctionEntry.panini + [HostFunctionEntry.response], L)
         addTable("json", HostFunctionEntry.json, L)
         addTable("base64", HostFunctionEntry.base64, L)
         addTable("hash", HostFunctionEntry.hash, L)
@@ -85,6 +85,7 @@ extension Script {
         lua_pushvalue(L, -2)
         panini_middleware_push_adder(L, HostFunctionEntry.addMiddleware.function, context)
         lua_rawset(L, -3)
+        addTable("http", HostFunctionEntry.http, L)
         vm.pushString(L, "logger" as StaticString)
         pushLogger(options?.serviceName ?? "", L)
         lua_rawset(L, -3)

@@ -122,10 +122,10 @@ extension Script {
         let isDynamic = phase != .loading
         if isDynamic { try requireSuspendable(call) }
         guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
-        let layers = hasOptions ? try listenerMiddlewares(call, 2) : []
-        let isGuarded = hasOptions ? try hasValidator(call, 2, options) : false
+        let layers = hasOptions ? try ownMiddlewares(call, 2, of: [.listenPublish, .listenRequest]) : []
+        let isGuarded = hasOptions ? try hasValidator(call, 2, dataType: options.dataType) : false
         var handler = try keep(call, hasOptions ? 3 : 2)
-        if isGuarded { handler = guarded(call, options: 2, handler: handler) }
+        if isGuarded { handler = guarded(call, options: 2, handler: handler, by: guardHost) }
         let listener = Listener(
             id: makeHandleNumber(),
             options: options,

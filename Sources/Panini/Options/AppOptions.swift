@@ -36,6 +36,17 @@ struct AppOptions: Sendable {
     var debug = false
     /// Whether the NATS services protocol is answered.
     var services = true
+    var webServer = false
+    var webHost = "127.0.0.1"
+    var webPort = 8080
+    var webMaxBody = 1 << 20
+    var webMaxHeaderBytes = 16384
+    var webHeaderTimeout = 10.0
+    var webBodyTimeout = 30.0
+    var webIdleTimeout = 60.0
+    var webMaxConnections = 10000
+    var webMaxRequests = 10000
+    var webAccessLog = false
 
     /// Merges and checks the script's table and the values from outside.
     ///
@@ -109,6 +120,17 @@ struct AppOptions: Sendable {
             case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds
             case ("debug", .boolean(let flag)): debug = flag
             case ("services", .boolean(let flag)): services = flag
+            case ("web_server", .boolean(let flag)): webServer = flag
+            case ("web_host", .string(let text)): webHost = text
+            case ("web_port", .integer(let number)): webPort = Int(number)
+            case ("web_max_body", .integer(let number)): webMaxBody = Int(number)
+            case ("web_max_header_bytes", .integer(let number)): webMaxHeaderBytes = Int(number)
+            case ("web_header_timeout", .number(let seconds)): webHeaderTimeout = seconds
+            case ("web_body_timeout", .number(let seconds)): webBodyTimeout = seconds
+            case ("web_idle_timeout", .number(let seconds)): webIdleTimeout = seconds
+            case ("web_max_connections", .integer(let number)): webMaxConnections = Int(number)
+            case ("web_max_requests", .integer(let number)): webMaxRequests = Int(number)
+            case ("web_access_log", .boolean(let flag)): webAccessLog = flag
             default: break  // Options of features that come later: checked above, not used yet.
             }
         }

@@ -104,7 +104,7 @@ public struct OptionDefinition: Sendable {
         .init("ping_interval", .number(0.1...86400), "seconds between pings to the broker (120)"),
         .init("pending_limit", .integer(1...100_000_000), "messages waiting per listener (65536)"),
         .init("pending_bytes_limit", .size(1...(1 << 40)), "bytes waiting per listener (64MB)"),
-        .init("web_server", .boolean, "serve HTTP (false)", missing: http),
+        .init("web_server", .boolean, "serve HTTP (false)"),
         .init("web_host", .string, "the web server's address (\"127.0.0.1\")"),
         .init("web_port", .integer(0...65535), "the web server's port (8080)"),
         .init("web_tls.cert_file", .string, "the web server's certificate", missing: http),
@@ -115,6 +115,7 @@ public struct OptionDefinition: Sendable {
         .init("web_body_timeout", .number(0.001...86400), "seconds for a request's body (30)"),
         .init("web_idle_timeout", .number(0.001...86400), "seconds an idle connection is kept (60)"),
         .init("web_max_connections", .integer(1...10_000_000), "open connections (10000)"),
+        .init("web_max_requests", .integer(1...10_000_000), "requests being answered at once (10000)"),
         .init("web_access_log", .boolean, "log every request (false)"),
         .init("web_compression", .boolean, "compress answers (true)"),
         .init("logger_required", .boolean, "write logs (true); false: loggers do nothing"),
@@ -132,7 +133,7 @@ public struct OptionDefinition: Sendable {
         .init("limits.load", .number(0.001...86400), "seconds for loading the script (5)"),
     ]
 
-    private static let http = "the web server"
+    private static let http = "TLS of the web server"
 
     static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 

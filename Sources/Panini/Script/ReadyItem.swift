@@ -2,6 +2,7 @@
 // completions (a spawned function that ends wakes its waiter, which ends and wakes its own ...) from nesting on the stack.
 
 import LuaVM
+import PaniniHTTP
 
 /// What a waiting coroutine gets.
 enum Completion {
@@ -22,4 +23,8 @@ enum ReadyItem {
     case pump(Listener)
     /// The next start under the "sync" strategy.
     case syncNext
+    /// A request of the web server, with its place in the count of what runs.
+    case request(HTTPRoute, HTTPRequest)
+    /// The function that writes a stream, and which function it is given.
+    case stream(LuaReference, HTTPRoute, HTTPRequest, CInt)
 }

@@ -17,6 +17,7 @@ struct Registrations {
     var startTasks: [RegisteredFunction] = []
     var stopHooks: [RegisteredFunction] = []
     var filters = SubjectFilters()
+    var routes = HTTPRoutes()
 }
 
 /// `app.add_filters`: which load-time listeners are subscribed. The rule is the original's: a part of the subject's text.

@@ -3,6 +3,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import PaniniHTTP
 
 extension Script {
     /// Runs `body` as one entry into Lua from the loop, and afterwards what became ready by it.
@@ -39,6 +40,9 @@ extension Script {
                 if !resume(id, { push(completion, onto: $0) }) { release(completion) }
             case .pump(let listener): service?.pumpNow(listener)
             case .syncNext: service?.syncNextNow()
+            case .request(let route, let request): start(route, request)
+            case .stream(let function, let route, let request, let kind):
+                startStream(function, route, request, kind)
             }
             depth -= 1
         }
@@ -147,8 +151,11 @@ extension Script {
         jobs[slot] = job
         suspendedCount += 1
         if suspendedCount > suspendedPeak { suspendedPeak = suspendedCount }
-        if case .message(let listener, _) = activity, let service {
-            service.armDeadline(of: job, nanoseconds: listener.timeoutNanoseconds, in: self)
+        switch activity {
+        case .message(let listener, _):
+            service?.armDeadline(of: job, nanoseconds: listener.timeoutNanoseconds, in: self)
+        case .request(let route, _): service?.armDeadline(of: job, nanoseconds: route.timeoutNanoseconds, in: self)
+        default: break
         }
     }
 
@@ -178,6 +185,15 @@ extension Script {
         case .message(let listener, let message):
             // Lua counts the message at index 1 among the results.
             if count > 1 { answer(co.thread, count - 1, listener, message) }
+        case .request(let route, let request):
+            // The same for the request.
+            answer(co.thread, count - 1, route, request)
+        case .stream(let route, let request):
+            if count >= 2, let error = returnedError(co.thread, count) {
+                service?.streamFailed(route, request, error)
+            } else {
+                request.connection?.endStream(request.number, isComplete: true)
+            }
         case .spawned(let record):
             keepResults(co.thread, count, record)
         case .startTask, .stopHook, .task, .tick:

@@ -52,6 +52,8 @@ final class Script {
     var validatorType: CInt = 0
     var middlewareHandleType: CInt = 0
     var nativeMiddlewareType: CInt = 0
+    var requestType: CInt = 0
+    var responseType: CInt = 0
     /// What the C side of messages calls; freed with the script, after the state is closed.
     private let callbacks: UnsafeMutablePointer<panini_message_callbacks>
 
@@ -63,6 +65,13 @@ final class Script {
     var middlewares = Middlewares()
     /// The sending calls behind all middlewares.
     private(set) lazy var directCalls = DirectCalls(vm, context: Unmanaged.passUnretained(self).toOpaque())
+
+    /// What request objects of the web server call; freed with the callbacks.
+    let requestHost: UnsafeMutablePointer<panini_request_host>
+    /// What the guards of routes with a validator call.
+    let requestGuardHost: UnsafeMutablePointer<panini_guard_host>
+    /// Coroutines that wait until a stream's client reads on.
+    var writers: [ObjectIdentifier: UInt64] = [:]
 
     /// Suspended coroutines by their slot.
     var jobs: [Job?] = []
@@ -100,12 +109,16 @@ final class Script {
         self.callbacks = .allocate(capacity: 1)
         self.guardHost = .allocate(capacity: 1)
         self.middlewareHost = .allocate(capacity: 1)
+        self.requestHost = .allocate(capacity: 1)
+        self.requestGuardHost = .allocate(capacity: 1)
         do throws(LuaError) {
             self.vm = try LuaVM()
         } catch {
             callbacks.deallocate()
             guardHost.deallocate()
             middlewareHost.deallocate()
+            requestHost.deallocate()
+            requestGuardHost.deallocate()
             throw PaniniError(code: .scriptFailed, message: "\(path): no Lua state: \(error.message)")
         }
         callbacks.initialize(
@@ -135,7 +148,25 @@ final class Script {
                 after: afterNativeMiddleware
             )
         )
+        requestHost.initialize(
+            to: panini_request_host(
+                context: Unmanaged.passUnretained(self).toOpaque(),
+                make: makeRequestField,
+                call: callRequestFunction,
+                release: releaseRequest
+            )
+        )
+        requestGuardHost.initialize(
+            to: panini_guard_host(
+                push_value: panini_request_push_json,
+                push_context: requestHost,
+                failed: requestFailedValidation,
+                context: Unmanaged.passUnretained(self).toOpaque(),
+                error_metatable: errorType
+            )
+        )
         registerModules()
+        registerRequests()
         registerMiddlewares(outer: outer)
     }
 
@@ -144,6 +175,8 @@ final class Script {
         callbacks.deallocate()
         guardHost.deallocate()
         middlewareHost.deallocate()
+        requestHost.deallocate()
+        requestGuardHost.deallocate()
     }
 
     /// Closes the Lua state. Everything suspended is given up.

@@ -3,6 +3,7 @@
 import CLuaShim
 import LuaVM
 import NATS
+import PaniniHTTP
 
 /// Why a coroutine runs.
 enum Activity {
@@ -13,11 +14,15 @@ enum Activity {
     case startTask(index: Int)
     case stopHook(index: Int)
     case spawned(SpawnRecord)
+    /// A handler of the web server.
+    case request(HTTPRoute, HTTPRequest)
+    /// What writes a streamed response.
+    case stream(HTTPRoute, HTTPRequest)
 
     /// A stop of the service waits for its end, and for the end of what it spawns.
     var holdsStop: Bool {
         switch self {
-        case .message, .tick: true
+        case .message, .tick, .request, .stream: true
         case .spawned(let record): record.holdsStop
         case .task, .startTask, .stopHook: false
         }
@@ -31,6 +36,8 @@ enum Wait {
     case sleep
     case barrier
     case spawned
+    /// A client that is slow to read.
+    case write(HTTPRequest)
 }
 
 /// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.

@@ -5,6 +5,7 @@ import Logging
 import LuaVM
 import NATS
 import NIOCore
+import PaniniHTTP
 
 extension Service {
     /// A message of a listener has arrived.
@@ -115,6 +116,7 @@ extension Service {
             guard record.holdsStop else { return }
             activeCount -= 1
             if state == .stopping { stopIfIdle() }
+        case .request, .stream: requestEnded(activity)
         case .startTask: startTaskEnded()
         case .stopHook: stopHookEnded()
         }
@@ -159,7 +161,7 @@ extension Service {
 
     // MARK: - One at a time
 
-    private func syncEnded() {
+    func syncEnded() {
         sync.isBusy = false
         if !sync.isEmpty { script.defer(.syncNext) }
         if state == .stopping { stopIfIdle() }
@@ -177,6 +179,7 @@ extension Service {
                 }
             case .tick(let timer): if !runTick(timer) { sync.isBusy = false }
             case .task(let index): runTask(index)
+            case .request(let route, let request): script.enter { script.start(route, request) }
             }
         }
     }
@@ -201,6 +204,8 @@ extension Service {
                 "on_stop (\(script.registrations.stopHooks[index].origin)) failed: \(error.message)",
                 metadata: traceback(error)
             )
+        case .request(let route, let request): requestFailed(route, request, error)
+        case .stream(let route, let request): streamFailed(route, request, error)
         case .spawned: break  // Kept for whoever waits; logged there when nobody does.
         }
     }
@@ -279,6 +284,9 @@ extension Service {
     }
 
     private func expire(_ job: Job, seconds: Double) {
+        if case .request(let route, let request) = job.activity {
+            return expire(job, route, request, seconds: seconds)
+        }
         guard case .message(let listener, let message) = job.activity else { return script.abandon(job) }
         listener.failed &+= 1
         let subject = script.text(script.subjectOf(message))
@@ -291,9 +299,27 @@ extension Service {
         activityEnded(job.activity)
     }
 
+    private func expire(_ job: Job, _ route: HTTPRoute, _ request: HTTPRequest, seconds: Double) {
+        route.failed &+= 1
+        logger.error(
+            """
+            handler of \(route.method) \(route.path) (\(route.origin)) took longer than \(formatted(seconds)) s and was \
+            ended
+            """
+        )
+        let error = ReplyError(504, "the handler took longer than \(formatted(seconds)) s")
+        script.refuse(request, error)
+        script.abandon(job, error)
+        activityEnded(job.activity)
+    }
+
     /// Takes back what a coroutine waits for.
     func cancel(_ job: Job) {
-        if case .request(let id, _) = job.wait { connection.cancelRequest(id) }
+        switch job.wait {
+        case .request(let id, _): connection.cancelRequest(id)
+        case .write(let request): script.writers[ObjectIdentifier(request)] = nil
+        case .none, .sleep, .barrier, .spawned: break
+        }
         job.wait = .none
     }
 }

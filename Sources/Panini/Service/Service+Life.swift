@@ -5,6 +5,7 @@ import Logging
 import LuaVM
 import NATS
 import NIOCore
+import PaniniHTTP
 
 extension Service {
     // MARK: - Start
@@ -33,6 +34,7 @@ extension Service {
         startPromise = nil
         failure = error
         state = .stopped
+        web?.close()
         connection.close()
         script.close()
         promise.fail(error)
@@ -165,8 +167,16 @@ extension Service {
         }
         state = .running
         startTasksAndTimers()
-        startPromise?.succeed()
-        startPromise = nil
+        startWebServer().assumeIsolated().whenComplete { [self] result in
+            guard let promise = startPromise else { return }
+            switch result {
+            case .success:
+                startPromise = nil
+                promise.succeed()
+            case .failure(let error):
+                startFailed(error as? PaniniError ?? PaniniError(code: .webServer, message: "\(error)"))
+            }
+        }
     }
 
     /// Ends the service by itself: the host stops and reports the error.
@@ -205,6 +215,11 @@ extension Service {
         state = .stopping
         timerGeneration += 1
         directory?.stop()
+        isWebDrained = web == nil
+        web?.stop { [self] in
+            isWebDrained = true
+            stopIfIdle()
+        }
         worker.schedule(.stopDeadline(self), at: worker.now &+ UInt64(nanoseconds(options.shutdownTimeout)))
         var drains: [EventLoopFuture<Void>] = []
         for listener in listeners.values {
@@ -221,7 +236,9 @@ extension Service {
 
     /// Goes on with the stop when nothing runs or waits any more.
     func stopIfIdle() {
-        guard state == .stopping, isDrained, stopHookIndex == nil, activeCount == 0, sync.isEmpty else { return }
+        guard state == .stopping, isDrained, isWebDrained, stopHookIndex == nil, activeCount == 0, sync.isEmpty else {
+            return
+        }
         guard listeners.values.allSatisfy(\.pending.isEmpty) else { return }
         stopHookIndex = 0
         worker.eventLoop.assumeIsolated().execute { [self] in nextStopHook() }
@@ -257,6 +274,7 @@ extension Service {
     private func stopped() {
         guard state != .stopped else { return }
         state = .stopped
+        web?.close()
         connection.close()
         script.close()
         stopPromise?.succeed()
@@ -268,10 +286,15 @@ extension Service {
         var running = 0
         var waiting = 0
         for case .some(let job) in script.jobs {
-            if case .message(let listener, let message) = job.activity {
+            switch job.activity {
+            case .message(let listener, let message):
                 script.refuse(message, listener, .stopping)
                 running += 1
                 listener.active -= 1
+            case .request(_, let request):
+                script.refuse(request, .stopping)
+                running += 1
+            default: break
             }
             script.abandon(job)
         }

@@ -7,6 +7,7 @@ import LuaVM
 import NATS
 import NATSProtocol
 import NIOCore
+import PaniniHTTP
 
 /// A running service.
 final class Service {
@@ -41,6 +42,8 @@ final class Service {
     var stopHookIndex: Int?
     /// At the stop: no more messages will arrive.
     var isDrained = false
+    /// At the stop: no connection of the web server is left.
+    var isWebDrained = true
     var isClosing = false
     var startPromise: EventLoopPromise<Void>?
     var stopPromise: EventLoopPromise<Void>?
@@ -59,6 +62,13 @@ final class Service {
     var errorReplies: UInt64 = 0
     var failedTasks: UInt64 = 0
     var deniedPublishes: UInt64 = 0
+
+    /// Serves HTTP; nil when the app does not.
+    var web: HTTPServer?
+    /// The port it is bound to.
+    var webPort: Int?
+    var requestsInFlight = 0
+    var refusedRequests: UInt64 = 0
 
     var housekeeping = Housekeeping()
 

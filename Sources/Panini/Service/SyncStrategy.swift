@@ -1,12 +1,15 @@
 // Owns: the order of starts under `app_strategy = "sync"`: one handler, task or tick at a time, each to its end. Value of
 // a Service; loop-bound.
 
+import PaniniHTTP
+
 /// A start that waits for its turn.
 enum SyncStart {
     /// The oldest message in the listener's queue.
     case message(Listener)
     case tick(ServiceTimer)
     case task(Int)
+    case request(HTTPRoute, HTTPRequest)
 }
 
 struct SyncStrategy {

@@ -87,33 +87,38 @@ extension Script {
     // MARK: - Listeners
 
     /// Whether the options at an index name a validator; refuses what does not go with one.
-    func hasValidator(_ call: HostCall, _ index: CInt, _ options: ListenerOptions) throws(Misuse) -> Bool {
+    func hasValidator(_ call: HostCall, _ index: CInt, dataType: DataType) throws(Misuse) -> Bool {
         let L = call.L
         let type = vm.pushRawField(L, index, "validator")
         let isValidator = panini_validator_at(L, -1, validatorType) != nil
         let invalid = vm.pushRawField(L, index, "on_invalid")
         defer { lua_settop(L, -3) }
         guard type == LUA_TNIL || isValidator else {
-            throw Misuse("app.listen: validator must be made with panini.validator{...}, not \(call.typeName(-2))")
+            throw Misuse("\(call.name): validator must be made with panini.validator{...}, not \(call.typeName(-2))")
         }
         guard invalid == LUA_TNIL || invalid == LUA_TFUNCTION else {
-            throw Misuse("app.listen: on_invalid must be a function, not \(call.typeName(-1))")
+            throw Misuse("\(call.name): on_invalid must be a function, not \(call.typeName(-1))")
         }
-        guard isValidator || invalid == LUA_TNIL else { throw Misuse("app.listen: on_invalid needs a validator") }
-        guard !isValidator || options.dataType == .json else {
-            throw Misuse("app.listen: a validator looks at JSON; it does not go with another data_type")
+        guard isValidator || invalid == LUA_TNIL else { throw Misuse("\(call.name): on_invalid needs a validator") }
+        guard !isValidator || dataType == .json else {
+            throw Misuse("\(call.name): a validator looks at JSON; it does not go with another data_type")
         }
         return isValidator
     }
 
     /// The handler behind its validator, as one function of the message.
-    func guarded(_ call: HostCall, options: CInt, handler: RegisteredFunction) -> RegisteredFunction {
+    func guarded(
+        _ call: HostCall,
+        options: CInt,
+        handler: RegisteredFunction,
+        by host: UnsafeMutablePointer<panini_guard_host>
+    ) -> RegisteredFunction {
         let L = call.L
         vm.push(handler.function, onto: L)
         vm.release(handler.function)
         vm.pushRawField(L, options, "validator")
         vm.pushRawField(L, options, "on_invalid")
-        panini_validator_push_guard(L, guardHost)
+        panini_validator_push_guard(L, host)
         return RegisteredFunction(function: vm.makeReference(L), origin: handler.origin)
     }
 

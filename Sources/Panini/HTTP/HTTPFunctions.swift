@@ -1,0 +1,44 @@
+// Owns: the table of functions of `app.http`. The registration and the documentation come from it.
+
+import LuaVM
+
+extension HostFunctionEntry {
+    /// Functions of `app.http`.
+    static let http: [HostFunctionEntry] = [
+        .init(name: "get", signature: "app.http.get(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.get") { call throws(Misuse) in try call.script.route(call, "GET") }
+        },
+        .init(name: "post", signature: "app.http.post(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.post") { call throws(Misuse) in try call.script.route(call, "POST") }
+        },
+        .init(name: "put", signature: "app.http.put(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.put") { call throws(Misuse) in try call.script.route(call, "PUT") }
+        },
+        .init(name: "patch", signature: "app.http.patch(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.patch") { call throws(Misuse) in try call.script.route(call, "PATCH") }
+        },
+        .init(name: "delete", signature: "app.http.delete(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.delete") { call throws(Misuse) in try call.script.route(call, "DELETE") }
+        },
+        .init(name: "head", signature: "app.http.head(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.head") { call throws(Misuse) in try call.script.route(call, "HEAD") }
+        },
+        .init(name: "options", signature: "app.http.options(path, [options,] handler)") {
+            hostCall($0, $1, "app.http.options") { call throws(Misuse) in try call.script.route(call, "OPTIONS") }
+        },
+        .init(name: "route", signature: "app.http.route(method, path, [options,] handler)") {
+            hostCall($0, $1, "app.http.route") { call throws(Misuse) in try call.script.anyRoute(call) }
+        },
+        .init(name: "view", signature: "app.http.view(path, [options,] { get = fn, post = fn, ... })") {
+            hostCall($0, $1, "app.http.view") { call throws(Misuse) in try call.script.view(call) }
+        },
+    ]
+
+    /// `panini.response{...}`.
+    static let response = HostFunctionEntry(
+        name: "response",
+        signature: "panini.response{ status =, headers =, text = | json = | html = | body = | stream = | events = }"
+    ) {
+        hostCall($0, $1, "panini.response") { call throws(Misuse) in try call.script.response(call) }
+    }
+}

@@ -1,0 +1,337 @@
+// Owns: what goes back for a request: a handler's value, `panini.response`, errors, streams. Worker's thread.
+
+import CLuaShim
+import Logging
+import LuaVM
+import PaniniHTTP
+
+extension Script {
+    private static let bodies = ["text", "json", "html", "body", "stream", "events"]
+
+    /// `panini.response{...}`: checks what can be checked, and marks the table.
+    func response(_ call: HostCall) throws(Misuse) -> CInt {
+        let L = call.L
+        guard call.type(1) == LUA_TTABLE else {
+            throw Misuse("panini.response: takes a table, as in panini.response{ status = 201, json = {} }")
+        }
+        lua_settop(L, 1)
+        let known = ["status", "headers"] + Self.bodies
+        var kinds: [String] = []
+        lua_pushnil(L)
+        while panini_next(L, 1) != 0 {
+            guard lua_type(L, 2) == LUA_TSTRING, let name = vm.string(L, 2), known.contains(name) else {
+                let name = vm.string(L, 2) ?? "a position"
+                throw Misuse("panini.response: unknown member \"\(name)\"" + suggestion(for: name, in: known))
+            }
+            if Self.bodies.contains(name) { kinds.append(name) }
+            switch (name, lua_type(L, 3)) {
+            case ("status", LUA_TNUMBER):
+                guard lua_isinteger(L, 3) != 0, (200...599).contains(lua_tointegerx(L, 3, nil)) else {
+                    throw Misuse("panini.response: status must be a whole number from 200 to 599")
+                }
+            case ("text", LUA_TSTRING), ("html", LUA_TSTRING), ("body", LUA_TSTRING), ("json", _): break
+            case ("stream", LUA_TFUNCTION), ("events", LUA_TFUNCTION): break
+            case ("headers", LUA_TTABLE): _ = try responseHeaders(L, 3)
+            default: throw Misuse("panini.response: \(name) cannot be \(call.typeName(3))")
+            }
+            lua_settop(L, 2)
+        }
+        guard kinds.count <= 1 else {
+            throw Misuse("panini.response: a response has one body, not \(kinds.sorted().joined(separator: " and "))")
+        }
+        lua_rawgeti(L, CInt(PANINI_REGISTRY_INDEX), lua_Integer(responseType))
+        lua_setmetatable(L, 1)
+        lua_settop(L, 1)
+        return 1
+    }
+
+    /// The headers of the table at an index, their names in lower case.
+    private func responseHeaders(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> [(name: String, value: String)] {
+        let index = lua_absindex(L, index)
+        var headers: [(name: String, value: String)] = []
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        lua_pushnil(L)
+        while panini_next(L, index) != 0 {
+            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1)?.lowercased() else {
+                throw Misuse("panini.response: headers must have names")
+            }
+            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
+                throw Misuse("panini.response: \"\(name)\" is no name for a header")
+            }
+            guard !["content-length", "transfer-encoding", "connection", "date"].contains(name) else {
+                throw Misuse("panini.response: the server itself writes \(name)")
+            }
+            if lua_type(L, top + 2) == LUA_TTABLE {
+                for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
+                    lua_rawgeti(L, top + 2, lua_Integer(position))
+                    headers.append((name, try headerValue(L, top + 3, name)))
+                    lua_settop(L, top + 2)
+                }
+            } else {
+                headers.append((name, try headerValue(L, top + 2, name)))
+            }
+            lua_settop(L, top + 1)
+        }
+        return headers.sorted { $0.name < $1.name }
+    }
+
+    private func headerValue(_ L: OpaquePointer, _ index: CInt, _ name: String) throws(Misuse) -> String {
+        let text: String
+        switch lua_type(L, index) {
+        case LUA_TSTRING: text = vm.string(L, index) ?? ""
+        case LUA_TNUMBER where lua_isinteger(L, index) != 0: text = String(lua_tointegerx(L, index, nil))
+        case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
+        default:
+            throw Misuse(
+                "panini.response: header \"\(name)\" cannot be \(String(cString: lua_typename(L, lua_type(L, index))))"
+            )
+        }
+        guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) else {
+            throw Misuse(
+                "panini.response: the value of header \"\(name)\" has a line break or another control character"
+            )
+        }
+        return text
+    }
+
+    // MARK: - Answering
+
+    /// Answers a request with what its handler returned.
+    func answer(_ L: OpaquePointer, _ count: CInt, _ route: HTTPRoute, _ request: HTTPRequest) {
+        guard let connection = request.connection, count > 0 else {
+            request.connection?.answer(request.number, HTTPAnswer(status: 204))
+            return
+        }
+        let first = lua_gettop(L) - count + 1
+        switch lua_type(L, first) {
+        case LUA_TNIL:
+            guard count >= 2, lua_type(L, first + 1) != LUA_TNIL else {
+                return connection.answer(request.number, HTTPAnswer(status: 204))
+            }
+            let error = readError(L, first + 1)
+            route.failed &+= 1
+            refuse(request, ReplyError(code: error.code, message: error.message, errors: vm.errorList(L, first + 1)))
+        case LUA_TSTRING:
+            let bytes = vm.stringBytes(L, first) ?? emptyBytes
+            connection.answer(request.number, status: 200, headers: Self.textHeaders, body: bytes)
+        case LUA_TTABLE where isResponse(L, first): answer(L, response: first, route, request)
+        default: answer(L, json: first, status: 200, headers: [], route, request)
+        }
+    }
+
+    private static let textHeaders = [(name: "content-type", value: "text/plain; charset=utf-8")]
+    private static let jsonHeaders = [(name: "content-type", value: "application/json")]
+
+    private func isResponse(_ L: OpaquePointer, _ index: CInt) -> Bool {
+        guard lua_getmetatable(L, index) != 0 else { return false }
+        lua_rawgeti(L, CInt(PANINI_REGISTRY_INDEX), lua_Integer(responseType))
+        defer { lua_settop(L, -3) }
+        return lua_rawequal(L, -1, -2) != 0
+    }
+
+    private func answer(
+        _ L: OpaquePointer,
+        json index: CInt,
+        status: Int,
+        headers: [(name: String, value: String)],
+        _ route: HTTPRoute,
+        _ request: HTTPRequest
+    ) {
+        do throws(SendFailure) {
+            let bytes = try encode(L, index, dataType: .json)
+            let headers = headers.isEmpty ? Self.jsonHeaders : with(headers, Self.jsonHeaders)
+            request.connection?.answer(request.number, status: status, headers: headers, body: bytes)
+        } catch {
+            guard case .unsendable(let text) = error else { return }
+            answerFailed(route, request, text)
+        }
+    }
+
+    private func answerFailed(_ route: HTTPRoute, _ request: HTTPRequest, _ text: String) {
+        route.failed &+= 1
+        let reason = "the response cannot be sent: \(text)"
+        logger.error("handler of \(route.method) \(route.path) (\(route.origin)): \(reason)")
+        refuse(request, service?.debug == true ? ReplyError(500, reason) : .internalError)
+    }
+
+    /// The headers, and those of the default that are not among them.
+    private func with(
+        _ headers: [(name: String, value: String)],
+        _ defaults: [(name: String, value: String)]
+    ) -> [(name: String, value: String)] {
+        headers + defaults.filter { missing in !headers.contains { $0.name == missing.name } }
+    }
+
+    private func answer(_ L: OpaquePointer, response index: CInt, _ route: HTTPRoute, _ request: HTTPRequest) {
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        guard lua_checkstack(L, 12) != 0 else { return answerFailed(route, request, "the Lua stack is full") }
+        var status = 200
+        var headers: [(name: String, value: String)] = []
+        if panini_field(L, index, "status") == LUA_TNUMBER { status = Int(lua_tointegerx(L, -1, nil)) }
+        if panini_field(L, index, "headers") == LUA_TTABLE {
+            do throws(Misuse) {
+                // Checked when it was made; it may have been changed since.
+                headers = try responseHeaders(L, -1)
+            } catch {
+                return answerFailed(route, request, error.message)
+            }
+        }
+        lua_settop(L, top)
+        guard (200...599).contains(status) else { return answerFailed(route, request, "status \(status)") }
+        for kind in Self.bodies {
+            guard panini_field(L, index, kind) != LUA_TNIL else {
+                lua_settop(L, top)
+                continue
+            }
+            switch kind {
+            case "json": return answer(L, json: top + 1, status: status, headers: headers, route, request)
+            case "stream", "events":
+                return stream(L, top + 1, status, headers, isEvents: kind == "events", route, request)
+            default:
+                let type =
+                    kind == "text"
+                    ? "text/plain; charset=utf-8"
+                    : kind == "html" ? "text/html; charset=utf-8" : "application/octet-stream"
+                request.connection?.answer(
+                    request.number,
+                    status: status,
+                    headers: with(headers, [("content-type", type)]),
+                    body: vm.stringBytes(L, top + 1) ?? emptyBytes
+                )
+                return
+            }
+        }
+        request.connection?.answer(request.number, status: status, headers: headers, body: emptyBytes)
+    }
+
+    /// Answers a request with an error.
+    func refuse(_ request: HTTPRequest, _ error: ReplyError) {
+        guard let connection = request.connection else { return }
+        let writer = ByteWriter()
+        ErrorReply.writeBody(error, into: writer)
+        service?.errorReplies &+= 1
+        connection.answer(request.number, status: error.code, headers: Self.jsonHeaders, body: writer.bytes)
+    }
+
+    // MARK: - Streams
+
+    private func stream(
+        _ L: OpaquePointer,
+        _ function: CInt,
+        _ status: Int,
+        _ headers: [(name: String, value: String)],
+        isEvents: Bool,
+        _ route: HTTPRoute,
+        _ request: HTTPRequest
+    ) {
+        guard let connection = request.connection, lua_type(L, function) == LUA_TFUNCTION else { return }
+        let defaults =
+            isEvents
+            ? [(name: "content-type", value: "text/event-stream"), (name: "cache-control", value: "no-cache")]
+            : [(name: "content-type", value: "application/octet-stream")]
+        connection.beginStream(request.number, status: status, headers: with(headers, defaults))
+        lua_pushvalue(L, function)
+        let reference = vm.makeReference(L)
+        let kind = isEvents ? PANINI_REQUEST_SEND_EVENT : PANINI_REQUEST_WRITE
+        service?.activeCount += 1
+        // From the outermost level: the handler's coroutine goes back first.
+        self.defer(.stream(reference, route, request, CInt(kind)))
+    }
+
+    /// Starts the function that writes a stream.
+    func startStream(_ function: LuaReference, _ route: HTTPRoute, _ request: HTTPRequest, _ kind: CInt) {
+        let co = vm.acquireCoroutine()
+        vm.push(function, onto: co.thread)
+        vm.release(function)
+        push(request, onto: co.thread)
+        panini_request_push_function(co.thread, lua_gettop(co.thread), requestHost, kind)
+        lua_rotate(co.thread, -2, 1)
+        lua_settop(co.thread, -2)
+        currentHoldsStop = true
+        settle(co, vm.resume(co, argumentCount: 1), .stream(route, request))
+    }
+
+    /// `write(bytes)` of a stream: waits while the client is slow.
+    func write(_ call: HostCall, _ request: HTTPRequest) throws(Misuse) -> CInt {
+        let bytes = try call.bytes(1, "what is written")
+        return try put(call, request, bytes)
+    }
+
+    /// `send{ event =, data =, id = }` of server-sent events, or `send(text)`.
+    func sendEvent(_ call: HostCall, _ request: HTTPRequest) throws(Misuse) -> CInt {
+        let L = call.L
+        var lines = ""
+        if call.type(1) == LUA_TTABLE {
+            for name in ["event", "id", "retry"] {
+                switch panini_field(L, 1, name) {
+                case LUA_TNIL: break
+                case LUA_TSTRING, LUA_TNUMBER:
+                    let text = lua_type(L, -1) == LUA_TSTRING ? vm.string(L, -1) ?? "" : scalar(L, -1)
+                    guard !text.contains(where: \.isNewline) else { throw Misuse("send: \(name) must be one line") }
+                    lines += "\(name): \(text)\n"
+                default: throw Misuse("send: \(name) cannot be \(call.typeName(-1))")
+                }
+                lua_settop(L, 1)
+            }
+            let type = panini_field(L, 1, "data")
+            if type != LUA_TNIL { lines += dataLines(try eventData(call, lua_gettop(L))) }
+            lua_settop(L, 1)
+        } else {
+            lines = dataLines(try call.string(1, "the event"))
+        }
+        guard !lines.isEmpty else { throw Misuse("send: an event has data, an event name or an id") }
+        return try Array("\(lines)\n".utf8).withUnsafeBufferPointer { text throws(Misuse) in
+            try put(call, request, UnsafeRawBufferPointer(text))
+        }
+    }
+
+    private func scalar(_ L: OpaquePointer, _ index: CInt) -> String {
+        lua_isinteger(L, index) != 0 ? String(lua_tointegerx(L, index, nil)) : String(lua_tonumberx(L, index, nil))
+    }
+
+    private func eventData(_ call: HostCall, _ index: CInt) throws(Misuse) -> String {
+        if call.type(index) == LUA_TSTRING { return vm.string(call.L, index) ?? "" }
+        do throws(SendFailure) {
+            return String(decoding: try encode(call.L, index, dataType: .json), as: UTF8.self)
+        } catch {
+            guard case .unsendable(let text) = error else { return "" }
+            throw Misuse("send: data: \(text)")
+        }
+    }
+
+    private func dataLines(_ text: String) -> String {
+        text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "data: \($0)\n" }.joined()
+    }
+
+    private func put(_ call: HostCall, _ request: HTTPRequest, _ bytes: UnsafeRawBufferPointer) throws(Misuse) -> CInt {
+        guard let connection = request.connection, request.isOpen else {
+            return call.failure(CallError("closed", "the client has closed the connection"))
+        }
+        if service?.state == .stopping, call.name.utf8CodeUnitCount == 4 {
+            return call.failure(CallError("closed", "the service is stopping"))
+        }
+        let goesOn = connection.write(request.number, bytes)
+        if goesOn || !vm.canSuspend(call.L) { return call.success() }
+        guard let id = vm.running?.id else { return call.success() }
+        writers[ObjectIdentifier(request)] = id
+        nextWait = .write(request)
+        return LuaVM.suspend
+    }
+
+    /// A stream's connection takes bytes again, or is gone.
+    func writable(_ request: HTTPRequest, _ completion: Completion) {
+        guard let id = writers.removeValue(forKey: ObjectIdentifier(request)) else { return }
+        wake(id, completion)
+    }
+}
+
+/// What a header's name is made of (RFC 9110, section 5.6.2).
+private func isTokenByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 48...57, 65...90, 97...122: true
+    case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
+    default: false
+    }
+}

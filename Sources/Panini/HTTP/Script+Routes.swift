@@ -1,0 +1,149 @@
+// Owns: routes as scripts register them. Worker's thread, while the file runs.
+
+import CLuaShim
+import LuaVM
+import PaniniHTTP
+
+extension Script {
+    private static let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+
+    /// `app.http.get(path, [options,] handler)` and its likes.
+    func route(_ call: HostCall, _ method: String) throws(Misuse) -> CInt {
+        try requireWebServer(call)
+        let path = try routePath(call, 1)
+        let hasOptions = call.type(2) == LUA_TTABLE
+        try add(call, method, path, options: hasOptions ? 2 : 0, handler: hasOptions ? 3 : 2)
+        return 0
+    }
+
+    func anyRoute(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireWebServer(call)
+        let method = try call.string(1, "the method").uppercased()
+        guard method == "*" || !method.isEmpty && method.utf8.allSatisfy({ (65...90).contains($0) || $0 == 45 }) else {
+            throw Misuse("app.http.route: \"\(method)\" is no method; * stands for all")
+        }
+        let path = try routePath(call, 2)
+        let hasOptions = call.type(3) == LUA_TTABLE
+        try add(call, method, path, options: hasOptions ? 3 : 0, handler: hasOptions ? 4 : 3)
+        return 0
+    }
+
+    /// `app.http.view(path, [options,] { get = fn, ... })`.
+    func view(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireWebServer(call)
+        let path = try routePath(call, 1)
+        let L = call.L
+        let index: CInt = call.argumentCount > 2 ? 3 : 2
+        guard call.type(index) == LUA_TTABLE else {
+            throw Misuse("app.http.view: takes a table of functions by verb, not \(call.typeName(index))")
+        }
+        let verbs = Self.methods.map { $0.lowercased() }
+        var found: [String] = []
+        lua_pushnil(L)
+        while panini_next(L, index) != 0 {
+            guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2), verbs.contains(name) else {
+                let name = vm.string(L, -2) ?? "?"
+                throw Misuse("app.http.view: unknown verb \"\(name)\"" + suggestion(for: name, in: verbs))
+            }
+            found.append(name)
+            lua_settop(L, -2)
+        }
+        guard !found.isEmpty else { throw Misuse("app.http.view: the view of \(path) has no functions") }
+        let top = lua_gettop(L)
+        for name in found.sorted() {
+            panini_field(L, index, name)
+            try add(call, name.uppercased(), path, options: index == 3 ? 2 : 0, handler: lua_gettop(L))
+            lua_settop(L, top)
+        }
+        return 0
+    }
+
+    private func requireWebServer(_ call: HostCall) throws(Misuse) {
+        if lua_type(call.L, 1) == LUA_TSTRING, let text = vm.string(call.L, 1), text.contains("://"),
+            lua_type(call.L, call.argumentCount) != LUA_TFUNCTION
+        {
+            throw Misuse("\(call.name) makes a route; to get something from elsewhere there is app.http.fetch")
+        }
+        guard phase == .loading else {
+            throw Misuse("\(call.name) registers while the file runs; it cannot be called later")
+        }
+        guard options?.webServer == true else {
+            throw Misuse("\(call.name): this app serves no HTTP; say panini.app{ web_server = true, ... }")
+        }
+    }
+
+    private func routePath(_ call: HostCall, _ index: CInt) throws(Misuse) -> String {
+        let path = try call.string(index, "the path")
+        do throws(HTTPRouteProblem) {
+            _ = try HTTPRouteTable.names(of: path)
+        } catch {
+            throw Misuse("\(call.name): \(error.message)")
+        }
+        return path
+    }
+
+    private func add(
+        _ call: HostCall,
+        _ method: String,
+        _ path: String,
+        options index: CInt,
+        handler handlerIndex: CInt
+    ) throws(Misuse) {
+        try call.requireFunction(handlerIndex, "the handler")
+        var maximumBody: Int?
+        var timeout = options?.handlerTimeout ?? 30
+        var layers: [MiddlewareLayer] = []
+        var isGuarded = false
+        if index != 0 {
+            let known = ["max_body", "timeout", "validator", "on_invalid", "middlewares"]
+            for (key, value) in try call.options(index, known: known) {
+                switch (key, value) {
+                case ("max_body", _): maximumBody = try size(value, call)
+                case ("timeout", .integer(let seconds)): timeout = try routeTimeout(Double(seconds), call)
+                case ("timeout", .number(let seconds)): timeout = try routeTimeout(seconds, call)
+                case ("validator", _), ("on_invalid", _), ("middlewares", _): break
+                default: throw Misuse("\(call.name): option \"\(key)\" cannot be \(value.typeName)")
+                }
+            }
+            layers = try ownMiddlewares(call, index, of: [.httpRequest])
+            isGuarded = try hasValidator(call, index, dataType: .json)
+        }
+        let origin = origin(call.L, handlerIndex)
+        lua_pushvalue(call.L, handlerIndex)
+        var handler = RegisteredFunction(function: vm.makeReference(call.L), origin: origin)
+        if isGuarded { handler = guarded(call, options: index, handler: handler, by: requestGuardHost) }
+        let route = HTTPRoute(
+            method: method,
+            path: path,
+            parameters: (try? HTTPRouteTable.names(of: path)) ?? [],
+            handler: handler,
+            middlewares: layers,
+            maximumBody: maximumBody,
+            timeoutNanoseconds: nanoseconds(timeout)
+        )
+        do throws(HTTPRouteProblem) {
+            try registrations.routes.add(route)
+        } catch {
+            throw Misuse("\(call.name): \(error.message)")
+        }
+        compose(route)
+    }
+
+    private static let bodySize = OptionDefinition("max_body", .size(0...(1 << 40)), "largest request body")
+
+    private func size(_ value: PlainValue, _ call: HostCall) throws(Misuse) -> Int {
+        do throws(OptionProblem) {
+            guard case .integer(let count) = try Self.bodySize.check(value) else { return 0 }
+            return Int(count)
+        } catch {
+            throw Misuse("\(call.name): \(error.message)")
+        }
+    }
+
+    private func routeTimeout(_ seconds: Double, _ call: HostCall) throws(Misuse) -> Double {
+        guard seconds >= 0.001, seconds <= 86400 else {
+            throw Misuse("\(call.name): timeout must be a number of seconds from 0.001 to 86400, not \(seconds)")
+        }
+        return seconds
+    }
+}

@@ -1,0 +1,115 @@
+// Owns: the bytes of a response's head, and the small responses that the server gives by itself. Pure; any thread.
+
+import NIOCore
+
+/// A response that is complete: status, headers and a body.
+package struct HTTPAnswer {
+    package var status: Int
+    /// Names and values as they go out; without content-length, date and connection, which the server writes.
+    package var headers: [(name: String, value: String)] = []
+    package var body: [UInt8] = []
+
+    package init(status: Int, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    /// An error as all of Panini's errors look in JSON.
+    package static func failure(
+        _ status: Int,
+        _ text: String,
+        headers: [(name: String, value: String)] = []
+    ) -> HTTPAnswer {
+        HTTPAnswer(
+            status: status,
+            headers: headers + [("content-type", "application/json")],
+            body: Array("{\"success\":false,\"code\":\(status),\"error\":\"\(text)\"}".utf8)
+        )
+    }
+
+    /// The text that goes with a status (RFC 9110, section 15).
+    package static func reason(_ status: Int) -> StaticString {
+        switch status {
+        case 100: "Continue"
+        case 101: "Switching Protocols"
+        case 200: "OK"
+        case 201: "Created"
+        case 202: "Accepted"
+        case 204: "No Content"
+        case 206: "Partial Content"
+        case 301: "Moved Permanently"
+        case 302: "Found"
+        case 303: "See Other"
+        case 304: "Not Modified"
+        case 307: "Temporary Redirect"
+        case 308: "Permanent Redirect"
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 406: "Not Acceptable"
+        case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 410: "Gone"
+        case 411: "Length Required"
+        case 412: "Precondition Failed"
+        case 413: "Content Too Large"
+        case 414: "URI Too Long"
+        case 415: "Unsupported Media Type"
+        case 416: "Range Not Satisfiable"
+        case 417: "Expectation Failed"
+        case 418: "I'm a teapot"
+        case 422: "Unprocessable Content"
+        case 425: "Too Early"
+        case 426: "Upgrade Required"
+        case 428: "Precondition Required"
+        case 429: "Too Many Requests"
+        case 431: "Request Header Fields Too Large"
+        case 451: "Unavailable For Legal Reasons"
+        case 500: "Internal Server Error"
+        case 501: "Not Implemented"
+        case 502: "Bad Gateway"
+        case 503: "Service Unavailable"
+        case 504: "Gateway Timeout"
+        case 505: "HTTP Version Not Supported"
+        default: "Status"
+        }
+    }
+}
+
+extension ByteBuffer {
+    mutating func writeDecimal(_ number: Int) {
+        var digits: (UInt64, UInt64, UInt64) = (0, 0, 0)
+        withUnsafeMutableBytes(of: &digits) { bytes in
+            var at = bytes.count
+            var rest = number
+            repeat {
+                at -= 1
+                bytes[at] = UInt8(48 + rest % 10)
+                rest /= 10
+            } while rest > 0
+            _ = writeBytes(UnsafeRawBufferPointer(rebasing: bytes[at...]))
+        }
+    }
+
+    mutating func writeStatusLine(_ status: Int) {
+        if status == 200 {
+            writeStaticString("HTTP/1.1 200 OK\r\n")
+            return
+        }
+        writeStaticString("HTTP/1.1 ")
+        writeDecimal(status)
+        writeStaticString(" ")
+        writeStaticString(HTTPAnswer.reason(status))
+        writeStaticString("\r\n")
+    }
+
+    mutating func writeHeader(_ name: String, _ value: String) {
+        writeString(name)
+        writeStaticString(": ")
+        writeString(value)
+        writeStaticString("\r\n")
+    }
+}

@@ -1,0 +1,488 @@
+// Owns: one connection: its requests one after another, its time limits, and the bytes that go out. Loop-bound, a handler
+// of its channel. Knows neither routes nor what answers.
+
+package import NIOCore
+package import NIOHTTP1
+
+/// One HTTP/1.1 connection.
+package final class HTTPConnection: ChannelInboundHandler {
+    package typealias InboundIn = HTTPServerRequestPart
+    package typealias OutboundOut = ByteBuffer
+
+    private enum Phase {
+        /// Between requests.
+        case idle
+        /// A request's first bytes have arrived.
+        case head
+        case body
+        /// The delegate has the request.
+        case answering
+        /// The head of the answer is out, its body follows in pieces.
+        case streaming(isChunked: Bool)
+        /// What is left to be written is; nothing more is read.
+        case closing
+    }
+
+    private let server: HTTPServer
+    private var context: ChannelHandlerContext?
+    private var phase = Phase.idle
+    /// The server's tick at which the phase began.
+    private var since: UInt64 = 0
+    private var request: HTTPRequest?
+    private var requestNumber: UInt64 = 0
+    private var keepsAlive = true
+    private var isHead = false
+    private var is10 = false
+    /// Bytes since the request began, before its head was complete.
+    private var headBytes = 0
+    /// Parts of further requests that came before this one was answered.
+    private var waiting: [HTTPServerRequestPart] = []
+    private var isReadingPaused = false
+    /// The rest of a refused request's body is read and dropped.
+    private var isReading = false
+    private var inputClosed = false
+    private var out = ByteBuffer()
+    private var address = ""
+    /// Its place in the server's list.
+    var index: Int?
+
+    /// How many parts of pipelined requests may wait before the socket is left alone.
+    private static let maximumWaitingParts = 64
+
+    init(server: HTTPServer) { self.server = server }
+
+    // MARK: - Channel
+
+    package func channelActive(context: ChannelHandlerContext) {
+        self.context = context
+        since = server.tick
+        guard server.add(self) else {
+            phase = .closing
+            write(.failure(503, "too many connections"), keepAlive: false)
+            flush()
+            context.close(promise: nil)
+            return
+        }
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        server.remove(self)
+        phase = .closing
+        waiting = []
+        if let request {
+            self.request = nil
+            request.connection = nil
+            server.delegate.server(server, lost: request)
+        }
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard error is HTTPParserError else { return context.close(promise: nil) }
+        switch phase {
+        case .idle, .head, .body:
+            let status = (error as? HTTPParserError) == .headerOverflow ? 431 : 400
+            refuse(status, status == 431 ? "the request's head is too large" : "this is not HTTP/1.1")
+        case .answering, .streaming:
+            // Requests before the malformed one are answered first.
+            keepsAlive = false
+            waiting = []
+            inputClosed = true
+        case .closing: break
+        }
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
+        inputClosed = true
+        switch phase {
+        case .idle, .head, .body: close()
+        case .answering, .streaming: keepsAlive = !waiting.isEmpty && keepsAlive
+        case .closing: break
+        }
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = unwrapInboundIn(data)
+        switch phase {
+        case .closing: return
+        case .answering, .streaming:
+            waiting.append(part)
+            if waiting.count > Self.maximumWaitingParts, !isReadingPaused {
+                isReadingPaused = true
+                context.channel.setOption(.autoRead, value: false).whenFailure { _ in }
+            }
+        default: take(part)
+        }
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
+        flush()
+        context.fireChannelReadComplete()
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable, case .streaming = phase, let request {
+            server.delegate.server(server, canWrite: request)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// Bytes have come from the socket; false when they are not to be looked at.
+    func bytesArrived(_ count: Int) -> Bool {
+        isReading = true
+        switch phase {
+        case .idle:
+            phase = .head
+            since = server.tick
+            headBytes = count
+        case .head:
+            headBytes += count
+            // A read may hold a head and a body: only what cannot be both is refused here.
+            if headBytes > server.configuration.maximumHeaderBytes + (256 << 10) {
+                refuse(431, "the request's head is too large")
+            }
+        case .body, .answering, .streaming: break
+        case .closing: return false
+        }
+        if case .closing = phase { return false }
+        return true
+    }
+
+    // MARK: - Requests
+
+    private func take(_ part: HTTPServerRequestPart) {
+        switch part {
+        case .head(let head): begin(head)
+        case .body(let bytes):
+            guard let request, case .body = phase else { return }
+            guard (request.body?.readableBytes ?? 0) + bytes.readableBytes <= request.maximumBody else {
+                return refuse(413, "the request's body is larger than \(request.maximumBody) bytes")
+            }
+            if request.body == nil {
+                request.body = bytes
+            } else {
+                var bytes = bytes
+                request.body?.writeBuffer(&bytes)
+            }
+        case .end:
+            guard let request, case .body = phase else { return }
+            phase = .answering
+            server.delegate.server(server, received: request)
+        }
+    }
+
+    private func begin(_ head: HTTPRequestHead) {
+        guard let context else { return }
+        server.countRequest()
+        requestNumber &+= 1
+        is10 = head.version == .http1_0
+        isHead = head.method == .HEAD
+        keepsAlive = head.isKeepAlive && !server.isStopping
+        if address.isEmpty { address = context.channel.remoteAddress?.ipAddress ?? "" }
+        let request = HTTPRequest(head: head, connection: self, number: requestNumber, remoteAddress: address)
+        self.request = request
+        phase = .body
+        since = server.tick
+        if let problem = problem(head) { return refuse(problem.status, problem.text) }
+        if let answer = server.delegate.server(server, admits: request) {
+            // Small bodies are read to their end, so that the connection can be kept; others are not waited for.
+            return refuse(answer)
+        }
+        guard let length = head.headers.first(name: "content-length").flatMap({ Int($0) }) else {
+            return continueIfExpected(head)
+        }
+        guard length <= request.maximumBody else {
+            return refuse(413, "the request's body is larger than \(request.maximumBody) bytes")
+        }
+        if length > 0 { continueIfExpected(head) }
+    }
+
+    private func continueIfExpected(_ head: HTTPRequestHead) {
+        guard !is10, head.headers.contains(name: "expect") else { return }
+        guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else {
+            return refuse(417, "the only expectation that is met is 100-continue")
+        }
+        out.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+        if !isReading { flush() }
+    }
+
+    /// What the parser lets pass and the protocol does not (RFC 9112, sections 3.2 and 6.3).
+    private func problem(_ head: HTTPRequestHead) -> (status: Int, text: String)? {
+        guard head.version == .http1_1 || is10 else { return (505, "HTTP/1.0 and HTTP/1.1 are spoken here") }
+        var size = head.uri.utf8.count + 16
+        var hosts = 0
+        var lengths = 0
+        var isChunked = false
+        for (name, value) in head.headers {
+            size += name.utf8.count + value.utf8.count + 4
+            switch name.utf8.count {
+            case 4 where name.isHeader("host"): hosts += 1
+            case 14 where name.isHeader("content-length"):
+                lengths += 1
+                if value.isEmpty || !value.utf8.allSatisfy({ (48...57).contains($0) }) || Int(value) == nil {
+                    return (400, "content-length is no number")
+                }
+            case 17 where name.isHeader("transfer-encoding"):
+                guard value.isHeader("chunked"), !isChunked, !is10 else {
+                    return (is10 ? 400 : 501, "transfer-encoding can only be chunked")
+                }
+                isChunked = true
+            default: break
+            }
+        }
+        if size > server.configuration.maximumHeaderBytes { return (431, "the request's head is too large") }
+        if lengths > 1 || lengths == 1 && isChunked { return (400, "a body has one length") }
+        if hosts != 1, !(is10 && hosts == 0) { return (400, "a request names one host") }
+        return nil
+    }
+
+    private func refuse(_ status: Int, _ text: String) { refuse(.failure(status, text)) }
+
+    /// Answers without the delegate, and closes unless the whole request has been read.
+    private func refuse(_ answer: HTTPAnswer) {
+        server.countRefusal(answer.status)
+        let hasBody =
+            request.map {
+                $0.head.headers.contains(name: "content-length") || $0.head.headers.contains(name: "transfer-encoding")
+            }
+            ?? true
+        let length = request?.head.headers.first(name: "content-length")
+        if let request, !hasBody || length == "0", answer.status == 404 || answer.status == 405 || answer.status < 400 {
+            // Nothing follows: the end is the next part.
+            _ = request
+            phase = .answering
+            finish(answer)
+            return
+        }
+        request = nil
+        phase = .closing
+        write(answer, keepAlive: false)
+        flush()
+        closeAfterRest()
+    }
+
+    /// Lets the client read the answer before the connection goes: what it still sends is dropped for a moment.
+    private func closeAfterRest() {
+        since = server.tick
+        guard let context else { return }
+        if inputClosed { return context.close(promise: nil) }
+        context.close(mode: .output, promise: nil)
+    }
+
+    // MARK: - Answers
+
+    /// Whether the request of that number still waits for its answer, or for more of it.
+    package func isWaiting(for number: UInt64) -> Bool {
+        guard number == requestNumber, request != nil else { return false }
+        switch phase {
+        case .answering, .streaming: return true
+        default: return false
+        }
+    }
+
+    /// Answers the request of that number; does nothing when it comes too late.
+    package func answer(_ number: UInt64, _ answer: HTTPAnswer) {
+        answer.body.withUnsafeBytes { self.answer(number, status: answer.status, headers: answer.headers, body: $0) }
+    }
+
+    /// The same for a body that lies elsewhere.
+    package func answer(
+        _ number: UInt64,
+        status: Int,
+        headers: [(name: String, value: String)],
+        body: UnsafeRawBufferPointer
+    ) {
+        guard isWaiting(for: number), case .answering = phase else { return }
+        write(status, headers, body, keepAlive: keepsAlive)
+        ended()
+    }
+
+    private func finish(_ answer: HTTPAnswer) {
+        write(answer, keepAlive: keepsAlive)
+        ended()
+    }
+
+    /// Begins an answer whose body follows in pieces of unknown number.
+    package func beginStream(_ number: UInt64, status: Int, headers: [(name: String, value: String)]) {
+        guard isWaiting(for: number), case .answering = phase else { return }
+        if is10 { keepsAlive = false }
+        out.writeStatusLine(status)
+        server.writeDate(&out)
+        for (name, value) in headers { out.writeHeader(name, value) }
+        if !is10 { out.writeStaticString("transfer-encoding: chunked\r\n") }
+        writeConnection(keepAlive: keepsAlive)
+        out.writeStaticString("\r\n")
+        phase = .streaming(isChunked: !is10)
+        if !isReading { flush() }
+    }
+
+    /// Writes a piece of a stream.
+    ///
+    /// - Returns: False when the client does not keep up: wait for the delegate's `canWrite`.
+    package func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard isWaiting(for: number), case .streaming(let isChunked) = phase, let context else { return false }
+        guard !isHead, !bytes.isEmpty else { return context.channel.isWritable }
+        if isChunked {
+            out.writeString(String(bytes.count, radix: 16))
+            out.writeStaticString("\r\n")
+        }
+        out.writeBytes(bytes)
+        if isChunked { out.writeStaticString("\r\n") }
+        flush()
+        return context.channel.isWritable
+    }
+
+    /// Ends a stream: with its end mark, or without, so that the client sees that something is missing.
+    package func endStream(_ number: UInt64, isComplete: Bool) {
+        guard isWaiting(for: number), case .streaming(let isChunked) = phase else { return }
+        guard isComplete else {
+            flush()
+            return close()
+        }
+        if isChunked, !isHead { out.writeStaticString("0\r\n\r\n") }
+        ended()
+    }
+
+    private func write(_ answer: HTTPAnswer, keepAlive: Bool) {
+        answer.body.withUnsafeBytes { write(answer.status, answer.headers, $0, keepAlive: keepAlive) }
+    }
+
+    private func write(
+        _ status: Int,
+        _ headers: [(name: String, value: String)],
+        _ body: UnsafeRawBufferPointer,
+        keepAlive: Bool
+    ) {
+        out.writeStatusLine(status)
+        server.writeDate(&out)
+        for (name, value) in headers { out.writeHeader(name, value) }
+        if status != 204, status != 304, status >= 200 {
+            out.writeStaticString("content-length: ")
+            out.writeDecimal(body.count)
+            out.writeStaticString("\r\n")
+        }
+        writeConnection(keepAlive: keepAlive)
+        out.writeStaticString("\r\n")
+        if !isHead, status != 204, status != 304 { out.writeBytes(body) }
+    }
+
+    private func writeConnection(keepAlive: Bool) {
+        if !keepAlive {
+            out.writeStaticString("connection: close\r\n")
+        } else if is10 {
+            out.writeStaticString("connection: keep-alive\r\n")
+        }
+    }
+
+    /// An answer is complete: the next request, or the end.
+    private func ended() {
+        request = nil
+        guard keepsAlive, !server.isStopping else {
+            phase = .closing
+            waiting = []
+            flush()
+            return closeAfterRest()
+        }
+        phase = .idle
+        since = server.tick
+        if !isReading { flush() }
+        nextWaiting()
+    }
+
+    private func nextWaiting() {
+        guard !waiting.isEmpty else {
+            if inputClosed { close() }
+            return
+        }
+        // One level only: an answer given at once comes back here and finds the loop running.
+        guard !isTakingWaiting else { return }
+        isTakingWaiting = true
+        while !waiting.isEmpty {
+            switch phase {
+            case .idle, .head, .body: break
+            case .answering, .streaming, .closing:
+                isTakingWaiting = false
+                return
+            }
+            if case .idle = phase { phase = .head }
+            take(waiting.removeFirst())
+        }
+        isTakingWaiting = false
+        if !isReading { flush() }
+        if isReadingPaused, let context {
+            isReadingPaused = false
+            context.channel.setOption(.autoRead, value: true).whenFailure { _ in }
+        }
+        if inputClosed, case .idle = phase { close() }
+    }
+
+    private var isTakingWaiting = false
+
+    private func flush() {
+        guard out.readableBytes > 0, let context else { return }
+        context.writeAndFlush(wrapOutboundOut(out), promise: nil)
+        out.clear()
+    }
+
+    // MARK: - Time and the end
+
+    /// Called at each tick of the server.
+    func checkTime() {
+        let passed = server.tick &- since
+        switch phase {
+        case .idle:
+            guard passed > server.idleTicks else { return }
+            server.countIdle()
+            close()
+        case .head: if passed > server.headerTicks { refuse(408, "the request's head did not come in time") }
+        case .body: if passed > server.bodyTicks { refuse(408, "the request's body did not come in time") }
+        case .answering, .streaming: break
+        // A client that neither reads nor closes.
+        case .closing: if passed > server.headerTicks { close() }
+        }
+    }
+
+    /// The server stops: answers what was asked, and closes.
+    func stop() {
+        keepsAlive = false
+        waiting = []
+        if case .idle = phase { close() }
+    }
+
+    func close() {
+        phase = .closing
+        context?.close(promise: nil)
+    }
+}
+
+@available(*, unavailable)
+extension HTTPConnection: Sendable {}
+
+extension String {
+    /// Compares with a name in lower case, without a copy.
+    func isHeader(_ name: StaticString) -> Bool {
+        guard utf8.count == name.utf8CodeUnitCount else { return false }
+        return name.withUTF8Buffer { name in
+            zip(utf8, name).allSatisfy { ((65...90).contains($0) ? $0 | 0x20 : $0) == $1 }
+        }
+    }
+}
+
+/// Stands before the parser, and tells the connection how much a request's head has taken so far.
+final class HTTPByteCounter: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let connection: HTTPConnection
+
+    init(connection: HTTPConnection) { self.connection = connection }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if connection.bytesArrived(unwrapInboundIn(data).readableBytes) { context.fireChannelRead(data) }
+    }
+}
+
+@available(*, unavailable)
+extension HTTPByteCounter: Sendable {}

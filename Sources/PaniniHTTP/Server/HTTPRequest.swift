@@ -1,0 +1,49 @@
+// Owns: one request as it arrived, for as long as somebody looks at it. Loop-bound.
+
+package import NIOCore
+package import NIOHTTP1
+
+/// A request. It outlives its connection when a handler keeps it.
+package final class HTTPRequest {
+    package let head: HTTPRequestHead
+    /// The body as far as it has arrived; complete when the delegate is given the request.
+    package internal(set) var body: ByteBuffer?
+    /// The peer's address, as text.
+    package let remoteAddress: String
+    /// The delegate's route.
+    package var route = -1
+    /// What the route's pattern captured, in its order, still percent-encoded.
+    package var captures: [Substring.UTF8View] = []
+    /// The largest body the delegate accepts, in bytes.
+    package var maximumBody = 1 << 20
+    /// Where the answer goes; nil when the connection is gone.
+    package internal(set) weak var connection: HTTPConnection?
+    /// Which request of its connection it is: an answer with an older number comes too late.
+    package let number: UInt64
+
+    init(head: HTTPRequestHead, connection: HTTPConnection, number: UInt64, remoteAddress: String) {
+        self.head = head
+        self.connection = connection
+        self.number = number
+        self.remoteAddress = remoteAddress
+    }
+
+    /// The path without the query, as it was sent.
+    package var path: Substring.UTF8View {
+        let target = head.uri.utf8
+        return Substring(head.uri).utf8[..<(target.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex)]
+    }
+
+    /// What follows the question mark, as it was sent; empty without one.
+    package var query: Substring.UTF8View {
+        let target = head.uri.utf8
+        guard let mark = target.firstIndex(of: UInt8(ascii: "?")) else { return Substring("").utf8 }
+        return Substring(head.uri).utf8[target.index(after: mark)...]
+    }
+
+    /// True while an answer can still be given.
+    package var isOpen: Bool { connection?.isWaiting(for: number) == true }
+}
+
+@available(*, unavailable)
+extension HTTPRequest: Sendable {}

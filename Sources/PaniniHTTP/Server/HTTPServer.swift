@@ -1,0 +1,187 @@
+// Owns: the listening socket, the set of connections, their clock. Loop-bound: everything of a server lives on one event
+// loop. Knows nothing of what answers requests.
+
+import Glibc
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// What a server asks about each request.
+package protocol HTTPServerDelegate: AnyObject {
+    /// A request's head has arrived. The delegate sets the route and the largest body.
+    ///
+    /// - Returns: Nil to go on, or the answer that refuses the request.
+    func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer?
+    /// A request is complete. It is answered through its connection, now or later.
+    func server(_ server: HTTPServer, received request: HTTPRequest)
+    /// The connection of a request that waits for its answer is gone.
+    func server(_ server: HTTPServer, lost request: HTTPRequest)
+    /// A stream's connection takes bytes again.
+    func server(_ server: HTTPServer, canWrite request: HTTPRequest)
+}
+
+/// An HTTP/1.1 server on one event loop.
+package final class HTTPServer {
+    package let configuration: HTTPServerConfiguration
+    package let eventLoop: any EventLoop
+    package private(set) var counters = HTTPServerCounters()
+    /// Set before ``start()``.
+    package unowned(unsafe) var delegate: any HTTPServerDelegate
+    private var listening: (any Channel)?
+    private var connections: [HTTPConnection] = []
+    private(set) var isStopping = false
+    private var onDrained: (() -> Void)?
+    private var ticks: RepeatedTask?
+
+    /// Counts up while there are connections; one step is ``tickSeconds``.
+    private(set) var tick: UInt64 = 0
+    let tickSeconds: Double
+    let headerTicks: UInt64
+    let bodyTicks: UInt64
+    let idleTicks: UInt64
+    private var dateSecond = -1
+    private var dateLine = ByteBuffer()
+
+    package init(configuration: HTTPServerConfiguration, eventLoop: any EventLoop, delegate: any HTTPServerDelegate) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.delegate = delegate
+        let shortest = min(configuration.headerTimeout, configuration.bodyTimeout, configuration.idleTimeout)
+        let step = min(1, max(0.01, shortest / 8))
+        tickSeconds = step
+        headerTicks = UInt64((configuration.headerTimeout / step).rounded(.up))
+        bodyTicks = UInt64((configuration.bodyTimeout / step).rounded(.up))
+        idleTicks = UInt64((configuration.idleTimeout / step).rounded(.up))
+    }
+
+    /// Binds the port and begins to accept.
+    ///
+    /// - Returns: The address that is bound; fails with the system's error.
+    package func start() -> EventLoopFuture<SocketAddress> {
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
+        return ServerBootstrap(group: eventLoop)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.maxMessagesPerRead, value: 4)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try box.value.accept(channel) }
+            }
+            .bind(host: configuration.host, port: configuration.port)
+            .flatMapThrowing { channel in
+                guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+                let server = box.value
+                server.listening = channel
+                if server.isStopping { channel.close(promise: nil) }
+                return address
+            }
+    }
+
+    private func accept(_ channel: any Channel) throws {
+        let connection = HTTPConnection(server: self)
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = configuration.maximumHeaderBytes
+        limits.maxHeaderListSize = configuration.maximumHeaderBytes
+        limits.maxHeaderFieldCount = configuration.maximumHeaderCount
+        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+        try channel.pipeline.syncOperations.addHandlers([
+            HTTPByteCounter(connection: connection), ByteToMessageHandler(decoder), connection,
+        ])
+    }
+
+    // MARK: - Connections
+
+    /// Takes a new connection in; false when there are too many.
+    func add(_ connection: HTTPConnection) -> Bool {
+        counters.connections &+= 1
+        guard connections.count < configuration.maximumConnections, !isStopping else {
+            counters.refusedConnections &+= 1
+            return false
+        }
+        connection.index = connections.count
+        connections.append(connection)
+        if ticks == nil { startTicks() }
+        return true
+    }
+
+    func remove(_ connection: HTTPConnection) {
+        guard let index = connection.index else { return }
+        connection.index = nil
+        let last = connections.removeLast()
+        if last !== connection {
+            connections[index] = last
+            last.index = index
+        }
+        if connections.isEmpty {
+            ticks?.cancel()
+            ticks = nil
+            finishStop()
+        }
+    }
+
+    func countRequest() { counters.requests &+= 1 }
+    func countRefusal(_ status: Int) { counters.refusedRequests[status, default: 0] &+= 1 }
+    func countIdle() { counters.idleClosed &+= 1 }
+
+    private func startTicks() {
+        let step = TimeAmount.nanoseconds(Int64(tickSeconds * 1e9))
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
+        ticks = eventLoop.scheduleRepeatedTask(initialDelay: step, delay: step) { _ in box.value.advance() }
+    }
+
+    private func advance() {
+        tick &+= 1
+        // Backwards: closing one puts the last in its place.
+        for index in connections.indices.reversed() where index < connections.count {
+            connections[index].checkTime()
+        }
+    }
+
+    /// How many connections are open.
+    package var connectionCount: Int { connections.count }
+
+    // MARK: - Stop
+
+    /// Accepts no more connections, closes those without a request, and lets the others answer first.
+    ///
+    /// - Parameter drained: Called once when no connection is left.
+    package func stop(drained: @escaping () -> Void) {
+        onDrained = drained
+        isStopping = true
+        listening?.close(promise: nil)
+        listening = nil
+        for connection in connections { connection.stop() }
+        if connections.isEmpty { finishStop() }
+    }
+
+    private func finishStop() {
+        guard isStopping, let drained = onDrained else { return }
+        onDrained = nil
+        drained()
+    }
+
+    /// Closes everything that is left.
+    package func close() {
+        isStopping = true
+        listening?.close(promise: nil)
+        listening = nil
+        for connection in connections { connection.close() }
+    }
+
+    // MARK: - Heads
+
+    /// `date: ...` of the second that it is.
+    func writeDate(_ buffer: inout ByteBuffer) {
+        let now = time(nil)
+        if now != dateSecond {
+            dateSecond = now
+            dateLine.clear()
+            dateLine.writeHeader("date", HTTPDate.text(now))
+        }
+        buffer.writeImmutableBuffer(dateLine)
+    }
+}
+
+@available(*, unavailable)
+extension HTTPServer: Sendable {}

@@ -1,0 +1,35 @@
+// Owns: the limits of a server. Pure values; any thread.
+
+/// Where a server listens and what it puts up with.
+package struct HTTPServerConfiguration: Sendable {
+    /// The address to bind.
+    package var host = "127.0.0.1"
+    /// The port; 0 for a free one.
+    package var port = 8080
+    /// The largest head of a request in bytes: request line and headers; beyond it 431.
+    package var maximumHeaderBytes = 16384
+    /// The most header fields of a request; beyond it 431.
+    package var maximumHeaderCount = 100
+    /// Seconds from a request's first byte to the end of its head; then 408.
+    package var headerTimeout = 10.0
+    /// Seconds for a request's body; then 408.
+    package var bodyTimeout = 30.0
+    /// Seconds a connection may stay without a request.
+    package var idleTimeout = 60.0
+    /// The most open connections; further ones are answered 503 and closed.
+    package var maximumConnections = 10000
+
+    /// The default limits.
+    package init() {}
+}
+
+/// What a server has counted since its start.
+package struct HTTPServerCounters: Sendable, Equatable {
+    package var connections: UInt64 = 0
+    package var refusedConnections: UInt64 = 0
+    package var requests: UInt64 = 0
+    /// Requests that the server itself refused, by the status it gave.
+    package var refusedRequests: [Int: UInt64] = [:]
+    /// Connections closed for having been idle.
+    package var idleClosed: UInt64 = 0
+}
