@@ -4,6 +4,8 @@
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "panini_vm.h"
 #include "panini_walk.h"
@@ -101,6 +103,7 @@ int panini_walk_report(lua_State *L, int list, int limit, const char *code) {
     if (fits) {
         append(L, list, path, code, message);
     } else if (count == (lua_Unsigned)limit) {
+        panini_vm_of(L)->validator_limits++;
         lua_pushliteral(L, "");
         lua_pushfstring(L, "more than %d violations: the rest was not looked at", limit);
         append(L, list, message + 1, "too_many", message + 2);
@@ -257,6 +260,7 @@ static void check_string(walk *w, const panini_rule *rule, int constants, int va
         case 0: report_text(w, "pattern", constants, rule->pattern_text_slot); break;
         case -1:
             w->steps = -1;
+            panini_vm_of(w->L)->validator_limits++;
             lua_pushliteral(w->L, "takes too many steps to match its pattern");
             report(w, "pattern");
             break;
@@ -304,25 +308,62 @@ static void field_is_missing(walk *w, const panini_rule *rule, int constants, in
     }
 }
 
-static void refuse_unknown(walk *w, int constants, int value) {
-    lua_State *L = w->L;
-    lua_rawgeti(L, constants, PANINI_VALIDATOR_NAMES);
-    int names = lua_gettop(L);
+// A key that no field has: a text, or a position.
+typedef struct unknown_key {
+    const char *text;
+    size_t length;
+    lua_Integer position;
+} unknown_key;
+
+static int compare_keys(const void *left, const void *right) {
+    const unknown_key *a = left, *b = right;
+    if (!a->text || !b->text) {
+        if (a->text) return -1;
+        if (b->text) return 1;
+        return a->position < b->position ? -1 : a->position > b->position;
+    }
+    int order = memcmp(a->text, b->text, a->length < b->length ? a->length : b->length);
+    return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+// Walks the keys that no field has: counts them, and puts them down where there is room for them.
+static size_t unknown_keys(lua_State *L, int names, int value, unknown_key *keys) {
+    size_t count = 0;
     lua_pushnil(L);
-    while (!w->is_full && lua_next(L, value)) {
+    while (lua_next(L, value)) {
         lua_settop(L, -2);
         lua_pushvalue(L, -1);
         bool known = lua_rawget(L, names) != LUA_TNIL;
         lua_settop(L, -2);
         if (known) continue;
-        step *s = &w->path[w->depth++];
-        *s = (step){NULL, 0, 0};
-        if (lua_type(L, -1) == LUA_TSTRING) s->key = lua_tolstring(L, -1, &s->length);
-        else if (lua_isinteger(L, -1)) s->position = lua_tointeger(L, -1);
-        else s->key = "?", s->length = 1;
-        lua_pushliteral(L, "is not a known field");
-        report(w, "unknown");
-        w->depth--;
+        if (keys) {
+            unknown_key *key = &keys[count];
+            *key = (unknown_key){NULL, 0, 0};
+            if (lua_type(L, -1) == LUA_TSTRING) key->text = lua_tolstring(L, -1, &key->length);
+            else if (lua_isinteger(L, -1)) key->position = lua_tointeger(L, -1);
+            else key->text = "?", key->length = 1;
+        }
+        count++;
+    }
+    return count;
+}
+
+// In the order of their names: a table's own order is not the same from one run to the next.
+static void refuse_unknown(walk *w, int constants, int value) {
+    lua_State *L = w->L;
+    lua_rawgeti(L, constants, PANINI_VALIDATOR_NAMES);
+    int names = lua_gettop(L);
+    size_t count = unknown_keys(L, names, value, NULL);
+    if (count > 0) {
+        unknown_key *keys = lua_newuserdatauv(L, count * sizeof(unknown_key), 0);
+        unknown_keys(L, names, value, keys);
+        qsort(keys, count, sizeof(unknown_key), compare_keys);
+        for (size_t i = 0; i < count && !w->is_full; i++) {
+            w->path[w->depth++] = (step){keys[i].text, keys[i].length, keys[i].position};
+            lua_pushliteral(L, "is not a known field");
+            report(w, "unknown");
+            w->depth--;
+        }
     }
     lua_settop(L, names - 1);
 }

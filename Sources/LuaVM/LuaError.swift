@@ -53,6 +53,8 @@ public struct LuaError: Error, Equatable, Sendable, CustomStringConvertible {
     public let isTable: Bool
     /// The `errors` of an error table as JSON; empty when there are none.
     package var errors: [UInt8] = []
+    /// Why ``errors`` is empty although there is such a list: JSON cannot hold it.
+    package var errorsProblem: String?
 
     /// Makes an error.
     ///

@@ -95,22 +95,24 @@ extension LuaVM {
             }
         lua_settop(state, -3)
         var error = LuaError(kind: kind, message: message, traceback: traceback, code: code, isTable: isTable)
-        error.errors = errors
+        error.errors = errors.json
+        error.errorsProblem = errors.problem
         return error
     }
 
-    /// The list `errors` of the error table at an index as JSON; empty when there is none that JSON can hold.
-    package func errorList(_ L: OpaquePointer, _ index: CInt) -> [UInt8] {
-        guard lua_type(L, index) == LUA_TTABLE, lua_checkstack(L, 8) != 0 else { return [] }
+    /// The list `errors` of the error table at an index as JSON; empty when there is none, or with the reason why JSON
+    /// cannot hold it.
+    package func errorList(_ L: OpaquePointer, _ index: CInt) -> (json: [UInt8], problem: String?) {
+        guard lua_type(L, index) == LUA_TTABLE, lua_checkstack(L, 8) != 0 else { return ([], nil) }
         let type = pushRawField(L, index, "errors")
         defer { lua_settop(L, -2) }
-        guard type == LUA_TTABLE else { return [] }
+        guard type == LUA_TTABLE else { return ([], type == LUA_TNIL ? nil : "errors is no list") }
         let writer = ByteWriter()
         do throws(LuaJSONError) {
             try encodeJSON(L, -1, into: writer)
         } catch {
-            return []
+            return ([], error.description)
         }
-        return Array(writer.bytes)
+        return (Array(writer.bytes), nil)
     }
 }

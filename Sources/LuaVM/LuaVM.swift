@@ -118,6 +118,9 @@ public final class LuaVM {
         set { vm.pointee.bytes_limit = max(newValue, 0) }
     }
 
+    /// How many values validators did not look at to their end: too many violations, or too many steps of a pattern.
+    package var validatorLimitHits: UInt64 { vm.pointee.validator_limits }
+
     /// How often an allocation was refused.
     package var refusedAllocations: UInt64 { vm.pointee.refused }
 

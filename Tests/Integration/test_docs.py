@@ -247,3 +247,24 @@ def test_the_table_of_protocol_rules_names_their_tests():
     for rule, tests in listed.items():
         assert tests == actual.get(rule), f"Tests/README.md, rule {rule}"
     assert set(actual) == set(listed)
+
+
+# Rows of docs/original.md: S of version 0.2.3, L of the later ones.
+ROWS = [f"S{n}" for n in range(1, 51)] + [f"L{n}" for n in range(1, 37)]
+
+
+def test_every_feature_of_the_original_has_its_test():
+    text = (ROOT / "docs" / "original.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if re.match(r"\| [SL]\d", line)]
+    assert [row[0] for row in rows] == ROWS
+    for name, feature, here, tried in rows:
+        assert feature and here, name
+        if tried == "–":
+            assert "not built yet" in here or "dropped" in here or "see " in here, name
+            continue
+        where = re.fullmatch(r"`([\w.]+?)(?:::(\w+))?`", tried)
+        assert where, (name, tried)
+        files = list((ROOT / "Tests").rglob(where[1]))
+        assert len(files) == 1, (name, where[1])
+        if where[2]:
+            assert re.search(rf"^def {where[2]}\(", files[0].read_text(encoding="utf-8"), re.MULTILINE), (name, tried)

@@ -200,3 +200,27 @@ def test_http_events(example, client):
         while b"tea" not in seen:
             seen += browser.recv(1000)
         assert b"event: price\ndata: " in seen
+
+
+def test_errors(example, client):
+    running = example("errors.lua")
+    assert client.ask("accounts.get", {"id": 1}) == {"id": 1, "name": "Ada"}
+    assert_error(client.request("accounts.get", {"id": 9}), 404, "no account 9")
+    assert client.ask("accounts.pay", {"id": 1, "amount": 5}) == {"paid": 5, "left": 5}
+    body = assert_error(client.request("accounts.pay", {"id": 1, "amount": 50}), 409, "not enough left")
+    assert body["errors"] == [{"path": "amount", "code": "too_much", "message": "must be at most 5"}]
+    assert client.ask("accounts.greet", {"id": 9}) == {"text": "Hello, stranger!"}
+    assert client.ask("accounts.greet", {"id": 1}) == {"text": "Hello, Ada!"}
+    assert_error(client.request("accounts.bug"), 500, "internal error")
+    running.wait_for(r"errors.lua:\d+: attempt to index a nil value")
+
+
+def test_headers(example, client):
+    seen = client.subscribe("headers.seen")
+    client.flush()
+    example("headers.lua")
+    assert client.ask("headers.client") == {"answer": "HELLO", "language": "en", "requests": 1, "all": ["a", "b"]}
+    message = seen.next()
+    assert message.text == "HELLO" and message.headers == {"Language": "en"}
+    reply = client.request("headers.server", b"{}", headers={"Language": "de"})
+    assert reply.json["answer"] == "HALLO" and reply.headers == {"Language": "de", "Request-Count": "2"}

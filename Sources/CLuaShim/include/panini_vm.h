@@ -55,6 +55,8 @@ typedef struct panini_vm {
     size_t bytes_limit;
     // Allocations refused since the state was made.
     uint64_t refused;
+    // Values that were not looked at to their end: too many violations, or too many steps of a pattern.
+    uint64_t validator_limits;
     // 1 while a refused allocation unwinds C and Lua frames only; 0 whenever Swift called into Lua directly.
     int may_fail;
     int close_depth;

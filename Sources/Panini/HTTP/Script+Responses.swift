@@ -111,7 +111,10 @@ extension Script {
             }
             let error = readError(L, first + 1)
             route.failed &+= 1
-            refuse(request, ReplyError(code: error.code, message: error.message, errors: vm.errorList(L, first + 1)))
+            refuse(
+                request,
+                ReplyError(code: error.code, message: error.message, errors: errorList(L, first + 1, of: route.origin))
+            )
         case LUA_TSTRING:
             let bytes = vm.stringBytes(L, first) ?? emptyBytes
             connection.answer(request.number, status: 200, headers: Self.textHeaders, body: bytes)

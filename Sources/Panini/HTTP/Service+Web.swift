@@ -114,6 +114,7 @@ extension Service: HTTPServerDelegate {
 
     func requestFailed(_ route: HTTPRoute, _ request: HTTPRequest, _ error: LuaError) {
         route.failed &+= 1
+        if let problem = error.errorsProblem { script.logErrorsLeftOut(problem, of: route.origin) }
         if error.isTable, let code = error.code {
             return script.refuse(request, ReplyError(code: code, message: error.message, errors: error.errors))
         }

@@ -28,7 +28,11 @@ extension Script {
             return refuse(
                 message,
                 listener,
-                ReplyError(code: error.code, message: error.message, errors: vm.errorList(L, first + 1))
+                ReplyError(
+                    code: error.code,
+                    message: error.message,
+                    errors: errorList(L, first + 1, of: listener.origin)
+                )
             )
         }
         guard message.pointee.reply_length > 0, listener.replies else { return }
@@ -71,6 +75,17 @@ extension Script {
         guard message.pointee.reply_length > 0, listener.replies else { return }
         if message.pointee.arrived != 0 { service?.requestAnswered(message, error) }
         service?.sendError(error, to: replyOf(message))
+    }
+
+    /// The list `errors` of an error that a handler returned; one that cannot be sent is left out, and the log says so.
+    func errorList(_ L: OpaquePointer, _ index: CInt, of origin: String) -> [UInt8] {
+        let list = vm.errorList(L, index)
+        if let problem = list.problem { logErrorsLeftOut(problem, of: origin) }
+        return list.json
+    }
+
+    func logErrorsLeftOut(_ problem: String, of origin: String) {
+        logger.warning("handler at \(origin): the list of its error is left out of the reply: \(problem)")
     }
 
     /// Why a value did not go out.

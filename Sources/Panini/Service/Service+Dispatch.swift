@@ -217,6 +217,7 @@ extension Service {
     ) {
         let subject = script.text(script.subjectOf(message))
         // An error with a code is an answer that the script chose; anything else is a fault, and the wire gets no details.
+        if let problem = error.errorsProblem { script.logErrorsLeftOut(problem, of: listener.origin) }
         if error.isTable, let code = error.code {
             if message.pointee.reply_length == 0 || !listener.replies {
                 logger.warning("handler of \(subject) (\(listener.origin)) failed: \(error.message)")
