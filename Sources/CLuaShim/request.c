@@ -20,12 +20,12 @@ enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
 
 // Lets the host run: while Swift is on the stack, a refused allocation must not raise.
 static int host_run(
-    lua_State *L, int (*function)(lua_State *, void *, void *, int), const panini_request_host *host,
+    lua_State *L, int (*function)(lua_State *, void *, panini_request *, int), const panini_request_host *host,
     panini_request *request, int argument) {
     panini_vm *vm = panini_vm_of(L);
     int could_fail = vm->may_fail;
     vm->may_fail = 0;
-    int results = function(L, host->context, request->record, argument);
+    int results = function(L, host->context, request, argument);
     vm->may_fail = could_fail;
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
@@ -137,11 +137,12 @@ void panini_request_push_metatable(lua_State *L, const panini_request_host *host
     set_text(L, "__metatable");
 }
 
-void panini_request_push(lua_State *L, int metatable_reference, void *record) {
-    panini_request *request = lua_newuserdatauv(L, sizeof(panini_request), 1);
-    request->record = record;
+panini_request *panini_request_push(lua_State *L, int metatable_reference, void *record, size_t size) {
+    panini_request *request = lua_newuserdatauv(L, sizeof(panini_request) + size, 1);
+    *request = (panini_request){.record = record, .route = -1};
     lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
     lua_setmetatable(L, -2);
+    return request;
 }
 
 // ---- headers: upvalue 1 is the table of lists

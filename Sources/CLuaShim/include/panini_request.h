@@ -1,9 +1,11 @@
-// The request object that HTTP handlers see (`req`). Thread of the Lua state. Knows nothing of connections: a record of the
-// host, whose fields are made on first use, and functions of it.
+// The request object that HTTP handlers see (`req`). Thread of the Lua state. Knows nothing of connections: bytes, whose
+// fields are made on first use, and functions of the host.
 #ifndef PANINI_REQUEST_H
 #define PANINI_REQUEST_H
 
 #include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
 
 enum {
     PANINI_REQUEST_METHOD = 1,
@@ -24,26 +26,34 @@ enum {
     PANINI_REQUEST_SEND_EVENT,
 };
 
+// A request owns a copy of its bytes in one userdata block, so that scripts may keep it, and so that Lua's collector knows
+// what it costs.
+typedef struct panini_request {
+    void *record;  // the host's; NULL once the request has been answered
+    int32_t route;
+    uint32_t method_length, path_length, query_length, address_length, headers_length, body_length;
+    char bytes[];  // method, path, query, address, headers, body
+} panini_request;
+
 typedef struct panini_request_host {
     void *context;
     // Pushes a field's value and returns 1. Must not raise; PANINI_RAISE with an error value on top.
-    int (*make)(lua_State *L, void *context, void *record, int field);
+    int (*make)(lua_State *L, void *context, panini_request *request, int field);
     // A function of the request: arguments from index 1. Returns as host functions do.
-    int (*call)(lua_State *L, void *context, void *record, int function);
-    // The object is gone.
+    int (*call)(lua_State *L, void *context, panini_request *request, int function);
+    // The object is gone before its request was answered.
     void (*release)(void *record);
 } panini_request_host;
-
-typedef struct panini_request {
-    void *record;
-} panini_request;
 
 // Pushes the metatable of requests; the caller keeps a reference. `host` must outlive the state. Raises only for want of
 // memory.
 void panini_request_push_metatable(lua_State *L, const panini_request_host *host);
 
-// Pushes a request, which owns the record from here on. Raises only for want of memory.
-void panini_request_push(lua_State *L, int metatable_reference, void *record);
+// Pushes a request with room for `size` bytes, which owns the record from here on; the lengths are 0 and the bytes the
+// host's to fill in. Raises only for want of memory.
+panini_request *panini_request_push(lua_State *L, int metatable_reference, void *record, size_t size);
+
+static inline char *panini_request_bytes(panini_request *request) { return request->bytes; }
 
 // Pushes a function of the request at an index: one of PANINI_REQUEST_JSON and those after it. Raises only for want of
 // memory.

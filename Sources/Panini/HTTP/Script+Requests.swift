@@ -21,38 +21,81 @@ extension Script {
         responseType = vm.makeReference(L).index
     }
 
-    /// Pushes the object that stands for a request; it keeps the request as long as the script does.
+    /// Pushes the object that stands for a request: a copy of its bytes.
     func push(_ request: HTTPRequest, onto L: OpaquePointer) {
-        panini_request_push(L, requestType, Unmanaged.passRetained(request).toOpaque())
+        request.detach()
+        let head = request.head
+        let method = head.method.rawValue
+        var headerSize = 0
+        for (name, value) in head.headers { headerSize += name.utf8.count + value.utf8.count + 2 }
+        let bodySize = request.body?.readableBytes ?? 0
+        let target = head.uri.utf8.count
+        let block = panini_request_push(
+            L,
+            requestType,
+            Unmanaged.passRetained(request).toOpaque(),
+            method.utf8.count + target + request.remoteAddress.utf8.count + headerSize + bodySize
+        ).unsafelyUnwrapped
+        request.attachment = UnsafeMutableRawPointer(block)
+        block.pointee.route = Int32(clamping: request.route)
+        var to = UnsafeMutableRawPointer(panini_request_bytes(block).unsafelyUnwrapped)
+        func put(_ text: String) -> Int {
+            var text = text
+            return text.withUTF8 { text in
+                if let from = text.baseAddress { to.copyMemory(from: from, byteCount: text.count) }
+                to += text.count
+                return text.count
+            }
+        }
+        block.pointee.method_length = UInt32(put(method))
+        let path = request.path.count
+        _ = put(head.uri)
+        block.pointee.path_length = UInt32(path)
+        // With the question mark, so that nothing is moved.
+        block.pointee.query_length = UInt32(target - path)
+        block.pointee.address_length = UInt32(put(request.remoteAddress))
+        for (name, value) in head.headers {
+            _ = put(name)
+            to.storeBytes(of: 0x3A, as: UInt8.self)
+            to += 1
+            _ = put(value)
+            to.storeBytes(of: 0x0A, as: UInt8.self)
+            to += 1
+        }
+        block.pointee.headers_length = UInt32(headerSize)
+        request.body?.withUnsafeReadableBytes { body in
+            if let from = body.baseAddress { to.copyMemory(from: from, byteCount: body.count) }
+        }
+        block.pointee.body_length = UInt32(bodySize)
     }
 
-    fileprivate func pushField(_ L: OpaquePointer, _ request: HTTPRequest, _ field: CInt) throws(CallError) {
+    fileprivate func pushField(_ L: OpaquePointer, _ request: RequestBytes, _ field: CInt) {
         switch Int(field) {
-        case PANINI_REQUEST_METHOD: vm.pushString(L, request.head.method.rawValue)
-        case PANINI_REQUEST_PATH: vm.pushString(L, String(Substring(request.path)))
-        case PANINI_REQUEST_PARAMS: try pushParameters(L, request)
+        case PANINI_REQUEST_METHOD: vm.pushString(L, request.method)
+        case PANINI_REQUEST_PATH: vm.pushString(L, request.path)
+        case PANINI_REQUEST_PARAMS: pushParameters(L, request)
         case PANINI_REQUEST_QUERY: pushPairs(L, formPairs(request.query), lists: false)
         case PANINI_REQUEST_QUERY_ALL: pushPairs(L, formPairs(request.query), lists: true)
         case PANINI_REQUEST_HEADERS: pushHeaders(L, request)
-        case PANINI_REQUEST_BODY: pushBody(L, request)
+        case PANINI_REQUEST_BODY: vm.pushString(L, request.body)
         case PANINI_REQUEST_COOKIES: pushCookies(L, request)
-        case PANINI_REQUEST_REMOTE_ADDRESS: vm.pushString(L, request.remoteAddress)
+        case PANINI_REQUEST_REMOTE_ADDRESS: vm.pushString(L, request.address)
         default: lua_createtable(L, 0, 2)
         }
     }
 
-    private func pushBody(_ L: OpaquePointer, _ request: HTTPRequest) {
-        guard let body = request.body else { return vm.pushString(L, emptyBytes) }
-        body.withUnsafeReadableBytes { vm.pushString(L, $0) }
-    }
-
-    private func pushParameters(_ L: OpaquePointer, _ request: HTTPRequest) throws(CallError) {
-        guard let routes = service?.script.registrations.routes.all, routes.indices.contains(request.route) else {
-            return lua_createtable(L, 0, 0)
+    private func pushParameters(_ L: OpaquePointer, _ request: RequestBytes) {
+        let routes = registrations.routes
+        guard routes.all.indices.contains(request.route) else { return lua_createtable(L, 0, 0) }
+        let route = routes.all[request.route]
+        lua_createtable(L, 0, CInt(route.parameters.count))
+        guard !route.parameters.isEmpty else { return }
+        let path = String(decoding: request.path, as: UTF8.self)
+        let method = String(decoding: request.method, as: UTF8.self)
+        guard case .found(_, let captures) = routes.table.match(method: method, path: Substring(path).utf8) else {
+            return
         }
-        let names = routes[request.route].parameters
-        lua_createtable(L, 0, CInt(names.count))
-        for (name, capture) in zip(names, request.captures) {
+        for (name, capture) in zip(route.parameters, captures) {
             vm.pushString(L, name)
             HTTPRouteTable.decoded(capture).withUnsafeBytes { vm.pushString(L, $0) }
             lua_rawset(L, -3)
@@ -86,17 +129,21 @@ extension Script {
         }
     }
 
-    private func pushHeaders(_ L: OpaquePointer, _ request: HTTPRequest) {
-        let pairs = request.head.headers.map { (name: Array($0.name.lowercased().utf8), value: Array($0.value.utf8)) }
+    private func pushHeaders(_ L: OpaquePointer, _ request: RequestBytes) {
+        var pairs: [(name: [UInt8], value: [UInt8])] = []
+        request.forEachHeader { name, value in
+            pairs.append((name.map { (65...90).contains($0) ? $0 | 0x20 : $0 }, Array(value)))
+        }
         pushPairs(L, pairs, lists: true)
         pushPairs(L, pairs, lists: false)
         panini_request_finish_headers(L)
     }
 
-    private func pushCookies(_ L: OpaquePointer, _ request: HTTPRequest) {
+    private func pushCookies(_ L: OpaquePointer, _ request: RequestBytes) {
         var pairs: [(name: [UInt8], value: [UInt8])] = []
-        for line in request.head.headers[canonicalForm: "cookie"] {
-            for part in line.split(separator: ";") {
+        request.forEachHeader { name, value in
+            guard isName(name, "cookie") else { return }
+            for part in String(decoding: value, as: UTF8.self).split(separator: ";") {
                 guard let sign = part.firstIndex(of: "=") else { continue }
                 let name = part[..<sign].trimmingSpaces()
                 var value = part[part.index(after: sign)...].trimmingSpaces()
@@ -109,34 +156,96 @@ extension Script {
 
     // MARK: - Functions
 
-    fileprivate func callFunction(_ call: HostCall, _ request: HTTPRequest, _ function: CInt) throws(Misuse) -> CInt {
+    fileprivate func callFunction(_ call: HostCall, _ request: RequestBytes, _ function: CInt) throws(Misuse) -> CInt {
         switch Int(function) {
         case PANINI_REQUEST_JSON:
-            guard let body = request.body, body.readableBytes > 0 else {
+            guard !request.body.isEmpty else {
                 lua_pushnil(call.L)
                 return 1
             }
-            do {
-                try body.withUnsafeReadableBytes { bytes in try pushPayload(call.L, bytes, .json) }
+            do throws(CallError) {
+                try pushPayload(call.L, request.body, .json)
                 return 1
             } catch {
                 service?.undecodable &+= 1
-                let text = (error as? CallError)?.message ?? "the body is not valid JSON"
-                push(CallError(.number(400), text.replacingPrefix("the payload", with: "the body")), onto: call.L)
+                push(
+                    CallError(.number(400), error.message.replacingPrefix("the payload", with: "the body")),
+                    onto: call.L
+                )
                 return LuaVM.raise
             }
         case PANINI_REQUEST_FORM:
-            let type = request.head.headers.first(name: "content-type") ?? ""
+            var type = ""
+            request.forEachHeader { name, value in
+                if isName(name, "content-type") { type = String(decoding: value, as: UTF8.self) }
+            }
             guard type.lowercased().hasPrefix("application/x-www-form-urlencoded") else {
                 push(CallError(.number(415), "the body is no form: content-type is \"\(type)\""), onto: call.L)
                 return LuaVM.raise
             }
-            let text = request.body.map { String(buffer: $0) } ?? ""
-            pushPairs(call.L, formPairs(Substring(text).utf8), lists: false)
+            pushPairs(call.L, formPairs(request.body), lists: false)
             return 1
-        case PANINI_REQUEST_WRITE: return try write(call, request)
-        default: return try sendEvent(call, request)
+        case PANINI_REQUEST_WRITE: return try write(call, request.record)
+        default: return try sendEvent(call, request.record)
         }
+    }
+}
+
+/// The bytes of a request's object; valid while Lua keeps it, which is during a call.
+struct RequestBytes {
+    private let block: UnsafeMutablePointer<panini_request>
+
+    init(_ block: UnsafeMutablePointer<panini_request>) { self.block = block }
+
+    private func part(_ offset: Int, _ length: UInt32) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: panini_request_bytes(block) + offset, count: Int(length))
+    }
+
+    private var pathOffset: Int { Int(block.pointee.method_length) }
+    private var queryOffset: Int { pathOffset + Int(block.pointee.path_length) }
+    private var addressOffset: Int { queryOffset + Int(block.pointee.query_length) }
+    private var headersOffset: Int { addressOffset + Int(block.pointee.address_length) }
+    private var bodyOffset: Int { headersOffset + Int(block.pointee.headers_length) }
+
+    var method: UnsafeRawBufferPointer { part(0, block.pointee.method_length) }
+    var path: UnsafeRawBufferPointer { part(pathOffset, block.pointee.path_length) }
+    /// Without the question mark.
+    var query: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: part(queryOffset, block.pointee.query_length).dropFirst())
+    }
+    var address: UnsafeRawBufferPointer { part(addressOffset, block.pointee.address_length) }
+    var body: UnsafeRawBufferPointer { part(bodyOffset, block.pointee.body_length) }
+    var route: Int { Int(block.pointee.route) }
+    /// The request itself, until it has been answered.
+    var record: HTTPRequest? {
+        block.pointee.record.map { Unmanaged<HTTPRequest>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    func forEachHeader(_ body: (_ name: Slice<UnsafeRawBufferPointer>, _ value: Slice<UnsafeRawBufferPointer>) -> Void)
+    {
+        var rest = part(headersOffset, block.pointee.headers_length)[...]
+        while let end = rest.firstIndex(of: 0x0A), let colon = rest[..<end].firstIndex(of: 0x3A) {
+            body(rest[..<colon], rest[rest.index(after: colon)..<end])
+            rest = rest[rest.index(after: end)...]
+        }
+    }
+}
+
+/// Whether a header's name is this one, which is in lower case.
+private func isName(_ name: Slice<UnsafeRawBufferPointer>, _ other: StaticString) -> Bool {
+    guard name.count == other.utf8CodeUnitCount else { return false }
+    return other.withUTF8Buffer { other in
+        zip(name, other).allSatisfy { ((65...90).contains($0) ? $0 | 0x20 : $0) == $1 }
+    }
+}
+
+extension HTTPRequest {
+    /// Parts from its object in Lua, which may live on: this one need not.
+    func detach() {
+        guard let attachment else { return }
+        self.attachment = nil
+        attachment.assumingMemoryBound(to: panini_request.self).pointee.record = nil
+        Unmanaged.passUnretained(self).release()
     }
 }
 
@@ -148,7 +257,7 @@ extension String {
 
 /// The pairs of a query or a form (WHATWG URL, application/x-www-form-urlencoded): `+` is a space, what is no escape stays.
 /// At most a thousand.
-func formPairs(_ text: Substring.UTF8View) -> [(name: [UInt8], value: [UInt8])] {
+func formPairs(_ text: UnsafeRawBufferPointer) -> [(name: [UInt8], value: [UInt8])] {
     var pairs: [(name: [UInt8], value: [UInt8])] = []
     for part in text.split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: true).prefix(1000) {
         let sign = part.firstIndex(of: UInt8(ascii: "="))
@@ -158,7 +267,7 @@ func formPairs(_ text: Substring.UTF8View) -> [(name: [UInt8], value: [UInt8])] 
     return pairs
 }
 
-private func formText(_ text: Substring.UTF8View) -> [UInt8] {
+private func formText(_ text: Slice<UnsafeRawBufferPointer>) -> [UInt8] {
     func hex(_ byte: UInt8) -> UInt8? {
         switch byte {
         case 48...57: byte - 48
@@ -190,31 +299,24 @@ private func formText(_ text: Substring.UTF8View) -> [UInt8] {
 
 /// Called by C on the first use of a field.
 let makeRequestField:
-    @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, CInt) -> CInt = {
+    @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutablePointer<panini_request>?, CInt) -> CInt = {
         L,
         context,
-        record,
+        request,
         field in
-        guard let L, let record else { return 0 }
-        let script = Script.from(context)
-        let request = Unmanaged<HTTPRequest>.fromOpaque(record).takeUnretainedValue()
-        do throws(CallError) {
-            try script.pushField(L, request, field)
-            return 1
-        } catch {
-            script.push(error, onto: L)
-            return LuaVM.raise
-        }
+        guard let L, let request else { return 0 }
+        Script.from(context).pushField(L, RequestBytes(request), field)
+        return 1
     }
 
 /// Called by C for a function of a request.
 let callRequestFunction:
-    @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, CInt) -> CInt = {
+    @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutablePointer<panini_request>?, CInt) -> CInt = {
         L,
         context,
-        record,
+        request,
         function in
-        guard let L, let record else { return 0 }
+        guard let L, let request else { return 0 }
         let name: StaticString =
             switch Int(function) {
             case PANINI_REQUEST_JSON: "req.json"
@@ -223,25 +325,27 @@ let callRequestFunction:
             default: "send"
             }
         let call = HostCall(L: L, script: Script.from(context), name: name)
-        let request = Unmanaged<HTTPRequest>.fromOpaque(record).takeUnretainedValue()
         do throws(Misuse) {
-            return try call.script.callFunction(call, request, function)
+            return try call.script.callFunction(call, RequestBytes(request), function)
         } catch {
             return call.raise(error)
         }
     }
 
-/// Called by C when a request's object is collected.
+/// Called by C when a request's object is collected before it was answered.
 let releaseRequest: @convention(c) (UnsafeMutableRawPointer?) -> Void = { record in
-    if let record { Unmanaged<HTTPRequest>.fromOpaque(record).release() }
+    guard let record else { return }
+    let request = Unmanaged<HTTPRequest>.fromOpaque(record)
+    request.takeUnretainedValue().attachment = nil
+    request.release()
 }
 
 /// Called by C when the body of the request at index 1 has failed its validation.
 let requestFailedValidation: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void = { L, context in
-    guard let record = lua_touserdata(L, 1)?.assumingMemoryBound(to: panini_request.self).pointee.record else { return }
+    guard let block = lua_touserdata(L, 1)?.assumingMemoryBound(to: panini_request.self) else { return }
     let script = Script.from(context)
-    let request = Unmanaged<HTTPRequest>.fromOpaque(record).takeUnretainedValue()
     script.service?.invalidMessages &+= 1
     let routes = script.registrations.routes.all
-    if routes.indices.contains(request.route) { routes[request.route].invalid &+= 1 }
+    let route = Int(block.pointee.route)
+    if routes.indices.contains(route) { routes[route].invalid &+= 1 }
 }

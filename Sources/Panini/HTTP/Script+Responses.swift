@@ -257,13 +257,13 @@ extension Script {
     }
 
     /// `write(bytes)` of a stream: waits while the client is slow.
-    func write(_ call: HostCall, _ request: HTTPRequest) throws(Misuse) -> CInt {
+    func write(_ call: HostCall, _ request: HTTPRequest?) throws(Misuse) -> CInt {
         let bytes = try call.bytes(1, "what is written")
         return try put(call, request, bytes)
     }
 
     /// `send{ event =, data =, id = }` of server-sent events, or `send(text)`.
-    func sendEvent(_ call: HostCall, _ request: HTTPRequest) throws(Misuse) -> CInt {
+    func sendEvent(_ call: HostCall, _ request: HTTPRequest?) throws(Misuse) -> CInt {
         let L = call.L
         var lines = ""
         if call.type(1) == LUA_TTABLE {
@@ -308,8 +308,9 @@ extension Script {
         text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "data: \($0)\n" }.joined()
     }
 
-    private func put(_ call: HostCall, _ request: HTTPRequest, _ bytes: UnsafeRawBufferPointer) throws(Misuse) -> CInt {
-        guard let connection = request.connection, request.isOpen else {
+    private func put(_ call: HostCall, _ request: HTTPRequest?, _ bytes: UnsafeRawBufferPointer) throws(Misuse) -> CInt
+    {
+        guard let request, let connection = request.connection, request.isOpen else {
             return call.failure(CallError("closed", "the client has closed the connection"))
         }
         if service?.state == .stopping, call.name.utf8CodeUnitCount == 4 {

@@ -56,11 +56,10 @@ extension Service: HTTPServerDelegate {
         let method = request.head.method.rawValue
         request.maximumBody = options.webMaxBody
         switch routes.table.match(method: method, path: request.path) {
-        case .found(let index, let captures):
+        case .found(let index, _):
             let route = routes.all[index]
             route.received &+= 1
             request.route = index
-            request.captures = captures
             if let own = route.maximumBody { request.maximumBody = own }
             guard state == .running || state == .stopping else { return .failure(503, "the service is starting") }
             if requestsInFlight >= options.webMaxRequests {
@@ -106,6 +105,10 @@ extension Service: HTTPServerDelegate {
     // MARK: - Ends
 
     func requestEnded(_ activity: Activity) {
+        switch activity {
+        case .request(_, let request), .stream(_, let request): request.detach()
+        default: break
+        }
         activeCount -= 1
         if case .request = activity { requestsInFlight -= 1 }
         if sync.isOn, case .request = activity { return syncEnded() }

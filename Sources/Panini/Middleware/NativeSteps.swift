@@ -78,8 +78,9 @@ extension Script {
         if kind.isSend { return .sent(L) }
         let object = lua_touserdata(L, 1).unsafelyUnwrapped
         guard kind == .httpRequest else { return .received(object.assumingMemoryBound(to: panini_message.self)) }
-        let record = object.assumingMemoryBound(to: panini_request.self).pointee.record.unsafelyUnwrapped
-        return .requested(Unmanaged<HTTPRequest>.fromOpaque(record).takeUnretainedValue())
+        let request = RequestBytes(object.assumingMemoryBound(to: panini_request.self))
+        // A chain that goes on after the request was given up sees nothing of it.
+        return request.record.map { .requested($0) } ?? .past(subject: Array(request.path))
     }
 
     /// Pushes what is to be the result; returns the number of values.

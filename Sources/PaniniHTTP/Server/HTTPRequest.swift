@@ -12,8 +12,8 @@ package final class HTTPRequest {
     package let remoteAddress: String
     /// The delegate's route.
     package var route = -1
-    /// What the route's pattern captured, in its order, still percent-encoded.
-    package var captures: [Substring.UTF8View] = []
+    /// What the delegate keeps for it; the delegate's to take back.
+    package var attachment: UnsafeMutableRawPointer?
     /// The largest body the delegate accepts, in bytes.
     package var maximumBody = 1 << 20
     /// Where the answer goes; nil when the connection is gone.
