@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from harness import PATIENCE, assert_error, free_port, panini, wait_until
+from secure import Certificates
 from test_http_malformed import exchange, statuses
 from test_mistakes import refused
 
@@ -360,6 +362,60 @@ def test_keep_alive_and_continue(web):
     assert statuses(answer) == [200, 200] and b"connection: keep-alive" in answer
 
 
+def test_large_answers_are_whole_however_slow_the_client(start, nats_server):
+    client = Web(start(
+        nats_server.url,
+        """
+        local text = string.rep("0123456789abcdef", 400000)
+        app.http.get("/large", function(req) return text end)
+        """,
+        options=f"{WEB}, web_idle_timeout = 2, web_header_timeout = 2",
+    ))
+    size = 16 * 400000
+    for head in (b"Connection: close\r\n", b""):
+        with socket.socket() as raw:
+            # A small window, so that the server's buffers are what is filled.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            raw.settimeout(PATIENCE)
+            raw.connect(("127.0.0.1", client.port))
+            raw.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+            data = b""
+            begun = time.monotonic()
+            while len(data) < size:
+                part = raw.recv(262144)
+                if not part:
+                    break
+                data += part
+                # Longer than the limits, and steadily: the system tells of room only in large steps.
+                if time.monotonic() - begun < 3:
+                    time.sleep(0.03)
+            assert data.endswith(b"0123456789abcdef") and size < len(data) < size + 500
+    # One that does not read at all is not kept for ever.
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        raw.settimeout(PATIENCE)
+        raw.connect(("127.0.0.1", client.port))
+        raw.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(5)
+        received = 0
+        try:
+            while part := raw.recv(262144):
+                received += len(part)
+        except ConnectionResetError:
+            pass
+        assert received < size
+
+
+def test_a_stop_does_not_wait_for_clients_that_do_not_close(web):
+    client, running = web("""app.http.get("/close", function(req) return "x" end)""")
+    with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) as raw:
+        raw.sendall(b"GET /close HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert raw.recv(1000)
+        begun = time.monotonic()
+        running.stop()
+        assert time.monotonic() - begun < 2
+
+
 def test_time_limits(web):
     client, running = web(
         """
@@ -581,3 +637,73 @@ def test_curl_and_pipes(web, tmp_path):
             capture_output=True, check=True,
         )
         assert json.loads(result.stdout)["size"] == 4 << 20
+
+
+def test_tls(start, nats_server, tmp_path):
+    authority = Certificates(tmp_path / "certificates")
+    certificate, key = authority.issue("localhost", "DNS:localhost", "serverAuth")
+    running = start(
+        nats_server.url,
+        """app.http.get("/", function(req) return string.rep("safe", 100000) end)""",
+        options=f'web_server = true, web_port = 0, web_tls = {{ cert_file = "{certificate}", key_file = "{key}" }}',
+    )
+    running.wait_for("web server on https://127.0.0.1")
+    port = int(re.search(r"https://127\.0\.0\.1:(\d+)", running.output).group(1))
+    context = ssl.create_default_context(cafile=authority.ca)
+    connection = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=context)
+    for _ in range(3):
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"safe" * 100000
+    connection.close()
+    # Who does not speak TLS is not answered, and harms nobody.
+    assert b"HTTP/1.1 200" not in exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    result = subprocess.run(
+        ["curl", "-sS", "--cacert", authority.ca, "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/"],
+        capture_output=True, check=True,
+    )
+    assert len(result.stdout) == 400000
+
+
+@pytest.mark.parametrize(
+    "tls, words",
+    [
+        ('{ cert_file = "none.pem", key_file = "none.pem" }', ["none.pem", "certificate"]),
+        ('{ cert_file = "test.lua", key_file = "test.lua" }', ["test.lua", "certificate"]),
+    ],
+)
+def test_wrong_tls_files_end_the_start(start, nats_server, tls, words):
+    running = start(
+        nats_server.url, 'app.http.get("/", print)', options=f"web_server = true, web_port = 0, web_tls = {tls}", ready=False
+    )
+    assert running.wait() == 2
+    for word in words:
+        assert word in running.output
+
+
+def test_tls_needs_both_files(check):
+    refused(check("", options='web_server = true, web_tls = { cert_file = "a.pem" }'), "test.lua:1:", "key_file")
+
+
+def test_the_access_log(web):
+    client, running = web(
+        """
+        app.http.get("/items/{id}", function(req) return "item" end)
+        app.http.get("/stream", function(req) return panini.response{ stream = function(write) write("12345") write("67") end } end)
+        """,
+        options="web_access_log = true",
+    )
+    client.get("/items/7?token=secret")
+    client.get("/nothing")
+    client.get("/stream")
+    exchange(client.port, b"BAD\r\n\r\n")
+    running.wait_for("GET /items/7 200")
+    running.wait_for("GET /nothing 404")
+    running.wait_for("GET /stream 200")
+    running.wait_for("- - 400")
+    running.stop()
+    lines = [json.loads(line) for line in (running.path.parent / "logs" / "app.log").read_text().splitlines()]
+    lines = {line["message"]: line for line in lines if line["name"] == "access"}
+    extra = lines["GET /items/7 200"]["extra"]
+    assert extra["status"] == 200 and extra["bytes"] == 4 and extra["remote_address"] == "127.0.0.1" and 0 <= extra["seconds"] < PATIENCE
+    assert lines["GET /stream 200"]["extra"]["bytes"] == 7
+    assert "secret" not in running.output

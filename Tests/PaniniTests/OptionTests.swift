@@ -66,14 +66,6 @@ struct OptionTests {
         #expect(text?.contains(name) == true, "\(text ?? "accepted")")
     }
 
-    @Test("features that are not there yet are refused, not ignored")
-    func missing() {
-        let text = scriptFailure([
-            ("service_name", .string("a")), ("web_tls", .object([("cert_file", .string("a.pem"))])),
-        ])
-        #expect(text?.contains("yet") == true)
-    }
-
     @Test(
         "sizes are powers of 1024",
         arguments: [

@@ -19,6 +19,11 @@ extension Service: HTTPServerDelegate {
         configuration.bodyTimeout = options.webBodyTimeout
         configuration.idleTimeout = options.webIdleTimeout
         configuration.maximumConnections = options.webMaxConnections
+        configuration.reportsAnswers = options.webAccessLog
+        if let certificate = options.webCertificateFile, let key = options.webKeyFile {
+            configuration.tls = (certificate, key)
+        }
+        let scheme = configuration.tls == nil ? "http" : "https"
         let server = HTTPServer(configuration: configuration, eventLoop: worker.eventLoop, delegate: self)
         web = server
         let shown = options.webHost.contains(":") ? "[\(options.webHost)]" : options.webHost
@@ -26,9 +31,15 @@ extension Service: HTTPServerDelegate {
         return server.start().flatMapThrowing { address in
             let service = box.value
             service.webPort = address.port
-            service.logger.info("web server on http://\(shown):\(address.port ?? service.options.webPort)")
+            service.logger.info("web server on \(scheme)://\(shown):\(address.port ?? service.options.webPort)")
         }.flatMapErrorThrowing { error in
             let service = box.value
+            if let problem = error as? HTTPServerProblem {
+                throw PaniniError(
+                    code: .invalidOption,
+                    message: "\(service.options.serviceName): web_tls: \(problem.message)"
+                )
+            }
             throw PaniniError(
                 code: .webServer,
                 message: """
@@ -90,6 +101,19 @@ extension Service: HTTPServerDelegate {
         }
         if script.depth > 0 { return script.defer(.request(route, request)) }
         script.enter { script.start(route, request) }
+    }
+
+    func server(_ server: HTTPServer, answered report: HTTPAnswerReport) {
+        guard script.logs(.info, "access") else { return }
+        script.log(
+            .info,
+            "access",
+            "\(report.method) \(report.path) \(report.status)",
+            [
+                "remote_address": "\(report.remoteAddress)", "bytes": .stringConvertible(report.bytes),
+                "status": .stringConvertible(report.status), "seconds": .stringConvertible(report.seconds),
+            ]
+        )
     }
 
     func server(_ server: HTTPServer, lost request: HTTPRequest) {

@@ -47,6 +47,8 @@ struct AppOptions: Sendable {
     var webMaxConnections = 10000
     var webMaxRequests = 10000
     var webAccessLog = false
+    var webCertificateFile: String?
+    var webKeyFile: String?
 
     /// Merges and checks the script's table and the values from outside.
     ///
@@ -131,6 +133,8 @@ struct AppOptions: Sendable {
             case ("web_max_connections", .integer(let number)): webMaxConnections = Int(number)
             case ("web_max_requests", .integer(let number)): webMaxRequests = Int(number)
             case ("web_access_log", .boolean(let flag)): webAccessLog = flag
+            case ("web_tls.cert_file", .string(let path)): webCertificateFile = path
+            case ("web_tls.key_file", .string(let path)): webKeyFile = path
             default: break  // Options of features that come later: checked above, not used yet.
             }
         }
@@ -145,6 +149,9 @@ struct AppOptions: Sendable {
             throw OptionProblem(
                 message: "option \"service_name\" may have letters, digits, _ and - only, not \"\(serviceName)\""
             )
+        }
+        guard (webCertificateFile == nil) == (webKeyFile == nil) else {
+            throw OptionProblem(message: "option \"web_tls\" needs both cert_file and key_file")
         }
         guard isSemanticVersion(version) else {
             throw OptionProblem(

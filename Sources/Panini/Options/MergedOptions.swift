@@ -66,7 +66,6 @@ struct MergedOptions {
         directory: String
     ) throws(OptionProblem) {
         var value = value
-        try Self.checkSupported(definition, value)
         if case .list(let servers) = value, definition.name == "servers" { try Self.checkServers(servers) }
         if case .path = definition.kind, case .string(let path) = value {
             guard !path.isEmpty else { throw OptionProblem(message: "option \"\(definition.name)\" is empty") }
@@ -116,12 +115,6 @@ struct MergedOptions {
                 throw OptionProblem(message: "option \"servers\": \(hidingCredentials(of: server, in: error.message))")
             }
         }
-    }
-
-    /// Refuses what this version cannot do yet: silently ignoring an option would be worse than not starting.
-    private static func checkSupported(_ definition: OptionDefinition, _ value: OptionValue) throws(OptionProblem) {
-        guard let feature = definition.missingFeature, value != .boolean(false) else { return }
-        throw OptionProblem(message: "option \"\(definition.name)\": this version has no \(feature) yet")
     }
 }
 

@@ -51,15 +51,12 @@ public struct OptionDefinition: Sendable {
     public let summary: String
     /// True for values that must never be shown.
     public let isSecret: Bool
-    /// The feature this version lacks, when setting the option to anything but its default asks for it.
-    let missingFeature: String?
 
-    init(_ name: String, _ kind: Kind, _ summary: String, isSecret: Bool = false, missing: String? = nil) {
+    init(_ name: String, _ kind: Kind, _ summary: String, isSecret: Bool = false) {
         self.name = name
         self.kind = kind
         self.summary = summary
         self.isSecret = isSecret
-        self.missingFeature = missing
     }
 
     /// The command line's flag: `--web-port`.
@@ -107,8 +104,8 @@ public struct OptionDefinition: Sendable {
         .init("web_server", .boolean, "serve HTTP (false)"),
         .init("web_host", .string, "the web server's address (\"127.0.0.1\")"),
         .init("web_port", .integer(0...65535), "the web server's port (8080)"),
-        .init("web_tls.cert_file", .string, "the web server's certificate", missing: http),
-        .init("web_tls.key_file", .string, "the web server's key", missing: http),
+        .init("web_tls.cert_file", .path, "the web server's certificate, with its chain (PEM)"),
+        .init("web_tls.key_file", .path, "the web server's key (PEM)"),
         .init("web_max_body", .size(0...(1 << 40)), "largest request body (1MB)"),
         .init("web_max_header_bytes", .size(256...(1 << 24)), "largest request head (16384)"),
         .init("web_header_timeout", .number(0.001...86400), "seconds for a request's head (10)"),
@@ -132,8 +129,6 @@ public struct OptionDefinition: Sendable {
         .init("limits.memory", .size((1 << 20)...(1 << 40)), "memory of the Lua state (256MB)"),
         .init("limits.load", .number(0.001...86400), "seconds for loading the script (5)"),
     ]
-
-    private static let http = "TLS of the web server"
 
     static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 

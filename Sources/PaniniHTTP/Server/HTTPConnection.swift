@@ -38,11 +38,19 @@ package final class HTTPConnection: ChannelInboundHandler {
     /// Parts of further requests that came before this one was answered.
     private var waiting: [HTTPServerRequestPart] = []
     private var isReadingPaused = false
-    /// The rest of a refused request's body is read and dropped.
+    /// In the middle of a burst of reads: what is to be written goes out at its end.
     private var isReading = false
     private var inputClosed = false
     private var out = ByteBuffer()
     private var address = ""
+    /// Everything has been written; only the client's end is awaited.
+    private var isOutputShut = false
+    // For the access log, when there is one.
+    private var begun = NIODeadline.distantPast
+    private var answeredStatus = 0
+    private var answeredBytes = 0
+    /// What was still to be written at the last look.
+    private var lastBuffered = 0
     /// Its place in the server's list.
     var index: Int?
 
@@ -59,9 +67,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         guard server.add(self) else {
             phase = .closing
             write(.failure(503, "too many connections"), keepAlive: false)
-            flush()
-            context.close(promise: nil)
-            return
+            return closeAfterRest()
         }
     }
 
@@ -185,6 +191,8 @@ package final class HTTPConnection: ChannelInboundHandler {
         self.request = request
         phase = .body
         since = server.tick
+        if server.configuration.reportsAnswers { begun = .now() }
+        answeredBytes = 0
         if let problem = problem(head) { return refuse(problem.status, problem.text) }
         if let answer = server.delegate.server(server, admits: request) {
             // Small bodies are read to their end, so that the connection can be kept; others are not waited for.
@@ -240,34 +248,58 @@ package final class HTTPConnection: ChannelInboundHandler {
 
     private func refuse(_ status: Int, _ text: String) { refuse(.failure(status, text)) }
 
-    /// Answers without the delegate, and closes unless the whole request has been read.
+    /// Answers without the delegate. The connection is kept only where nothing of the request is left to read.
     private func refuse(_ answer: HTTPAnswer) {
         server.countRefusal(answer.status)
-        let hasBody =
-            request.map {
-                $0.head.headers.contains(name: "content-length") || $0.head.headers.contains(name: "transfer-encoding")
-            }
-            ?? true
-        let length = request?.head.headers.first(name: "content-length")
-        if let request, !hasBody || length == "0", answer.status == 404 || answer.status == 405 || answer.status < 400 {
-            // Nothing follows: the end is the next part.
-            _ = request
+        if begun == .distantPast, server.configuration.reportsAnswers { begun = .now() }
+        if let request, answer.status < 400 || answer.status == 404 || answer.status == 405, !hasBody(request.head) {
             phase = .answering
             finish(answer)
             return
         }
-        request = nil
         phase = .closing
         write(answer, keepAlive: false)
-        flush()
+        report()
+        request = nil
         closeAfterRest()
     }
 
-    /// Lets the client read the answer before the connection goes: what it still sends is dropped for a moment.
+    private func report() {
+        guard server.configuration.reportsAnswers else { return }
+        let taken = NIODeadline.now() - begun
+        server.delegate.server(
+            server,
+            answered: HTTPAnswerReport(
+                method: request?.head.method.rawValue ?? "-",
+                path: request.map { String(Substring($0.path)) } ?? "-",
+                status: answeredStatus,
+                bytes: answeredBytes,
+                remoteAddress: address,
+                seconds: Double(taken.nanoseconds) / 1e9
+            )
+        )
+        begun = .distantPast
+    }
+
+    private func hasBody(_ head: HTTPRequestHead) -> Bool {
+        if head.headers.contains(name: "transfer-encoding") { return true }
+        return head.headers.first(name: "content-length").map { $0 != "0" } ?? false
+    }
+
+    /// Closes once everything is written. The client gets to read it: its own bytes are dropped for a moment meanwhile, as
+    /// closing at once would reset the connection (RFC 9112, section 9.6).
     private func closeAfterRest() {
-        since = server.tick
         guard let context else { return }
-        if inputClosed { return context.close(promise: nil) }
+        flush()
+        let box = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in box.value.shutOutput() }
+    }
+
+    private func shutOutput() {
+        guard let context else { return }
+        isOutputShut = true
+        since = server.tick
+        if inputClosed || server.isStopping { return context.close(promise: nil) }
         context.close(mode: .output, promise: nil)
     }
 
@@ -308,6 +340,7 @@ package final class HTTPConnection: ChannelInboundHandler {
     package func beginStream(_ number: UInt64, status: Int, headers: [(name: String, value: String)]) {
         guard isWaiting(for: number), case .answering = phase else { return }
         if is10 { keepsAlive = false }
+        answeredStatus = status
         out.writeStatusLine(status)
         server.writeDate(&out)
         for (name, value) in headers { out.writeHeader(name, value) }
@@ -329,6 +362,7 @@ package final class HTTPConnection: ChannelInboundHandler {
             out.writeStaticString("\r\n")
         }
         out.writeBytes(bytes)
+        answeredBytes += bytes.count
         if isChunked { out.writeStaticString("\r\n") }
         flush()
         return context.channel.isWritable
@@ -355,6 +389,8 @@ package final class HTTPConnection: ChannelInboundHandler {
         _ body: UnsafeRawBufferPointer,
         keepAlive: Bool
     ) {
+        answeredStatus = status
+        answeredBytes = isHead ? 0 : body.count
         out.writeStatusLine(status)
         server.writeDate(&out)
         for (name, value) in headers { out.writeHeader(name, value) }
@@ -378,11 +414,11 @@ package final class HTTPConnection: ChannelInboundHandler {
 
     /// An answer is complete: the next request, or the end.
     private func ended() {
+        report()
         request = nil
         guard keepsAlive, !server.isStopping else {
             phase = .closing
             waiting = []
-            flush()
             return closeAfterRest()
         }
         phase = .idle
@@ -431,6 +467,7 @@ package final class HTTPConnection: ChannelInboundHandler {
     /// Called at each tick of the server.
     func checkTime() {
         let passed = server.tick &- since
+        if let context, !context.channel.isWritable { return checkWriting(context.channel, passed) }
         switch phase {
         case .idle:
             guard passed > server.idleTicks else { return }
@@ -439,8 +476,20 @@ package final class HTTPConnection: ChannelInboundHandler {
         case .head: if passed > server.headerTicks { refuse(408, "the request's head did not come in time") }
         case .body: if passed > server.bodyTicks { refuse(408, "the request's body did not come in time") }
         case .answering, .streaming: break
-        // A client that neither reads nor closes.
-        case .closing: if passed > server.headerTicks { close() }
+        // A client that does not close.
+        case .closing: if isOutputShut, passed > server.lingerTicks { close() }
+        }
+    }
+
+    /// A client may read slowly, as long as it reads.
+    private func checkWriting(_ channel: any Channel, _ passed: UInt64) {
+        let buffered = (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        if buffered != lastBuffered {
+            lastBuffered = buffered
+            since = server.tick
+        } else if passed > server.idleTicks {
+            server.countIdle()
+            close()
         }
     }
 
@@ -448,6 +497,7 @@ package final class HTTPConnection: ChannelInboundHandler {
     func stop() {
         keepsAlive = false
         waiting = []
+        if isOutputShut { return close() }
         if case .idle = phase { close() }
     }
 

@@ -5,6 +5,25 @@ import Glibc
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
+
+/// Why a server cannot start.
+package struct HTTPServerProblem: Error {
+    /// One sentence for people.
+    package let message: String
+}
+
+/// One line of an access log.
+package struct HTTPAnswerReport {
+    package let method: String
+    package let path: String
+    package let status: Int
+    /// Of the body.
+    package let bytes: Int
+    package let remoteAddress: String
+    /// From the head of the request to the end of the answer.
+    package let seconds: Double
+}
 
 /// What a server asks about each request.
 package protocol HTTPServerDelegate: AnyObject {
@@ -16,6 +35,8 @@ package protocol HTTPServerDelegate: AnyObject {
     func server(_ server: HTTPServer, received request: HTTPRequest)
     /// The connection of a request that waits for its answer is gone.
     func server(_ server: HTTPServer, lost request: HTTPRequest)
+    /// An answer is complete; only with ``HTTPServerConfiguration/reportsAnswers``.
+    func server(_ server: HTTPServer, answered report: HTTPAnswerReport)
     /// A stream's connection takes bytes again.
     func server(_ server: HTTPServer, canWrite request: HTTPRequest)
 }
@@ -32,6 +53,7 @@ package final class HTTPServer {
     private(set) var isStopping = false
     private var onDrained: (() -> Void)?
     private var ticks: RepeatedTask?
+    private var tls: NIOSSLContext?
 
     /// Counts up while there are connections; one step is ``tickSeconds``.
     private(set) var tick: UInt64 = 0
@@ -39,6 +61,8 @@ package final class HTTPServer {
     let headerTicks: UInt64
     let bodyTicks: UInt64
     let idleTicks: UInt64
+    /// How long a client may take to close after the last answer.
+    let lingerTicks: UInt64
     private var dateSecond = -1
     private var dateLine = ByteBuffer()
 
@@ -52,12 +76,20 @@ package final class HTTPServer {
         headerTicks = UInt64((configuration.headerTimeout / step).rounded(.up))
         bodyTicks = UInt64((configuration.bodyTimeout / step).rounded(.up))
         idleTicks = UInt64((configuration.idleTimeout / step).rounded(.up))
+        lingerTicks = UInt64((min(configuration.headerTimeout, 2) / step).rounded(.up))
     }
 
     /// Binds the port and begins to accept.
     ///
     /// - Returns: The address that is bound; fails with the system's error.
     package func start() -> EventLoopFuture<SocketAddress> {
+        do throws(HTTPServerProblem) {
+            tls = try configuration.tls.map { files throws(HTTPServerProblem) in
+                try Self.context(certificate: files.certificate, key: files.key)
+            }
+        } catch {
+            return eventLoop.makeFailedFuture(error)
+        }
         let box = NIOLoopBound(self, eventLoop: eventLoop)
         return ServerBootstrap(group: eventLoop)
             .serverChannelOption(.backlog, value: 1024)
@@ -78,7 +110,35 @@ package final class HTTPServer {
             }
     }
 
+    /// Reads the files; a wrong one is found here, and not at the first connection.
+    private static func context(certificate: String, key: String) throws(HTTPServerProblem) -> NIOSSLContext {
+        let chain: [NIOSSLCertificate]
+        do {
+            chain = try NIOSSLCertificate.fromPEMFile(certificate)
+        } catch {
+            throw HTTPServerProblem(message: "\(certificate) cannot be read as a certificate (PEM)")
+        }
+        let secret: NIOSSLPrivateKey
+        do {
+            secret = try NIOSSLPrivateKey(file: key, format: .pem)
+        } catch {
+            throw HTTPServerProblem(message: "\(key) cannot be read as a private key (PEM)")
+        }
+        do {
+            var configuration = TLSConfiguration.makeServerConfiguration(
+                certificateChain: chain.map { .certificate($0) },
+                privateKey: .privateKey(secret)
+            )
+            configuration.minimumTLSVersion = .tlsv12
+            configuration.applicationProtocols = ["http/1.1"]
+            return try NIOSSLContext(configuration: configuration)
+        } catch {
+            throw HTTPServerProblem(message: "the certificate \(certificate) and the key \(key) do not belong together")
+        }
+    }
+
     private func accept(_ channel: any Channel) throws {
+        if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
         let connection = HTTPConnection(server: self)
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = configuration.maximumHeaderBytes

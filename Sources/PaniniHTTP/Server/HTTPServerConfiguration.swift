@@ -19,6 +19,11 @@ package struct HTTPServerConfiguration: Sendable {
     /// The most open connections; further ones are answered 503 and closed.
     package var maximumConnections = 10000
 
+    /// The certificate with its chain and the key, as paths of PEM files; nil: no TLS.
+    package var tls: (certificate: String, key: String)?
+    /// Whether the delegate is told of every answer.
+    package var reportsAnswers = false
+
     /// The default limits.
     package init() {}
 }
