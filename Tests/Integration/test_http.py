@@ -1,5 +1,6 @@
 """The web server from outside: routes, requests, responses, streams, limits and the end (lua-api §8)."""
 
+import hashlib
 import http.client
 import json
 import re
@@ -707,3 +708,82 @@ def test_the_access_log(web):
     assert extra["status"] == 200 and extra["bytes"] == 4 and extra["remote_address"] == "127.0.0.1" and 0 <= extra["seconds"] < PATIENCE
     assert lines["GET /stream 200"]["extra"]["bytes"] == 7
     assert "secret" not in running.output
+
+
+def test_cors(web):
+    client, _ = web("""
+        app.add_middleware(panini.middleware.cors{ origins = { "https://shop.example" }, credentials = true, expose = { "X-Total" } })
+        app.http.get("/items", function(req) return { 1 } end)
+        app.http.get("/fails", function(req) error{ code = 409, message = "no" } end)
+        app.http.options("/own", function(req) return "own" end)
+    """)
+    shop, other = {"Origin": "https://shop.example"}, {"Origin": "https://other.example"}
+    answer = client.get("/items", shop)
+    assert answer.json == [1] and answer.headers["access-control-allow-origin"] == "https://shop.example"
+    assert answer.headers["access-control-allow-credentials"] == "true" and answer.headers["vary"] == "origin"
+    assert answer.headers["access-control-expose-headers"] == "X-Total"
+    assert client.get("/fails", shop).headers["access-control-allow-origin"] == "https://shop.example"
+    answer = client.get("/items", other)
+    assert answer.json == [1] and "access-control-allow-origin" not in answer.headers and answer.headers["vary"] == "origin"
+    ask = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "X-A, X-B"}
+    for path in ("/items", "/own"):
+        answer = client.ask("OPTIONS", path, headers={**shop, **ask})
+        assert answer.status == 204 and "PUT" in answer.headers["access-control-allow-methods"]
+        assert answer.headers["access-control-allow-headers"] == "X-A, X-B" and answer.headers["access-control-max-age"] == "600"
+    answer = client.ask("OPTIONS", "/items", headers={**other, **ask})
+    assert answer.status == 204 and "access-control-allow-methods" not in answer.headers
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.ask("OPTIONS", "/own").text == "own"
+
+
+def test_cors_for_all(web):
+    client, _ = web("""
+        app.http.get("/open", { middlewares = { panini.middleware.cors{ origins = "*" } } }, function(req) return "x" end)
+    """)
+    answer = client.get("/open", {"Origin": "https://any.example"})
+    assert answer.headers["access-control-allow-origin"] == "*" and "vary" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("panini.middleware.cors{}", ["origins"]),
+        ("panini.middleware.cors{ origins = {} }", ["origins"]),
+        ("panini.middleware.cors{ origins = { 'shop.example' } }", ["shop.example", "https://"]),
+        ("panini.middleware.cors{ origins = { 'https://a/b' } }", ["https://a/b"]),
+        ("panini.middleware.cors{ origins = '*', credentials = true }", ["credentials"]),
+        ("panini.middleware.cors{ origins = '*', max_age = -1 }", ["max_age"]),
+        ("panini.middleware.cors{ orgins = '*' }", ["orgins", "origins"]),
+    ],
+)
+def test_cors_mistakes(check, text, words):
+    refused(check("\n" + text, options="web_server = true"), "test.lua:2:", *words)
+
+
+def test_uploads(web, tmp_path):
+    client, _ = web("""
+        app.http.post("/upload", { max_body = "4MB" }, function(req)
+            local fields, all = req.form()
+            local file = fields.file
+            return {
+                title = fields.title, name = file and file.filename, type = file and file.content_type,
+                size = file and #file.data, sum = file and panini.hash.sha256(file.data), count = all.file and #all.file,
+                titles = all.title,
+            }
+        end)
+    """)
+    path = tmp_path / "pic ture.png"
+    path.write_bytes(bytes(range(256)) * 8000)
+    result = subprocess.run(
+        ["curl", "-sS", "--max-time", "30", "-F", "title=one", "-F", "title=two", "-F", f"file=@{path}", "-F", f"file=@{path};type=x/y",
+         f"http://127.0.0.1:{client.port}/upload"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(result.stdout) == {
+        "title": "one", "name": "pic ture.png", "type": "image/png", "size": 256 * 8000, "count": 2, "titles": ["one", "two"],
+        "sum": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert_failure(client.post("/upload", "--b\r\nbroken", form), 400, "part")
+    assert_failure(client.post("/upload", "x", {"Content-Type": "multipart/form-data"}), 415)
+    assert client.post("/upload", "--b--", form).json == {}

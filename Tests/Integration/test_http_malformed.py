@@ -70,6 +70,10 @@ CASES = [
     ("chunked with an extension", POST + b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\n\r\n", [200]),
     ("chunked with a trailer", POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: y\r\n\r\n", [200]),
     ("chunked in capitals", POST + b"Transfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", [200]),
+    ("an upgrade that is not offered", GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n", [200]),
+    ("an upgrade with a body", POST + b"Connection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 2\r\n\r\nhi", [200]),
+    ("an upgrade without its connection", GET + b"Upgrade: foo\r\n\r\n", [200]),
+    ("connect", b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404, 405}),
     ("no request", b"", []),
     ("half a request line", b"GET /hel", [400]),
     ("half a head", GET, [400]),
@@ -175,3 +179,10 @@ def test_a_refusal_closes_and_nothing_behind_it_is_answered(port):
     ):
         answer = exchange(port, data, end=False)
         assert len(statuses(answer)) == 1 and b"connection: close" in answer.lower()
+
+
+def test_what_is_asked_after_an_upgrade_is_not_left_without_an_answer(port):
+    # The connection is closed, so that the client asks again on another one.
+    for offer in (b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"Upgrade: h2c\r\n"):
+        answer = exchange(port, GET + offer + b"\r\n" + GET + b"\r\n", end=False)
+        assert statuses(answer) == [200] and b"connection: close" in answer

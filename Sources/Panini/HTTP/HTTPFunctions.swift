@@ -32,12 +32,16 @@ extension HostFunctionEntry {
         .init(name: "view", signature: "app.http.view(path, [options,] { get = fn, post = fn, ... })") {
             hostCall($0, $1, "app.http.view") { call throws(Misuse) in try call.script.view(call) }
         },
+        .init(name: "static", signature: "app.http.static(prefix, folder [, options])") {
+            hostCall($0, $1, "app.http.static") { call throws(Misuse) in try call.script.serveFolder(call) }
+        },
     ]
 
     /// `panini.response{...}`.
     static let response = HostFunctionEntry(
         name: "response",
-        signature: "panini.response{ status =, headers =, text = | json = | html = | body = | stream = | events = }"
+        signature:
+            "panini.response{ status =, headers =, text = | json = | html = | body = | file = | stream = | events = }"
     ) {
         hostCall($0, $1, "panini.response") { call throws(Misuse) in try call.script.response(call) }
     }

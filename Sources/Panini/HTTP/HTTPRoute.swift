@@ -44,6 +44,11 @@ final class HTTPRoute {
     }
 }
 
+extension HTTPRoute {
+    /// Whether something stands before the handler.
+    var hasMiddlewares: Bool { entry != handler }
+}
+
 @available(*, unavailable)
 extension HTTPRoute: Sendable {}
 

@@ -103,7 +103,7 @@ extension Script {
     }
 
     /// Pushes name → value, of several values the first; or name → list.
-    private func pushPairs(_ L: OpaquePointer, _ pairs: [(name: [UInt8], value: [UInt8])], lists: Bool) {
+    fileprivate func pushPairs(_ L: OpaquePointer, _ pairs: [(name: [UInt8], value: [UInt8])], lists: Bool) {
         lua_createtable(L, 0, CInt(clamping: pairs.count))
         let table = lua_gettop(L)
         for (name, value) in pairs {
@@ -179,14 +179,73 @@ extension Script {
             request.forEachHeader { name, value in
                 if isName(name, "content-type") { type = String(decoding: value, as: UTF8.self) }
             }
-            guard type.lowercased().hasPrefix("application/x-www-form-urlencoded") else {
-                push(CallError(.number(415), "the body is no form: content-type is \"\(type)\""), onto: call.L)
-                return LuaVM.raise
-            }
-            pushPairs(call.L, formPairs(request.body), lists: false)
-            return 1
+            return try form(call, request, type)
         case PANINI_REQUEST_WRITE: return try write(call, request.record)
         default: return try sendEvent(call, request.record)
+        }
+    }
+}
+
+extension Script {
+    /// Pushes the fields of a form, and all of them by name as lists.
+    private func form(_ call: HostCall, _ request: RequestBytes, _ type: String) throws(Misuse) -> CInt {
+        if type.lowercased().hasPrefix("application/x-www-form-urlencoded") {
+            let pairs = formPairs(request.body)
+            pushPairs(call.L, pairs, lists: false)
+            pushPairs(call.L, pairs, lists: true)
+            return 2
+        }
+        guard let boundary = HTTPMultipart.boundary(type) else {
+            push(CallError(.number(415), "the body is no form: content-type is \"\(type)\""), onto: call.L)
+            return LuaVM.raise
+        }
+        do throws(HTTPMultipartProblem) {
+            pushParts(call.L, try HTTPMultipart.parts(of: request.body, boundary: boundary), request.body)
+            return 2
+        } catch {
+            push(CallError(.number(400), error.message), onto: call.L)
+            return LuaVM.raise
+        }
+    }
+
+    /// Pushes name → value, of several the first, and name → list; an upload is a table.
+    private func pushParts(_ L: OpaquePointer, _ parts: [HTTPMultipartPart], _ body: UnsafeRawBufferPointer) {
+        lua_createtable(L, 0, CInt(clamping: parts.count))
+        let first = lua_gettop(L)
+        lua_createtable(L, 0, CInt(clamping: parts.count))
+        for part in parts {
+            let bytes = UnsafeRawBufferPointer(rebasing: body[part.range])
+            vm.pushString(L, part.name)
+            if let fileName = part.fileName {
+                lua_createtable(L, 0, 3)
+                for (key, text) in [
+                    ("filename", fileName), ("content_type", part.contentType ?? "application/octet-stream"),
+                ] {
+                    vm.pushString(L, key)
+                    vm.pushString(L, text)
+                    lua_rawset(L, first + 3)
+                }
+                vm.pushString(L, "data" as StaticString)
+                vm.pushString(L, bytes)
+                lua_rawset(L, first + 3)
+            } else {
+                vm.pushString(L, bytes)
+            }
+            // The list of the name, made at its first part.
+            lua_pushvalue(L, first + 2)
+            if lua_rawget(L, first + 1) == LUA_TNIL {
+                lua_settop(L, first + 3)
+                lua_pushvalue(L, first + 2)
+                lua_pushvalue(L, first + 3)
+                lua_rawset(L, first)
+                lua_createtable(L, 1, 0)
+                lua_pushvalue(L, first + 2)
+                lua_pushvalue(L, first + 4)
+                lua_rawset(L, first + 1)
+            }
+            lua_pushvalue(L, first + 3)
+            lua_rawseti(L, first + 4, lua_Integer(lua_rawlen(L, first + 4)) + 1)
+            lua_settop(L, first + 1)
         }
     }
 }

@@ -3,10 +3,11 @@
 import CLuaShim
 import Logging
 import LuaVM
+import NIOHTTP1
 import PaniniHTTP
 
 extension Script {
-    private static let bodies = ["text", "json", "html", "body", "stream", "events"]
+    private static let bodies = ["text", "json", "html", "body", "file", "stream", "events"]
 
     /// `panini.response{...}`: checks what can be checked, and marks the table.
     func response(_ call: HostCall) throws(Misuse) -> CInt {
@@ -29,7 +30,9 @@ extension Script {
                 guard lua_isinteger(L, 3) != 0, (200...599).contains(lua_tointegerx(L, 3, nil)) else {
                     throw Misuse("panini.response: status must be a whole number from 200 to 599")
                 }
-            case ("text", LUA_TSTRING), ("html", LUA_TSTRING), ("body", LUA_TSTRING), ("json", _): break
+            case ("text", LUA_TSTRING), ("html", LUA_TSTRING), ("body", LUA_TSTRING), ("file", LUA_TSTRING),
+                ("json", _):
+                break
             case ("stream", LUA_TFUNCTION), ("events", LUA_TFUNCTION): break
             case ("headers", LUA_TTABLE): _ = try responseHeaders(L, 3)
             default: throw Misuse("panini.response: \(name) cannot be \(call.typeName(3))")
@@ -190,6 +193,7 @@ extension Script {
             }
             switch kind {
             case "json": return answer(L, json: top + 1, status: status, headers: headers, route, request)
+            case "file": return answer(L, index, file: top + 1, status, headers, route, request)
             case "stream", "events":
                 return stream(L, top + 1, status, headers, isEvents: kind == "events", route, request)
             default:
@@ -207,6 +211,47 @@ extension Script {
             }
         }
         request.connection?.answer(request.number, status: status, headers: headers, body: emptyBytes)
+    }
+
+    /// Answers with a file: of the script's folder, or of the one that `app.http.static` was given.
+    private func answer(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        file: CInt,
+        _ status: Int,
+        _ headers: [(name: String, value: String)],
+        _ route: HTTPRoute,
+        _ request: HTTPRequest
+    ) {
+        guard let connection = request.connection else { return }
+        let number = lua_rawgeti(L, index, 1) == LUA_TNUMBER ? Int(lua_tointegerx(L, -1, nil)) : 0
+        lua_settop(L, file)
+        guard let folder = folders.indices.contains(number) ? folders[number] : nil else {
+            return answerFailed(route, request, "the script's folder cannot be read")
+        }
+        switch folder.open(Array(vm.stringBytes(L, file) ?? emptyBytes)) {
+        case .notFound: refuse(request, ReplyError(404, "there is nothing here"))
+        case .folder:
+            let query = request.query.isEmpty ? "" : "?\(Substring(request.query))"
+            let location = [(name: "location", value: "\(Substring(request.path))/\(query)")]
+            connection.answer(request.number, HTTPAnswer(status: 301, headers: location))
+        case .found(let found):
+            let plan = HTTPFilePlan(size: found.size, entityTag: found.entityTag, modified: found.modified) {
+                request.head.headers.first(name: $0)
+            }
+            var own: [(name: String, value: String)] = [
+                ("etag", found.entityTag), ("last-modified", HTTPDate.text(found.modified)), ("accept-ranges", "bytes"),
+            ]
+            if plan.status < 300 { own.append(("content-type", found.mediaType)) }
+            if let range = plan.contentRange { own.append(("content-range", range)) }
+            connection.answer(
+                request.number,
+                status: plan.status == 200 ? status : plan.status,
+                headers: with(headers, own),
+                file: found,
+                range: plan.range
+            )
+        }
     }
 
     /// Answers a request with an error.

@@ -58,7 +58,7 @@ extension Script {
         return 0
     }
 
-    private func requireWebServer(_ call: HostCall) throws(Misuse) {
+    func requireWebServer(_ call: HostCall) throws(Misuse) {
         if lua_type(call.L, 1) == LUA_TSTRING, let text = vm.string(call.L, 1), text.contains("://"),
             lua_type(call.L, call.argumentCount) != LUA_TFUNCTION
         {
@@ -72,7 +72,7 @@ extension Script {
         }
     }
 
-    private func routePath(_ call: HostCall, _ index: CInt) throws(Misuse) -> String {
+    func routePath(_ call: HostCall, _ index: CInt) throws(Misuse) -> String {
         let path = try call.string(index, "the path")
         do throws(HTTPRouteProblem) {
             _ = try HTTPRouteTable.names(of: path)
@@ -145,5 +145,21 @@ extension Script {
             throw Misuse("\(call.name): timeout must be a number of seconds from 0.001 to 86400, not \(seconds)")
         }
         return seconds
+    }
+
+    /// The route that stands for OPTIONS of all paths without one: its handler returns nothing.
+    func makeOptionsRoute() -> HTTPRoute {
+        vm.pushHostFunction({ _, _ in 0 }, context: nil, onto: vm.state)
+        let route = HTTPRoute(
+            method: "OPTIONS",
+            path: "*",
+            parameters: [],
+            handler: RegisteredFunction(function: vm.makeReference(vm.state), origin: path),
+            middlewares: [],
+            maximumBody: nil,
+            timeoutNanoseconds: nanoseconds(options?.handlerTimeout ?? 30)
+        )
+        compose(route)
+        return route
     }
 }

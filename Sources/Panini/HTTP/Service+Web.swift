@@ -82,14 +82,19 @@ extension Service: HTTPServerDelegate {
             var all = allowed
             if !all.contains("OPTIONS") { all.append("OPTIONS") }
             let header = [(name: "allow", value: all.sorted().joined(separator: ", "))]
-            if method == "OPTIONS" { return HTTPAnswer(status: 204, headers: header) }
+            if method == "OPTIONS" {
+                // Middlewares answer what browsers ask before they ask.
+                guard script.optionsRoute.hasMiddlewares else { return HTTPAnswer(status: 204, headers: header) }
+                request.answerHeaders = header
+                return nil
+            }
             return .failure(405, "\(allowed.joined(separator: ", ")) only", headers: header)
         case .notFound: return .failure(404, "there is nothing here")
         }
     }
 
     func server(_ server: HTTPServer, received request: HTTPRequest) {
-        let route = script.registrations.routes.all[request.route]
+        let route = request.route < 0 ? script.optionsRoute : script.registrations.routes.all[request.route]
         requestsInFlight += 1
         activeCount += 1
         if sync.isOn {

@@ -89,7 +89,12 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         }
     }
 
-    /// Gives a send a header, in place of one of the same name.
+    /// The method of a request to the web server; nil for messages.
+    public var method: String? {
+        if case .requested(let request) = source { request.head.method.rawValue } else { nil }
+    }
+
+    /// Gives a send a header, in place of one of the same name; of a request to the web server, gives the answer one more.
     ///
     /// - Parameters:
     ///   - name: The header's name.
@@ -97,6 +102,14 @@ public struct PaniniMiddlewareMessage: ~Copyable {
     /// - Returns: False for messages that were received: they are as they are.
     @discardableResult
     public mutating func setHeader(_ name: String, _ value: String) -> Bool {
+        if case .requested(let request) = source {
+            guard NATSHeaders.isValidName(name), !value.utf8.contains(where: { $0 < 0x20 && $0 != 9 || $0 == 0x7F })
+            else {
+                return false
+            }
+            request.answerHeaders.append((name, value))
+            return true
+        }
         guard case .sent(let L) = source, lua_checkstack(L, 12) != 0 else { return false }
         ownOptions(L)
         let top = lua_gettop(L)

@@ -16,6 +16,9 @@ extension HostFunctionEntry {
         .init(name: "debug", signature: "panini.middleware.debug{ level =, logger =, ... } -> middleware") {
             hostCall($0, $1, "panini.middleware.debug") { call throws(Misuse) in try call.script.debug(call) }
         },
+        .init(name: "cors", signature: "panini.middleware.cors{ origins = {...}, ... } -> middleware") {
+            hostCall($0, $1, "panini.middleware.cors") { call throws(Misuse) in try call.script.cors(call) }
+        },
     ]
 }
 
@@ -162,7 +165,7 @@ extension Script {
         )
     }
 
-    private func push(_ middleware: any PaniniMiddleware, _ call: HostCall) -> CInt {
+    func push(_ middleware: any PaniniMiddleware, _ call: HostCall) -> CInt {
         _ = panini_handle_push(call.L, nativeMiddlewareType, adopt(middleware).id)
         return 1
     }

@@ -194,6 +194,7 @@ extension Script {
         composeSends()
         for listener in service.map({ Array($0.listeners.values) }) ?? registrations.listeners { compose(listener) }
         for route in registrations.routes.all { compose(route) }
+        if options?.webServer == true { compose(optionsRoute) }
     }
 
     /// Puts the middlewares around a listener's handler.

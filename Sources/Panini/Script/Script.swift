@@ -4,6 +4,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import PaniniHTTP
 import PaniniObservability
 
 /// A loaded script.
@@ -70,6 +71,10 @@ final class Script {
     let requestHost: UnsafeMutablePointer<panini_request_host>
     /// What the guards of routes with a validator call.
     let requestGuardHost: UnsafeMutablePointer<panini_guard_host>
+    /// Folders that files are served from; the first one is the script's.
+    lazy var folders: [HTTPFolder?] = [HTTPFolder(directory)]
+    /// Answers OPTIONS of paths that have no such route, behind the middlewares.
+    private(set) lazy var optionsRoute = makeOptionsRoute()
     /// Coroutines that wait until a stream's client reads on.
     var writers: [ObjectIdentifier: UInt64] = [:]
 

@@ -1,6 +1,7 @@
 // Owns: one connection: its requests one after another, its time limits, and the bytes that go out. Loop-bound, a handler
 // of its channel. Knows neither routes nor what answers.
 
+import Glibc
 package import NIOCore
 package import NIOHTTP1
 
@@ -19,6 +20,8 @@ package final class HTTPConnection: ChannelInboundHandler {
         case answering
         /// The head of the answer is out, its body follows in pieces.
         case streaming(isChunked: Bool)
+        /// The same for a file: what of it is left to be sent.
+        case sending(HTTPFile, Range<Int>)
         /// What is left to be written is; nothing more is read.
         case closing
     }
@@ -74,6 +77,7 @@ package final class HTTPConnection: ChannelInboundHandler {
     package func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
         server.remove(self)
+        if case .sending(let file, _) = phase { file.close() }
         phase = .closing
         waiting = []
         if let request {
@@ -89,7 +93,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         case .idle, .head, .body:
             let status = (error as? HTTPParserError) == .headerOverflow ? 431 : 400
             refuse(status, status == 431 ? "the request's head is too large" : "this is not HTTP/1.1")
-        case .answering, .streaming:
+        case .answering, .streaming, .sending:
             // Requests before the malformed one are answered first.
             keepsAlive = false
             waiting = []
@@ -102,8 +106,8 @@ package final class HTTPConnection: ChannelInboundHandler {
         guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
         inputClosed = true
         switch phase {
-        case .idle, .head, .body: close()
-        case .answering, .streaming: keepsAlive = !waiting.isEmpty && keepsAlive
+        case .idle, .head, .body: closeWhenWritten()
+        case .answering, .streaming, .sending: keepsAlive = !waiting.isEmpty && keepsAlive
         case .closing: break
         }
     }
@@ -112,7 +116,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         let part = unwrapInboundIn(data)
         switch phase {
         case .closing: return
-        case .answering, .streaming:
+        case .answering, .streaming, .sending:
             waiting.append(part)
             if waiting.count > Self.maximumWaitingParts, !isReadingPaused {
                 isReadingPaused = true
@@ -129,8 +133,12 @@ package final class HTTPConnection: ChannelInboundHandler {
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable, case .streaming = phase, let request {
-            server.delegate.server(server, canWrite: request)
+        if context.channel.isWritable {
+            switch phase {
+            case .streaming: if let request { server.delegate.server(server, canWrite: request) }
+            case .sending: sendFile()
+            default: break
+            }
         }
         context.fireChannelWritabilityChanged()
     }
@@ -149,7 +157,7 @@ package final class HTTPConnection: ChannelInboundHandler {
             if headBytes > server.configuration.maximumHeaderBytes + (256 << 10) {
                 refuse(431, "the request's head is too large")
             }
-        case .body, .answering, .streaming: break
+        case .body, .answering, .streaming, .sending: break
         case .closing: return false
         }
         if case .closing = phase { return false }
@@ -185,7 +193,10 @@ package final class HTTPConnection: ChannelInboundHandler {
         requestNumber &+= 1
         is10 = head.version == .http1_0
         isHead = head.method == .HEAD
-        keepsAlive = head.isKeepAlive && !server.isStopping
+        // The parser takes what follows an offer to speak something else for that other protocol: nothing of it would be
+        // answered. Nothing else is spoken here.
+        let isOffer = head.method == .CONNECT || head.headers.contains(name: "upgrade")
+        keepsAlive = head.isKeepAlive && !server.isStopping && !isOffer
         if address.isEmpty { address = context.channel.remoteAddress?.ipAddress ?? "" }
         let request = HTTPRequest(head: head, connection: self, number: requestNumber, remoteAddress: address)
         self.request = request
@@ -295,6 +306,12 @@ package final class HTTPConnection: ChannelInboundHandler {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in box.value.shutOutput() }
     }
 
+    private func closeWhenWritten() {
+        phase = .closing
+        waiting = []
+        closeAfterRest()
+    }
+
     private func shutOutput() {
         guard let context else { return }
         isOutputShut = true
@@ -344,6 +361,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         out.writeStatusLine(status)
         server.writeDate(&out)
         for (name, value) in headers { out.writeHeader(name, value) }
+        if let own = request?.answerHeaders { for (name, value) in own { out.writeHeader(name, value) } }
         if !is10 { out.writeStaticString("transfer-encoding: chunked\r\n") }
         writeConnection(keepAlive: keepsAlive)
         out.writeStaticString("\r\n")
@@ -379,6 +397,53 @@ package final class HTTPConnection: ChannelInboundHandler {
         ended()
     }
 
+    // MARK: - Files
+
+    /// Answers with a part of a file, which the connection closes afterwards.
+    package func answer(
+        _ number: UInt64,
+        status: Int,
+        headers: [(name: String, value: String)],
+        file: HTTPFile,
+        range: Range<Int>
+    ) {
+        guard isWaiting(for: number), case .answering = phase else { return file.close() }
+        writeHead(status, headers, length: range.count, keepAlive: keepsAlive)
+        guard !isHead, !range.isEmpty else {
+            file.close()
+            return ended()
+        }
+        flush()
+        phase = .sending(file, range)
+        sendFile()
+    }
+
+    private static let pieceBytes = 65536
+
+    /// Sends on, as far as the client takes it. Reading blocks for as long as the disk takes, as sending from it would.
+    private func sendFile() {
+        while case .sending(let file, let range) = phase, let context, context.channel.isWritable {
+            var piece = context.channel.allocator.buffer(capacity: Self.pieceBytes)
+            let wanted = min(range.count, Self.pieceBytes)
+            let count = piece.writeWithUnsafeMutableBytes(minimumWritableBytes: wanted) { bytes in
+                max(0, pread(file.descriptor, bytes.baseAddress, wanted, off_t(range.lowerBound)))
+            }
+            // Shorter than it was: the client must see that something is missing.
+            guard count > 0 else { return close() }
+            answeredBytes += count
+            // Before the write, which may come back here when it makes room.
+            guard count < range.count else {
+                phase = .answering
+                file.close()
+                context.writeAndFlush(wrapOutboundOut(piece), promise: nil)
+                if case .answering = phase { ended() }
+                return
+            }
+            phase = .sending(file, (range.lowerBound + count)..<range.upperBound)
+            context.writeAndFlush(wrapOutboundOut(piece), promise: nil)
+        }
+    }
+
     private func write(_ answer: HTTPAnswer, keepAlive: Bool) {
         answer.body.withUnsafeBytes { write(answer.status, answer.headers, $0, keepAlive: keepAlive) }
     }
@@ -389,19 +454,31 @@ package final class HTTPConnection: ChannelInboundHandler {
         _ body: UnsafeRawBufferPointer,
         keepAlive: Bool
     ) {
+        writeHead(status, headers, length: body.count, keepAlive: keepAlive)
+        guard !isHead, status != 204, status != 304 else { return }
+        answeredBytes = body.count
+        out.writeBytes(body)
+    }
+
+    private func writeHead(
+        _ status: Int,
+        _ headers: [(name: String, value: String)],
+        length: Int,
+        keepAlive: Bool
+    ) {
         answeredStatus = status
-        answeredBytes = isHead ? 0 : body.count
+        answeredBytes = 0
         out.writeStatusLine(status)
         server.writeDate(&out)
         for (name, value) in headers { out.writeHeader(name, value) }
+        if let own = request?.answerHeaders { for (name, value) in own { out.writeHeader(name, value) } }
         if status != 204, status != 304, status >= 200 {
             out.writeStaticString("content-length: ")
-            out.writeDecimal(body.count)
+            out.writeDecimal(length)
             out.writeStaticString("\r\n")
         }
         writeConnection(keepAlive: keepAlive)
         out.writeStaticString("\r\n")
-        if !isHead, status != 204, status != 304 { out.writeBytes(body) }
     }
 
     private func writeConnection(keepAlive: Bool) {
@@ -429,7 +506,7 @@ package final class HTTPConnection: ChannelInboundHandler {
 
     private func nextWaiting() {
         guard !waiting.isEmpty else {
-            if inputClosed { close() }
+            if inputClosed { closeWhenWritten() }
             return
         }
         // One level only: an answer given at once comes back here and finds the loop running.
@@ -438,7 +515,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         while !waiting.isEmpty {
             switch phase {
             case .idle, .head, .body: break
-            case .answering, .streaming, .closing:
+            case .answering, .streaming, .sending, .closing:
                 isTakingWaiting = false
                 return
             }
@@ -451,15 +528,21 @@ package final class HTTPConnection: ChannelInboundHandler {
             isReadingPaused = false
             context.channel.setOption(.autoRead, value: true).whenFailure { _ in }
         }
-        if inputClosed, case .idle = phase { close() }
+        if inputClosed, case .idle = phase { closeWhenWritten() }
     }
 
     private var isTakingWaiting = false
 
     private func flush() {
         guard out.readableBytes > 0, let context else { return }
-        context.writeAndFlush(wrapOutboundOut(out), promise: nil)
-        out.clear()
+        // Taken out first: a write that makes room may come back here.
+        var data = ByteBuffer()
+        swap(&data, &out)
+        context.writeAndFlush(wrapOutboundOut(data), promise: nil)
+        if out.readableBytes == 0 {
+            data.clear()
+            out = data
+        }
     }
 
     // MARK: - Time and the end
@@ -475,7 +558,7 @@ package final class HTTPConnection: ChannelInboundHandler {
             close()
         case .head: if passed > server.headerTicks { refuse(408, "the request's head did not come in time") }
         case .body: if passed > server.bodyTicks { refuse(408, "the request's body did not come in time") }
-        case .answering, .streaming: break
+        case .answering, .streaming, .sending: break
         // A client that does not close.
         case .closing: if isOutputShut, passed > server.lingerTicks { close() }
         }
@@ -498,10 +581,11 @@ package final class HTTPConnection: ChannelInboundHandler {
         keepsAlive = false
         waiting = []
         if isOutputShut { return close() }
-        if case .idle = phase { close() }
+        if case .idle = phase { closeWhenWritten() }
     }
 
     func close() {
+        if case .sending(let file, _) = phase { file.close() }
         phase = .closing
         context?.close(promise: nil)
     }

@@ -12,6 +12,8 @@ package final class HTTPRequest {
     package let remoteAddress: String
     /// The delegate's route.
     package var route = -1
+    /// Headers that its answer gets, whoever gives it.
+    package var answerHeaders: [(name: String, value: String)] = []
     /// What the delegate keeps for it; the delegate's to take back.
     package var attachment: UnsafeMutableRawPointer?
     /// The largest body the delegate accepts, in bytes.

@@ -1,0 +1,104 @@
+// Forms with uploads.
+
+import Testing
+
+@testable import PaniniHTTP
+
+@Suite("Multipart forms")
+struct HTTPMultipartTests {
+    private func read(_ text: String, boundary: String = "b") throws -> [String] {
+        try Array(text.utf8).withUnsafeBytes { body in
+            try HTTPMultipart.parts(of: body, boundary: boundary).map { part in
+                let bytes = String(decoding: body[part.range], as: UTF8.self)
+                return "\(part.name)|\(part.fileName ?? "-")|\(part.contentType ?? "-")|\(bytes)"
+            }
+        }
+    }
+
+    private static let field = "Content-Disposition: form-data; name=\"a\"\r\n"
+
+    @Test("parts are read with their names, files and bytes")
+    func parts() throws {
+        let text = """
+            preamble\r
+            --b \r
+            Content-Disposition: form-data; name="a"\r
+            \r
+            one\r
+            --b\r
+            content-disposition: form-data; filename="x; \\"y\\".txt"; name=f\r
+            Content-Type: text/plain\r
+            \r
+            line\r
+            --bx is no boundary: it goes on\r
+            \r
+            --b\r
+            Content-Disposition: form-data; name=""\r
+            \r
+            \r
+            --b--\r
+            epilogue
+            """
+        // What follows the boundary's letters makes it another text: such a line is refused, as no sender may send it.
+        #expect(throws: HTTPMultipartProblem.self) { try read(text) }
+        let clean = text.replacing("--bx is no boundary: it goes on", with: "-- b is none")
+        #expect(try read(clean) == ["a|-|-|one", "f|x; \"y\".txt|text/plain|line\r\n-- b is none\r\n", "|-|-|"])
+    }
+
+    @Test(
+        "what is no form is refused",
+        arguments: [
+            "", "x", "--b", "--b\r\n", "--b\r\n\(field)", "--b\r\n\(field)\r\n", "--b\r\n\(field)\r\none",
+            "--b\r\n\r\none\r\n--b--",
+            "--bx\r\n\(field)\r\n\r\n--b--", "--b\n\(field)\r\n\r\n--b--",
+        ]
+    )
+    func refused(text: String) {
+        #expect(throws: HTTPMultipartProblem.self) { try read(text) }
+    }
+
+    @Test("limits hold, and hostile bodies cost linear time")
+    func limits() throws {
+        let part = "--b\r\n\(Self.field)\r\nx\r\n"
+        #expect(try read(String(repeating: part, count: 1000) + "--b--").count == 1000)
+        #expect(throws: HTTPMultipartProblem.self) { try read(String(repeating: part, count: 1001) + "--b--") }
+        let long = "--b\r\nA: \(String(repeating: "x", count: 9000))\r\n\(Self.field)\r\nx\r\n--b--"
+        #expect(throws: HTTPMultipartProblem.self) { try read(long) }
+        let hostile = "--b\r\n\(Self.field)\r\n" + String(repeating: "\r\n--", count: 500_000) + "\r\n--b--"
+        let begun = ContinuousClock.now
+        #expect(try read(hostile).count == 1)
+        let taken = ContinuousClock.now - begun
+        #expect(taken < .seconds(10))
+    }
+
+    @Test(
+        "boundaries",
+        arguments: [
+            ("multipart/form-data; boundary=abc", "abc"), ("Multipart/Form-Data; charset=x; Boundary=\"a b\"", "a b"),
+            ("multipart/form-data", nil), ("multipart/form-data; boundary=", nil), ("text/plain; boundary=a", nil),
+            ("multipart/form-data; boundary=" + String(repeating: "x", count: 71), nil),
+        ] as [(String, String?)]
+    )
+    func boundaries(text: String, boundary: String?) {
+        #expect(HTTPMultipart.boundary(text) == boundary)
+    }
+
+    @Test("no bytes make it fail otherwise than by an error", arguments: 0..<40 as Range<UInt64>)
+    func random(seed: UInt64) throws {
+        var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
+        func next(_ bound: Int) -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(state % UInt64(bound))
+        }
+        let pieces = [
+            "--b", "--", "\r\n", "\r", "\n", Self.field, "x", ":", "\"", ";", "name=", "\0",
+            "Content-Disposition: form-data",
+        ]
+        for _ in 0..<200 {
+            let text = (0..<next(30)).map { _ in pieces[next(pieces.count)] }.joined()
+            _ = try? read(text)
+        }
+    }
+}
