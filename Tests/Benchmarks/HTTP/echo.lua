@@ -1,0 +1,1 @@
+wrk.method = "POST"; wrk.body = '{"key1":"value1","key2":2,"key3":3.5,"key4":[1,2,3,4],"key5":{"1":1,"2":2,"3":3,"4":4,"5":5},"key6":{"subkey1":"1","subkey2":2,"3":3,"4":4,"5":5},"key7":null,"key8":"some more text so that it is 200"}'; wrk.headers["Content-Type"] = "application/json"
