@@ -15,7 +15,8 @@ package final class NATSSubscription {
     package let queue: String?
     /// Free for the owner.
     package let context: Int
-    let handler: any NATSSubscriptionHandler
+    /// Gets the messages; another one may take its place at any time.
+    package var handler: any NATSSubscriptionHandler
 
     /// How many messages were delivered, over all reconnects.
     package internal(set) var delivered = 0

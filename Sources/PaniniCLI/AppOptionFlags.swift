@@ -29,10 +29,11 @@ enum AppOptionFlags {
     }
 
     private static let commands: [String: Command] = {
-        let service = ["--server", "--config", "--log-level", "--log-queue", "--json", "--strict"]
+        let service = ["--server", "--config", "--log-level", "--log-queue", "--json"]
+        let host = service + ["--strict", "--workers", "--watch"]
         return [
-            "run": Command(service, OptionDefinition.all),
-            "dev": Command(service, OptionDefinition.all),
+            "run": Command(host, OptionDefinition.all),
+            "dev": Command(host + ["--no-watch"], OptionDefinition.all),
             "check": Command(service, OptionDefinition.all),
             "publish": Command(["--server", "--header", "--reply"], security),
             "request": Command(["--server", "--header", "--timeout", "--json"], security),

@@ -14,7 +14,8 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
         discussion: """
             Like run, for your own machine: unless a server is named (--server, NATS_URL or --host), a small broker is \
             started inside the program, and when a service is ready you are told what it listens to and how to try it. \
-            The broker listens on port 4222, or on a free one when that is taken; --port wants another.
+            The broker listens on port 4222, or on a free one when that is taken; --port wants another. A service is \
+            reloaded when one of its files is saved; --no-watch leaves that.
 
               panini dev hello.lua
               panini dev hello.lua --port 4333
@@ -26,22 +27,21 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
             """
     )
 
-    @Argument(help: "The service scripts, one service each.")
-    var files: [String]
+    @OptionGroup var host: HostArguments
 
     @OptionGroup var service: ServiceArguments
 
     @OptionGroup var log: LogArguments
 
-    @Flag(help: "End at once when any of the services cannot be loaded or started.")
-    var strict = false
+    @Flag(inversion: .prefixedNo, help: "Reload a service when one of its files changes.")
+    var watch = true
 
     func run() async throws {
         var overrides = try service.overrides()
         let log = try log.bootstrap(descriptor: 1)
         let broker = try await startBroker(unlessNamedIn: &overrides, log)
         let server = broker?.url
-        try await ServiceRunner.run(files: files, overrides: overrides, isStrict: strict, log: log) { report in
+        try await ServiceRunner.run(host: host, watches: watch, overrides: overrides, log: log) { report in
             ReadyReport.lines(report, server: server)
         }
         await broker?.stop()

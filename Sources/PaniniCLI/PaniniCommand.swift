@@ -24,8 +24,8 @@ struct PaniniCommand: ParsableCommand {
             """,
         version: "panini \(PaniniVersion.current)",
         subcommands: [
-            RunCommand.self, DevCommand.self, CheckCommand.self, BrokerCommand.self, PublishCommand.self,
-            RequestCommand.self, SubscribeCommand.self, VersionCommand.self,
+            RunCommand.self, DevCommand.self, CheckCommand.self, ReloadCommand.self, PsCommand.self, BrokerCommand.self,
+            PublishCommand.self, RequestCommand.self, SubscribeCommand.self, VersionCommand.self,
         ]
     )
 }

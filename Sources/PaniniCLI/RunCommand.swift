@@ -9,9 +9,12 @@ struct RunCommand: ParsableCommand, LongRunningCommand {
         abstract: "Run service scripts.",
         discussion: """
             Loads each FILE, connects to the broker and serves until SIGINT or SIGTERM. On a signal running handlers \
-            finish and answer first; a second signal ends the program at once.
+            finish and answer first; a second signal ends the program at once. SIGHUP and panini reload replace the code \
+            of running services without losing a request; --watch does that whenever a file is saved. A folder stands \
+            for the scripts in it.
 
               panini run orders.lua
+              panini run orders.lua --workers auto --watch
               panini run orders.lua invoices.lua --server nats://broker:4222
               NATS_URL=nats://broker:4222 panini run orders.lua --handler-timeout 5
 
@@ -31,19 +34,18 @@ struct RunCommand: ParsableCommand, LongRunningCommand {
             """
     )
 
-    @Argument(help: "The service scripts, one service each.")
-    var files: [String]
+    @OptionGroup var host: HostArguments
 
     @OptionGroup var service: ServiceArguments
 
     @OptionGroup var log: LogArguments
 
-    @Flag(help: "End at once when any of the services cannot be loaded or started.")
-    var strict = false
+    @Flag(help: "Reload a service when one of its files changes.")
+    var watch = false
 
     func run() throws {
         let overrides = try service.overrides()
         let log = try log.bootstrap(descriptor: 1)
-        try ServiceRunner.runBlocking(files: files, overrides: overrides, isStrict: strict, log: log)
+        try ServiceRunner.runBlocking(host: host, watches: watch, overrides: overrides, log: log)
     }
 }

@@ -10,17 +10,17 @@ enum ServiceRunner {
     /// - Parameters:
     ///   - hint: further lines for the log when a service is ready.
     static func run(
-        files: [String],
+        host arguments: HostArguments,
+        watches: Bool,
         overrides: PaniniOverrides,
-        isStrict: Bool,
         log: PaniniLogs,
         hint: @escaping @Sendable (PaniniServiceReport) -> [String] = { _ in [] }
     ) async throws(CommandFailure) {
         let logger = Logger(label: "panini")
-        let host = makeHost(
-            files: files,
+        let host = try makeHost(
+            arguments,
+            watches: watches,
             overrides: overrides,
-            isStrict: isStrict,
             log: log,
             logger: logger,
             hint: hint
@@ -36,14 +36,13 @@ enum ServiceRunner {
 
     /// The same, on the calling thread.
     static func runBlocking(
-        files: [String],
+        host arguments: HostArguments,
+        watches: Bool,
         overrides: PaniniOverrides,
-        isStrict: Bool,
         log: PaniniLogs
     ) throws(CommandFailure) {
         let logger = Logger(label: "panini")
-        let host = makeHost(files: files, overrides: overrides, isStrict: isStrict, log: log, logger: logger) { _ in []
-        }
+        let host = try makeHost(arguments, watches: watches, overrides: overrides, log: log, logger: logger) { _ in [] }
         do {
             try host.runBlocking()
         } catch {
@@ -54,15 +53,14 @@ enum ServiceRunner {
     }
 
     private static func makeHost(
-        files: [String],
+        _ arguments: HostArguments,
+        watches: Bool,
         overrides: PaniniOverrides,
-        isStrict: Bool,
         log: PaniniLogs,
         logger: Logger,
         hint: @escaping @Sendable (PaniniServiceReport) -> [String]
-    ) -> PaniniHost {
-        var configuration = PaniniHostConfiguration(scripts: files, overrides: overrides)
-        configuration.isStrict = isStrict
+    ) throws(CommandFailure) -> PaniniHost {
+        var configuration = try arguments.configuration(overrides: overrides, watches: watches)
         configuration.logs = log
         let host = PaniniHost(configuration: configuration, logger: logger) { report in
             var logger = logger
@@ -74,6 +72,7 @@ enum ServiceRunner {
             logger.info("stopping; once more to end at once")
             host.stop()
         }
+        StopSignals.onReload { host.requestReload() }
         return host
     }
 

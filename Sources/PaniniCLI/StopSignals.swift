@@ -1,5 +1,5 @@
-// SIGINT and SIGTERM of the long-running commands: the first stops gracefully, the second ends the program at once with
-// 128 plus its number. No handler runs in a signal's context: the main thread takes signals with sigwait.
+// Signals of the long-running commands. SIGINT and SIGTERM: the first stops gracefully, the second ends the program at once
+// with 128 plus its number. SIGHUP reloads, where there is something to reload. No handler runs in a signal's context: the main thread takes signals with sigwait.
 
 import Glibc
 import Synchronization
@@ -8,6 +8,7 @@ enum StopSignals {
     private struct State {
         var stop: (@Sendable () -> Void)?
         var received = 0
+        var reload: (@Sendable () -> Void)?
     }
 
     private static let state = Mutex(State())
@@ -30,12 +31,21 @@ enum StopSignals {
         }
     }
 
+    /// Says what SIGHUP does. Without it SIGHUP ends the program as SIGTERM does.
+    static func onReload(_ reload: @escaping @Sendable () -> Void) {
+        state.withLock { $0.reload = reload }
+    }
+
     /// Waits for signals on the calling thread.
     static func handleForever() -> Never {
         var set = signals()
         while true {
             var number: CInt = 0
             guard sigwait(&set, &number) == 0 else { continue }
+            if number == SIGHUP, let reload = state.withLock({ $0.reload }) {
+                reload()
+                continue
+            }
             let (stop, count) = state.withLock { state in
                 state.received += 1
                 return (state.stop, state.received)
@@ -53,6 +63,7 @@ enum StopSignals {
         sigemptyset(&set)
         sigaddset(&set, SIGINT)
         sigaddset(&set, SIGTERM)
+        sigaddset(&set, SIGHUP)
         return set
     }
 }

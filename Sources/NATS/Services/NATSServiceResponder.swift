@@ -19,7 +19,8 @@ package protocol NATSServiceSource: AnyObject {
 
 /// Answers PING, INFO and STATS of one service instance.
 package final class NATSServiceResponder: NATSSubscriptionHandler {
-    package let identity: NATSServiceIdentity
+    /// May change in its description, version and metadata; the answers from then on have the new one.
+    package var identity: NATSServiceIdentity
     /// When the instance began, RFC 3339.
     package let started: String
     private let prefix: String

@@ -5,6 +5,8 @@ import PaniniHTTP
 
 /// One `app.http.get` and the like.
 final class HTTPRoute {
+    /// The generation it belongs to, which lives longer.
+    unowned(unsafe) let script: Script
     let method: String
     let path: String
     /// The names of the path's parameters, in order.
@@ -24,6 +26,7 @@ final class HTTPRoute {
     var invalid: UInt64 = 0
 
     init(
+        script: Script,
         method: String,
         path: String,
         parameters: [String],
@@ -32,6 +35,7 @@ final class HTTPRoute {
         maximumBody: Int?,
         timeoutNanoseconds: Int64
     ) {
+        self.script = script
         self.method = method
         self.path = path
         self.parameters = parameters

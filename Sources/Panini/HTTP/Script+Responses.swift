@@ -283,7 +283,7 @@ extension Script {
         lua_pushvalue(L, function)
         let reference = vm.makeReference(L)
         let kind = isEvents ? PANINI_REQUEST_SEND_EVENT : PANINI_REQUEST_WRITE
-        service?.activeCount += 1
+        activeCount += 1
         // From the outermost level: the handler's coroutine goes back first.
         self.defer(.stream(reference, route, request, CInt(kind)))
     }

@@ -113,6 +113,7 @@ extension Script {
         var handler = RegisteredFunction(function: vm.makeReference(call.L), origin: origin)
         if isGuarded { handler = guarded(call, options: index, handler: handler, by: requestGuardHost) }
         let route = HTTPRoute(
+            script: self,
             method: method,
             path: path,
             parameters: (try? HTTPRouteTable.names(of: path)) ?? [],
@@ -151,6 +152,7 @@ extension Script {
     func makeOptionsRoute() -> HTTPRoute {
         vm.pushHostFunction({ _, _ in 0 }, context: nil, onto: vm.state)
         let route = HTTPRoute(
+            script: self,
             method: "OPTIONS",
             path: "*",
             parameters: [],

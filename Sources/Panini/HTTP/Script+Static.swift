@@ -38,6 +38,7 @@ extension Script {
         let handler = RegisteredFunction(function: vm.makeReference(call.L), origin: "\(self.path): \(path)")
         for pattern in prefix.isEmpty ? ["/{path...}"] : [prefix, prefix + "/{path...}"] {
             let route = HTTPRoute(
+                script: self,
                 method: "GET",
                 path: pattern,
                 parameters: pattern == prefix ? [] : ["path"],

@@ -9,11 +9,28 @@ import PaniniHTTP
 
 extension Service: HTTPServerDelegate {
     /// Opens the port, last of all that a start does.
-    func startWebServer() -> EventLoopFuture<Void> {
+    func startWebServer(port: Int?) -> EventLoopFuture<Void> {
         guard options.webServer else { return worker.eventLoop.makeSucceededVoidFuture() }
+        let server = HTTPServer(
+            configuration: webConfiguration(options, port: port),
+            eventLoop: worker.eventLoop,
+            delegate: self
+        )
+        web = server
+        let box = NIOLoopBound((self, server), eventLoop: worker.eventLoop)
+        return bind(server, options).map { port in
+            let (service, server) = box.value
+            service.webPort = port
+            server.accept()
+        }
+    }
+
+    private func webConfiguration(_ options: AppOptions, port: Int?) -> HTTPServerConfiguration {
         var configuration = HTTPServerConfiguration()
         configuration.host = options.webHost
-        configuration.port = options.webPort
+        configuration.port = port ?? options.webPort
+        configuration.sharesPort = shared.workers > 1
+        configuration.joinsPort = port != nil
         configuration.maximumHeaderBytes = options.webMaxHeaderBytes
         configuration.headerTimeout = options.webHeaderTimeout
         configuration.bodyTimeout = options.webBodyTimeout
@@ -23,15 +40,19 @@ extension Service: HTTPServerDelegate {
         if let certificate = options.webCertificateFile, let key = options.webKeyFile {
             configuration.tls = (certificate, key)
         }
-        let scheme = configuration.tls == nil ? "http" : "https"
-        let server = HTTPServer(configuration: configuration, eventLoop: worker.eventLoop, delegate: self)
-        web = server
+        return configuration
+    }
+
+    private func bind(_ server: HTTPServer, _ options: AppOptions) -> EventLoopFuture<Int?> {
+        let scheme = server.configuration.tls == nil ? "http" : "https"
         let shown = options.webHost.contains(":") ? "[\(options.webHost)]" : options.webHost
         let box = NIOLoopBound(self, eventLoop: worker.eventLoop)
         return server.start().flatMapThrowing { address in
             let service = box.value
-            service.webPort = address.port
-            service.logger.info("web server on \(scheme)://\(shown):\(address.port ?? service.options.webPort)")
+            if service.worker.isFirst {
+                service.logger.info("web server on \(scheme)://\(shown):\(address.port ?? options.webPort)")
+            }
+            return address.port
         }.flatMapErrorThrowing { error in
             let service = box.value
             if let problem = error as? HTTPServerProblem {
@@ -43,7 +64,7 @@ extension Service: HTTPServerDelegate {
             throw PaniniError(
                 code: .webServer,
                 message: """
-                    \(service.options.serviceName): the web server cannot listen on \(shown):\(service.options.webPort): \
+                    \(service.options.serviceName): the web server cannot listen on \(shown):\(options.webPort): \
                     \(Self.bindProblem(error)); choose another with --web-port
                     """
             )
@@ -60,6 +81,65 @@ extension Service: HTTPServerDelegate {
         }
     }
 
+    // MARK: - Reload
+
+    /// Makes the web server of the staged script ready: another port is bound now, and answers from the switch on.
+    func stageWeb(port: Int?) -> EventLoopFuture<Void> {
+        guard let new = staged?.options else { return worker.eventLoop.makeSucceededVoidFuture() }
+        guard new.webServer else {
+            if web != nil { staged?.web = .close }
+            return worker.eventLoop.makeSucceededVoidFuture()
+        }
+        let configuration = webConfiguration(new, port: port)
+        let isSamePlace = options.webHost == new.webHost && options.webPort == new.webPort
+        let isSameScheme = (options.webCertificateFile == nil) == (new.webCertificateFile == nil)
+        if let web, isSamePlace, isSameScheme {
+            do throws(HTTPServerProblem) {
+                staged?.web = .reconfigure(try web.reconfiguration(configuration))
+                return worker.eventLoop.makeSucceededVoidFuture()
+            } catch {
+                return worker.eventLoop.makeFailedFuture(
+                    PaniniError(code: .invalidOption, message: "\(new.serviceName): web_tls: \(error.message)")
+                )
+            }
+        }
+        guard web == nil || !isSamePlace else {
+            return worker.eventLoop.makeFailedFuture(
+                PaniniError(
+                    code: .invalidOption,
+                    message: """
+                        \(new.serviceName): web_tls cannot be turned \(isSameScheme ? "over" : new.webCertificateFile == nil ? "off" : "on") \
+                        by a reload on the same port; restart the service, or choose another port
+                        """
+                )
+            )
+        }
+        let server = HTTPServer(configuration: configuration, eventLoop: worker.eventLoop, delegate: self)
+        let box = NIOLoopBound((self, server), eventLoop: worker.eventLoop)
+        return bind(server, new).map { port in
+            let (service, server) = box.value
+            if service.staged == nil { server.close() }
+            service.staged?.web = .open(server, port: port)
+        }
+    }
+
+    /// The switch, for the web server.
+    func switchWeb(_ change: WebChange) {
+        switch change {
+        case .none: break
+        case .reconfigure(let apply): apply()
+        case .open(let server, let port):
+            web?.stop {}
+            web = server
+            webPort = port
+            server.accept()
+        case .close:
+            web?.stop {}
+            web = nil
+            webPort = nil
+        }
+    }
+
     // MARK: - Requests
 
     func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer? {
@@ -71,6 +151,7 @@ extension Service: HTTPServerDelegate {
             let route = routes.all[index]
             route.received &+= 1
             request.route = index
+            request.generation = script.generation
             if let own = route.maximumBody { request.maximumBody = own }
             guard state == .running || state == .stopping else { return .failure(503, "the service is starting") }
             if requestsInFlight >= options.webMaxRequests {
@@ -94,9 +175,12 @@ extension Service: HTTPServerDelegate {
     }
 
     func server(_ server: HTTPServer, received request: HTTPRequest) {
-        let route = request.route < 0 ? script.optionsRoute : script.registrations.routes.all[request.route]
+        guard let route = route(of: request) else {
+            request.connection?.answer(request.number, .failure(404, "there is nothing here"))
+            return
+        }
         requestsInFlight += 1
-        activeCount += 1
+        script.activeCount += 1
         if sync.isOn {
             if sync.isBusy {
                 sync.append(.request(route, request))
@@ -106,6 +190,30 @@ extension Service: HTTPServerDelegate {
         }
         if script.depth > 0 { return script.defer(.request(route, request)) }
         script.enter { script.start(route, request) }
+    }
+
+    /// The route that a complete request goes to; matched again when the script was replaced while its body came in.
+    private func route(of request: HTTPRequest) -> HTTPRoute? {
+        if request.route < 0 { return script.optionsRoute }
+        let routes = script.registrations.routes
+        if request.generation == script.generation { return routes.all[request.route] }
+        guard case .found(let index, _) = routes.table.match(method: request.head.method.rawValue, path: request.path)
+        else { return nil }
+        request.route = index
+        request.generation = script.generation
+        return routes.all[index]
+    }
+
+    /// A request that has not begun runs on the script that has taken over.
+    func moved(_ request: HTTPRequest, from old: Script) -> SyncStart? {
+        old.activeCount -= 1
+        guard let route = route(of: request) else {
+            requestsInFlight -= 1
+            request.connection?.answer(request.number, .failure(404, "there is nothing here"))
+            return nil
+        }
+        script.activeCount += 1
+        return .request(route, request)
     }
 
     func server(_ server: HTTPServer, answered report: HTTPAnswerReport) {
@@ -122,26 +230,26 @@ extension Service: HTTPServerDelegate {
     }
 
     func server(_ server: HTTPServer, lost request: HTTPRequest) {
-        guard script.phase == .live else { return }
-        script.writable(request, .failure(CallError("closed", "the client has closed the connection")))
+        for script in scripts where script.phase == .live {
+            script.writable(request, .failure(CallError("closed", "the client has closed the connection")))
+        }
     }
 
     func server(_ server: HTTPServer, canWrite request: HTTPRequest) {
-        guard script.phase == .live else { return }
-        script.writable(request, .success)
+        for script in scripts where script.phase == .live { script.writable(request, .success) }
     }
 
     // MARK: - Ends
 
-    func requestEnded(_ activity: Activity) {
+    func requestEnded(_ activity: Activity, of script: Script) {
         switch activity {
         case .request(_, let request), .stream(_, let request): request.detach()
         default: break
         }
-        activeCount -= 1
+        script.activeCount -= 1
         if case .request = activity { requestsInFlight -= 1 }
-        if sync.isOn, case .request = activity { return syncEnded() }
-        if state == .stopping { stopIfIdle() }
+        if sync.isOn, case .request = activity { return syncEnded(script) }
+        if script.isEnding { endIfIdle(script) }
     }
 
     func requestFailed(_ route: HTTPRoute, _ request: HTTPRequest, _ error: LuaError) {

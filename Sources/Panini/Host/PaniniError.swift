@@ -23,6 +23,9 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
             case shutdownTimeout = "shutdown_timeout"
             case disconnected = "disconnected"
             case webServer = "web_server"
+            case notRunning = "not_running"
+            case needsRestart = "needs_restart"
+            case superseded = "superseded"
         }
 
         private let kind: Kind
@@ -57,6 +60,13 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
         public static let disconnected = Code(kind: .disconnected)
         /// The web server's port could not be opened.
         public static let webServer = Code(kind: .webServer)
+
+        /// A reload was asked for, and the service does not run.
+        public static let notRunning = Code(kind: .notRunning)
+        /// A new version changes what a running service keeps: its name, its connection.
+        public static let needsRestart = Code(kind: .needsRestart)
+        /// A newer version came while one was being made ready.
+        static let superseded = Code(kind: .superseded)
 
         /// The stable text of the code, such as `script_syntax`.
         public var description: String { kind.rawValue }

@@ -18,6 +18,15 @@ public struct PaniniHostConfiguration: Sendable {
     public var isStrict = false
     /// The program's logs, where services open their log files; nil: no files, and everything goes to the host's logger.
     public var logs: PaniniLogs?
+    /// How many threads run scripts, each with a Lua state of every service; at least 1.
+    public var workers = 1
+    /// Whether a service is reloaded when one of its files has changed.
+    public var watchesFiles = false
+    /// A folder for the socket through which `panini ps` and `panini reload` find the program; nil: there is none. It is
+    /// made for the program's user alone when it is not there.
+    public var controlDirectory: String?
+    /// Those of ``scripts`` that may turn out to be no service, such as the modules in a folder of services.
+    public var optionalScripts: Set<String> = []
     /// Middlewares in Swift for every service. They wrap the scripts' own; the last one is the outermost.
     public var middlewares: [any PaniniMiddleware] = []
 
@@ -39,14 +48,13 @@ public struct PaniniHostConfiguration: Sendable {
 /// try await host.run()
 /// ```
 public final class PaniniHost: Sendable {
-    private let configuration: PaniniHostConfiguration
-    private let logger: Logger
     private let group: MultiThreadedEventLoopGroup
+    private let workerGroup: MultiThreadedEventLoopGroup
+    /// The host's own loop: no script runs on it.
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<HostCore>
     /// The loop takes no more work once the host has ended; guards `stop()` against coming later.
     private let isFinished = Mutex(false)
-    private let onReady: @Sendable (PaniniServiceReport) -> Void
 
     /// Prepares a host; nothing runs before ``run()``.
     ///
@@ -59,12 +67,20 @@ public final class PaniniHost: Sendable {
         logger: Logger,
         onReady: @escaping @Sendable (PaniniServiceReport) -> Void = { _ in }
     ) {
-        self.configuration = configuration
-        self.logger = logger
-        self.onReady = onReady
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        workerGroup = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.workers))
         eventLoop = group.next()
-        core = NIOLoopBoundBox.makeBoxSendingValue(HostCore(), eventLoop: eventLoop)
+        let workers = workerGroup.makeIterator().enumerated().map { Worker.Handle(eventLoop: $1, index: $0) }
+        core = NIOLoopBoundBox.makeBoxSendingValue(
+            HostCore(
+                loop: eventLoop,
+                configuration: configuration,
+                workers: workers,
+                logger: logger,
+                onReady: onReady
+            ),
+            eventLoop: eventLoop
+        )
     }
 
     /// Loads, connects and starts every service, and returns after a graceful stop.
@@ -74,7 +90,7 @@ public final class PaniniHost: Sendable {
     public func run() async throws {
         do {
             try await eventLoop.flatSubmit { [self] in
-                core.value.start(configuration, worker: Worker(eventLoop: eventLoop), logger: logger, onReady: onReady)
+                core.value.start()
             }.get()
         } catch {
             try? await finish()
@@ -91,16 +107,18 @@ public final class PaniniHost: Sendable {
     /// - Throws: What ``run()`` throws.
     public func runBlocking() throws {
         let done = eventLoop.flatSubmit { [self] in
-            core.value.start(configuration, worker: Worker(eventLoop: eventLoop), logger: logger, onReady: onReady)
+            core.value.start()
         }
         let result = Result { try done.wait() }
         isFinished.withLock { $0 = true }
+        try workerGroup.syncShutdownGracefully()
         try group.syncShutdownGracefully()
         try result.get()
     }
 
     private func finish() async throws {
         isFinished.withLock { $0 = true }
+        try await workerGroup.shutdownGracefully()
         try await group.shutdownGracefully()
     }
 
@@ -114,91 +132,27 @@ public final class PaniniHost: Sendable {
     }
 }
 
-/// The loop-bound inside of a host.
-private final class HostCore {
-    private var services: [Service] = []
-    private var finished: EventLoopPromise<Void>?
-    private var isStopping = false
-    private var failure: PaniniError?
-
-    /// The future ends when every service has stopped; it fails with the first error that ended one.
-    func start(
-        _ configuration: PaniniHostConfiguration,
-        worker: Worker,
-        logger: Logger,
-        onReady: @escaping (PaniniServiceReport) -> Void
-    ) -> EventLoopFuture<Void> {
-        let promise = worker.eventLoop.makePromise(of: Void.self)
-        finished = promise
-        guard !isStopping else {
-            promise.succeed()
-            return promise.futureResult
-        }
-        for path in configuration.scripts {
-            do throws(PaniniError) {
-                services.append(
-                    try ServiceLoader.load(
-                        path,
-                        overrides: configuration.overrides,
-                        worker: worker,
-                        logger: logger,
-                        logs: configuration.logs,
-                        middlewares: configuration.middlewares
-                    )
-                )
-            } catch {
-                if configuration.isStrict || configuration.scripts.count == 1 {
-                    failure = error
-                    break
-                }
-                failure = failure ?? error
-                logger.error("\(error.message)")
-            }
-        }
-        if services.isEmpty || (configuration.isStrict && failure != nil) {
-            finish()
-            return promise.futureResult
-        }
-        for service in services { start(service, isStrict: configuration.isStrict, onReady: onReady) }
-        return promise.futureResult
+extension PaniniHost {
+    /// Replaces the code of services by what their files hold now, without losing a request.
+    ///
+    /// - Parameter service: A service's name, or its script's path; nil: all of them.
+    /// - Returns: What became of each: the report, or why the version before serves on. Empty when there is none of that
+    ///   name.
+    public func reload(_ service: String? = nil) async throws -> [Result<PaniniReloadReport, PaniniError>] {
+        guard !isFinished.withLock({ $0 }) else { return [] }
+        return try await eventLoop.flatSubmit { [core] in core.value.reload(service) }.get()
     }
 
-    private func start(_ service: Service, isStrict: Bool, onReady: @escaping (PaniniServiceReport) -> Void) {
-        service.onFailure = { [unowned self] error in
-            service.logger.error("\(error.message)")
-            failure = failure ?? error
-            stop()
-        }
-        service.start().assumeIsolated().whenComplete { [self] result in
-            switch result {
-            case .success: onReady(service.report)
-            case .failure(let error):
-                if let error = error as? PaniniError {
-                    failure = failure ?? error
-                    if services.count > 1 { service.logger.error("\(error.message)") }
-                }
-                services.removeAll { $0 === service }
-                if services.isEmpty { finish() } else if isStrict { stop() }
-            }
+    /// The same, for those who do not wait for the outcome: it is logged.
+    public func requestReload() {
+        isFinished.withLock { isFinished in
+            if !isFinished { eventLoop.execute { [core] in _ = core.value.reload(nil) } }
         }
     }
 
-    func stop() {
-        guard !isStopping else { return }
-        isStopping = true
-        guard !services.isEmpty else { return finish() }
-        for service in services {
-            service.stop().assumeIsolated().whenComplete { [self] _ in
-                failure = failure ?? service.failure
-                services.removeAll { $0 === service }
-                if services.isEmpty { finish() }
-            }
-        }
-    }
-
-    private func finish() {
-        guard let promise = finished else { return }
-        finished = nil
-        if let failure { promise.fail(failure) } else { promise.succeed() }
+    /// What runs, in the order of the configuration.
+    public func status() async throws -> [PaniniServiceStatus] {
+        guard !isFinished.withLock({ $0 }) else { return [] }
+        return try await eventLoop.flatSubmit { [core] in core.value.status() }.get()
     }
 }

@@ -12,29 +12,28 @@ enum ServiceLoader {
     /// The largest script accepted, in bytes.
     static let maximumScriptBytes = 16 << 20
 
-    /// Loads a script and makes its service.
+    /// Loads a script that makes an app.
     static func load(
         _ path: String,
         overrides: PaniniOverrides,
-        worker: Worker,
         logger: Logger,
         logs: PaniniLogs? = nil,
-        middlewares: [any PaniniMiddleware] = []
-    ) throws(PaniniError) -> Service {
-        let script = try loadScript(path, overrides: overrides, logger: logger, logs: logs, middlewares: middlewares)
+        middlewares: [any PaniniMiddleware] = [],
+        place: ScriptPlace
+    ) throws(PaniniError) -> (script: Script, options: AppOptions) {
+        let script = try loadScript(
+            path,
+            overrides: overrides,
+            logger: logger,
+            logs: logs,
+            middlewares: middlewares,
+            place: place
+        )
         guard let options = script.options else {
+            script.close()
             throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
         }
-        if !options.unusedGroups.isEmpty {
-            script.logger.warning("\(options.unusedGroups.joined(separator: " and ")): not used with this broker")
-        }
-        return try Service(
-            worker: worker,
-            script: script,
-            options: options,
-            clientName: script.clientName,
-            logger: script.logger
-        )
+        return (script, options)
     }
 
     /// Runs the script's file; it registers what it serves.
@@ -43,18 +42,20 @@ enum ServiceLoader {
         overrides: PaniniOverrides,
         logger: Logger,
         logs: PaniniLogs? = nil,
-        middlewares: [any PaniniMiddleware] = []
+        middlewares: [any PaniniMiddleware] = [],
+        place: ScriptPlace = ScriptPlace()
     ) throws(PaniniError) -> Script {
-        let source = try read(path)
+        let source = try read(path, place.sources)
         let script = try Script(
             path: path,
             overrides: overrides,
             logger: logger,
             logs: logs,
-            middlewares: middlewares
+            middlewares: middlewares,
+            place: place
         )
         script.vm.installRequire(
-            resolver: { [directory = script.directory] name in module(name, beside: directory) },
+            resolver: { [directory = script.directory] name in module(name, beside: directory, place.sources) },
             wake: { [unowned script] id in script.wake(id, .nothing) }
         )
         do throws(LuaError) {
@@ -104,22 +105,22 @@ enum ServiceLoader {
         return !end.isEmpty && path.hasSuffix(end) ? path + text[colon...] : nil
     }
 
-    private static func read(_ path: String) throws(PaniniError) -> [UInt8] {
+    private static func read(_ path: String, _ sources: SourceFiles) throws(PaniniError) -> [UInt8] {
         do throws(FileProblem) {
-            return try readFile(path, maximum: maximumScriptBytes)
+            return try sources.read(path, maximum: maximumScriptBytes)
         } catch {
             throw PaniniError(code: .scriptNotFound, message: error.message)
         }
     }
 
     /// `require "a.b"`: `a/b.lua` or `a/b/init.lua` next to the script.
-    private static func module(_ name: String, beside directory: String) -> LuaModule? {
+    private static func module(_ name: String, beside directory: String, _ sources: SourceFiles) -> LuaModule? {
         let relative = name.split(separator: ".", omittingEmptySubsequences: false)
         guard relative.allSatisfy({ !$0.isEmpty && !$0.contains("/") && !$0.contains("\0") }) else { return nil }
         let base = directory + "/" + relative.joined(separator: "/")
-        for path in [base + ".lua", base + "/init.lua"] where access(path, F_OK) == 0 {
+        for path in [base + ".lua", base + "/init.lua"] where sources.exists(path) {
             let shown = path.hasPrefix("./") ? String(path.dropFirst(2)) : path
-            if let source = try? readFile(path, maximum: maximumScriptBytes) {
+            if let source = try? sources.read(path, maximum: maximumScriptBytes) {
                 return LuaModule(path: shown, source: source)
             }
         }

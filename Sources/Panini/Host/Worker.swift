@@ -8,40 +8,80 @@ enum WorkerAlarm {
     /// A coroutine's sleep is over.
     case wake(Script, UInt64)
     /// A timer of a service falls due.
-    case tick(Service, ServiceTimer, generation: Int)
+    case tick(Service, ServiceTimer)
     /// The first handler of a list may have run out of time.
     case expire(Script, DeadlineList)
     /// A look at the memory of a service that has been busy.
     case housekeeping(Service)
     /// The time a service has for its stop is over.
     case stopDeadline(Service)
+    /// The time that a replaced script has for its end is over.
+    case drainDeadline(Service, Script)
 }
 
 /// One event loop with what runs on it.
 final class Worker {
     let eventLoop: any EventLoop
+    /// Which of the host's workers it is, from 0.
+    let index: Int
     private(set) var alarms: DeadlineTimer<WorkerAlarm>
 
-    init(eventLoop: any EventLoop) {
+    init(eventLoop: any EventLoop, index: Int = 0) {
         self.eventLoop = eventLoop
+        self.index = index
         self.alarms = DeadlineTimer(eventLoop: eventLoop) { alarm in
             switch alarm {
             case .wake(let script, let id): script.sleepEnded(id)
-            case .tick(let service, let timer, let generation): service.timerDue(timer, generation: generation)
+            case .tick(let service, let timer): service.timerDue(timer)
             case .expire(let script, let list): script.service?.expire(list, of: script)
             case .housekeeping(let service): service.keepHouse()
             case .stopDeadline(let service): service.stopDeadlineReached()
+            case .drainDeadline(let service, let script): service.drainDeadlineReached(script)
             }
         }
     }
 
+    /// Whether it is the one that runs what runs once per host.
+    var isFirst: Bool { index == 0 }
+
     /// Nanoseconds of the monotonic clock.
     var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
+
+    func cancel(_ alarm: DeadlineHandle) { alarms.cancel(alarm) }
 
     @discardableResult
     func schedule(_ alarm: WorkerAlarm, at nanoseconds: UInt64) -> DeadlineHandle {
         // NIO's deadlines are Int64 nanoseconds.
         alarms.schedule(alarm, at: .uptimeNanoseconds(min(nanoseconds, UInt64(Int64.max))))
+    }
+}
+
+extension Worker {
+    /// A worker as other threads see it.
+    struct Handle: Sendable {
+        let index: Int
+        let eventLoop: any EventLoop
+        private let box: NIOLoopBoundBox<Worker?>
+
+        init(eventLoop: any EventLoop, index: Int) {
+            self.eventLoop = eventLoop
+            self.index = index
+            box = NIOLoopBoundBox.makeEmptyBox(eventLoop: eventLoop)
+        }
+
+        /// The thread's name in log records.
+        var threadName: String { "worker-\(index)" }
+
+        /// Runs something on the worker's loop.
+        func submit<Result: Sendable>(
+            _ body: @escaping @Sendable (Worker) throws -> Result
+        ) -> EventLoopFuture<Result> {
+            eventLoop.submit { [box, eventLoop, index] in
+                let worker = box.value ?? Worker(eventLoop: eventLoop, index: index)
+                box.value = worker
+                return try body(worker)
+            }
+        }
     }
 }
 

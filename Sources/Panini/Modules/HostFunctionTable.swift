@@ -83,6 +83,9 @@ extension HostFunctionEntry {
         .init(name: "on_stop", signature: "app.on_stop(fn)") {
             hostCall($0, $1, "app.on_stop") { call throws(Misuse) in try call.script.onStop(call) }
         },
+        .init(name: "on_reload", signature: "app.on_reload(fn): what fn returns is given to the next version") {
+            hostCall($0, $1, "app.on_reload") { call throws(Misuse) in try call.script.onReload(call) }
+        },
         .init(name: "add_filters", signature: "app.add_filters{ include = {...}, exclude = {...} }") {
             hostCall($0, $1, "app.add_filters") { call throws(Misuse) in try call.script.addFilters(call) }
         },

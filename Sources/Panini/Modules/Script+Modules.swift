@@ -17,7 +17,7 @@ extension Script {
         vm.pushString(L, "null" as StaticString)
         vm.pushNull(L)
         lua_rawset(L, -3)
-        for (name, number) in [("worker", 0), ("workers", 1)] {
+        for (name, number) in [("worker", place.worker), ("workers", place.workers)] {
             vm.pushString(L, name)
             lua_pushinteger(L, lua_Integer(number))
             lua_rawset(L, -3)
@@ -78,7 +78,7 @@ extension Script {
         logger[metadataKey: "service"] = "\(options?.serviceName ?? "")"
         if let options { try settle(options) }
         let L = call.L
-        lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 1))
+        lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 4))
         appPointer = lua_topointer(L, -1)
         add(HostFunctionEntry.app, L)
         vm.pushString(L, HostFunctionEntry.addMiddleware.name)
@@ -86,6 +86,7 @@ extension Script {
         panini_middleware_push_adder(L, HostFunctionEntry.addMiddleware.function, context)
         lua_rawset(L, -3)
         addTable("http", HostFunctionEntry.http, L)
+        addTable("shared", HostFunctionEntry.shared, L)
         vm.pushString(L, "logger" as StaticString)
         pushLogger(options?.serviceName ?? "", L)
         lua_rawset(L, -3)
@@ -97,7 +98,7 @@ extension Script {
 
     /// What follows from the options before anything else runs: the connection's name, and the logs.
     private func settle(_ options: AppOptions) throws(Misuse) {
-        clientName = options.clientName ?? ServiceLoader.makeClientName(service: options.serviceName)
+        clientName = options.clientName ?? place.clientName ?? ServiceLoader.makeClientName(service: options.serviceName)
         do throws(PaniniError) {
             try openLogs(options)
         } catch {

@@ -33,6 +33,15 @@ extension Script {
         return 0
     }
 
+    func onReload(_ call: HostCall) throws(Misuse) -> CInt {
+        try requireLoading(call)
+        if let other = registrations.reloadHook {
+            throw Misuse("app.on_reload: there is one already (\(other.origin)); one function hands over for all")
+        }
+        registrations.reloadHook = try keep(call, 1)
+        return 0
+    }
+
     func onStop(_ call: HostCall) throws(Misuse) -> CInt {
         try requireLoading(call)
         registrations.stopHooks.append(try keep(call, 1))
@@ -100,6 +109,7 @@ extension Script {
         registrations.timers.append(
             ServiceTimer(
                 index: registrations.timers.count,
+                script: self,
                 name: name,
                 intervalNanoseconds: UInt64(nanoseconds(interval)),
                 isImmediate: isImmediate,
@@ -122,12 +132,16 @@ extension Script {
         let isDynamic = phase != .loading
         if isDynamic { try requireSuspendable(call) }
         guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
+        guard standing != .draining, standing != .retired else {
+            return call.failure(CallError("closed", "this version of the service has been replaced and takes no listeners"))
+        }
         let layers = hasOptions ? try ownMiddlewares(call, 2, of: [.listenPublish, .listenRequest]) : []
         let isGuarded = hasOptions ? try hasValidator(call, 2, dataType: options.dataType) : false
         var handler = try keep(call, hasOptions ? 3 : 2)
         if isGuarded { handler = guarded(call, options: 2, handler: handler, by: guardHost) }
         let listener = Listener(
             id: makeHandleNumber(),
+            script: self,
             options: options,
             handler: handler.function,
             middlewares: layers,
@@ -148,7 +162,8 @@ extension Script {
     private func listenLater(_ call: HostCall, _ listener: Listener, _ service: Service) -> CInt {
         guard let id = vm.running?.id else { return 0 }
         let handle = vm.makeReference(call.L)
-        service.adopt(listener)
+        service.adopt(listener, options ?? service.options)
+        if standing == .staged { listener.places = 0 }
         for subject in listener.subjects {
             guard let error = service.subscribe(subject, of: listener) else { continue }
             vm.release(handle)
@@ -289,7 +304,7 @@ extension Script {
             registrations.listeners.removeAll { $0.subjects.contains { $0.pattern.subject == subject } }
             return before - registrations.listeners.count
         }
-        return service.endListeners(of: subject)
+        return service.endListeners(of: subject, in: self)
     }
 
     /// `handle.unsubscribe()`: false when it had ended before.
@@ -299,7 +314,7 @@ extension Script {
             registrations.listeners.remove(at: index)
             return true
         }
-        guard let listener = service.listeners[number], !listener.isEnded else { return false }
+        guard let listener = listeners[number], !listener.isEnded else { return false }
         service.end(listener)
         return true
     }

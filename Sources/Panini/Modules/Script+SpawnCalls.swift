@@ -20,7 +20,7 @@ extension Script {
     /// Puts the function at an index in line; it starts when the caller next waits or ends.
     private func startSpawned(_ call: HostCall, _ index: CInt) -> SpawnRecord {
         let record = SpawnRecord(holdsStop: currentHoldsStop)
-        if record.holdsStop { service?.activeCount += 1 }
+        if record.holdsStop { activeCount += 1 }
         lua_pushvalue(call.L, index)
         ready.append(.start(vm.makeReference(call.L), record))
         return record

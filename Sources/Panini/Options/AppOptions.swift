@@ -49,6 +49,10 @@ struct AppOptions: Sendable {
     var webAccessLog = false
     var webCertificateFile: String?
     var webKeyFile: String?
+    var drainTimeout = 30.0
+    var sharedLimit = 64 << 20
+    /// What was given for the options that a running service cannot change.
+    private(set) var fixed: [String: OptionValue] = [:]
 
     /// Merges and checks the script's table and the values from outside.
     ///
@@ -66,6 +70,7 @@ struct AppOptions: Sendable {
         try merged.add(overrides)
         try merged.add(script: script, directory: directory)
         unusedGroups = merged.remove(groups: overrides.ignoredGroups)
+        fixed = merged.values.filter { Self.isFixed($0.key) }.mapValues(\.value)
         authentication = try merged.authentication()
         tls = try merged.tls()
         merged.settleServers()
@@ -74,6 +79,19 @@ struct AppOptions: Sendable {
         } catch {
             throw .script(error.message)
         }
+    }
+
+    /// Whether a running service keeps an option for as long as it lives: what its connection was made of, and what it is.
+    private static func isFixed(_ name: String) -> Bool {
+        [
+            "service_name", "host", "port", "servers", "client_name", "app_strategy", "reconnect",
+            "max_reconnect_attempts", "reconnecting_time_sleep", "connect_timeout", "ping_interval", "retry_on_start",
+        ].contains(name) || name.hasPrefix("auth.") || name.hasPrefix("tls.")
+    }
+
+    /// The names of options that differ and take effect at a restart only.
+    func fixedOptions(differingFrom other: AppOptions) -> [String] {
+        Set(fixed.keys).union(other.fixed.keys).filter { fixed[$0] != other.fixed[$0] }.sorted()
     }
 
     /// Whose fault a wrong option is.
@@ -133,6 +151,8 @@ struct AppOptions: Sendable {
             case ("web_max_connections", .integer(let number)): webMaxConnections = Int(number)
             case ("web_max_requests", .integer(let number)): webMaxRequests = Int(number)
             case ("web_access_log", .boolean(let flag)): webAccessLog = flag
+            case ("drain_timeout", .number(let seconds)): drainTimeout = seconds
+            case ("shared_limit", .integer(let bytes)): sharedLimit = Int(bytes)
             case ("web_tls.cert_file", .string(let path)): webCertificateFile = path
             case ("web_tls.key_file", .string(let path)): webKeyFile = path
             default: break  // Options of features that come later: checked above, not used yet.

@@ -27,12 +27,17 @@ struct LogConfiguration {
     /// - Parameters:
     ///   - directory: The script's folder.
     ///   - folder: The folder of the log files.
-    static func plan(directory: String, folder: String, names: Names) throws(PaniniError) -> LogPlan {
+    static func plan(
+        directory: String,
+        folder: String,
+        names: Names,
+        sources: SourceFiles = SourceFiles()
+    ) throws(PaniniError) -> LogPlan {
         let path = directory == "." ? fileName : "\(directory)/\(fileName)"
-        guard access(path, F_OK) == 0 || errno != ENOENT else { return LogPlan(folder: folder, service: names.service) }
+        guard sources.exists(path) else { return LogPlan(folder: folder, service: names.service) }
         let bytes: [UInt8]
         do throws(FileProblem) {
-            bytes = try readFile(path, maximum: maximumBytes)
+            bytes = try sources.read(path, maximum: maximumBytes)
         } catch {
             throw PaniniError(code: .logConfiguration, message: error.message)
         }

@@ -28,7 +28,7 @@ struct CallError: Error, Equatable {
 }
 
 /// The error reply of a failed request (the number of `Nats-Service-Error-Code`, and the text).
-struct ReplyError: Equatable {
+struct ReplyError: Equatable, Sendable {
     let code: Int
     let message: String
     /// JSON of the list `errors`; empty when there is none.

@@ -16,6 +16,8 @@ struct Registrations {
     var timers: [ServiceTimer] = []
     var startTasks: [RegisteredFunction] = []
     var stopHooks: [RegisteredFunction] = []
+    /// `app.on_reload`: what it returns is given to the next version.
+    var reloadHook: RegisteredFunction?
     var filters = SubjectFilters()
     var routes = HTTPRoutes()
 }

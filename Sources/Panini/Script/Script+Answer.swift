@@ -245,7 +245,7 @@ extension Script {
         }
         message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
         // A script may keep a message longer than its listener lives, with whom its counters go.
-        if message.pointee.arrived != 0, let service, service.listeners[message.pointee.owner] != nil {
+        if message.pointee.arrived != 0, let service, listeners[message.pointee.owner] != nil {
             service.requestAnswered(message, options.serviceError)
         }
         return call.success()

@@ -16,7 +16,12 @@ extension Script {
             time: Self.startTime()
         )
         let folder = options.loggerFilesPath ?? (directory == "." ? "logs" : "\(directory)/logs")
-        let plan = try LogConfiguration.plan(directory: directory, folder: folder, names: names)
+        let plan = try LogConfiguration.plan(
+            directory: directory,
+            folder: folder,
+            names: names,
+            sources: place.sources
+        )
         guard let logs else { return }
         let opened = logs.open(service: options.serviceName, plan: plan)
         serviceLogs = opened

@@ -131,14 +131,14 @@ extension Script {
         case .returned(let count):
             finish(co, count, activity)
             vm.recycle(co)
-            service?.activityEnded(activity)
+            service?.activityEnded(activity, of: self)
         case .suspended:
             park(co, activity)
         case .failed:
             let error = vm.takeError(co)
-            service?.activityFailed(activity, error)
+            service?.activityFailed(activity, error, of: self)
             fail(activity, error)
-            service?.activityEnded(activity)
+            service?.activityEnded(activity, of: self)
         }
     }
 
@@ -171,7 +171,7 @@ extension Script {
     func abandon(_ job: Job, _ reason: ReplyError = .stopping) {
         guard let co = vm.coroutine(id: job.coroutine) else { return }
         endObservations(slot: Int(co.slot), job.activity, reason)
-        service?.cancel(job)
+        service?.cancel(job, of: self)
         forget(job, slot: Int(co.slot))
         depth += 1
         vm.discard(co)
@@ -196,15 +196,16 @@ extension Script {
             }
         case .spawned(let record):
             keepResults(co.thread, count, record)
+        case .reloadHook: service?.reloadHookReturned(co.thread, count, of: self)
         case .startTask, .stopHook, .task, .tick:
             // `return nil, err` is an error here too: the field's way of failing must not be silent.
             if count >= 2, let error = returnedError(co.thread, count) {
-                service?.activityFailed(activity, error)
+                service?.activityFailed(activity, error, of: self)
             }
         }
     }
 
-    private func returnedError(_ L: OpaquePointer, _ count: CInt) -> LuaError? {
+    func returnedError(_ L: OpaquePointer, _ count: CInt) -> LuaError? {
         let first = lua_gettop(L) - count + 1
         guard lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL else { return nil }
         let error = readError(L, first + 1)

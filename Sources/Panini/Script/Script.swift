@@ -4,6 +4,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import NATS
 import PaniniHTTP
 import PaniniObservability
 
@@ -19,10 +20,22 @@ final class Script {
         case closed
     }
 
+    /// Its place in the service.
+    enum Standing {
+        /// Loaded, and not the one that serves yet.
+        case staged
+        case serving
+        /// Another one has taken over; what had begun goes on to its end.
+        case draining
+        case retired
+    }
+
     let vm: LuaVM
     /// The path as given, which names the chunk.
     let path: String
     let directory: String
+    /// Where it runs, and what it shares with the other workers.
+    let place: ScriptPlace
     /// Values from outside the script that win over its own.
     let overrides: PaniniOverrides
     var logger: Logger
@@ -34,10 +47,28 @@ final class Script {
     /// The connection's name at the broker; made up when the options have none.
     var clientName = ""
     var phase = Phase.loading
+    var standing = Standing.staged
+    /// Counts up with each version of the service's code.
+    let generation: Int
     var options: AppOptions?
     /// A wrong option from outside, kept to be reported as such and not as the script's error.
     var outsideFailure: PaniniError?
     var registrations = Registrations()
+    /// Everything it listens to, by number.
+    var listeners: [Int64: Listener] = [:]
+    /// What a stop, and the end of a script that was replaced, wait for: handlers, ticks, spawned functions.
+    var activeCount = 0
+    /// Which of its start or stop hooks runs.
+    var hook = HookProgress()
+    var onHookEnd: (() -> Void)?
+    /// It was replaced, and its on_stop runs or has run.
+    var isRetiring = false
+    /// When it is ended if it has not by itself.
+    var drainAlarm: DeadlineHandle?
+    /// Subscriptions that end at the broker, and may still bring messages that are on their way.
+    var endingSubscriptions = 0
+    /// Which numbers its plain listeners of a subject have, where several workers share them.
+    private var ordinals: [String: Set<Int>] = [:]
     /// The service this script serves; `nil` for `panini check`.
     unowned(unsafe) var service: Service?
 
@@ -103,14 +134,17 @@ final class Script {
         overrides: PaniniOverrides,
         logger: Logger,
         logs: PaniniLogs? = nil,
-        middlewares outer: [any PaniniMiddleware] = []
+        middlewares outer: [any PaniniMiddleware] = [],
+        place: ScriptPlace = ScriptPlace()
     ) throws(PaniniError) {
         self.path = path
+        self.generation = place.generation
+        self.place = place
         self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.overrides = overrides
         self.logger = logger
         self.logs = logs
-        self.threadName = LogRecord.currentThreadName()
+        self.threadName = place.threadName ?? LogRecord.currentThreadName()
         self.callbacks = .allocate(capacity: 1)
         self.guardHost = .allocate(capacity: 1)
         self.middlewareHost = .allocate(capacity: 1)
@@ -190,7 +224,7 @@ final class Script {
         phase = .closed
         for (slot, job) in jobs.enumerated() {
             guard let job else { continue }
-            service?.cancel(job)
+            service?.cancel(job, of: self)
             endObservations(slot: slot, job.activity, .stopping)
         }
         jobs = []
@@ -199,6 +233,21 @@ final class Script {
         deadlineLists = []
         ready = FIFO<ReadyItem>()
         vm.close()
+    }
+
+    /// Whether something waits for the end of what it runs.
+    var isEnding: Bool { standing == .draining || service?.state == .stopping }
+
+    /// The first free number for a plain listener of a subject.
+    func takeOrdinal(of subject: String) -> Int {
+        var ordinal = 1
+        while !ordinals[subject, default: []].insert(ordinal).inserted { ordinal += 1 }
+        return ordinal
+    }
+
+    func giveBack(ordinal: Int, of subject: String) {
+        ordinals[subject]?.remove(ordinal)
+        if ordinals[subject]?.isEmpty == true { ordinals[subject] = nil }
     }
 
     /// A number for a handle or a listener; never used twice.

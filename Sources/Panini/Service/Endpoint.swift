@@ -1,18 +1,27 @@
-// Owns: what the services protocol tells of one listener subject's requests: counters and the last error. Loop-bound.
+// Owns: what the services protocol tells of one listener subject's requests: counters and the last error. Written by its
+// worker; read by the one that answers for all of them.
+
+import Synchronization
 
 /// The statistics of one endpoint.
-final class Endpoint {
-    /// Its name in the services protocol; empty until the subject is subscribed with the protocol on.
-    var name = ""
+final class Endpoint: Sendable {
     /// Messages with a reply subject.
-    var requests: UInt64 = 0
+    let requests = Atomic<UInt64>(0)
     /// Requests answered by an error reply.
-    var errors: UInt64 = 0
-    /// The code and the text of the last one, cut to what a header holds.
-    var lastError: ReplyError?
+    let errors = Atomic<UInt64>(0)
     /// From arrival to reply, in nanoseconds, over all answered requests.
-    var processingTime: UInt64 = 0
+    let processingTime = Atomic<UInt64>(0)
+    /// The code and the text of the last error, cut to what a header holds.
+    private let last = Mutex<ReplyError?>(nil)
+
+    var lastError: ReplyError? {
+        get { last.withLock { $0 } }
+        set { last.withLock { $0 = newValue } }
+    }
 }
 
-@available(*, unavailable)
-extension Endpoint: Sendable {}
+extension Atomic<UInt64> {
+    /// Adds, where only one thread writes: no locked instruction.
+    @inline(__always)
+    func add(_ amount: UInt64) { store(load(ordering: .relaxed) &+ amount, ordering: .relaxed) }
+}

@@ -13,6 +13,7 @@ enum Activity {
     case tick(ServiceTimer)
     case startTask(index: Int)
     case stopHook(index: Int)
+    case reloadHook
     case spawned(SpawnRecord)
     /// A handler of the web server.
     case request(HTTPRoute, HTTPRequest)
@@ -24,7 +25,7 @@ enum Activity {
         switch self {
         case .message, .tick, .request, .stream: true
         case .spawned(let record): record.holdsStop
-        case .task, .startTask, .stopHook: false
+        case .task, .startTask, .stopHook, .reloadHook: false
         }
     }
 }

@@ -37,6 +37,8 @@ struct ListenerOptions {
 /// One `app.listen`, with one subscription per subject.
 final class Listener {
     let id: Int64
+    /// The generation it belongs to, which lives longer.
+    unowned(unsafe) let script: Script
     let options: ListenerOptions
     let handler: LuaReference
     /// Its own middlewares, inside those of the app.
@@ -49,6 +51,8 @@ final class Listener {
     let dataType: UInt8
     let replies: Bool
     let concurrency: Int
+    /// How many handlers may run at once now: none while its script waits for its turn to serve.
+    var places: Int
     /// The group it is subscribed under; set when the app's options are known.
     var queue: String?
     var timeoutNanoseconds: Int64 = 0
@@ -72,6 +76,7 @@ final class Listener {
 
     init(
         id: Int64,
+        script: Script,
         options: ListenerOptions,
         handler: LuaReference,
         middlewares: [MiddlewareLayer] = [],
@@ -80,6 +85,7 @@ final class Listener {
         isDynamic: Bool
     ) {
         self.id = id
+        self.script = script
         self.options = options
         self.handler = handler
         self.middlewares = middlewares
@@ -89,6 +95,7 @@ final class Listener {
         self.dataType = options.dataType.rawValue
         self.replies = options.replies
         self.concurrency = options.concurrency
+        self.places = options.concurrency
         self.subjects = subjects
         self.isDynamic = isDynamic
         for subject in subjects { subject.listener = self }

@@ -13,8 +13,16 @@ final class ListenerSubject: NATSSubscriptionHandler {
     unowned(unsafe) var listener: Listener?
     unowned(unsafe) var service: Service?
     var subscription: NATSSubscription?
-    /// What the services protocol tells of its requests.
-    let endpoint = Endpoint()
+    /// The queue group at the broker: the listener's own, or the one in which several workers share a plain listener.
+    var brokerQueue: String?
+    /// Which of several plain listeners of the same subject it is; nil where nobody asks.
+    var ordinal: Int?
+    /// What the services protocol tells of its requests; that of the subject before it, when a reload keeps that.
+    var endpoint = Endpoint()
+    /// Its name in the services protocol; empty until it is subscribed with the protocol on.
+    var endpointName = ""
+    /// Who takes over its subscription, or has done so.
+    unowned(unsafe) var successor: ListenerSubject?
     /// What the broker said when it denied the subscription.
     var denial: String?
 
@@ -38,6 +46,7 @@ final class ListenerSubject: NATSSubscriptionHandler {
 
     func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
         self.subscription = nil
+        service?.endpointsChanged()
         guard case .permissionViolation(let text) = reason else { return }
         denial = text
         service?.subscriptionDenied(self, text)

@@ -6,7 +6,7 @@ struct StoredMessage {
     let subjectLength: Int
     let replyLength: Int
     let headersLength: Int
-    let subjectIndex: Int
+    private(set) var subjectIndex: Int
     /// When it came, in nanoseconds of the worker's clock; 0 when nobody asks.
     let arrived: UInt64
 
@@ -33,6 +33,13 @@ struct StoredMessage {
         headersLength = headers.count
         self.subjectIndex = subjectIndex
         self.arrived = arrived
+    }
+
+    /// The same message for another listener's subject.
+    func moved(to subjectIndex: Int) -> StoredMessage {
+        var moved = self
+        moved.subjectIndex = subjectIndex
+        return moved
     }
 
     /// Calls `body` with subject, reply, headers and payload; valid during the call only.

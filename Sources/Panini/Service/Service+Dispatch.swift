@@ -19,9 +19,10 @@ extension Service {
     ) {
         listener.received &+= 1
         let arrived = requestArrived(target, reply)
-        if listener.active < listener.concurrency, listener.pending.isEmpty, !sync.isBusy, script.depth == 0 {
+        let script = listener.script
+        if listener.active < listener.places, listener.pending.isEmpty, !sync.isBusy, script.depth == 0 {
             if sync.isOn { sync.isBusy = true }
-            activeCount += 1
+            script.activeCount += 1
             script.depth = 1
             script.start(
                 listener,
@@ -65,8 +66,8 @@ extension Service {
         )
         if sync.isOn {
             sync.append(.message(listener))
-            if !sync.isBusy { script.defer(.syncNext) }
-        } else if listener.active < listener.concurrency {
+            if !sync.isBusy { listener.script.defer(.syncNext) }
+        } else if listener.active < listener.places {
             pump(listener)
         }
     }
@@ -96,41 +97,45 @@ extension Service {
     }
 
     /// A handler, task or tick has ended, one way or the other.
-    func activityEnded(_ activity: Activity) {
+    func activityEnded(_ activity: Activity, of script: Script) {
         switch activity {
         case .message(let listener, _):
             listener.active -= 1
-            activeCount -= 1
-            if sync.isOn { return syncEnded() }
+            script.activeCount -= 1
+            if sync.isOn { return syncEnded(script) }
             if !listener.pending.isEmpty { pump(listener) }
             if listener.isEnded { releaseIfDone(listener) }
-            if state == .stopping { stopIfIdle() }
+            if script.isEnding { endIfIdle(script) }
         case .tick(let timer):
-            activeCount -= 1
+            script.activeCount -= 1
             tickEnded(timer)
-            if sync.isOn { return syncEnded() }
-            if state == .stopping { stopIfIdle() }
+            if sync.isOn { return syncEnded(script) }
+            if script.isEnding { endIfIdle(script) }
         case .task:
-            if sync.isOn { syncEnded() }
+            if sync.isOn { syncEnded(script) }
         case .spawned(let record):
             guard record.holdsStop else { return }
-            activeCount -= 1
-            if state == .stopping { stopIfIdle() }
-        case .request, .stream: requestEnded(activity)
-        case .startTask: startTaskEnded()
-        case .stopHook: stopHookEnded()
+            script.activeCount -= 1
+            if script.isEnding { endIfIdle(script) }
+        case .request, .stream: requestEnded(activity, of: script)
+        case .startTask, .reloadHook, .stopHook: hookEnded(script)
         }
     }
 
+    /// Goes on with the stop, or with the end of a script that was replaced, when nothing of it runs any more.
+    func endIfIdle(_ script: Script) {
+        if state == .stopping { stopIfIdle() } else { retireIfIdle(script) }
+    }
+
     /// Starts waiting messages as far as the listener's limit allows, from the outermost level.
-    private func pump(_ listener: Listener) {
+    func pump(_ listener: Listener) {
         guard !listener.isPumping else { return }
         listener.isPumping = true
-        script.defer(.pump(listener))
+        listener.script.defer(.pump(listener))
     }
 
     func pumpNow(_ listener: Listener) {
-        while listener.active < listener.concurrency, state != .stopped, let message = listener.pending.popFirst() {
+        while listener.active < listener.places, state != .stopped, let message = listener.pending.popFirst() {
             startStored(message, listener)
         }
         listener.isPumping = false
@@ -144,7 +149,8 @@ extension Service {
     }
 
     private func startStored(_ message: StoredMessage, _ listener: Listener) {
-        activeCount += 1
+        let script = listener.script
+        script.activeCount += 1
         let target = listener.subjects[message.subjectIndex]
         message.withParts { subject, reply, headers, payload in
             script.start(
@@ -161,10 +167,10 @@ extension Service {
 
     // MARK: - One at a time
 
-    func syncEnded() {
+    func syncEnded(_ script: Script) {
         sync.isBusy = false
-        if !sync.isEmpty { script.defer(.syncNext) }
-        if state == .stopping { stopIfIdle() }
+        if !sync.isEmpty { self.script.defer(.syncNext) }
+        if script.isEnding { endIfIdle(script) }
     }
 
     func syncNextNow() {
@@ -178,8 +184,8 @@ extension Service {
                     sync.isBusy = false
                 }
             case .tick(let timer): if !runTick(timer) { sync.isBusy = false }
-            case .task(let index): runTask(index)
-            case .request(let route, let request): script.enter { script.start(route, request) }
+            case .task(let script, let index): runTask(index, of: script)
+            case .request(let route, let request): route.script.enter { route.script.start(route, request) }
             }
         }
     }
@@ -187,7 +193,7 @@ extension Service {
     // MARK: - Failures
 
     /// Logs, counts and answers what failed.
-    func activityFailed(_ activity: Activity, _ error: LuaError) {
+    func activityFailed(_ activity: Activity, _ error: LuaError, of script: Script) {
         switch activity {
         case .message(let listener, let message):
             listener.failed &+= 1
@@ -198,7 +204,9 @@ extension Service {
             timer.failed &+= 1
             taskFailed("timer \(timer.label)", error)
         case .startTask(let index):
-            startTaskFailed(index, error)
+            hookFailed(script, "on_start_task (\(script.registrations.startTasks[index].origin))", error)
+        case .reloadHook:
+            hookFailed(script, "on_reload (\(script.registrations.reloadHook?.origin ?? script.path))", error)
         case .stopHook(let index):
             logger.error(
                 "on_stop (\(script.registrations.stopHooks[index].origin)) failed: \(error.message)",
@@ -210,11 +218,13 @@ extension Service {
         }
     }
 
+    /// What a script says of a message goes to the service's log; the file is that of the script's generation.
     private func handlerFailed(
         _ listener: Listener,
         _ message: UnsafeMutablePointer<panini_message>,
         _ error: LuaError
     ) {
+        let script = listener.script
         let subject = script.text(script.subjectOf(message))
         // An error with a code is an answer that the script chose; anything else is a fault, and the wire gets no details.
         if let problem = error.errorsProblem { script.logErrorsLeftOut(problem, of: listener.origin) }
@@ -275,7 +285,7 @@ extension Service {
         let now = worker.now
         script.enter {
             while let job = list.first, job.deadline <= now {
-                expire(job, seconds: Double(list.nanoseconds) / 1e9)
+                expire(job, of: script, seconds: Double(list.nanoseconds) / 1e9)
             }
         }
         if let job = list.first, !list.isArmed {
@@ -284,9 +294,9 @@ extension Service {
         }
     }
 
-    private func expire(_ job: Job, seconds: Double) {
+    private func expire(_ job: Job, of script: Script, seconds: Double) {
         if case .request(let route, let request) = job.activity {
-            return expire(job, route, request, seconds: seconds)
+            return expire(job, of: script, route, request, seconds: seconds)
         }
         guard case .message(let listener, let message) = job.activity else { return script.abandon(job) }
         listener.failed &+= 1
@@ -297,10 +307,10 @@ extension Service {
         let error = ReplyError(504, "the handler took longer than \(formatted(seconds)) s")
         script.refuse(message, listener, error)
         script.abandon(job, error)
-        activityEnded(job.activity)
+        activityEnded(job.activity, of: script)
     }
 
-    private func expire(_ job: Job, _ route: HTTPRoute, _ request: HTTPRequest, seconds: Double) {
+    private func expire(_ job: Job, of script: Script, _ route: HTTPRoute, _ request: HTTPRequest, seconds: Double) {
         route.failed &+= 1
         logger.error(
             """
@@ -311,11 +321,11 @@ extension Service {
         let error = ReplyError(504, "the handler took longer than \(formatted(seconds)) s")
         script.refuse(request, error)
         script.abandon(job, error)
-        activityEnded(job.activity)
+        activityEnded(job.activity, of: script)
     }
 
     /// Takes back what a coroutine waits for.
-    func cancel(_ job: Job) {
+    func cancel(_ job: Job, of script: Script) {
         switch job.wait {
         case .request(let id, _): connection.cancelRequest(id)
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil

@@ -10,8 +10,8 @@ import PaniniHTTP
 extension Service {
     // MARK: - Start
 
-    /// Connects, runs the start tasks, subscribes, starts tasks and timers. The future succeeds when the service is
-    /// ready and fails with a ``PaniniError``.
+    /// Connects, runs the start tasks and subscribes. The future succeeds when the broker has taken all subscriptions;
+    /// ``activate(webPort:)`` goes on. It fails with a ``PaniniError``.
     func start() -> EventLoopFuture<Void> {
         let promise = worker.eventLoop.makePromise(of: Void.self)
         startPromise = promise
@@ -21,7 +21,10 @@ extension Service {
             switch result {
             case .success:
                 script.phase = .live
-                nextStartTask()
+                runStartTasks(of: script) { [self] failure in
+                    guard state == .starting else { return }
+                    if let failure = failure ?? self.failure { startFailed(failure) } else { subscribeAll() }
+                }
             case .failure(let error):
                 startFailed(connectError(error))
             }
@@ -36,38 +39,44 @@ extension Service {
         state = .stopped
         web?.close()
         connection.close()
-        script.close()
+        closeScripts()
         promise.fail(error)
     }
 
-    private func nextStartTask() {
-        let tasks = script.registrations.startTasks
-        guard startTaskIndex < tasks.count else { return subscribeAll() }
-        script.enter { script.start(tasks[startTaskIndex].function, .startTask(index: startTaskIndex)) }
-    }
-
-    func startTaskFailed(_ index: Int, _ error: LuaError) {
-        failure = PaniniError(
-            code: .startTaskFailed,
-            message: """
-                \(options.serviceName): on_start_task (\(script.registrations.startTasks[index].origin)) failed: \
-                \(error.message)
-                """,
-            traceback: error.traceback
+    /// Runs a script's start tasks, with what the version before handed over.
+    func runStartTasks(
+        of script: Script,
+        state: LuaSnapshot = .none,
+        completion: @escaping (PaniniError?) -> Void
+    ) {
+        runHooks(
+            of: script,
+            script.registrations.startTasks,
+            { .startTask(index: $0) },
+            push: { L in
+                script.vm.push(state, onto: L)
+                return 1
+            },
+            completion: completion
         )
     }
 
-    func startTaskEnded() {
-        // From the next turn of the loop: a start must not nest, and the coroutine that has just ended goes back first.
-        worker.eventLoop.assumeIsolated().execute { [self] in
-            guard state == .starting else { return }
-            if let failure { return startFailed(failure) }
-            startTaskIndex += 1
-            nextStartTask()
-        }
+    /// Closes every Lua state of the service.
+    private func closeScripts() {
+        for script in scripts { script.close() }
+        draining = []
+        staged = nil
     }
 
     private func subscribeAll() {
+        if let failure = subscribeListeners(of: script) { return startFailed(failure) }
+        warnOfDoubledSubjects(of: script)
+        directory?.start()
+        confirmSubscriptions()
+    }
+
+    /// Subscribes what a script listens to since it was loaded.
+    func subscribeListeners(of script: Script) -> PaniniError? {
         for listener in script.registrations.listeners {
             for subject in listener.subjects {
                 guard script.registrations.filters.admits(subject.pattern.subject) else {
@@ -75,39 +84,18 @@ extension Service {
                     continue
                 }
                 if let error = subscribe(subject, of: listener) {
-                    return startFailed(
-                        PaniniError(
-                            code: .subscribeDenied,
-                            message:
-                                "\(options.serviceName): cannot subscribe to \(subject.pattern.subject): \(error.message)"
-                        )
+                    return PaniniError(
+                        code: .subscribeDenied,
+                        message:
+                            "\(options.serviceName): cannot subscribe to \(subject.pattern.subject): \(error.message)"
                     )
                 }
             }
         }
-        warnOfDoubledSubjects()
-        directory?.start()
-        confirmSubscriptions()
+        return nil
     }
 
-    /// Subscribes one subject of a listener.
-    func subscribe(_ subject: ListenerSubject, of listener: Listener) -> CallError? {
-        subject.service = self
-        directory?.name(subject, of: listener)
-        do throws(NATSError) {
-            subject.subscription = try connection.subscribe(
-                subject: subject.pattern.subject,
-                queue: listener.queue,
-                context: 0,
-                handler: subject
-            )
-            return nil
-        } catch {
-            return CallError(error.code == .closed ? "closed" : "subscribe", error.message)
-        }
-    }
-
-    private func warnOfDoubledSubjects() {
+    func warnOfDoubledSubjects(of script: Script) {
         var seen: [String: Listener] = [:]
         for listener in script.registrations.listeners {
             for subject in listener.subjects {
@@ -132,7 +120,9 @@ extension Service {
             guard state == .starting else { return }
             if let failure { return startFailed(failure) }
             switch result {
-            case .success: ready()
+            case .success:
+                startPromise?.succeed()
+                startPromise = nil
             case .failure(let error):
                 guard let error = error as? NATSError, error.code == .disconnected || error.code == .timeout else {
                     return startFailed(connectError(error))
@@ -144,16 +134,21 @@ extension Service {
     }
 
     func subscriptionDenied(_ subject: ListenerSubject, _ text: String) {
-        guard state == .starting else {
-            return logger.error("the broker denied the subscription to \(subject.pattern.subject): \(text)")
-        }
-        failure = PaniniError(
+        let error = PaniniError(
             code: .subscribeDenied,
             message: "\(options.serviceName): the broker denied the subscription to \(subject.pattern.subject): \(text)"
         )
+        if state == .starting {
+            failure = error
+        } else if let staged, subject.listener?.script === staged.script, subject.listener?.isDynamic == false {
+            self.staged?.failure = staged.failure ?? error
+        } else {
+            logger.error("the broker denied the subscription to \(subject.pattern.subject): \(text)")
+        }
     }
 
-    private func ready() {
+    /// Tells that the service has started, once for all workers.
+    private func announce() {
         var subject = "panini_events.\(options.serviceName).\(clientName).started"
         subject.withUTF8 { subject in
             "{}".utf8CString.withUnsafeBytes { text in
@@ -165,9 +160,20 @@ extension Service {
                 )
             }
         }
+    }
+
+    /// Begins to serve, once all workers have subscribed: tasks, timers, the web server last.
+    ///
+    /// - Parameter webPort: The port that another worker has bound; nil for the one of the options.
+    /// - Returns: The web server's port, when there is one.
+    func activate(webPort: Int? = nil) -> EventLoopFuture<Int?> {
+        guard state == .starting else { return worker.eventLoop.makeFailedFuture(CancellationError()) }
+        if worker.isFirst { announce() }
         state = .running
-        startTasksAndTimers()
-        startWebServer().assumeIsolated().whenComplete { [self] result in
+        let promise = worker.eventLoop.makePromise(of: Void.self)
+        startPromise = promise
+        startTasksAndTimers(of: script)
+        startWebServer(port: webPort).assumeIsolated().whenComplete { [self] result in
             guard let promise = startPromise else { return }
             switch result {
             case .success:
@@ -177,6 +183,7 @@ extension Service {
                 startFailed(error as? PaniniError ?? PaniniError(code: .webServer, message: "\(error)"))
             }
         }
+        return promise.futureResult.assumeIsolated().map { [self] in self.webPort }.nonisolated()
     }
 
     /// Ends the service by itself: the host stops and reports the error.
@@ -200,20 +207,20 @@ extension Service {
             startPromise?.fail(CancellationError())
             startPromise = nil
             connection.close()
-            script.close()
+            closeScripts()
             promise.succeed()
         case .loaded, .stopped, .stopping:
             state = .stopped
             connection.close()
-            script.close()
+            closeScripts()
             promise.succeed()
         }
         return promise.futureResult
     }
 
     private func beginStop() {
+        unstage(CancellationError())
         state = .stopping
-        timerGeneration += 1
         directory?.stop()
         isWebDrained = web == nil
         web?.stop { [self] in
@@ -222,7 +229,7 @@ extension Service {
         }
         worker.schedule(.stopDeadline(self), at: worker.now &+ UInt64(nanoseconds(options.shutdownTimeout)))
         var drains: [EventLoopFuture<Void>] = []
-        for listener in listeners.values {
+        for listener in scripts.flatMap(\.listeners.values) {
             for subject in listener.subjects {
                 if let subscription = subject.subscription { drains.append(connection.drain(subscription)) }
             }
@@ -230,36 +237,35 @@ extension Service {
         // Whether the broker confirms or is gone: nothing more arrives.
         EventLoopFuture.andAllComplete(drains, on: worker.eventLoop).assumeIsolated().whenComplete { [self] _ in
             isDrained = true
+            for script in draining { retireIfIdle(script) }
             stopIfIdle()
         }
     }
 
     /// Goes on with the stop when nothing runs or waits any more.
     func stopIfIdle() {
-        guard state == .stopping, isDrained, isWebDrained, stopHookIndex == nil, activeCount == 0, sync.isEmpty else {
-            return
+        for script in draining { retireIfIdle(script) }
+        guard state == .stopping, isDrained, isWebDrained, !runsStopHooks, sync.isEmpty, draining.isEmpty else { return }
+        guard script.activeCount == 0, script.listeners.values.allSatisfy(\.pending.isEmpty) else { return }
+        runsStopHooks = true
+        worker.eventLoop.assumeIsolated().execute { [self] in
+            guard state == .stopping else { return }
+            runStopHooks(of: script, reason: "stop") { [self] in closeConnection() }
         }
-        guard listeners.values.allSatisfy(\.pending.isEmpty) else { return }
-        stopHookIndex = 0
-        worker.eventLoop.assumeIsolated().execute { [self] in nextStopHook() }
     }
 
-    private func nextStopHook() {
-        guard state == .stopping, let index = stopHookIndex else { return }
-        let hooks = script.registrations.stopHooks
-        guard index < hooks.count else { return closeConnection() }
-        script.enter {
-            script.start(hooks[index].function, .stopHook(index: index)) { L in
-                script.vm.pushString(L, "stop")
+    /// Runs a script's on_stop; one that fails is logged, and the others run.
+    func runStopHooks(of script: Script, reason: StaticString, completion: @escaping () -> Void) {
+        runHooks(
+            of: script,
+            script.registrations.stopHooks,
+            { .stopHook(index: $0) },
+            push: { L in
+                script.vm.pushString(L, reason)
                 return 1
-            }
-        }
-    }
-
-    func stopHookEnded() {
-        guard let index = stopHookIndex else { return }
-        stopHookIndex = index + 1
-        worker.eventLoop.assumeIsolated().execute { [self] in nextStopHook() }
+            },
+            completion: { _ in completion() }
+        )
     }
 
     private func closeConnection() {
@@ -276,7 +282,7 @@ extension Service {
         state = .stopped
         web?.close()
         connection.close()
-        script.close()
+        closeScripts()
         stopPromise?.succeed()
     }
 
@@ -285,30 +291,9 @@ extension Service {
         guard state == .stopping, !isClosing else { return }
         var running = 0
         var waiting = 0
-        for case .some(let job) in script.jobs {
-            switch job.activity {
-            case .message(let listener, let message):
-                script.refuse(message, listener, .stopping)
-                running += 1
-                listener.active -= 1
-            case .request(_, let request):
-                script.refuse(request, .stopping)
-                running += 1
-            default: break
-            }
-            script.abandon(job)
-        }
-        for listener in listeners.values {
-            while let message = listener.pending.popFirst() {
-                waiting += 1
-                message.withParts { _, reply, _, _ in
-                    guard !reply.isEmpty, listener.replies else { return }
-                    if message.arrived != 0 {
-                        requestAnswered(listener.subjects[message.subjectIndex].endpoint, message.arrived, .stopping)
-                    }
-                    sendError(.stopping, to: reply)
-                }
-            }
+        for script in scripts {
+            running += giveUpRunning(script, .stopping)
+            waiting += giveUpWaiting(script, .stopping)
         }
         failure =
             failure
@@ -319,15 +304,60 @@ extension Service {
                     \(running) running and \(waiting) waiting messages were answered 503
                     """
             )
-        if stopHookIndex == nil {
+        if !runsStopHooks {
             // What the hooks do before their first wait is still done; there is no time to wait.
-            stopHookIndex = .max
+            runsStopHooks = true
             for index in script.registrations.stopHooks.indices {
-                script.enter { script.start(script.registrations.stopHooks[index].function, .stopHook(index: index)) }
+                script.enter {
+                    script.start(script.registrations.stopHooks[index].function, .stopHook(index: index)) { L in
+                        script.vm.pushString(L, "stop")
+                        return 1
+                    }
+                }
             }
             for case .some(let job) in script.jobs { script.abandon(job) }
         }
         closeConnection()
+    }
+
+    /// Ends what a script runs; those who wait for it are answered.
+    ///
+    /// - Returns: How many handlers that were.
+    func giveUpRunning(_ script: Script, _ reason: ReplyError) -> Int {
+        var count = 0
+        for case .some(let job) in script.jobs {
+            switch job.activity {
+            case .message(let listener, let message):
+                script.refuse(message, listener, reason)
+                count += 1
+                listener.active -= 1
+            case .request(_, let request):
+                script.refuse(request, reason)
+                count += 1
+            case .stream(_, let request): request.connection?.endStream(request.number, isComplete: false)
+            default: break
+            }
+            script.abandon(job, reason)
+        }
+        return count
+    }
+
+    /// Answers what waits for a free place of a script's listeners.
+    func giveUpWaiting(_ script: Script, _ reason: ReplyError) -> Int {
+        var count = 0
+        for listener in script.listeners.values {
+            while let message = listener.pending.popFirst() {
+                count += 1
+                message.withParts { _, reply, _, _ in
+                    guard !reply.isEmpty, listener.replies else { return }
+                    if message.arrived != 0 {
+                        requestAnswered(listener.subjects[message.subjectIndex].endpoint, message.arrived, reason)
+                    }
+                    sendError(reason, to: reply)
+                }
+            }
+        }
+        return count
     }
 }
 

@@ -1,10 +1,45 @@
-// Owns: barriers with the broker, and the end of listeners. Loop-bound.
+// Owns: subscribing listeners, barriers with the broker, and the end of listeners. Loop-bound.
 
 import LuaVM
 import NATS
 import NIOCore
 
 extension Service {
+    /// Subscribes one subject of a listener, or takes over the subscription that the version before has for it.
+    func subscribe(_ subject: ListenerSubject, of listener: Listener) -> CallError? {
+        subject.service = self
+        settleQueue(of: subject, listener)
+        guard serves(listener) else { return nil }
+        if claim(subject, of: listener) { return nil }
+        do throws(NATSError) {
+            subject.subscription = try connection.subscribe(
+                subject: subject.pattern.subject,
+                queue: subject.brokerQueue,
+                context: 0,
+                handler: subject
+            )
+            endpointsChanged()
+            return nil
+        } catch {
+            return CallError(error.code == .closed ? "closed" : "subscribe", error.message)
+        }
+    }
+
+    /// Whether this worker serves a listener: one that allows one handler at a time is served by one worker only.
+    private func serves(_ listener: Listener) -> Bool {
+        guard shared.workers > 1, listener.concurrency == 1 else { return true }
+        return shared.home(of: listener.subjectList) == worker.index
+    }
+
+    /// The group a subject is subscribed under. Several workers share what a plain listener gets.
+    private func settleQueue(of subject: ListenerSubject, _ listener: Listener) {
+        subject.brokerQueue = listener.queue
+        guard shared.workers > 1, listener.queue == nil else { return }
+        let ordinal = listener.script.takeOrdinal(of: subject.pattern.subject)
+        subject.ordinal = ordinal
+        subject.brokerQueue = shared.ownGroup(subject: subject.pattern.subject, ordinal: ordinal)
+    }
+
     /// Calls `completion` when the broker has taken everything sent so far; with an error when it refused the publish on
     /// `subject`, or did not answer in time.
     func barrier(seconds: Double, publishing subject: String?, completion: @escaping (CallError?) -> Void) {
@@ -28,8 +63,8 @@ extension Service {
     }
 
     /// Ends every listener of a subject; returns how many there were.
-    func endListeners(of subject: String) -> Int {
-        let found = listeners.values.filter { listener in
+    func endListeners(of subject: String, in script: Script) -> Int {
+        let found = script.listeners.values.filter { listener in
             !listener.isEnded && listener.subjects.contains { $0.pattern.subject == subject }
         }
         for listener in found { end(listener) }
@@ -43,15 +78,19 @@ extension Service {
         for subject in listener.subjects {
             if let subscription = subject.subscription { connection.unsubscribe(subscription) }
             subject.subscription = nil
-            directory?.release(subject)
+            if let ordinal = subject.ordinal {
+                listener.script.giveBack(ordinal: ordinal, of: subject.pattern.subject)
+            }
         }
+        endpointsChanged()
         releaseIfDone(listener)
     }
 
     /// Gives back what an ended listener holds in the Lua state, once nothing of it runs or waits.
     func releaseIfDone(_ listener: Listener) {
         guard listener.isEnded, listener.active == 0, listener.pending.isEmpty, !listener.isPumping else { return }
-        guard listeners.removeValue(forKey: listener.id) != nil, script.phase != .closed else { return }
+        let script = listener.script
+        guard script.listeners.removeValue(forKey: listener.id) != nil, script.phase != .closed else { return }
         for entry in [listener.publishEntry, listener.requestEntry] where entry.index != listener.handler.index {
             script.vm.release(entry)
         }

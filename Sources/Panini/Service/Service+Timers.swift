@@ -4,38 +4,53 @@ import Logging
 import LuaVM
 
 extension Service {
-    /// Starts every task and timer, once all subscriptions are in place.
-    func startTasksAndTimers() {
-        for index in script.registrations.tasks.indices {
-            if sync.isOn, sync.isBusy {
-                sync.append(.task(index))
-            } else {
-                if sync.isOn { sync.isBusy = true }
-                runTask(index)
+    /// Starts every task and timer of a script, once all subscriptions are in place. Of several workers the first runs
+    /// them, but for timers that are for each.
+    ///
+    /// - Parameter before: The timers of the version before: one of the same name and interval keeps its beat.
+    func startTasksAndTimers(of script: Script, before: [ServiceTimer] = []) {
+        if worker.isFirst {
+            for index in script.registrations.tasks.indices {
+                if sync.isOn, sync.isBusy {
+                    sync.append(.task(script, index))
+                } else {
+                    if sync.isOn { sync.isBusy = true }
+                    runTask(index, of: script)
+                }
             }
         }
         let now = worker.now
-        for timer in script.registrations.timers {
-            worker.schedule(.tick(self, timer, generation: timerGeneration), at: timer.begin(now: now))
+        var left = before.filter { $0.isOn }
+        for timer in script.registrations.timers where worker.isFirst || timer.eachWorker {
+            timer.isOn = true
+            if let place = left.firstIndex(where: { timer.continues($0) }) {
+                let old = left.remove(at: place)
+                // Its next tick in "delay" mode is set at the end of the one that runs.
+                guard let due = timer.begin(after: old, now: now) else { continue }
+                worker.schedule(.tick(self, timer), at: due)
+            } else {
+                worker.schedule(.tick(self, timer), at: timer.begin(now: now))
+            }
         }
     }
 
-    func runTask(_ index: Int) {
+    func runTask(_ index: Int, of script: Script) {
         script.enter { script.start(script.registrations.tasks[index].function, .task(index: index)) }
     }
 
-    func timerDue(_ timer: ServiceTimer, generation: Int) {
-        guard generation == timerGeneration, state == .running else { return }
+    func timerDue(_ timer: ServiceTimer) {
+        guard timer.isOn, state == .running else { return }
         if timer.mode == .rate {
             // Scheduled before the tick runs: a tick that takes long, or fails, cannot stop the timer.
             let next = timer.advance(now: worker.now)
-            worker.schedule(.tick(self, timer, generation: generation), at: next)
+            worker.schedule(.tick(self, timer), at: next)
         }
-        guard !timer.isRunning else { return timer.countSkipped() }
+        guard !timer.isRunning, timer.predecessor?.isRunning != true else { return timer.countSkipped() }
+        timer.predecessor = nil
         if sync.isOn {
             timer.isRunning = true
             sync.append(.tick(timer))
-            if !sync.isBusy { script.defer(.syncNext) }
+            if !sync.isBusy { timer.script.defer(.syncNext) }
             return
         }
         _ = runTick(timer)
@@ -43,12 +58,13 @@ extension Service {
 
     /// False when the service has begun to stop meanwhile.
     func runTick(_ timer: ServiceTimer) -> Bool {
-        guard state == .running else {
+        guard timer.isOn, state == .running else {
             timer.isRunning = false
             return false
         }
         timer.isRunning = true
-        activeCount += 1
+        let script = timer.script
+        script.activeCount += 1
         script.enter { script.start(timer.function, .tick(timer)) }
         return true
     }
@@ -56,6 +72,9 @@ extension Service {
     func tickEnded(_ timer: ServiceTimer) {
         timer.isRunning = false
         guard timer.mode == .delay, state == .running else { return }
-        worker.schedule(.tick(self, timer, generation: timerGeneration), at: timer.restart(now: worker.now))
+        // A reload while it ran: the beat is the new one's.
+        let next = timer.isOn ? timer : timer.successor
+        guard let next, next.isOn else { return }
+        worker.schedule(.tick(self, next), at: next.restart(now: worker.now))
     }
 }

@@ -21,25 +21,27 @@ final class Service {
     }
 
     let worker: Worker
-    let script: Script
-    let options: AppOptions
+    /// What the workers of this service have in common.
+    let shared: ServiceShared
+    /// The script that serves.
+    var script: Script
+    /// The next one, while it is made ready beside it.
+    var staged: Staging?
+    /// Those before it that still run something, the oldest first.
+    var draining: [Script] = []
+    var options: AppOptions
     let clientName: String
     var logger: Logger
     var state = State.loaded
     let connection: NATSConnection
     private let events: ConnectionEvents
 
-    var listeners: [Int64: Listener] = [:]
-    /// Activities that a stop waits for: handlers, ticks, spawned functions.
-    var activeCount = 0
     /// Serialises everything under `app_strategy = "sync"`.
     var sync = SyncStrategy()
-    /// Ticks scheduled under an older number are void.
-    var timerGeneration = 0
-    var startTaskIndex = 0
     /// The broker was lost before it confirmed the subscriptions.
     var awaitsReconnect = false
-    var stopHookIndex: Int?
+    /// The stop has come to the scripts' on_stop.
+    var runsStopHooks = false
     /// At the stop: no more messages will arrive.
     var isDrained = false
     /// At the stop: no connection of the web server is left.
@@ -74,13 +76,23 @@ final class Service {
 
     /// Answers the NATS services protocol; nil when it is off.
     var directory: ServiceDirectory?
+    /// The others are to be told anew what this worker serves.
+    var isEndpointsChangeTold = false
     /// The clock at the first request of the read burst that is going on; 0 when there was none.
     var burstTime: UInt64 = 0
 
     private let errorWriter = ByteWriter()
 
-    init(worker: Worker, script: Script, options: AppOptions, clientName: String, logger: Logger) throws(PaniniError) {
+    init(
+        worker: Worker,
+        shared: ServiceShared,
+        script: Script,
+        options: AppOptions,
+        clientName: String,
+        logger: Logger
+    ) throws(PaniniError) {
         self.worker = worker
+        self.shared = shared
         self.script = script
         self.options = options
         self.clientName = clientName
@@ -94,21 +106,30 @@ final class Service {
         )
         sync.isOn = options.isSync
         events.service = self
-        script.service = self
-        for listener in script.registrations.listeners { adopt(listener) }
+        attach(script, options)
+        script.standing = .serving
         if options.services { directory = ServiceDirectory(service: self) }
     }
 
     var debug: Bool { options.debug }
 
-    /// Makes a listener of the script one of the service's.
-    func adopt(_ listener: Listener) {
+    /// Every script that may run something.
+    var scripts: [Script] { [script] + draining + (staged.map { [$0.script] } ?? []) }
+
+    /// Makes what a script registered the service's.
+    func attach(_ script: Script, _ options: AppOptions) {
+        script.service = self
+        for listener in script.registrations.listeners { adopt(listener, options) }
+    }
+
+    /// Makes a listener of a script one of the service's.
+    func adopt(_ listener: Listener, _ options: AppOptions) {
         switch listener.options.queue {
         case .some(let own): listener.queue = own
         case nil: listener.queue = options.queueGroup
         }
         listener.timeoutNanoseconds = nanoseconds(listener.options.timeout ?? options.handlerTimeout)
-        listeners[listener.id] = listener
+        listener.script.listeners[listener.id] = listener
     }
 }
 

@@ -5,30 +5,37 @@ import CLuaShim
 import Logging
 import NATS
 import NIOCore
+import Synchronization
 
 /// Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` for a service.
 final class ServiceDirectory: NATSServiceSource {
     private unowned let service: Service
-    private let identity: NATSServiceIdentity
+    private var identity: NATSServiceIdentity
     private var responder: NATSServiceResponder?
     private var isDenialLogged = false
     private var isSizeLogged = false
-    private var names: Set<String> = []
 
     init(service: Service) {
         self.service = service
-        let options = service.options
-        var identity = NATSServiceIdentity(
-            name: options.serviceName,
-            id: NATSServiceResponder.makeID(),
-            version: options.version
-        )
-        identity.description = options.description ?? ""
-        identity.metadata = options.metadata
-        self.identity = identity
+        identity = Self.identity(service.options, id: NATSServiceResponder.makeID())
     }
 
+    private static func identity(_ options: AppOptions, id: String) -> NATSServiceIdentity {
+        var identity = NATSServiceIdentity(name: options.serviceName, id: id, version: options.version)
+        identity.description = options.description ?? ""
+        identity.metadata = options.metadata
+        return identity
+    }
+
+    /// The service's options have changed: what tells of it is the same instance.
+    func optionsChanged() {
+        identity = Self.identity(service.options, id: identity.id)
+        responder?.identity = identity
+    }
+
+    /// Answers for all workers; the others only count.
     func start() {
+        guard service.worker.isFirst else { return }
         let responder = NATSServiceResponder(identity: identity, connection: service.connection, source: self)
         self.responder = responder
         do throws(NATSError) {
@@ -57,23 +64,6 @@ final class ServiceDirectory: NATSServiceSource {
         }
     }
 
-    /// Gives a subject its name, once: the listener's `name`, or one made of the subject; a number tells equal ones apart.
-    func name(_ subject: ListenerSubject, of listener: Listener) {
-        guard subject.endpoint.name.isEmpty, listener.replies else { return }
-        let base = listener.options.name ?? Self.name(of: subject.pattern.subject)
-        var name = base
-        var number = 2
-        while !names.insert(name).inserted {
-            name = "\(base)-\(number)"
-            number += 1
-        }
-        subject.endpoint.name = name
-    }
-
-    /// A name that a listener's subject had is free again.
-    func release(_ subject: ListenerSubject) {
-        names.remove(subject.endpoint.name)
-    }
 
     /// Every character a name may not have becomes `_`; wildcards become words.
     static func name(of subject: String) -> String {
@@ -87,18 +77,19 @@ final class ServiceDirectory: NATSServiceSource {
     }
 
     var serviceEndpoints: [NATSServiceEndpoint] {
-        service.listeners.values.filter { !$0.isEnded && $0.replies }.sorted { $0.id < $1.id }.flatMap { listener in
-            listener.subjects.filter { $0.subscription != nil }.map { subject in
-                let counters = subject.endpoint
-                var endpoint = NATSServiceEndpoint(name: counters.name, subject: subject.pattern.subject)
-                endpoint.queueGroup = listener.queue ?? ""
-                endpoint.metadata = listener.options.metadata
-                endpoint.requests = counters.requests
-                endpoint.errors = counters.errors
-                endpoint.lastError = counters.lastError.map { "\($0.code):\($0.message)" } ?? ""
-                endpoint.processingTime = counters.processingTime
-                return endpoint
+        service.tellEndpoints()
+        return service.shared.allRows().map { rows in
+            var endpoint = NATSServiceEndpoint(name: rows[0].name, subject: rows[0].subject)
+            endpoint.queueGroup = rows[0].queue
+            endpoint.metadata = rows[0].metadata
+            for row in rows {
+                let counters = row.endpoint
+                endpoint.requests &+= counters.requests.load(ordering: .relaxed)
+                endpoint.errors &+= counters.errors.load(ordering: .relaxed)
+                endpoint.processingTime &+= counters.processingTime.load(ordering: .relaxed)
+                if let error = counters.lastError { endpoint.lastError = "\(error.code):\(error.message)" }
             }
+            return endpoint
         }
     }
 
@@ -123,6 +114,54 @@ final class ServiceDirectory: NATSServiceSource {
 @available(*, unavailable)
 extension ServiceDirectory: Sendable {}
 
+// MARK: - What is served
+
+extension Service {
+    /// What this worker serves has changed: told to the others once, after the turn of the loop that is going on.
+    func endpointsChanged() {
+        guard directory != nil, !isEndpointsChangeTold else { return }
+        isEndpointsChangeTold = true
+        worker.eventLoop.assumeIsolated().execute { [self] in tellEndpoints() }
+    }
+
+    func tellEndpoints() {
+        guard isEndpointsChangeTold else { return }
+        isEndpointsChangeTold = false
+        guard state != .stopped else { return }
+        var names: Set<String> = []
+        var rows: [ServiceShared.Row] = []
+        for listener in script.listeners.values.sorted(by: { $0.id < $1.id }) where !listener.isEnded && listener.replies {
+            for subject in listener.subjects {
+                name(subject, of: listener, &names)
+                guard subject.subscription != nil else { continue }
+                rows.append(
+                    ServiceShared.Row(
+                        name: subject.endpointName,
+                        subject: subject.pattern.subject,
+                        queue: listener.queue ?? "",
+                        metadata: listener.options.metadata,
+                        endpoint: subject.endpoint
+                    )
+                )
+            }
+        }
+        shared.setRows(rows, of: worker.index)
+    }
+
+    /// Gives a subject its name, once: the listener's `name`, or one made of the subject; a number tells equal ones apart.
+    private func name(_ subject: ListenerSubject, of listener: Listener, _ names: inout Set<String>) {
+        if !subject.endpointName.isEmpty, names.insert(subject.endpointName).inserted { return }
+        let base = listener.options.name ?? ServiceDirectory.name(of: subject.pattern.subject)
+        var name = base
+        var number = 2
+        while !names.insert(name).inserted {
+            name = "\(base)-\(number)"
+            number += 1
+        }
+        subject.endpointName = name
+    }
+}
+
 // MARK: - Counting
 
 extension Service {
@@ -130,7 +169,7 @@ extension Service {
     @inline(__always)
     func requestArrived(_ target: ListenerSubject, _ reply: UnsafeRawBufferPointer) -> UInt64 {
         guard !reply.isEmpty, directory != nil else { return 0 }
-        target.endpoint.requests &+= 1
+        target.endpoint.requests.add(1)
         // One look at the clock per read burst: that is when all of its messages arrived.
         if burstTime == 0 { burstTime = worker.now }
         return burstTime
@@ -146,9 +185,9 @@ extension Service {
     }
 
     func requestAnswered(_ endpoint: Endpoint, _ arrived: UInt64, _ error: ReplyError?) {
-        endpoint.processingTime &+= worker.now &- arrived
+        endpoint.processingTime.add(worker.now &- arrived)
         if let error {
-            endpoint.errors &+= 1
+            endpoint.errors.add(1)
             // The statistics of all endpoints must fit into one message, whatever texts scripts choose.
             endpoint.lastError = ReplyError(error.code, ErrorReply.shortened(error.message))
         }

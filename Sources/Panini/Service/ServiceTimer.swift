@@ -12,6 +12,8 @@ final class ServiceTimer {
     }
 
     let index: Int
+    /// The generation it belongs to, which lives longer.
+    unowned(unsafe) let script: Script
     let name: String?
     let intervalNanoseconds: UInt64
     let isImmediate: Bool
@@ -22,7 +24,12 @@ final class ServiceTimer {
     /// `orders.lua:30`: where the function was defined.
     let origin: String
 
+    /// Whether it ticks: not before its script serves, and not after another has taken over.
+    var isOn = false
     var isRunning = false
+    /// The timer of the version before, while a tick of it may still run; and that of the next one.
+    var predecessor: ServiceTimer?
+    unowned(unsafe) var successor: ServiceTimer?
     /// The unjittered time of the next tick.
     private(set) var due: UInt64 = 0
     private(set) var skipped: UInt64 = 0
@@ -30,6 +37,7 @@ final class ServiceTimer {
 
     init(
         index: Int,
+        script: Script,
         name: String?,
         intervalNanoseconds: UInt64,
         isImmediate: Bool,
@@ -40,6 +48,7 @@ final class ServiceTimer {
         origin: String
     ) {
         self.index = index
+        self.script = script
         self.name = name
         self.intervalNanoseconds = intervalNanoseconds
         self.isImmediate = isImmediate
@@ -55,6 +64,25 @@ final class ServiceTimer {
     /// The time of the first tick.
     func begin(now: UInt64) -> UInt64 {
         due = isImmediate ? now : now &+ intervalNanoseconds
+        return jittered()
+    }
+
+    /// Whether it is the same timer as one of the version before.
+    func continues(_ other: ServiceTimer) -> Bool {
+        name == other.name && intervalNanoseconds == other.intervalNanoseconds && mode == other.mode
+    }
+
+    /// Takes over the beat of the version before.
+    ///
+    /// - Returns: The time of the next tick; nil when a tick runs whose end sets it.
+    func begin(after other: ServiceTimer, now: UInt64) -> UInt64? {
+        due = other.due
+        if other.isRunning || other.predecessor?.isRunning == true {
+            predecessor = other.isRunning ? other : other.predecessor
+            other.successor = self
+            predecessor?.successor = self
+            if mode == .delay { return nil }
+        }
         return jittered()
     }
 

@@ -8,7 +8,7 @@ enum SyncStart {
     /// The oldest message in the listener's queue.
     case message(Listener)
     case tick(ServiceTimer)
-    case task(Int)
+    case task(Script, Int)
     case request(HTTPRoute, HTTPRequest)
 }
 
@@ -21,6 +21,16 @@ struct SyncStrategy {
     var isEmpty: Bool { queue.isEmpty }
 
     mutating func append(_ start: SyncStart) { queue.append(start) }
+
+    /// Keeps what `change` gives for each, in order.
+    mutating func replace(_ change: (SyncStart) -> SyncStart?) {
+        guard !queue.isEmpty else { return }
+        var rest = FIFO<SyncStart>()
+        while let start = queue.popFirst() {
+            if let start = change(start) { rest.append(start) }
+        }
+        queue = rest
+    }
 
     mutating func popFirst() -> SyncStart? { queue.popFirst() }
 }

@@ -126,7 +126,7 @@ extension Script {
     fileprivate func messageIsInvalid(_ message: UnsafeMutablePointer<panini_message>) {
         message.pointee.flags |= UInt8(PANINI_MESSAGE_INVALID)
         service?.invalidMessages &+= 1
-        service?.listeners[message.pointee.owner]?.invalid &+= 1
+        listeners[message.pointee.owner]?.invalid &+= 1
     }
 }
 

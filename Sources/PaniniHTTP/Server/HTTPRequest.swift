@@ -12,6 +12,8 @@ package final class HTTPRequest {
     package let remoteAddress: String
     /// The delegate's route.
     package var route = -1
+    /// Which of the delegate's versions that route belongs to.
+    package var generation = 0
     /// Headers that its answer gets, whoever gives it.
     package var answerHeaders: [(name: String, value: String)] = []
     /// What the delegate keeps for it; the delegate's to take back.

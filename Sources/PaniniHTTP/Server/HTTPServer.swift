@@ -43,7 +43,7 @@ package protocol HTTPServerDelegate: AnyObject {
 
 /// An HTTP/1.1 server on one event loop.
 package final class HTTPServer {
-    package let configuration: HTTPServerConfiguration
+    package private(set) var configuration: HTTPServerConfiguration
     package let eventLoop: any EventLoop
     package private(set) var counters = HTTPServerCounters()
     /// Set before ``start()``.
@@ -57,12 +57,11 @@ package final class HTTPServer {
 
     /// Counts up while there are connections; one step is ``tickSeconds``.
     private(set) var tick: UInt64 = 0
-    let tickSeconds: Double
-    let headerTicks: UInt64
-    let bodyTicks: UInt64
-    let idleTicks: UInt64
-    /// How long a client may take to close after the last answer.
-    let lingerTicks: UInt64
+    private var times: Times
+    var headerTicks: UInt64 { times.header }
+    var bodyTicks: UInt64 { times.body }
+    var idleTicks: UInt64 { times.idle }
+    var lingerTicks: UInt64 { times.linger }
     private var dateSecond = -1
     private var dateLine = ByteBuffer()
 
@@ -70,30 +69,84 @@ package final class HTTPServer {
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.delegate = delegate
-        let shortest = min(configuration.headerTimeout, configuration.bodyTimeout, configuration.idleTimeout)
-        let step = min(1, max(0.01, shortest / 8))
-        tickSeconds = step
-        headerTicks = UInt64((configuration.headerTimeout / step).rounded(.up))
-        bodyTicks = UInt64((configuration.bodyTimeout / step).rounded(.up))
-        idleTicks = UInt64((configuration.idleTimeout / step).rounded(.up))
-        lingerTicks = UInt64((min(configuration.headerTimeout, 2) / step).rounded(.up))
+        times = Times(configuration)
     }
 
-    /// Binds the port and begins to accept.
+    /// The time limits in ticks.
+    private struct Times {
+        let step: Double
+        let header: UInt64
+        let body: UInt64
+        let idle: UInt64
+        /// How long a client may take to close after the last answer.
+        let linger: UInt64
+
+        init(_ configuration: HTTPServerConfiguration) {
+            let shortest = min(configuration.headerTimeout, configuration.bodyTimeout, configuration.idleTimeout)
+            step = min(1, max(0.01, shortest / 8))
+            header = UInt64((configuration.headerTimeout / step).rounded(.up))
+            body = UInt64((configuration.bodyTimeout / step).rounded(.up))
+            idle = UInt64((configuration.idleTimeout / step).rounded(.up))
+            linger = UInt64((min(configuration.headerTimeout, 2) / step).rounded(.up))
+        }
+    }
+
+    /// Checks another configuration for the same port; certificates are read now.
+    ///
+    /// - Returns: Puts it into effect, for new connections and for the limits of all.
+    /// - Throws: When the certificates cannot be used.
+    package func reconfiguration(_ new: HTTPServerConfiguration) throws(HTTPServerProblem) -> () -> Void {
+        let tls = try Self.context(of: new)
+        return { [self] in
+            configuration = new
+            self.tls = tls
+            times = Times(new)
+            guard ticks != nil else { return }
+            ticks?.cancel()
+            startTicks()
+        }
+    }
+
+    private static func context(of configuration: HTTPServerConfiguration) throws(HTTPServerProblem) -> NIOSSLContext? {
+        guard let files = configuration.tls else { return nil }
+        return try context(certificate: files.certificate, key: files.key)
+    }
+
+    /// Begins to accept connections; those that came since the port was bound are waiting.
+    package func accept() {
+        guard !isStopping else { return }
+        listening?.setOption(.autoRead, value: true).whenFailure { _ in }
+    }
+
+    /// Binds the port. Connections are accepted once ``accept()`` is called.
     ///
     /// - Returns: The address that is bound; fails with the system's error.
     package func start() -> EventLoopFuture<SocketAddress> {
         do throws(HTTPServerProblem) {
-            tls = try configuration.tls.map { files throws(HTTPServerProblem) in
-                try Self.context(certificate: files.certificate, key: files.key)
-            }
+            tls = try Self.context(of: configuration)
         } catch {
             return eventLoop.makeFailedFuture(error)
         }
+        guard configuration.sharesPort, !configuration.joinsPort else { return listen() }
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
+        return probe().flatMap { box.value.listen() }
+    }
+
+    /// Fails when somebody else has the port: a socket that shares it would not notice.
+    private func probe() -> EventLoopFuture<Void> {
+        ServerBootstrap(group: eventLoop)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .bind(host: configuration.host, port: configuration.port)
+            .flatMap { $0.close() }
+    }
+
+    private func listen() -> EventLoopFuture<SocketAddress> {
         let box = NIOLoopBound(self, eventLoop: eventLoop)
         return ServerBootstrap(group: eventLoop)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: configuration.sharesPort ? 1 : 0)
+            .serverChannelOption(.autoRead, value: false)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.maxMessagesPerRead, value: 4)
@@ -185,7 +238,7 @@ package final class HTTPServer {
     func countIdle() { counters.idleClosed &+= 1 }
 
     private func startTicks() {
-        let step = TimeAmount.nanoseconds(Int64(tickSeconds * 1e9))
+        let step = TimeAmount.nanoseconds(Int64(times.step * 1e9))
         let box = NIOLoopBound(self, eventLoop: eventLoop)
         ticks = eventLoop.scheduleRepeatedTask(initialDelay: step, delay: step) { _ in box.value.advance() }
     }

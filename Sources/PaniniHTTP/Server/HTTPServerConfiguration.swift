@@ -6,6 +6,10 @@ package struct HTTPServerConfiguration: Sendable {
     package var host = "127.0.0.1"
     /// The port; 0 for a free one.
     package var port = 8080
+    /// Whether other sockets of this program listen on the same port: the system spreads connections over them.
+    package var sharesPort = false
+    /// Whether another socket of this program has the port already.
+    package var joinsPort = false
     /// The largest head of a request in bytes: request line and headers; beyond it 431.
     package var maximumHeaderBytes = 16384
     /// The most header fields of a request; beyond it 431.

@@ -1,0 +1,172 @@
+// Owns: the services of a host: which run, start, reload and stop. Lives on the host's own loop, which runs no script and
+// serves no message.
+
+import Logging
+import NIOCore
+import PaniniObservability
+
+/// The loop-bound inside of a host.
+final class HostCore {
+    private let loop: any EventLoop
+    private let configuration: PaniniHostConfiguration
+    private let logger: Logger
+    private let onReady: (PaniniServiceReport) -> Void
+    private let workers: [Worker.Handle]
+    private(set) var services: [ServiceController] = []
+    private var finished: EventLoopPromise<Void>?
+    private var isStopping = false
+    private var failure: PaniniError?
+    private var watcher: FileWatcher?
+    private var control: ControlServer?
+
+    init(
+        loop: any EventLoop,
+        configuration: PaniniHostConfiguration,
+        workers: [Worker.Handle],
+        logger: Logger,
+        onReady: @escaping (PaniniServiceReport) -> Void
+    ) {
+        self.loop = loop
+        self.configuration = configuration
+        self.workers = workers
+        self.logger = logger
+        self.onReady = onReady
+    }
+
+    /// The future ends when every service has stopped; it fails with the first error that ended one.
+    func start() -> EventLoopFuture<Void> {
+        let promise = loop.makePromise(of: Void.self)
+        finished = promise
+        guard !isStopping else {
+            promise.succeed()
+            return promise.futureResult
+        }
+        let settings = LoadSettings(
+            overrides: configuration.overrides,
+            logs: configuration.logs,
+            middlewares: configuration.middlewares,
+            logger: logger
+        )
+        services = configuration.scripts.map { path in
+            ServiceController(path: path, workers: workers, loop: loop, settings: settings)
+        }
+        if configuration.watchesFiles { startWatching() }
+        if let directory = configuration.controlDirectory { startControl(directory) }
+        for service in services { start(service) }
+        if services.isEmpty { finish() }
+        return promise.futureResult
+    }
+
+    private func start(_ service: ServiceController) {
+        service.onFailure = { [unowned self] error in
+            service.logger.error("\(error.message)")
+            failure = failure ?? error
+            stop()
+        }
+        let box = NIOLoopBound((self, service), eventLoop: loop)
+        service.start().whenComplete { result in
+            let (this, service) = box.value
+            switch result {
+            case .success(let report):
+                this.watcher?.watch(service)
+                this.onReady(report)
+            case .failure(let error): this.notStarted(service, error)
+            }
+        }
+    }
+
+    private func notStarted(_ service: ServiceController, _ error: any Error) {
+        let isAlone = services.count == 1
+        // A file that is no service but a module of one beside it, in a folder that was named as a whole.
+        if let error = error as? PaniniError, error.code == .noApp, configuration.optionalScripts.contains(service.path) {
+            logger.debug("\(service.path) makes no app and is left out")
+        } else if let error = error as? PaniniError, !isStopping {
+            failure = failure ?? error
+            if !isAlone || configuration.scripts.count > 1 { service.logger.error("\(error.message)") }
+        }
+        services.removeAll { $0 === service }
+        if services.isEmpty {
+            finish()
+        } else if let watcher, !configuration.isStrict, !isStopping, (error as? PaniniError)?.code != .noApp {
+            // The others serve; this one gets its chance when somebody mends it.
+            service.isWaitingForChange = true
+            service.onChange = { [unowned self] in
+                watcher.forget(service)
+                let again = ServiceController(path: service.path, workers: workers, loop: loop, settings: service.settings)
+                services.append(again)
+                start(again)
+            }
+            watcher.watch(service)
+        } else if configuration.isStrict, failure != nil {
+            stop()
+        }
+    }
+
+    // MARK: - Reload
+
+    /// Reloads a service by its name or file, or all.
+    ///
+    /// - Returns: What became of each; empty when there is no such service.
+    func reload(_ name: String?) -> EventLoopFuture<[Result<PaniniReloadReport, PaniniError>]> {
+        let chosen = services.filter { name == nil || $0.name == name || $0.path == name }
+        let reloads = chosen.map { service in
+            service.requestReload().map { Result<PaniniReloadReport, PaniniError>.success($0) }
+                .recover { error in
+                    .failure(error as? PaniniError ?? PaniniError(code: .notRunning, message: "\(error)"))
+                }
+        }
+        return EventLoopFuture.whenAllSucceed(reloads, on: loop)
+    }
+
+    private func startWatching() {
+        let watcher = FileWatcher(loop: loop, logger: logger)
+        self.watcher = watcher
+        watcher.start()
+    }
+
+    // MARK: - Status
+
+    /// What runs, in the order of the command line.
+    func status() -> EventLoopFuture<[PaniniServiceStatus]> {
+        EventLoopFuture.whenAllSucceed(services.map { $0.status() }, on: loop)
+    }
+
+    private func startControl(_ directory: String) {
+        let control = ControlServer(directory: directory, loop: loop, host: self)
+        do throws(ControlProblem) {
+            try control.start()
+            self.control = control
+        } catch {
+            logger.warning("panini ps and panini reload cannot reach this program: \(error.message)")
+        }
+    }
+
+    // MARK: - Stop
+
+    func stop() {
+        guard !isStopping else { return }
+        isStopping = true
+        watcher?.stop()
+        guard !services.isEmpty else { return finish() }
+        let box = NIOLoopBound(self, eventLoop: loop)
+        EventLoopFuture.whenAllSucceed(services.map { $0.stop() }, on: loop).whenComplete { result in
+            let this = box.value
+            if case .success(let failures) = result, let first = failures.compactMap({ $0 }).first {
+                this.failure = this.failure ?? first
+            }
+            this.services = []
+            this.finish()
+        }
+    }
+
+    private func finish() {
+        guard let promise = finished else { return }
+        finished = nil
+        watcher?.stop()
+        control?.stop()
+        if let failure { promise.fail(failure) } else { promise.succeed() }
+    }
+}
+
+@available(*, unavailable)
+extension HostCore: Sendable {}

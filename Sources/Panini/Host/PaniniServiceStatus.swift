@@ -1,0 +1,31 @@
+// Owns: what a running service says about itself, for listings. Pure values; any thread.
+
+/// How a service is doing.
+public struct PaniniServiceStatus: Sendable, Equatable {
+    /// Its name; its script's path as long as that is not known.
+    public var serviceName: String
+    /// Its version, as the script says.
+    public var version: String
+    /// The script's path.
+    public var path: String
+    /// `starting`, `running`, `stopping` or `stopped`.
+    public var state: String
+    /// Which version of its files serves; counts up from 1 with each reload.
+    public var generation: Int
+    /// How many workers run it.
+    public var workers: Int
+    /// How many subjects it listens to.
+    public var listeners: Int
+    /// Handlers, ticks and streams that run or wait.
+    public var inFlight = 0
+    /// Messages that wait for a free place.
+    public var waiting = 0
+    /// Versions before that still run something.
+    public var draining = 0
+    /// Memory of its Lua states in bytes, those of draining versions included.
+    public var memoryBytes = 0
+    /// Whether all of its workers have a connection to a broker.
+    public var isConnected = true
+    /// Seconds since it was started.
+    public var uptime: Double
+}

@@ -1,0 +1,56 @@
+// Owns: gathering how a service is doing from all its workers. Lives on the host's loop.
+
+import LuaVM
+import NATS
+import NIOCore
+
+/// What one worker adds to a service's status.
+struct WorkerStatus: Sendable {
+    var inFlight = 0
+    var waiting = 0
+    var draining = 0
+    var memoryBytes = 0
+    var isConnected = false
+}
+
+extension Service {
+    var workerStatus: WorkerStatus {
+        var status = WorkerStatus()
+        for script in scripts where script.phase != .closed {
+            status.inFlight += script.activeCount
+            status.waiting += script.listeners.values.reduce(0) { $0 + $1.pending.count }
+            status.memoryBytes += script.vm.memoryInUse
+        }
+        status.draining = draining.count
+        status.isConnected = connection.isConnected
+        return status
+    }
+}
+
+extension ServiceController {
+    func status() -> EventLoopFuture<PaniniServiceStatus> {
+        let base = PaniniServiceStatus(
+            serviceName: name,
+            version: options?.version ?? "",
+            path: path,
+            state: "\(state)",
+            generation: generation,
+            workers: instances.isEmpty ? workers.count : instances.count,
+            listeners: report?.listeners.count ?? 0,
+            uptime: Double((NIODeadline.now() - startedAt).nanoseconds) / 1e9
+        )
+        let parts = instances.map { $0.run(on: loop) { $0.workerStatus } }
+        return EventLoopFuture.whenAllSucceed(parts, on: loop).map { parts in
+            var status = base
+            for part in parts {
+                status.inFlight += part.inFlight
+                status.waiting += part.waiting
+                status.draining = max(status.draining, part.draining)
+                status.memoryBytes += part.memoryBytes
+                status.isConnected = status.isConnected && part.isConnected
+            }
+            if parts.isEmpty { status.isConnected = false }
+            return status
+        }
+    }
+}

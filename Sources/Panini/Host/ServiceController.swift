@@ -1,0 +1,278 @@
+// Owns: one service over all workers: loading its script for each, start, reload and stop as one (docs/reload.md). Lives on
+// the host's loop, which no script ever holds up; services and scripts are on the workers' loops.
+
+import Logging
+import NATS
+import NIOCore
+import NIOPosix
+import PaniniObservability
+
+/// What loading takes, the same for every version.
+struct LoadSettings: Sendable {
+    let overrides: PaniniOverrides
+    let logs: PaniniLogs?
+    let middlewares: [any PaniniMiddleware]
+    let logger: Logger
+}
+
+/// One service of a host.
+final class ServiceController {
+    enum State: Equatable {
+        case idle
+        case starting
+        case running
+        case stopping
+        case stopped
+    }
+
+    let path: String
+    let loop: any EventLoop
+    let settings: LoadSettings
+    let workers: [Worker.Handle]
+    var logger: Logger
+    var state = State.idle
+    /// Called once when the service ends by itself.
+    var onFailure: ((PaniniError) -> Void)?
+    /// Called after each attempt to reload it.
+    var onReload: ((Result<PaniniReloadReport, PaniniError>) -> Void)?
+
+    var instances: [WorkerInstance] = []
+    var shared: ServiceShared
+    let store = SharedStore()
+    /// The version that serves; 0 before the first one does.
+    var generation = 0
+    /// The last one that was loaded, whether it served then or not.
+    var attempt = 0
+    /// The files of the last attempt: what differs from them is new.
+    var sources = SourceFiles()
+    var options: AppOptions?
+    var clientName: String?
+    var report: PaniniServiceReport?
+    var reload: ReloadRun?
+    /// Those who asked for a reload while one was going on.
+    var nextReload: [EventLoopPromise<PaniniReloadReport>] = []
+    var startedAt = NIODeadline.now()
+
+    // What is known of its files.
+    var signatures: [String: FileSignature?] = [:]
+    /// The attempt whose files the signatures are of.
+    var signedAttempt = 0
+    var watchedFolders: Set<String> = []
+    var isGoneTold = false
+    var isPatient = false
+    /// It could not be started, and is tried again when its files change.
+    var isWaitingForChange = false
+    var onChange: (() -> Void)?
+
+    init(path: String, workers: [Worker.Handle], loop: any EventLoop, settings: LoadSettings) {
+        self.path = path
+        self.workers = workers
+        self.loop = loop
+        self.settings = settings
+        logger = settings.logger
+        shared = ServiceShared(workers: workers.count)
+    }
+
+    /// The service's name; its file's as long as that is not known.
+    var name: String { options?.serviceName ?? path }
+
+    // MARK: - Loading
+
+    /// What a script of one worker becomes when it is loaded.
+    typealias Loaded = Handover<(script: Script, options: AppOptions)>
+
+    /// Loads the script once for each worker, on a thread of its own: a file that computes for long holds up nobody.
+    func load() -> EventLoopFuture<[Loaded]> {
+        attempt += 1
+        let sources = SourceFiles()
+        self.sources = sources
+        let places = workers.map { worker in
+            ScriptPlace(
+                generation: attempt,
+                worker: worker.index,
+                workers: workers.count,
+                clientName: clientName,
+                threadName: worker.threadName,
+                store: store,
+                sources: sources
+            )
+        }
+        return Self.load(path, settings, places, loop)
+    }
+
+    private static func load(
+        _ path: String,
+        _ settings: LoadSettings,
+        _ places: [ScriptPlace],
+        _ loop: any EventLoop
+    ) -> EventLoopFuture<[Loaded]> {
+        NIOThreadPool.singleton.runIfActive(eventLoop: loop) {
+            var loaded: [Loaded] = []
+            var places = places
+            var index = 0
+            do {
+                while index < places.count {
+                    let result = try load(path, settings, places[index])
+                    if result.options.isSync, places.count > 1 {
+                        // One at a time is one worker.
+                        result.script.close()
+                        places = [places[0]]
+                        places[0].workers = 1
+                        continue
+                    }
+                    for other in places.indices where places[other].clientName == nil {
+                        places[other].clientName = result.script.clientName
+                    }
+                    loaded.append(Loaded(value: result))
+                    index += 1
+                }
+            } catch {
+                for script in loaded { script.value.script.close() }
+                throw error
+            }
+            return loaded
+        }
+    }
+
+    private static func load(
+        _ path: String,
+        _ settings: LoadSettings,
+        _ place: ScriptPlace
+    ) throws(PaniniError) -> (script: Script, options: AppOptions) {
+        let result = try ServiceLoader.load(
+            path,
+            overrides: settings.overrides,
+            logger: settings.logger,
+            logs: settings.logs,
+            middlewares: settings.middlewares,
+            place: place
+        )
+        // Renewed certificates are a new version, too.
+        for file in [result.options.webCertificateFile, result.options.webKeyFile] {
+            if let file { place.sources.note(file, maximum: 1 << 20) }
+        }
+        return result
+    }
+
+    // MARK: - Start
+
+    /// Loads, connects and starts on all workers. Fails with a ``PaniniError``; nothing of the service is left then.
+    func start() -> EventLoopFuture<PaniniServiceReport> {
+        state = .starting
+        startedAt = .now()
+        let box = NIOLoopBound(self, eventLoop: loop)
+        return load().flatMap { loaded in
+            box.value.start(loaded)
+        }.flatMapErrorThrowing { error in
+            throw box.value.startFailed(error)
+        }
+    }
+
+    private func start(_ loaded: [Loaded]) -> EventLoopFuture<PaniniServiceReport> {
+        guard state == .starting else {
+            close(loaded)
+            return loop.makeFailedFuture(CancellationError())
+        }
+        let first = loaded[0].value
+        adopt(first.options, first.script)
+        clientName = first.script.clientName
+        if loaded.count != workers.count { shared = ServiceShared(workers: loaded.count) }
+        if !first.options.unusedGroups.isEmpty {
+            logger.warning("\(first.options.unusedGroups.joined(separator: " and ")): not used with this broker")
+        }
+        let box = NIOLoopBound(self, eventLoop: loop)
+        return makeInstances(loaded).flatMap { instances in
+            let this = box.value
+            this.instances = instances
+            guard this.state == .starting else { return this.loop.makeFailedFuture(CancellationError()) }
+            let starts = instances.map { $0.wait(on: this.loop) { $0.start() } }
+            return EventLoopFuture.andAllSucceed(starts, on: this.loop)
+        }.flatMap {
+            // The first one takes the port; the others share it.
+            let this = box.value
+            return this.instances[0].wait(on: this.loop) { $0.activate() }
+        }.flatMap { port in
+            let this = box.value
+            let rest = this.instances.dropFirst().map { $0.wait(on: this.loop) { $0.activate(webPort: port) } }
+            return EventLoopFuture.whenAllSucceed(Array(rest), on: this.loop)
+        }.flatMapThrowing { _ in
+            let this = box.value
+            guard this.state == .starting, let report = this.report else { throw CancellationError() }
+            this.state = .running
+            this.generation = this.attempt
+            return report
+        }
+    }
+
+    /// Takes over what the options of a version say.
+    func adopt(_ options: AppOptions, _ script: Script) {
+        self.options = options
+        logger = script.logger
+        report = PaniniServiceReport(script.registrations, options: options, clientName: clientName ?? script.clientName)
+        store.setLimit(options.sharedLimit)
+    }
+
+    private func makeInstances(_ loaded: [Loaded]) -> EventLoopFuture<[WorkerInstance]> {
+        let box = NIOLoopBound(self, eventLoop: loop)
+        let host = loop
+        let made = zip(workers, loaded).map { worker, loaded in
+            worker.submit { [shared, clientName] worker in
+                let (script, options) = loaded.value
+                let service = try Service(
+                    worker: worker,
+                    shared: shared,
+                    script: script,
+                    options: options,
+                    clientName: clientName ?? script.clientName,
+                    logger: script.logger
+                )
+                service.onFailure = { error in
+                    host.execute { box.value.failed(error) }
+                }
+                return WorkerInstance(service)
+            }.hop(to: loop)
+        }
+        return EventLoopFuture.whenAllSucceed(made, on: loop)
+    }
+
+    private func failed(_ error: PaniniError) {
+        guard state == .running || state == .starting else { return }
+        let report = onFailure
+        onFailure = nil
+        report?(error)
+    }
+
+    private func startFailed(_ error: any Error) -> any Error {
+        if state == .starting { state = .stopped }
+        for instance in instances { _ = instance.wait(on: loop) { $0.stop() } }
+        instances = []
+        return error
+    }
+
+    /// Closes scripts that nobody took over.
+    func close(_ loaded: [Loaded]) {
+        for loaded in loaded { loaded.value.script.close() }
+    }
+
+    // MARK: - Stop
+
+    /// Stops on all workers. Never fails.
+    ///
+    /// - Returns: Why the service ended by itself, if it did.
+    func stop() -> EventLoopFuture<PaniniError?> {
+        guard state == .running || state == .starting else { return loop.makeSucceededFuture(nil) }
+        state = .stopping
+        let box = NIOLoopBound(self, eventLoop: loop)
+        let stops = instances.map { instance in
+            instance.wait(on: loop) { $0.stop() }.flatMap { instance.run(on: box.eventLoop) { $0.failure } }
+        }
+        return EventLoopFuture.whenAllSucceed(stops, on: loop).map { failures in
+            box.value.state = .stopped
+            box.value.instances = []
+            return failures.compactMap { $0 }.first
+        }.recover { _ in nil }
+    }
+}
+
+@available(*, unavailable)
+extension ServiceController: Sendable {}

@@ -1,0 +1,48 @@
+// Owns: what is told of a switch: which listeners, routes and timers came, went and changed. Loop-bound; reads only.
+
+import LuaVM
+
+extension Service {
+    /// Compares what two versions of a script registered.
+    func report(from old: Script, to new: Script) -> SwitchReport {
+        let before = Self.registered(old)
+        let after = Self.registered(new)
+        var report = SwitchReport()
+        for (name, form) in after {
+            guard let known = before.first(where: { $0.name == name }) else {
+                report.added.append(name)
+                continue
+            }
+            if known.form != form { report.changed.append(name) }
+        }
+        for (name, _) in before where !after.contains(where: { $0.name == name }) { report.removed.append(name) }
+        return report
+    }
+
+    /// Each registration by what tells it from others, with what else can be seen of it.
+    private static func registered(_ script: Script) -> [(name: String, form: String)] {
+        let options = script.options
+        let listeners = script.registrations.listeners.flatMap { listener in
+            listener.subjects.filter { script.registrations.filters.admits($0.pattern.subject) }.map { subject in
+                let queue: String?
+                switch listener.options.queue {
+                case .some(let own): queue = own
+                case nil: queue = options?.queueGroup
+                }
+                let form = [
+                    queue ?? "-", "\(listener.options.dataType)", "\(listener.options.concurrency)",
+                    "\(listener.options.timeout ?? 0)", listener.options.name ?? "", "\(listener.options.replies)",
+                ]
+                return (name: subject.pattern.subject, form: form.joined(separator: " "))
+            }
+        }
+        let timers = script.registrations.timers.map { timer in
+            let name = timer.name.map { "timer \($0)" } ?? "timer every \(formatted(Double(timer.intervalNanoseconds) / 1e9)) s"
+            return (name: name, form: "\(timer.intervalNanoseconds) \(timer.mode) \(timer.jitterNanoseconds)")
+        }
+        let routes = script.registrations.routes.all.map { route in
+            (name: "\(route.method) \(route.path)", form: "\(route.maximumBody ?? -1) \(route.timeoutNanoseconds)")
+        }
+        return listeners + timers + routes
+    }
+}

@@ -1,0 +1,50 @@
+// Owns: a script while it is made ready beside the one that serves, and what of the old one it will take over. A value of
+// a Service; loop-bound.
+
+import LuaVM
+import NIOCore
+import PaniniHTTP
+
+/// The next version of a service, before its turn.
+struct Staging {
+    let script: Script
+    let options: AppOptions
+    /// What on_reload of the serving version handed over.
+    var state = LuaSnapshot.none
+    /// Why it cannot serve.
+    var failure: PaniniError?
+    /// Subscriptions of the serving version that nobody has claimed yet.
+    var free: [SubscriptionKey: [ListenerSubject]] = [:]
+    /// What is taken over at the switch: from whom, by whom.
+    var claims: [(old: ListenerSubject, new: ListenerSubject)] = []
+    /// How many subjects it adds.
+    var added = 0
+    var web = WebChange.none
+    let promise: EventLoopPromise<Void>
+}
+
+/// What tells one subscription at the broker from another.
+struct SubscriptionKey: Hashable {
+    let subject: String
+    let queue: String?
+}
+
+/// What becomes of the web server at the switch.
+enum WebChange {
+    case none
+    /// The same port, with other limits or certificates.
+    case reconfigure(() -> Void)
+    /// A new server, bound already; the old one ends.
+    case open(HTTPServer, port: Int?)
+    case close
+}
+
+/// What a switch has changed, on one worker.
+struct SwitchReport: Sendable {
+    /// Subjects of listeners, routes and timers together.
+    var added: [String] = []
+    var removed: [String] = []
+    var changed: [String] = []
+    /// What still ran on the old version.
+    var inFlight = 0
+}

@@ -1,0 +1,176 @@
+// Owns: what `app.shared` holds: one store for all workers and all versions of a service. Any thread; behind a lock that is
+// held for one operation.
+
+import Synchronization
+
+/// A value that Lua states can share.
+enum SharedValue: Sendable, Equatable {
+    case boolean(Bool)
+    case integer(Int64)
+    case number(Double)
+    case string([UInt8])
+
+    /// What the value counts towards the limit, beside its entry.
+    var size: Int {
+        if case .string(let bytes) = self { return bytes.count }
+        return 0
+    }
+}
+
+/// The key-value store behind `app.shared`.
+final class SharedStore: Sendable {
+    /// What every entry counts towards the limit, beside the bytes of its key and value.
+    static let entrySize = 64
+
+    /// Why a value was not stored.
+    enum Refusal: Error, Equatable {
+        /// The limit, in bytes.
+        case full(Int)
+        /// `incr` of a value that is no number.
+        case notANumber
+    }
+
+    fileprivate struct Entry {
+        var value: SharedValue
+        /// Nanoseconds of the monotonic clock; 0: never.
+        var expires: UInt64
+    }
+
+    fileprivate struct State {
+        var entries: [[UInt8]: Entry] = [:]
+        var bytes = 0
+        var limit = 64 << 20
+        var refused: UInt64 = 0
+        /// No entry expires before this time.
+        var nextExpiry = UInt64.max
+    }
+
+    private let state = Mutex(State())
+
+    /// The most it may hold, in bytes; what is there already stays.
+    func setLimit(_ bytes: Int) { state.withLock { $0.limit = bytes } }
+
+    /// How many bytes the entries count.
+    var bytesInUse: Int { state.withLock { $0.bytes } }
+
+    /// How often something was refused for want of room.
+    var refused: UInt64 { state.withLock { $0.refused } }
+
+    func get(_ key: [UInt8], now: UInt64) -> SharedValue? {
+        state.withLock { state -> SharedValue? in
+            guard let entry = state.entries[key] else { return nil }
+            guard entry.isAlive(now) else {
+                state.remove(key)
+                return nil
+            }
+            return entry.value
+        }
+    }
+
+    /// - Parameter expires: The time it ends; 0: never.
+    func set(_ key: [UInt8], _ value: SharedValue, expires: UInt64, now: UInt64) throws(Refusal) {
+        try state.withLock { state throws(Refusal) in try state.put(key, value, expires, now) }
+    }
+
+    /// Stores only where nothing is.
+    ///
+    /// - Returns: False when there was something.
+    func add(_ key: [UInt8], _ value: SharedValue, expires: UInt64, now: UInt64) throws(Refusal) -> Bool {
+        try state.withLock { state throws(Refusal) in
+            if state.entries[key]?.isAlive(now) == true { return false }
+            try state.put(key, value, expires, now)
+            return true
+        }
+    }
+
+    /// Adds to a number, in one step; whole numbers stay whole as long as they fit. What expires keeps its time.
+    ///
+    /// - Parameter initial: What a key that is not there begins with.
+    func increment(
+        _ key: [UInt8],
+        by amount: SharedValue,
+        initial: SharedValue,
+        now: UInt64
+    ) throws(Refusal) -> SharedValue {
+        try state.withLock { state throws(Refusal) in
+            let entry = state.entries[key].flatMap { $0.isAlive(now) ? $0 : nil }
+            let sum = try Self.sum(entry?.value ?? initial, amount)
+            try state.put(key, sum, entry?.expires ?? 0, now)
+            return sum
+        }
+    }
+
+    private static func sum(_ a: SharedValue, _ b: SharedValue) throws(Refusal) -> SharedValue {
+        if case .integer(let a) = a, case .integer(let b) = b {
+            let (sum, overflow) = a.addingReportingOverflow(b)
+            return overflow ? .number(Double(a) + Double(b)) : .integer(sum)
+        }
+        return .number(try double(a) + double(b))
+    }
+
+    private static func double(_ value: SharedValue) throws(Refusal) -> Double {
+        switch value {
+        case .integer(let number): Double(number)
+        case .number(let number): number
+        default: throw .notANumber
+        }
+    }
+
+    /// - Returns: Whether there was something.
+    func delete(_ key: [UInt8], now: UInt64) -> Bool {
+        state.withLock { state in
+            let wasAlive = state.entries[key]?.isAlive(now) == true
+            state.remove(key)
+            return wasAlive
+        }
+    }
+
+    /// The keys that begin with `prefix`, in order.
+    func keys(_ prefix: [UInt8], now: UInt64) -> [[UInt8]] {
+        state.withLock { state in
+            state.entries.filter { $0.value.isAlive(now) && $0.key.starts(with: prefix) }.map(\.key)
+        }.sorted { $0.lexicographicallyPrecedes($1) }
+    }
+}
+
+extension SharedStore.Entry {
+    fileprivate func isAlive(_ now: UInt64) -> Bool { expires == 0 || now < expires }
+}
+
+extension SharedStore.State {
+    fileprivate mutating func put(
+        _ key: [UInt8],
+        _ value: SharedValue,
+        _ expires: UInt64,
+        _ now: UInt64
+    ) throws(SharedStore.Refusal) {
+        let size = SharedStore.entrySize + key.count + value.size
+        let before = entries[key].map { SharedStore.entrySize + key.count + $0.value.size } ?? 0
+        if bytes - before + size > limit { sweep(now, except: key) }
+        guard bytes - before + size <= limit else {
+            refused &+= 1
+            throw .full(limit)
+        }
+        entries[key] = SharedStore.Entry(value: value, expires: expires)
+        bytes += size - before
+        if expires != 0, expires < nextExpiry { nextExpiry = expires }
+    }
+
+    fileprivate mutating func remove(_ key: [UInt8]) {
+        guard let entry = entries.removeValue(forKey: key) else { return }
+        bytes -= SharedStore.entrySize + key.count + entry.value.size
+    }
+
+    /// Makes room by what has expired; looks through all only when there is such.
+    private mutating func sweep(_ now: UInt64, except kept: [UInt8]) {
+        guard now >= nextExpiry else { return }
+        nextExpiry = .max
+        for (key, entry) in entries where entry.expires != 0 {
+            if entry.isAlive(now) {
+                nextExpiry = min(nextExpiry, entry.expires)
+            } else if key != kept {
+                remove(key)
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+// What `run` and `dev` take that is about the program and not about one service: which scripts, how many workers.
+
+import ArgumentParser
+import Glibc
+import NIOCore
+import Panini
+
+struct HostArguments: ParsableArguments {
+    @Argument(help: "The service scripts, one service each; a folder stands for the scripts in it.")
+    var files: [String]
+
+    @Option(
+        help: ArgumentHelp(
+            "How many threads run scripts, each with a state of its own; auto: one for each processor (1).",
+            valueName: "n|auto"
+        )
+    )
+    var workers: String?
+
+    @Flag(help: "End at once when any of the services cannot be loaded or started.")
+    var strict = false
+
+    /// More threads than that are a mistake.
+    static let mostWorkers = 1024
+
+    func workerCount() throws(CommandFailure) -> Int {
+        let (origin, text) = workers.map { ("--workers", $0) } ?? ("PANINI_WORKERS", Environment.value("PANINI_WORKERS") ?? "1")
+        if text == "auto" { return min(System.coreCount, Self.mostWorkers) }
+        guard let count = Int(text), (1...Self.mostWorkers).contains(count) else {
+            throw CommandFailure(
+                "\(origin) must be auto or a number from 1 to \(Self.mostWorkers), not \"\(text)\"",
+                exitCode: .usage
+            )
+        }
+        return count
+    }
+
+    func configuration(overrides: PaniniOverrides, watches: Bool) throws(CommandFailure) -> PaniniHostConfiguration {
+        var scripts: [String] = []
+        var optional: Set<String> = []
+        for file in files {
+            guard let found = try Self.scripts(in: file) else {
+                scripts.append(file)
+                continue
+            }
+            scripts += found
+            optional.formUnion(found)
+        }
+        var configuration = PaniniHostConfiguration(scripts: scripts, overrides: overrides)
+        configuration.optionalScripts = optional
+        configuration.workers = try workerCount()
+        configuration.isStrict = strict
+        configuration.watchesFiles = watches
+        configuration.controlDirectory = ControlDirectory.usual
+        return configuration
+    }
+
+    /// The scripts of a folder, in order; nil when it is none.
+    private static func scripts(in path: String) throws(CommandFailure) -> [String]? {
+        guard let folder = opendir(path) else { return nil }
+        defer { closedir(folder) }
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.hasSuffix(".lua"), !name.hasPrefix(".") { names.append(name) }
+        }
+        guard !names.isEmpty else { throw CommandFailure("\(path): no scripts (*.lua) in this folder", exitCode: .usage) }
+        let base = path.hasSuffix("/") ? path : path + "/"
+        return names.sorted().map { base + $0 }
+    }
+}

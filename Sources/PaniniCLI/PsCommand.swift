@@ -1,0 +1,94 @@
+// `panini ps`: the services of all programs that run now.
+
+import ArgumentParser
+import NATSProtocol
+import Panini
+
+struct PsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ps",
+        abstract: "List the services that are running.",
+        discussion: """
+            Asks every panini run and panini dev of the same user. GEN counts the reloads; IN FLIGHT is what runs or waits \
+            in handlers, WAITING are messages without a free place, OLD are replaced versions that still finish something.
+
+              panini ps
+              panini ps --json
+
+            The programs are found in PANINI_CONTROL_DIR, else in the user's run-time or temporary folder.
+            \(CommandFailure.help)
+            """
+    )
+
+    @Flag(help: "Print a JSON array, one object for each service.")
+    var json = false
+
+    func run() throws {
+        let answers = try ControlClient.askAll("{\"command\":\"ps\"}")
+        let rows = answers.flatMap { answer in
+            (answer["services"]?.array ?? []).map { (pid: answer["pid"]?.integer ?? 0, service: $0) }
+        }
+        if json {
+            let objects = rows.map { Self.object($0.pid, $0.service) }
+            return StandardOutput.writeLine(JSONText.array(objects))
+        }
+        guard !rows.isEmpty else { return StandardError.say("no services are running") }
+        StandardOutput.writeLine(Self.table(rows))
+    }
+
+    private static func object(_ pid: Int, _ service: JSONValue) -> String {
+        let texts = ["service", "version", "file", "state"].map { ($0, JSONText.string(service[$0]?.string)) }
+        let numbers = ["generation", "workers", "listeners", "in_flight", "waiting", "draining", "memory_bytes"].map {
+            ($0, "\(service[$0]?.integer ?? 0)")
+        }
+        let rest = [("connected", "\(service["connected"]?.bool ?? false)"), ("uptime", "\(uptime(service))")]
+        return JSONText.object([("pid", "\(pid)")] + texts + numbers + rest)
+    }
+
+    private static func uptime(_ service: JSONValue) -> Double {
+        switch service["uptime"] {
+        case .number(let seconds): seconds
+        case .integer(let seconds): Double(seconds)
+        default: 0
+        }
+    }
+
+    private static func table(_ rows: [(pid: Int, service: JSONValue)]) -> String {
+        var lines = [["PID", "SERVICE", "VERSION", "STATE", "GEN", "WORKERS", "IN FLIGHT", "WAITING", "OLD", "MEMORY", "UP", "FILE"]]
+        for (pid, service) in rows {
+            func number(_ name: String) -> String { "\(service[name]?.integer ?? 0)" }
+            let state = service["state"]?.string ?? ""
+            let isConnected = service["connected"]?.bool ?? false
+            lines.append([
+                "\(pid)", service["service"]?.string ?? "", service["version"]?.string ?? "",
+                state == "running" && !isConnected ? "no broker" : state, number("generation"), number("workers"),
+                number("in_flight"), number("waiting"), number("draining"),
+                size(service["memory_bytes"]?.integer ?? 0), time(uptime(service)), service["file"]?.string ?? "",
+            ])
+        }
+        let widths = lines[0].indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        return lines.map { line in
+            zip(line, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
+                .joined(separator: "  ").trimmingEnd()
+        }.joined(separator: "\n")
+    }
+
+    private static func size(_ bytes: Int) -> String {
+        bytes < 1 << 20 ? "\((bytes + 1023) >> 10) KiB" : "\((bytes + (1 << 19)) >> 20) MiB"
+    }
+
+    private static func time(_ seconds: Double) -> String {
+        let whole = Int(seconds)
+        if whole < 60 { return "\(whole)s" }
+        if whole < 3600 { return "\(whole / 60)m" }
+        return whole < 86400 ? "\(whole / 3600)h" : "\(whole / 86400)d"
+    }
+}
+
+extension String {
+    fileprivate func trimmingEnd() -> String {
+        var text = self[...]
+        while text.last == " " { text = text.dropLast() }
+        return String(text)
+    }
+}
