@@ -1,6 +1,7 @@
 // `panini reload`: new code for running services.
 
 import ArgumentParser
+import Glibc
 import NATSProtocol
 import Panini
 
@@ -37,17 +38,19 @@ struct ReloadCommand: ParsableCommand {
         guard !results.isEmpty else {
             throw CommandFailure(service.map { "no service \($0) is running" } ?? "no services are running")
         }
+        let failures = results.filter { $0.result["success"]?.bool != true }
         if json {
             StandardOutput.writeLine(JSONText.array(results.map { Self.object($0.pid, $0.result) }))
+            // The array says why.
+            if !failures.isEmpty { Glibc.exit(CommandFailure.Code.failed.rawValue) }
+            return
         }
-        for (_, result) in results {
-            if result["success"]?.bool == true {
-                if !json { StandardOutput.writeLine(result["line"]?.string ?? "") }
-            } else if !json {
-                StandardError.say("panini: not reloaded: \(result["error"]?.string ?? "")")
-            }
+        for (_, result) in results where result["success"]?.bool == true {
+            StandardOutput.writeLine(result["line"]?.string ?? "")
         }
-        guard results.allSatisfy({ $0.result["success"]?.bool == true }) else { throw ExitCode(1) }
+        let reasons = failures.map { "not reloaded: \($0.result["error"]?.string ?? "")" }
+        for reason in reasons.dropLast() { StandardError.say("panini: \(reason)") }
+        if let last = reasons.last { throw CommandFailure(last) }
     }
 
     private static func object(_ pid: Int, _ result: JSONValue) -> String {

@@ -4,7 +4,7 @@
 public struct PaniniReloadReport: Sendable, Equatable {
     /// The service's name.
     public let serviceName: String
-    /// The version before; versions count up from 1 with each attempt.
+    /// The version before; versions count up from 1.
     public let from: Int
     /// The version that serves now.
     public let to: Int

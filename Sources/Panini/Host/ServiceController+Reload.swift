@@ -112,7 +112,7 @@ extension ServiceController {
 
     private func switched(_ reports: [SwitchReport]) -> PaniniReloadReport {
         let before = generation
-        generation = attempt
+        generation += 1
         let first = reports.first ?? SwitchReport()
         let taken = NIODeadline.now() - (reload?.begun ?? .now())
         return PaniniReloadReport(
@@ -139,7 +139,7 @@ extension ServiceController {
             onReload?(outcome)
             run.promise.succeed(report)
         case .failure(let error) where error.code == .superseded:
-            logger.debug("\(name): version \(attempt) was given up: \(error.message)")
+            logger.debug("\(name): version \(generation + 1) was given up: \(error.message)")
             // Whoever asked for it is answered by what took its place.
             nextReload.append(run.promise)
         case .failure(let error):

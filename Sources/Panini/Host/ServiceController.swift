@@ -41,7 +41,7 @@ final class ServiceController {
     let store = SharedStore()
     /// The version that serves; 0 before the first one does.
     var generation = 0
-    /// The last one that was loaded, whether it served then or not.
+    /// How many versions were loaded, whether they served then or not.
     var attempt = 0
     /// The files of the last attempt: what differs from them is new.
     var sources = SourceFiles()
@@ -88,7 +88,7 @@ final class ServiceController {
         self.sources = sources
         let places = workers.map { worker in
             ScriptPlace(
-                generation: attempt,
+                generation: generation + 1,
                 worker: worker.index,
                 workers: workers.count,
                 clientName: clientName,
@@ -199,7 +199,7 @@ final class ServiceController {
             let this = box.value
             guard this.state == .starting, let report = this.report else { throw CancellationError() }
             this.state = .running
-            this.generation = this.attempt
+            this.generation = 1
             return report
         }
     }
