@@ -104,9 +104,13 @@ private struct SnapshotWriter {
     }
 
     mutating func write(_ index: CInt, path: String) throws(LuaSnapshotProblem) {
+        try writeValue(index, path)
         guard bytes.count <= LuaSnapshot.maximumBytes else {
             throw LuaSnapshotProblem(message: "the data is larger than \(LuaSnapshot.maximumBytes >> 20) MiB")
         }
+    }
+
+    private mutating func writeValue(_ index: CInt, _ path: String) throws(LuaSnapshotProblem) {
         switch lua_type(L, index) {
         case LUA_TNIL, LUA_TNONE: bytes.append(LuaSnapshot.Tag.nil.rawValue)
         case LUA_TBOOLEAN:

@@ -76,18 +76,20 @@ final class HostCore {
     }
 
     private func notStarted(_ service: ServiceController, _ error: any Error) {
+        // A stop waits for all of them, also for those that were about to start.
+        guard !isStopping else { return }
         let isAlone = services.count == 1
         // A file that is no service but a module of one beside it, in a folder that was named as a whole.
         if let error = error as? PaniniError, error.code == .noApp, configuration.optionalScripts.contains(service.path) {
             logger.debug("\(service.path) makes no app and is left out")
-        } else if let error = error as? PaniniError, !isStopping {
+        } else if let error = error as? PaniniError {
             failure = failure ?? error
             if !isAlone || configuration.scripts.count > 1 { service.logger.error("\(error.message)") }
         }
         services.removeAll { $0 === service }
         if services.isEmpty {
             finish()
-        } else if let watcher, !configuration.isStrict, !isStopping, (error as? PaniniError)?.code != .noApp {
+        } else if let watcher, !configuration.isStrict, (error as? PaniniError)?.code != .noApp {
             // The others serve; this one gets its chance when somebody mends it.
             service.isWaitingForChange = true
             service.onChange = { [unowned self] in

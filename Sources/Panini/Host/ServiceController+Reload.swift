@@ -64,7 +64,6 @@ extension ServiceController {
             options: options,
             clientName: clientName ?? first.script.clientName
         )
-        let logger = first.script.logger
         // The first one takes the port; the others share it.
         return instances[0].wait(on: loop) { $0.stage(loaded[0].value.script) }.flatMap {
             box.value.instances[0].run(on: box.eventLoop) { $0.stagedPort }
@@ -88,7 +87,6 @@ extension ServiceController {
             let this = box.value
             this.options = options
             this.report = summary
-            this.logger = logger
             this.store.setLimit(options.sharedLimit)
             return this.switched(reports)
         }.flatMapErrorThrowing { error in

@@ -163,8 +163,8 @@ final class ServiceController {
         let box = NIOLoopBound(self, eventLoop: loop)
         return load().flatMap { loaded in
             box.value.start(loaded)
-        }.flatMapErrorThrowing { error in
-            throw box.value.startFailed(error)
+        }.flatMapError { error in
+            box.value.startFailed(error)
         }
     }
 
@@ -207,7 +207,9 @@ final class ServiceController {
     /// Takes over what the options of a version say.
     func adopt(_ options: AppOptions, _ script: Script) {
         self.options = options
-        logger = script.logger
+        // The program's own: it reaches the console and the service's files, whatever the service's configuration says.
+        logger = settings.logger
+        logger[metadataKey: "service"] = .string(options.serviceName)
         report = PaniniServiceReport(script.registrations, options: options, clientName: clientName ?? script.clientName)
         store.setLimit(options.sharedLimit)
     }
@@ -242,11 +244,20 @@ final class ServiceController {
         report?(error)
     }
 
-    private func startFailed(_ error: any Error) -> any Error {
+    private func startFailed(_ error: any Error) -> EventLoopFuture<PaniniServiceReport> {
         if state == .starting { state = .stopped }
-        for instance in instances { _ = instance.wait(on: loop) { $0.stop() } }
-        instances = []
-        return error
+        let promise = loop.makePromise(of: PaniniServiceReport.self)
+        stopInstances().whenComplete { _ in promise.fail(error) }
+        return promise.futureResult
+    }
+
+    private func stopInstances() -> EventLoopFuture<PaniniError?> {
+        let stops = instances.map { instance in
+            instance.wait(on: loop) { service in
+                service.stop().assumeIsolated().map { service.failure }.nonisolated()
+            }
+        }
+        return EventLoopFuture.whenAllSucceed(stops, on: loop).map { $0.compactMap { $0 }.first }
     }
 
     /// Closes scripts that nobody took over.
@@ -263,13 +274,10 @@ final class ServiceController {
         guard state == .running || state == .starting else { return loop.makeSucceededFuture(nil) }
         state = .stopping
         let box = NIOLoopBound(self, eventLoop: loop)
-        let stops = instances.map { instance in
-            instance.wait(on: loop) { $0.stop() }.flatMap { instance.run(on: box.eventLoop) { $0.failure } }
-        }
-        return EventLoopFuture.whenAllSucceed(stops, on: loop).map { failures in
+        return stopInstances().map { failure in
             box.value.state = .stopped
             box.value.instances = []
-            return failures.compactMap { $0 }.first
+            return failure
         }.recover { _ in nil }
     }
 }
