@@ -129,15 +129,21 @@ extension Service: HTTPServerDelegate {
         case .none: break
         case .reconfigure(let apply): apply()
         case .open(let server, let port):
-            web?.stop {}
+            endWeb()
             web = server
             webPort = port
             server.accept()
         case .close:
-            web?.stop {}
+            endWeb()
             web = nil
             webPort = nil
         }
+    }
+
+    private func endWeb() {
+        guard let old = web else { return }
+        endingWebs.append(old)
+        old.stop { [self] in endingWebs.removeAll { $0 === old } }
     }
 
     // MARK: - Requests

@@ -124,8 +124,9 @@ extension Script {
         let seconds = try call.seconds(1, "the duration")
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
-        nextWait = .sleep
-        service.worker.schedule(.wake(self, id), at: service.worker.now &+ UInt64(nanoseconds(seconds)))
+        nextWait = .sleep(
+            service.worker.schedule(.wake(self, id), at: service.worker.now &+ UInt64(nanoseconds(seconds)))
+        )
         return LuaVM.suspend
     }
 

@@ -227,6 +227,8 @@ final class Script {
             service?.cancel(job, of: self)
             endObservations(slot: slot, job.activity, .stopping)
         }
+        // An alarm would keep this alive until its time.
+        for list in deadlineLists { if let alarm = list.alarm { service?.worker.cancel(alarm) } }
         jobs = []
         suspendedCount = 0
         spawned = [:]

@@ -28,13 +28,21 @@ enum Activity {
         case .task, .startTask, .stopHook, .reloadHook: false
         }
     }
+
+    /// Under `app_strategy = "sync"` nothing else begins before it ends.
+    var takesTurn: Bool {
+        switch self {
+        case .message, .tick, .request, .task: true
+        case .spawned, .stream, .startTask, .stopHook, .reloadHook: false
+        }
+    }
 }
 
 /// What a suspended coroutine waits for: needed to take the wait back when the coroutine is given up.
 enum Wait {
     case none
     case request(NATSRequestID, DataType)
-    case sleep
+    case sleep(DeadlineHandle)
     case barrier
     case spawned
     /// A client that is slow to read.
@@ -67,8 +75,8 @@ extension Job: Sendable {}
 /// stale stays behind, unlike in a heap with lazy removal.
 final class DeadlineList {
     let nanoseconds: Int64
-    /// An alarm for the first entry is set.
-    var isArmed = false
+    /// The alarm for the first entry, while it is set.
+    var alarm: DeadlineHandle?
     private(set) unowned(unsafe) var first: Job?
     private unowned(unsafe) var last: Job?
 

@@ -272,15 +272,12 @@ extension Service {
         }
         let now = worker.now
         list.append(job, now: now)
-        if !list.isArmed {
-            list.isArmed = true
-            worker.schedule(.expire(script, list), at: job.deadline)
-        }
+        if list.alarm == nil { list.alarm = worker.schedule(.expire(script, list), at: job.deadline) }
     }
 
     /// Answers 504 for every handler of the list whose time is over.
     func expire(_ list: DeadlineList, of script: Script) {
-        list.isArmed = false
+        list.alarm = nil
         guard script.phase != .closed else { return }
         let now = worker.now
         script.enter {
@@ -288,9 +285,8 @@ extension Service {
                 expire(job, of: script, seconds: Double(list.nanoseconds) / 1e9)
             }
         }
-        if let job = list.first, !list.isArmed {
-            list.isArmed = true
-            worker.schedule(.expire(script, list), at: job.deadline)
+        if let job = list.first, list.alarm == nil {
+            list.alarm = worker.schedule(.expire(script, list), at: job.deadline)
         }
     }
 
@@ -329,7 +325,8 @@ extension Service {
         switch job.wait {
         case .request(let id, _): connection.cancelRequest(id)
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
-        case .none, .sleep, .barrier, .spawned: break
+        case .sleep(let alarm): worker.cancel(alarm)
+        case .none, .barrier, .spawned: break
         }
         job.wait = .none
     }

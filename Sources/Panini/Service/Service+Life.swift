@@ -281,6 +281,7 @@ extension Service {
         guard state != .stopped else { return }
         state = .stopped
         web?.close()
+        for server in endingWebs { server.close() }
         connection.close()
         closeScripts()
         stopPromise?.succeed()
@@ -325,7 +326,9 @@ extension Service {
     /// - Returns: How many handlers that were.
     func giveUpRunning(_ script: Script, _ reason: ReplyError) -> Int {
         var count = 0
+        var hadTurn = false
         for case .some(let job) in script.jobs {
+            hadTurn = hadTurn || job.activity.takesTurn
             switch job.activity {
             case .message(let listener, let message):
                 script.refuse(message, listener, reason)
@@ -334,10 +337,15 @@ extension Service {
             case .request(_, let request):
                 script.refuse(request, reason)
                 count += 1
+                requestsInFlight -= 1
             case .stream(_, let request): request.connection?.endStream(request.number, isComplete: false)
             default: break
             }
             script.abandon(job, reason)
+        }
+        if sync.isOn, hadTurn {
+            sync.isBusy = false
+            if state == .running, !sync.isEmpty { self.script.defer(.syncNext) }
         }
         return count
     }

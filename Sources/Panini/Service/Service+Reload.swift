@@ -286,6 +286,8 @@ extension Service {
         guard old.standing == .draining else { return }
         old.standing = .retired
         draining.removeAll { $0 === old }
+        // Tasks: nobody waits for their end.
+        _ = giveUpRunning(old, .stopping)
         if let alarm = old.drainAlarm { worker.cancel(alarm) }
         old.drainAlarm = nil
         // The coroutine of its last hook goes back first.

@@ -67,6 +67,8 @@ final class Service {
 
     /// Serves HTTP; nil when the app does not.
     var web: HTTPServer?
+    /// Servers of versions before, on other ports, whose connections end.
+    var endingWebs: [HTTPServer] = []
     /// The port it is bound to.
     var webPort: Int?
     var requestsInFlight = 0
