@@ -34,7 +34,7 @@ extension Script {
                 ("json", _):
                 break
             case ("stream", LUA_TFUNCTION), ("events", LUA_TFUNCTION): break
-            case ("headers", LUA_TTABLE): _ = try responseHeaders(L, 3)
+            case ("headers", LUA_TTABLE): _ = try headerFields(L, 3, of: "panini.response", writtenBy: "the server")
             default: throw Misuse("panini.response: \(name) cannot be \(call.typeName(3))")
             }
             lua_settop(L, 2)
@@ -46,56 +46,6 @@ extension Script {
         lua_setmetatable(L, 1)
         lua_settop(L, 1)
         return 1
-    }
-
-    /// The headers of the table at an index, their names in lower case.
-    private func responseHeaders(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> [(name: String, value: String)] {
-        let index = lua_absindex(L, index)
-        var headers: [(name: String, value: String)] = []
-        let top = lua_gettop(L)
-        defer { lua_settop(L, top) }
-        lua_pushnil(L)
-        while panini_next(L, index) != 0 {
-            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1)?.lowercased() else {
-                throw Misuse("panini.response: headers must have names")
-            }
-            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
-                throw Misuse("panini.response: \"\(name)\" is no name for a header")
-            }
-            guard !["content-length", "transfer-encoding", "connection", "date"].contains(name) else {
-                throw Misuse("panini.response: the server itself writes \(name)")
-            }
-            if lua_type(L, top + 2) == LUA_TTABLE {
-                for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
-                    lua_rawgeti(L, top + 2, lua_Integer(position))
-                    headers.append((name, try headerValue(L, top + 3, name)))
-                    lua_settop(L, top + 2)
-                }
-            } else {
-                headers.append((name, try headerValue(L, top + 2, name)))
-            }
-            lua_settop(L, top + 1)
-        }
-        return headers.sorted { $0.name < $1.name }
-    }
-
-    private func headerValue(_ L: OpaquePointer, _ index: CInt, _ name: String) throws(Misuse) -> String {
-        let text: String
-        switch lua_type(L, index) {
-        case LUA_TSTRING: text = vm.string(L, index) ?? ""
-        case LUA_TNUMBER where lua_isinteger(L, index) != 0: text = String(lua_tointegerx(L, index, nil))
-        case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
-        default:
-            throw Misuse(
-                "panini.response: header \"\(name)\" cannot be \(String(cString: lua_typename(L, lua_type(L, index))))"
-            )
-        }
-        guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) else {
-            throw Misuse(
-                "panini.response: the value of header \"\(name)\" has a line break or another control character"
-            )
-        }
-        return text
     }
 
     // MARK: - Answering
@@ -179,7 +129,7 @@ extension Script {
         if panini_field(L, index, "headers") == LUA_TTABLE {
             do throws(Misuse) {
                 // Checked when it was made; it may have been changed since.
-                headers = try responseHeaders(L, -1)
+                headers = try headerFields(L, -1, of: "panini.response", writtenBy: "the server")
             } catch {
                 return answerFailed(route, request, error.message)
             }
@@ -373,14 +323,5 @@ extension Script {
     func writable(_ request: HTTPRequest, _ completion: Completion) {
         guard let id = writers.removeValue(forKey: ObjectIdentifier(request)) else { return }
         wake(id, completion)
-    }
-}
-
-/// What a header's name is made of (RFC 9110, section 5.6.2).
-private func isTokenByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case 48...57, 65...90, 97...122: true
-    case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
-    default: false
     }
 }

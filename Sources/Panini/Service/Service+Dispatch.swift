@@ -329,6 +329,7 @@ extension Service {
         switch job.wait {
         case .request(let id, _): connection.cancelRequest(id)
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
+        case .fetch(let id): fetcher.cancel(id)
         case .none, .sleep, .barrier, .spawned: break
         }
         job.wait = .none
