@@ -36,6 +36,8 @@ extension Script {
         try readFetchOptions(call, &fetch)
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
+        // A reload may have changed it.
+        service.fetcher.maximumConnections = service.options.fetchMaxConnections
         let number = service.fetcher.start(fetch, context: id, sink: self)
         guardNumber?.pointee = Int64(number)
         nextWait = .fetch(number)

@@ -52,15 +52,12 @@ extension Script {
 
     /// Answers a request with what its handler returned.
     func answer(_ L: OpaquePointer, _ count: CInt, _ route: HTTPRoute, _ request: HTTPRequest) {
-        guard let connection = request.connection, count > 0 else {
-            request.connection?.answer(request.number, HTTPAnswer(status: 204))
-            return
-        }
+        guard count > 0 else { return request.answer(HTTPAnswer(status: 204)) }
         let first = lua_gettop(L) - count + 1
         switch lua_type(L, first) {
         case LUA_TNIL:
             guard count >= 2, lua_type(L, first + 1) != LUA_TNIL else {
-                return connection.answer(request.number, HTTPAnswer(status: 204))
+                return request.answer(HTTPAnswer(status: 204))
             }
             let error = readError(L, first + 1)
             route.failed &+= 1
@@ -70,7 +67,7 @@ extension Script {
             )
         case LUA_TSTRING:
             let bytes = vm.stringBytes(L, first) ?? emptyBytes
-            connection.answer(request.number, status: 200, headers: Self.textHeaders, body: bytes)
+            request.answer(status: 200, headers: Self.textHeaders, body: bytes)
         case LUA_TTABLE where isResponse(L, first): answer(L, response: first, route, request)
         default: answer(L, json: first, status: 200, headers: [], route, request)
         }
@@ -97,7 +94,7 @@ extension Script {
         do throws(SendFailure) {
             let bytes = try encode(L, index, dataType: .json)
             let headers = headers.isEmpty ? Self.jsonHeaders : with(headers, Self.jsonHeaders)
-            request.connection?.answer(request.number, status: status, headers: headers, body: bytes)
+            request.answer(status: status, headers: headers, body: bytes)
         } catch {
             guard case .unsendable(let text) = error else { return }
             answerFailed(route, request, text)
@@ -151,8 +148,7 @@ extension Script {
                     kind == "text"
                     ? "text/plain; charset=utf-8"
                     : kind == "html" ? "text/html; charset=utf-8" : "application/octet-stream"
-                request.connection?.answer(
-                    request.number,
+                request.answer(
                     status: status,
                     headers: with(headers, [("content-type", type)]),
                     body: vm.stringBytes(L, top + 1) ?? emptyBytes
@@ -160,7 +156,7 @@ extension Script {
                 return
             }
         }
-        request.connection?.answer(request.number, status: status, headers: headers, body: emptyBytes)
+        request.answer(status: status, headers: headers, body: emptyBytes)
     }
 
     /// Answers with a file: of the script's folder, or of the one that `app.http.static` was given.
@@ -173,7 +169,6 @@ extension Script {
         _ route: HTTPRoute,
         _ request: HTTPRequest
     ) {
-        guard let connection = request.connection else { return }
         let number = lua_rawgeti(L, index, 1) == LUA_TNUMBER ? Int(lua_tointegerx(L, -1, nil)) : 0
         lua_settop(L, file)
         guard let folder = folders.indices.contains(number) ? folders[number] : nil else {
@@ -184,7 +179,7 @@ extension Script {
         case .folder:
             let query = request.query.isEmpty ? "" : "?\(Substring(request.query))"
             let location = [(name: "location", value: "\(Substring(request.path))/\(query)")]
-            connection.answer(request.number, HTTPAnswer(status: 301, headers: location))
+            request.answer(HTTPAnswer(status: 301, headers: location))
         case .found(let found):
             let plan = HTTPFilePlan(size: found.size, entityTag: found.entityTag, modified: found.modified) {
                 request.head.headers.first(name: $0)
@@ -194,8 +189,7 @@ extension Script {
             ]
             if plan.status < 300 { own.append(("content-type", found.mediaType)) }
             if let range = plan.contentRange { own.append(("content-range", range)) }
-            connection.answer(
-                request.number,
+            request.answer(
                 status: plan.status == 200 ? status : plan.status,
                 headers: with(headers, own),
                 file: found,
@@ -206,11 +200,11 @@ extension Script {
 
     /// Answers a request with an error.
     func refuse(_ request: HTTPRequest, _ error: ReplyError) {
-        guard let connection = request.connection else { return }
+        guard request.isOpen else { return }
         let writer = ByteWriter()
         ErrorReply.writeBody(error, into: writer)
         service?.errorReplies &+= 1
-        connection.answer(request.number, status: error.code, headers: Self.jsonHeaders, body: writer.bytes)
+        request.answer(status: error.code, headers: Self.jsonHeaders, body: writer.bytes)
     }
 
     // MARK: - Streams
@@ -224,12 +218,12 @@ extension Script {
         _ route: HTTPRoute,
         _ request: HTTPRequest
     ) {
-        guard let connection = request.connection, lua_type(L, function) == LUA_TFUNCTION else { return }
+        guard request.isOpen, lua_type(L, function) == LUA_TFUNCTION else { return }
         let defaults =
             isEvents
             ? [(name: "content-type", value: "text/event-stream"), (name: "cache-control", value: "no-cache")]
             : [(name: "content-type", value: "application/octet-stream")]
-        connection.beginStream(request.number, status: status, headers: with(headers, defaults))
+        request.beginStream(status: status, headers: with(headers, defaults))
         lua_pushvalue(L, function)
         let reference = vm.makeReference(L)
         let kind = isEvents ? PANINI_REQUEST_SEND_EVENT : PANINI_REQUEST_WRITE
@@ -305,13 +299,13 @@ extension Script {
 
     private func put(_ call: HostCall, _ request: HTTPRequest?, _ bytes: UnsafeRawBufferPointer) throws(Misuse) -> CInt
     {
-        guard let request, let connection = request.connection, request.isOpen else {
+        guard let request, request.isOpen else {
             return call.failure(CallError("closed", "the client has closed the connection"))
         }
         if service?.state == .stopping, call.name.utf8CodeUnitCount == 4 {
             return call.failure(CallError("closed", "the service is stopping"))
         }
-        let goesOn = connection.write(request.number, bytes)
+        let goesOn = request.write(bytes)
         if goesOn || !vm.canSuspend(call.L) { return call.success() }
         guard let id = vm.running?.id else { return call.success() }
         writers[ObjectIdentifier(request)] = id

@@ -193,7 +193,7 @@ extension Script {
             if count >= 2, let error = returnedError(co.thread, count) {
                 service?.streamFailed(route, request, error)
             } else {
-                request.connection?.endStream(request.number, isComplete: true)
+                request.endStream(isComplete: true)
             }
         case .spawned(let record):
             keepResults(co.thread, count, record)

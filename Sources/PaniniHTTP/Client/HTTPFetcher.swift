@@ -35,7 +35,7 @@ package struct HTTPFetchCounters: Equatable, Sendable {
 package final class HTTPFetcher {
     let eventLoop: any EventLoop
     /// The most connections to one server: scheme, host and port.
-    let maximumConnections: Int
+    package var maximumConnections: Int
     package internal(set) var counters = HTTPFetchCounters()
     private var runs: [HTTPFetchID: HTTPFetchRun] = [:]
     private var lastID: HTTPFetchID = 0
