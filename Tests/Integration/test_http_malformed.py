@@ -84,7 +84,7 @@ CASES = [
     ("http 0.9 version", b"GET /hello HTTP/0.9\r\nHost: x\r\n\r\n", {400, 505}),
     ("http 2.0 version", b"GET /hello HTTP/2.0\r\nHost: x\r\n\r\n", {400, 505}),
     ("http 1.2 version", b"GET /hello HTTP/1.2\r\nHost: x\r\n\r\n", {400, 505}),
-    ("http 3 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 505}),
+    ("another preface", b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n", {400, 505}),
     ("version in small letters", b"GET /hello http/1.1\r\nHost: x\r\n\r\n", [400]),
     ("no digits in the version", b"GET /hello HTTP/x.y\r\nHost: x\r\n\r\n", [400]),
     ("method in small letters", b"get /hello HTTP/1.1\r\nHost: x\r\n\r\n", {400, 405}),

@@ -59,8 +59,12 @@ require_build_packages() {
     if [ "${#missing[@]}" -gt 0 ] || ! pkg-config --exists lua5.4; then
         missing+=(liblua5.4-dev)
     fi
+    if [ "${#missing[@]}" -gt 0 ] || ! pkg-config --exists zlib; then
+        missing+=(zlib1g-dev)
+    fi
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
     pkg-config --exists lua5.4 || die "pkg-config does not find lua5.4" "install liblua5.4-dev"
+    pkg-config --exists zlib || die "pkg-config does not find zlib" "install zlib1g-dev"
 }
 
 # require_python: a python3 that can make virtual environments (Debian ships that part by itself).

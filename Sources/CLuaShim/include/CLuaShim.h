@@ -9,6 +9,7 @@
 
 #include "panini_coroutine.h"
 #include "panini_error.h"
+#include "panini_fetch.h"
 #include "panini_handle.h"
 #include "panini_libraries.h"
 #include "panini_message.h"

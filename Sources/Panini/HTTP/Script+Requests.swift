@@ -103,7 +103,7 @@ extension Script {
     }
 
     /// Pushes name → value, of several values the first; or name → list.
-    fileprivate func pushPairs(_ L: OpaquePointer, _ pairs: [(name: [UInt8], value: [UInt8])], lists: Bool) {
+    func pushPairs(_ L: OpaquePointer, _ pairs: [(name: [UInt8], value: [UInt8])], lists: Bool) {
         lua_createtable(L, 0, CInt(clamping: pairs.count))
         let table = lua_gettop(L)
         for (name, value) in pairs {
@@ -309,7 +309,7 @@ extension HTTPRequest {
 }
 
 extension String {
-    fileprivate func replacingPrefix(_ prefix: String, with other: String) -> String {
+    func replacingPrefix(_ prefix: String, with other: String) -> String {
         hasPrefix(prefix) ? other + dropFirst(prefix.count) : self
     }
 }

@@ -34,7 +34,7 @@ extension Script {
                 ("json", _):
                 break
             case ("stream", LUA_TFUNCTION), ("events", LUA_TFUNCTION): break
-            case ("headers", LUA_TTABLE): _ = try responseHeaders(L, 3)
+            case ("headers", LUA_TTABLE): _ = try headerFields(L, 3, of: "panini.response", writtenBy: "the server")
             default: throw Misuse("panini.response: \(name) cannot be \(call.typeName(3))")
             }
             lua_settop(L, 2)
@@ -48,69 +48,16 @@ extension Script {
         return 1
     }
 
-    /// The headers of the table at an index, their names in lower case.
-    private func responseHeaders(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> [(name: String, value: String)] {
-        let index = lua_absindex(L, index)
-        var headers: [(name: String, value: String)] = []
-        let top = lua_gettop(L)
-        defer { lua_settop(L, top) }
-        lua_pushnil(L)
-        while panini_next(L, index) != 0 {
-            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1)?.lowercased() else {
-                throw Misuse("panini.response: headers must have names")
-            }
-            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
-                throw Misuse("panini.response: \"\(name)\" is no name for a header")
-            }
-            guard !["content-length", "transfer-encoding", "connection", "date"].contains(name) else {
-                throw Misuse("panini.response: the server itself writes \(name)")
-            }
-            if lua_type(L, top + 2) == LUA_TTABLE {
-                for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
-                    lua_rawgeti(L, top + 2, lua_Integer(position))
-                    headers.append((name, try headerValue(L, top + 3, name)))
-                    lua_settop(L, top + 2)
-                }
-            } else {
-                headers.append((name, try headerValue(L, top + 2, name)))
-            }
-            lua_settop(L, top + 1)
-        }
-        return headers.sorted { $0.name < $1.name }
-    }
-
-    private func headerValue(_ L: OpaquePointer, _ index: CInt, _ name: String) throws(Misuse) -> String {
-        let text: String
-        switch lua_type(L, index) {
-        case LUA_TSTRING: text = vm.string(L, index) ?? ""
-        case LUA_TNUMBER where lua_isinteger(L, index) != 0: text = String(lua_tointegerx(L, index, nil))
-        case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
-        default:
-            throw Misuse(
-                "panini.response: header \"\(name)\" cannot be \(String(cString: lua_typename(L, lua_type(L, index))))"
-            )
-        }
-        guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) else {
-            throw Misuse(
-                "panini.response: the value of header \"\(name)\" has a line break or another control character"
-            )
-        }
-        return text
-    }
-
     // MARK: - Answering
 
     /// Answers a request with what its handler returned.
     func answer(_ L: OpaquePointer, _ count: CInt, _ route: HTTPRoute, _ request: HTTPRequest) {
-        guard let connection = request.connection, count > 0 else {
-            request.connection?.answer(request.number, HTTPAnswer(status: 204))
-            return
-        }
+        guard count > 0 else { return request.answer(HTTPAnswer(status: 204)) }
         let first = lua_gettop(L) - count + 1
         switch lua_type(L, first) {
         case LUA_TNIL:
             guard count >= 2, lua_type(L, first + 1) != LUA_TNIL else {
-                return connection.answer(request.number, HTTPAnswer(status: 204))
+                return request.answer(HTTPAnswer(status: 204))
             }
             let error = readError(L, first + 1)
             route.failed &+= 1
@@ -120,7 +67,7 @@ extension Script {
             )
         case LUA_TSTRING:
             let bytes = vm.stringBytes(L, first) ?? emptyBytes
-            connection.answer(request.number, status: 200, headers: Self.textHeaders, body: bytes)
+            request.answer(status: 200, headers: Self.textHeaders, body: bytes)
         case LUA_TTABLE where isResponse(L, first): answer(L, response: first, route, request)
         default: answer(L, json: first, status: 200, headers: [], route, request)
         }
@@ -147,7 +94,7 @@ extension Script {
         do throws(SendFailure) {
             let bytes = try encode(L, index, dataType: .json)
             let headers = headers.isEmpty ? Self.jsonHeaders : with(headers, Self.jsonHeaders)
-            request.connection?.answer(request.number, status: status, headers: headers, body: bytes)
+            request.answer(status: status, headers: headers, body: bytes)
         } catch {
             guard case .unsendable(let text) = error else { return }
             answerFailed(route, request, text)
@@ -179,7 +126,7 @@ extension Script {
         if panini_field(L, index, "headers") == LUA_TTABLE {
             do throws(Misuse) {
                 // Checked when it was made; it may have been changed since.
-                headers = try responseHeaders(L, -1)
+                headers = try headerFields(L, -1, of: "panini.response", writtenBy: "the server")
             } catch {
                 return answerFailed(route, request, error.message)
             }
@@ -201,8 +148,7 @@ extension Script {
                     kind == "text"
                     ? "text/plain; charset=utf-8"
                     : kind == "html" ? "text/html; charset=utf-8" : "application/octet-stream"
-                request.connection?.answer(
-                    request.number,
+                request.answer(
                     status: status,
                     headers: with(headers, [("content-type", type)]),
                     body: vm.stringBytes(L, top + 1) ?? emptyBytes
@@ -210,7 +156,7 @@ extension Script {
                 return
             }
         }
-        request.connection?.answer(request.number, status: status, headers: headers, body: emptyBytes)
+        request.answer(status: status, headers: headers, body: emptyBytes)
     }
 
     /// Answers with a file: of the script's folder, or of the one that `app.http.static` was given.
@@ -223,7 +169,6 @@ extension Script {
         _ route: HTTPRoute,
         _ request: HTTPRequest
     ) {
-        guard let connection = request.connection else { return }
         let number = lua_rawgeti(L, index, 1) == LUA_TNUMBER ? Int(lua_tointegerx(L, -1, nil)) : 0
         lua_settop(L, file)
         guard let folder = folders.indices.contains(number) ? folders[number] : nil else {
@@ -234,7 +179,7 @@ extension Script {
         case .folder:
             let query = request.query.isEmpty ? "" : "?\(Substring(request.query))"
             let location = [(name: "location", value: "\(Substring(request.path))/\(query)")]
-            connection.answer(request.number, HTTPAnswer(status: 301, headers: location))
+            request.answer(HTTPAnswer(status: 301, headers: location))
         case .found(let found):
             let plan = HTTPFilePlan(size: found.size, entityTag: found.entityTag, modified: found.modified) {
                 request.head.headers.first(name: $0)
@@ -244,8 +189,7 @@ extension Script {
             ]
             if plan.status < 300 { own.append(("content-type", found.mediaType)) }
             if let range = plan.contentRange { own.append(("content-range", range)) }
-            connection.answer(
-                request.number,
+            request.answer(
                 status: plan.status == 200 ? status : plan.status,
                 headers: with(headers, own),
                 file: found,
@@ -256,11 +200,11 @@ extension Script {
 
     /// Answers a request with an error.
     func refuse(_ request: HTTPRequest, _ error: ReplyError) {
-        guard let connection = request.connection else { return }
+        guard request.isOpen else { return }
         let writer = ByteWriter()
         ErrorReply.writeBody(error, into: writer)
         service?.errorReplies &+= 1
-        connection.answer(request.number, status: error.code, headers: Self.jsonHeaders, body: writer.bytes)
+        request.answer(status: error.code, headers: Self.jsonHeaders, body: writer.bytes)
     }
 
     // MARK: - Streams
@@ -274,12 +218,12 @@ extension Script {
         _ route: HTTPRoute,
         _ request: HTTPRequest
     ) {
-        guard let connection = request.connection, lua_type(L, function) == LUA_TFUNCTION else { return }
+        guard request.isOpen, lua_type(L, function) == LUA_TFUNCTION else { return }
         let defaults =
             isEvents
             ? [(name: "content-type", value: "text/event-stream"), (name: "cache-control", value: "no-cache")]
             : [(name: "content-type", value: "application/octet-stream")]
-        connection.beginStream(request.number, status: status, headers: with(headers, defaults))
+        request.beginStream(status: status, headers: with(headers, defaults))
         lua_pushvalue(L, function)
         let reference = vm.makeReference(L)
         let kind = isEvents ? PANINI_REQUEST_SEND_EVENT : PANINI_REQUEST_WRITE
@@ -355,13 +299,13 @@ extension Script {
 
     private func put(_ call: HostCall, _ request: HTTPRequest?, _ bytes: UnsafeRawBufferPointer) throws(Misuse) -> CInt
     {
-        guard let request, let connection = request.connection, request.isOpen else {
+        guard let request, request.isOpen else {
             return call.failure(CallError("closed", "the client has closed the connection"))
         }
         if service?.state == .stopping, call.name.utf8CodeUnitCount == 4 {
             return call.failure(CallError("closed", "the service is stopping"))
         }
-        let goesOn = connection.write(request.number, bytes)
+        let goesOn = request.write(bytes)
         if goesOn || !vm.canSuspend(call.L) { return call.success() }
         guard let id = vm.running?.id else { return call.success() }
         writers[ObjectIdentifier(request)] = id
@@ -373,14 +317,5 @@ extension Script {
     func writable(_ request: HTTPRequest, _ completion: Completion) {
         guard let id = writers.removeValue(forKey: ObjectIdentifier(request)) else { return }
         wake(id, completion)
-    }
-}
-
-/// What a header's name is made of (RFC 9110, section 5.6.2).
-private func isTokenByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case 48...57, 65...90, 97...122: true
-    case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
-    default: false
     }
 }

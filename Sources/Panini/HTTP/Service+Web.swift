@@ -37,6 +37,9 @@ extension Service: HTTPServerDelegate {
         configuration.idleTimeout = options.webIdleTimeout
         configuration.maximumConnections = options.webMaxConnections
         configuration.reportsAnswers = options.webAccessLog
+        configuration.speaksHTTP2 = options.webHTTP2
+        configuration.maximumStreams = options.webMaxStreams
+        configuration.compresses = options.webCompression
         if let certificate = options.webCertificateFile, let key = options.webKeyFile {
             configuration.tls = (certificate, key)
         }
@@ -277,7 +280,7 @@ extension Service: HTTPServerDelegate {
             "the stream of \(route.method) \(route.path) (\(route.origin)) failed: \(error.message)",
             metadata: traceback(error)
         )
-        request.connection?.endStream(request.number, isComplete: false)
+        request.endStream(isComplete: false)
     }
 }
 

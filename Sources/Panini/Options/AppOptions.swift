@@ -47,6 +47,10 @@ struct AppOptions: Sendable {
     var webMaxConnections = 10000
     var webMaxRequests = 10000
     var webAccessLog = false
+    var webCompression = true
+    var webHTTP2 = true
+    var webMaxStreams = 128
+    var fetchMaxConnections = 64
     var webCertificateFile: String?
     var webKeyFile: String?
     var drainTimeout = 30.0
@@ -153,6 +157,10 @@ struct AppOptions: Sendable {
             case ("web_access_log", .boolean(let flag)): webAccessLog = flag
             case ("drain_timeout", .number(let seconds)): drainTimeout = seconds
             case ("shared_limit", .integer(let bytes)): sharedLimit = Int(bytes)
+            case ("web_compression", .boolean(let flag)): webCompression = flag
+            case ("web_http2", .boolean(let flag)): webHTTP2 = flag
+            case ("web_max_streams", .integer(let number)): webMaxStreams = Int(number)
+            case ("fetch_max_connections", .integer(let number)): fetchMaxConnections = Int(number)
             case ("web_tls.cert_file", .string(let path)): webCertificateFile = path
             case ("web_tls.key_file", .string(let path)): webKeyFile = path
             default: break  // Options of features that come later: checked above, not used yet.

@@ -2,6 +2,7 @@
 // completions (a spawned function that ends wakes its waiter, which ends and wakes its own ...) from nesting on the stack.
 
 import LuaVM
+import NIOCore
 import PaniniHTTP
 
 /// What a waiting coroutine gets.
@@ -14,6 +15,10 @@ enum Completion {
     /// The results kept in a spawn handle, in the registry.
     case spawnResults(LuaReference)
     case group(WaitGroup)
+    /// A response of another server; without a body the head of a streamed one.
+    case fetched(HTTPFetchHead, ByteBuffer?)
+    /// A piece of a streamed response.
+    case fetchedPiece(ByteBuffer)
 }
 
 enum ReadyItem {

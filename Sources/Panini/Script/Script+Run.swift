@@ -3,6 +3,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import NIOCore
 import PaniniHTTP
 
 extension Script {
@@ -192,7 +193,7 @@ extension Script {
             if count >= 2, let error = returnedError(co.thread, count) {
                 service?.streamFailed(route, request, error)
             } else {
-                request.connection?.endStream(request.number, isComplete: true)
+                request.endStream(isComplete: true)
             }
         case .spawned(let record):
             keepResults(co.thread, count, record)
@@ -249,7 +250,7 @@ extension Script {
     /// Gives back what a completion holds when nobody waits for it any more.
     private func release(_ completion: Completion) {
         switch completion {
-        case .nothing, .success, .failure: break
+        case .nothing, .success, .failure, .fetched, .fetchedPiece: break
         case .reference(let reference), .spawnResults(let reference): vm.release(reference)
         case .group(let group):
             vm.release(group.results)
@@ -276,6 +277,12 @@ extension Script {
             vm.release(reference)
             let count = pushKept(L, lua_gettop(L))
             return count
+        case .fetched(let head, let body):
+            push(head, body, onto: L)
+            return 1
+        case .fetchedPiece(let piece):
+            piece.withUnsafeReadableBytes { vm.pushString(L, $0) }
+            return 1
         case .group(let group):
             vm.push(group.results, onto: L)
             if group.hasErrors { vm.push(group.errors, onto: L) } else { lua_pushnil(L) }

@@ -100,6 +100,8 @@ final class Script {
 
     /// What request objects of the web server call; freed with the callbacks.
     let requestHost: UnsafeMutablePointer<panini_request_host>
+    /// What `app.http.fetch` calls; freed with the callbacks.
+    let fetchHost: UnsafeMutablePointer<panini_fetch_host>
     /// What the guards of routes with a validator call.
     let requestGuardHost: UnsafeMutablePointer<panini_guard_host>
     /// Folders that files are served from; the first one is the script's.
@@ -150,6 +152,7 @@ final class Script {
         self.middlewareHost = .allocate(capacity: 1)
         self.requestHost = .allocate(capacity: 1)
         self.requestGuardHost = .allocate(capacity: 1)
+        self.fetchHost = .allocate(capacity: 1)
         do throws(LuaError) {
             self.vm = try LuaVM()
         } catch {
@@ -158,6 +161,7 @@ final class Script {
             middlewareHost.deallocate()
             requestHost.deallocate()
             requestGuardHost.deallocate()
+            fetchHost.deallocate()
             throw PaniniError(code: .scriptFailed, message: "\(path): no Lua state: \(error.message)")
         }
         callbacks.initialize(
@@ -204,6 +208,14 @@ final class Script {
                 error_metatable: errorType
             )
         )
+        fetchHost.initialize(
+            to: panini_fetch_host(
+                context: Unmanaged.passUnretained(self).toOpaque(),
+                start: startFetch,
+                next: nextOfFetch,
+                cancel: cancelFetch
+            )
+        )
         registerModules()
         registerRequests()
         registerMiddlewares(outer: outer)
@@ -216,6 +228,7 @@ final class Script {
         middlewareHost.deallocate()
         requestHost.deallocate()
         requestGuardHost.deallocate()
+        fetchHost.deallocate()
     }
 
     /// Closes the Lua state. Everything suspended is given up.
@@ -229,6 +242,8 @@ final class Script {
         }
         // An alarm would keep this alive until its time.
         for list in deadlineLists { if let alarm = list.alarm { service?.worker.cancel(alarm) } }
+        // Of streams whose function waits for something else.
+        service?.fetcher.cancelAll(of: self)
         jobs = []
         suspendedCount = 0
         spawned = [:]

@@ -47,6 +47,8 @@ enum Wait {
     case spawned
     /// A client that is slow to read.
     case write(HTTPRequest)
+    /// Another server's answer.
+    case fetch(HTTPFetchID)
 }
 
 /// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.

@@ -326,6 +326,7 @@ extension Service {
         case .request(let id, _): connection.cancelRequest(id)
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
         case .sleep(let alarm): worker.cancel(alarm)
+        case .fetch(let id): fetcher.cancel(id)
         case .none, .barrier, .spawned: break
         }
         job.wait = .none

@@ -40,6 +40,7 @@ extension Service {
         web?.close()
         connection.close()
         closeScripts()
+        fetcher.close()
         promise.fail(error)
     }
 
@@ -208,6 +209,7 @@ extension Service {
             startPromise = nil
             connection.close()
             closeScripts()
+            fetcher.close()
             promise.succeed()
         case .loaded, .stopped, .stopping:
             state = .stopped
@@ -284,6 +286,7 @@ extension Service {
         for server in endingWebs { server.close() }
         connection.close()
         closeScripts()
+        fetcher.close()
         stopPromise?.succeed()
     }
 

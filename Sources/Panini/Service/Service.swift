@@ -72,6 +72,11 @@ final class Service {
     /// The port it is bound to.
     var webPort: Int?
     var requestsInFlight = 0
+    /// Fetches for scripts.
+    private(set) lazy var fetcher = HTTPFetcher(
+        eventLoop: worker.eventLoop,
+        maximumConnections: options.fetchMaxConnections
+    )
     var refusedRequests: UInt64 = 0
 
     var housekeeping = Housekeeping()

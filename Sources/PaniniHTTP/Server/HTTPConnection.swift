@@ -4,9 +4,11 @@
 import Glibc
 package import NIOCore
 package import NIOHTTP1
+import NIOTLS
 
 /// One HTTP/1.1 connection.
-package final class HTTPConnection: ChannelInboundHandler {
+package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandler, HTTPResponder, HTTPServerConnection
+{
     package typealias InboundIn = HTTPServerRequestPart
     package typealias OutboundOut = ByteBuffer
 
@@ -36,6 +38,7 @@ package final class HTTPConnection: ChannelInboundHandler {
     private var keepsAlive = true
     private var isHead = false
     private var is10 = false
+    private var hasEncoding = false
     /// Bytes since the request began, before its head was complete.
     private var headBytes = 0
     /// Parts of further requests that came before this one was answered.
@@ -83,6 +86,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         if let request {
             self.request = nil
             request.connection = nil
+            request.closeEncoder()
             server.delegate.server(server, lost: request)
         }
     }
@@ -103,6 +107,9 @@ package final class HTTPConnection: ChannelInboundHandler {
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? TLSUserEvent, event == .handshakeCompleted(negotiatedProtocol: "h2") {
+            return becomeHTTP2()
+        }
         guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
         inputClosed = true
         switch phase {
@@ -143,6 +150,39 @@ package final class HTTPConnection: ChannelInboundHandler {
         context.fireChannelWritabilityChanged()
     }
 
+    // MARK: - HTTP/2
+
+    /// The client speaks HTTP/2: this object only passes bytes on from here on.
+    private(set) var isHTTP2 = false
+
+    /// Whether the first bytes of a connection are those of HTTP/2 without TLS (RFC 9113, section 3.4).
+    func isPreface(_ bytes: ByteBuffer) -> Bool {
+        guard case .idle = phase, requestNumber == 0, server.configuration.speaksHTTP2, server.configuration.tls == nil
+        else {
+            return false
+        }
+        return bytes.readableBytesView.starts(with: "PRI * HTTP/2.0".utf8)
+    }
+
+    func becomeHTTP2() {
+        guard let context else { return }
+        let pipeline = context.pipeline.syncOperations
+        let (handler, http2) = HTTP2Connection.handlers(server, context.eventLoop)
+        do {
+            let counter = try pipeline.handler(type: HTTPByteCounter.self)
+            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+            isHTTP2 = true
+            self.context = nil
+            phase = .closing
+            server.replace(self, with: http2)
+            try pipeline.addHandlers([handler, http2], position: .after(counter))
+            pipeline.removeHandler(decoder, promise: nil)
+            pipeline.removeHandler(self, promise: nil)
+        } catch {
+            context.close(promise: nil)
+        }
+    }
+
     /// Bytes have come from the socket; false when they are not to be looked at.
     func bytesArrived(_ count: Int) -> Bool {
         isReading = true
@@ -171,17 +211,10 @@ package final class HTTPConnection: ChannelInboundHandler {
         case .head(let head): begin(head)
         case .body(let bytes):
             guard let request, case .body = phase else { return }
-            guard (request.body?.readableBytes ?? 0) + bytes.readableBytes <= request.maximumBody else {
-                return refuse(413, "the request's body is larger than \(request.maximumBody) bytes")
-            }
-            if request.body == nil {
-                request.body = bytes
-            } else {
-                var bytes = bytes
-                request.body?.writeBuffer(&bytes)
-            }
+            if let refusal = request.append(bytes) { refuse(refusal) }
         case .end:
             guard let request, case .body = phase else { return }
+            if let refusal = request.finishBody() { return refuse(refusal) }
             phase = .answering
             server.delegate.server(server, received: request)
         }
@@ -198,13 +231,20 @@ package final class HTTPConnection: ChannelInboundHandler {
         let isOffer = head.method == .CONNECT || head.headers.contains(name: "upgrade")
         keepsAlive = head.isKeepAlive && !server.isStopping && !isOffer
         if address.isEmpty { address = context.channel.remoteAddress?.ipAddress ?? "" }
-        let request = HTTPRequest(head: head, connection: self, number: requestNumber, remoteAddress: address)
+        let request = HTTPRequest(
+            head: head,
+            connection: self,
+            number: requestNumber,
+            remoteAddress: address,
+            compressor: server.compressor
+        )
         self.request = request
         phase = .body
         since = server.tick
         if server.configuration.reportsAnswers { begun = .now() }
         answeredBytes = 0
         if let problem = problem(head) { return refuse(problem.status, problem.text) }
+        if hasEncoding, let refusal = request.setUpDecoding() { return refuse(refusal) }
         if let answer = server.delegate.server(server, admits: request) {
             // Small bodies are read to their end, so that the connection can be kept; others are not waited for.
             return refuse(answer)
@@ -234,6 +274,7 @@ package final class HTTPConnection: ChannelInboundHandler {
         var hosts = 0
         var lengths = 0
         var isChunked = false
+        hasEncoding = false
         for (name, value) in head.headers {
             size += name.utf8.count + value.utf8.count + 4
             switch name.utf8.count {
@@ -243,6 +284,7 @@ package final class HTTPConnection: ChannelInboundHandler {
                 if value.isEmpty || !value.utf8.allSatisfy({ (48...57).contains($0) }) || Int(value) == nil {
                     return (400, "content-length is no number")
                 }
+            case 16 where name.isHeader("content-encoding"): hasEncoding = true
             case 17 where name.isHeader("transfer-encoding"):
                 guard value.isHeader("chunked"), !isChunked, !is10 else {
                     return (is10 ? 400 : 501, "transfer-encoding can only be chunked")
@@ -277,18 +319,7 @@ package final class HTTPConnection: ChannelInboundHandler {
 
     private func report() {
         guard server.configuration.reportsAnswers else { return }
-        let taken = NIODeadline.now() - begun
-        server.delegate.server(
-            server,
-            answered: HTTPAnswerReport(
-                method: request?.head.method.rawValue ?? "-",
-                path: request.map { String(Substring($0.path)) } ?? "-",
-                status: answeredStatus,
-                bytes: answeredBytes,
-                remoteAddress: address,
-                seconds: Double(taken.nanoseconds) / 1e9
-            )
-        )
+        server.report(request, status: answeredStatus, bytes: answeredBytes, address, begun)
         begun = .distantPast
     }
 
@@ -322,7 +353,6 @@ package final class HTTPConnection: ChannelInboundHandler {
 
     // MARK: - Answers
 
-    /// Whether the request of that number still waits for its answer, or for more of it.
     package func isWaiting(for number: UInt64) -> Bool {
         guard number == requestNumber, request != nil else { return false }
         switch phase {
@@ -331,12 +361,6 @@ package final class HTTPConnection: ChannelInboundHandler {
         }
     }
 
-    /// Answers the request of that number; does nothing when it comes too late.
-    package func answer(_ number: UInt64, _ answer: HTTPAnswer) {
-        answer.body.withUnsafeBytes { self.answer(number, status: answer.status, headers: answer.headers, body: $0) }
-    }
-
-    /// The same for a body that lies elsewhere.
     package func answer(
         _ number: UInt64,
         status: Int,
@@ -353,7 +377,6 @@ package final class HTTPConnection: ChannelInboundHandler {
         ended()
     }
 
-    /// Begins an answer whose body follows in pieces of unknown number.
     package func beginStream(_ number: UInt64, status: Int, headers: [(name: String, value: String)]) {
         guard isWaiting(for: number), case .answering = phase else { return }
         if is10 { keepsAlive = false }
@@ -369,9 +392,6 @@ package final class HTTPConnection: ChannelInboundHandler {
         if !isReading { flush() }
     }
 
-    /// Writes a piece of a stream.
-    ///
-    /// - Returns: False when the client does not keep up: wait for the delegate's `canWrite`.
     package func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard isWaiting(for: number), case .streaming(let isChunked) = phase, let context else { return false }
         guard !isHead, !bytes.isEmpty else { return context.channel.isWritable }
@@ -386,7 +406,6 @@ package final class HTTPConnection: ChannelInboundHandler {
         return context.channel.isWritable
     }
 
-    /// Ends a stream: with its end mark, or without, so that the client sees that something is missing.
     package func endStream(_ number: UInt64, isComplete: Bool) {
         guard isWaiting(for: number), case .streaming(let isChunked) = phase else { return }
         guard isComplete else {
@@ -399,7 +418,6 @@ package final class HTTPConnection: ChannelInboundHandler {
 
     // MARK: - Files
 
-    /// Answers with a part of a file, which the connection closes afterwards.
     package func answer(
         _ number: UInt64,
         status: Int,
@@ -614,7 +632,13 @@ final class HTTPByteCounter: ChannelInboundHandler {
     init(connection: HTTPConnection) { self.connection = connection }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if connection.bytesArrived(unwrapInboundIn(data).readableBytes) { context.fireChannelRead(data) }
+        if connection.isHTTP2 { return context.fireChannelRead(data) }
+        let bytes = unwrapInboundIn(data)
+        if connection.isPreface(bytes) {
+            connection.becomeHTTP2()
+            return context.fireChannelRead(data)
+        }
+        if connection.bytesArrived(bytes.readableBytes) { context.fireChannelRead(data) }
     }
 }
 

@@ -5,7 +5,7 @@ package import NIOHTTP1
 
 /// A request. It outlives its connection when a handler keeps it.
 package final class HTTPRequest {
-    package let head: HTTPRequestHead
+    package internal(set) var head: HTTPRequestHead
     /// The body as far as it has arrived; complete when the delegate is given the request.
     package internal(set) var body: ByteBuffer?
     /// The peer's address, as text.
@@ -21,16 +21,32 @@ package final class HTTPRequest {
     /// The largest body the delegate accepts, in bytes.
     package var maximumBody = 1 << 20
     /// Where the answer goes; nil when the connection is gone.
-    package internal(set) weak var connection: HTTPConnection?
+    package internal(set) weak var connection: (any HTTPResponder)?
     /// Which request of its connection it is: an answer with an older number comes too late.
     package let number: UInt64
 
-    init(head: HTTPRequestHead, connection: HTTPConnection, number: UInt64, remoteAddress: String) {
+    /// Undoes the body's encoding; nil when it has none.
+    var decoder: HTTPInflater?
+    /// The server's encoders; nil when it does not compress.
+    let compressor: HTTPCompressor?
+    /// The encoder of the streamed answer.
+    var encoder: HTTPDeflater?
+
+    init(
+        head: HTTPRequestHead,
+        connection: any HTTPResponder,
+        number: UInt64,
+        remoteAddress: String,
+        compressor: HTTPCompressor?
+    ) {
         self.head = head
         self.connection = connection
+        self.compressor = compressor
         self.number = number
         self.remoteAddress = remoteAddress
     }
+
+    deinit { closeEncoder() }
 
     /// The path without the query, as it was sent.
     package var path: Substring.UTF8View {

@@ -41,7 +41,18 @@ package protocol HTTPServerDelegate: AnyObject {
     func server(_ server: HTTPServer, canWrite request: HTTPRequest)
 }
 
-/// An HTTP/1.1 server on one event loop.
+/// What a server keeps of a connection, whichever version it speaks.
+protocol HTTPServerConnection: AnyObject {
+    /// Its place in the server's list.
+    var index: Int? { get set }
+    /// Called at each tick of the server.
+    func checkTime()
+    /// The server stops: answers what was asked, and closes.
+    func stop()
+    func close()
+}
+
+/// An HTTP server on one event loop.
 package final class HTTPServer {
     package private(set) var configuration: HTTPServerConfiguration
     package let eventLoop: any EventLoop
@@ -49,7 +60,7 @@ package final class HTTPServer {
     /// Set before ``start()``.
     package unowned(unsafe) var delegate: any HTTPServerDelegate
     private var listening: (any Channel)?
-    private var connections: [HTTPConnection] = []
+    private var connections: [any HTTPServerConnection] = []
     private(set) var isStopping = false
     private var onDrained: (() -> Void)?
     private var ticks: RepeatedTask?
@@ -62,14 +73,17 @@ package final class HTTPServer {
     var bodyTicks: UInt64 { times.body }
     var idleTicks: UInt64 { times.idle }
     var lingerTicks: UInt64 { times.linger }
+    private(set) var compressor: HTTPCompressor?
     private var dateSecond = -1
     private var dateLine = ByteBuffer()
+    private var dateText = ""
 
     package init(configuration: HTTPServerConfiguration, eventLoop: any EventLoop, delegate: any HTTPServerDelegate) {
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.delegate = delegate
         times = Times(configuration)
+        compressor = configuration.compresses ? HTTPCompressor() : nil
     }
 
     /// The time limits in ticks.
@@ -100,6 +114,7 @@ package final class HTTPServer {
         return { [self] in
             configuration = new
             self.tls = tls
+            compressor = new.compresses ? compressor ?? HTTPCompressor() : nil
             times = Times(new)
             guard ticks != nil else { return }
             ticks?.cancel()
@@ -109,7 +124,11 @@ package final class HTTPServer {
 
     private static func context(of configuration: HTTPServerConfiguration) throws(HTTPServerProblem) -> NIOSSLContext? {
         guard let files = configuration.tls else { return nil }
-        return try context(certificate: files.certificate, key: files.key)
+        return try context(
+            certificate: files.certificate,
+            key: files.key,
+            speaksHTTP2: configuration.speaksHTTP2
+        )
     }
 
     /// Begins to accept connections; those that came since the port was bound are waiting.
@@ -164,7 +183,11 @@ package final class HTTPServer {
     }
 
     /// Reads the files; a wrong one is found here, and not at the first connection.
-    private static func context(certificate: String, key: String) throws(HTTPServerProblem) -> NIOSSLContext {
+    private static func context(
+        certificate: String,
+        key: String,
+        speaksHTTP2: Bool
+    ) throws(HTTPServerProblem) -> NIOSSLContext {
         let chain: [NIOSSLCertificate]
         do {
             chain = try NIOSSLCertificate.fromPEMFile(certificate)
@@ -183,7 +206,7 @@ package final class HTTPServer {
                 privateKey: .privateKey(secret)
             )
             configuration.minimumTLSVersion = .tlsv12
-            configuration.applicationProtocols = ["http/1.1"]
+            configuration.applicationProtocols = speaksHTTP2 ? ["h2", "http/1.1"] : ["http/1.1"]
             return try NIOSSLContext(configuration: configuration)
         } catch {
             throw HTTPServerProblem(message: "the certificate \(certificate) and the key \(key) do not belong together")
@@ -206,7 +229,7 @@ package final class HTTPServer {
     // MARK: - Connections
 
     /// Takes a new connection in; false when there are too many.
-    func add(_ connection: HTTPConnection) -> Bool {
+    func add(_ connection: any HTTPServerConnection) -> Bool {
         counters.connections &+= 1
         guard connections.count < configuration.maximumConnections, !isStopping else {
             counters.refusedConnections &+= 1
@@ -218,7 +241,16 @@ package final class HTTPServer {
         return true
     }
 
-    func remove(_ connection: HTTPConnection) {
+    /// Puts a connection in another's place: the client has chosen another version.
+    func replace(_ connection: any HTTPServerConnection, with other: any HTTPServerConnection) {
+        guard let index = connection.index else { return }
+        connection.index = nil
+        other.index = index
+        connections[index] = other
+        if isStopping { other.stop() }
+    }
+
+    func remove(_ connection: any HTTPServerConnection) {
         guard let index = connection.index else { return }
         connection.index = nil
         let last = connections.removeLast()
@@ -286,13 +318,40 @@ package final class HTTPServer {
 
     /// `date: ...` of the second that it is.
     func writeDate(_ buffer: inout ByteBuffer) {
-        let now = time(nil)
-        if now != dateSecond {
-            dateSecond = now
-            dateLine.clear()
-            dateLine.writeHeader("date", HTTPDate.text(now))
-        }
+        updateDate()
         buffer.writeImmutableBuffer(dateLine)
+    }
+
+    /// The same without the name.
+    var date: String {
+        updateDate()
+        return dateText
+    }
+
+    private func updateDate() {
+        let now = time(nil)
+        guard now != dateSecond else { return }
+        dateSecond = now
+        dateText = HTTPDate.text(now)
+        dateLine.clear()
+        dateLine.writeHeader("date", dateText)
+    }
+
+    // MARK: - The access log
+
+    /// Tells the delegate of an answer.
+    func report(_ request: HTTPRequest?, status: Int, bytes: Int, _ address: String, _ begun: NIODeadline) {
+        delegate.server(
+            self,
+            answered: HTTPAnswerReport(
+                method: request?.head.method.rawValue ?? "-",
+                path: request.map { String(Substring($0.path)) } ?? "-",
+                status: status,
+                bytes: bytes,
+                remoteAddress: address,
+                seconds: Double((NIODeadline.now() - begun).nanoseconds) / 1e9
+            )
+        )
     }
 }
 

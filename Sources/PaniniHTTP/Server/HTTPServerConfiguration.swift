@@ -25,6 +25,13 @@ package struct HTTPServerConfiguration: Sendable {
 
     /// The certificate with its chain and the key, as paths of PEM files; nil: no TLS.
     package var tls: (certificate: String, key: String)?
+    /// Whether HTTP/2 is spoken: over TLS where the client knows it too, without TLS with clients that begin with it.
+    package var speaksHTTP2 = true
+    /// The most requests at once over one HTTP/2 connection.
+    package var maximumStreams = 128
+
+    /// Whether answers are compressed for clients that ask for it.
+    package var compresses = true
     /// Whether the delegate is told of every answer.
     package var reportsAnswers = false
 

@@ -1,0 +1,293 @@
+// Owns: `app.http.fetch` as scripts call it: its arguments, its wait, and the response as a Lua value. Worker's thread.
+
+import CLuaShim
+import LuaVM
+import NIOCore
+import PaniniHTTP
+
+extension Script {
+    private static let fetchOptions = [
+        "method", "headers", "body", "json", "form", "timeout", "max_body", "redirects", "stream", "ca_file", "verify",
+    ]
+
+    /// Adds `fetch` to the table on top.
+    func addFetch(_ L: OpaquePointer) {
+        vm.pushString(L, "fetch" as StaticString)
+        panini_fetch_push(L, fetchHost)
+        lua_rawset(L, -3)
+    }
+
+    /// Whether scripts may connect to a server. Asked before each request, those that follow redirects among them.
+    func mayConnect(host: String, port: Int) -> Bool { true }
+
+    fileprivate func startFetch(_ call: HostCall, _ guardNumber: UnsafeMutablePointer<Int64>?) throws(Misuse) -> CInt {
+        guard phase == .live, let service else {
+            throw Misuse("app.http.fetch cannot be used while the file runs; use app.on_start_task")
+        }
+        let text = try call.string(1, "the URL")
+        let url: HTTPURL
+        do throws(HTTPURLProblem) {
+            url = try HTTPURL(text)
+        } catch {
+            throw Misuse("app.http.fetch: the URL \(error.message)")
+        }
+        var fetch = HTTPFetch(url: url)
+        fetch.isStreamed = guardNumber != nil
+        try readFetchOptions(call, &fetch)
+        try requireSuspendable(call)
+        guard let id = vm.running?.id else { return 0 }
+        // A reload may have changed it.
+        service.fetcher.maximumConnections = service.options.fetchMaxConnections
+        let number = service.fetcher.start(fetch, context: id, sink: self)
+        guardNumber?.pointee = Int64(number)
+        nextWait = .fetch(number)
+        return LuaVM.suspend
+    }
+
+    /// The head, or a piece of a stream, has been looked at.
+    fileprivate func nextOfFetch(_ number: HTTPFetchID) -> CInt {
+        guard let service, phase == .live else { return 0 }
+        nextWait = .fetch(number)
+        service.fetcher.next(number)
+        return LuaVM.suspend
+    }
+
+    // MARK: - Options
+
+    private func readFetchOptions(_ call: HostCall, _ fetch: inout HTTPFetch) throws(Misuse) {
+        if call.isNone(2) { return }
+        let L = call.L
+        guard call.type(2) == LUA_TTABLE else {
+            throw Misuse("app.http.fetch: options must be a table, not \(call.typeName(2))")
+        }
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        guard lua_checkstack(L, 8) != 0 else { throw Misuse("app.http.fetch: the Lua stack is full") }
+        var bodies: [String] = []
+        var contentType: String?
+        var limit: Int?
+        lua_pushnil(L)
+        while panini_next(L, 2) != 0 {
+            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1),
+                Self.fetchOptions.contains(name)
+            else {
+                let name = lua_type(L, top + 1) == LUA_TSTRING ? vm.string(L, top + 1) ?? "?" : "1"
+                throw Misuse(
+                    "app.http.fetch: unknown option \"\(name)\"" + suggestion(for: name, in: Self.fetchOptions)
+                )
+            }
+            let value = top + 2
+            switch (name, lua_type(L, value)) {
+            case ("method", LUA_TSTRING): fetch.method = try fetchMethod(vm.string(L, value) ?? "")
+            case ("headers", LUA_TTABLE):
+                fetch.headers += try headerFields(L, value, of: "app.http.fetch", writtenBy: "the client")
+            case ("body", LUA_TSTRING):
+                bodies.append(name)
+                fetch.body = ByteBuffer(bytes: vm.stringBytes(L, value) ?? emptyBytes)
+            case ("json", _):
+                bodies.append(name)
+                contentType = "application/json"
+                do throws(SendFailure) {
+                    fetch.body = ByteBuffer(bytes: try encode(L, value, dataType: .json))
+                } catch {
+                    guard case .unsendable(let text) = error else { return }
+                    throw Misuse("app.http.fetch: json: \(text)")
+                }
+            case ("form", LUA_TTABLE):
+                bodies.append(name)
+                contentType = "application/x-www-form-urlencoded"
+                fetch.body = ByteBuffer(string: try formText(L, value))
+            case ("timeout", LUA_TNUMBER):
+                fetch.seconds = lua_tonumberx(L, value, nil)
+                guard fetch.seconds >= 0.001, fetch.seconds <= 86400 else {
+                    throw Misuse("app.http.fetch: timeout must be a number of seconds from 0.001 to 86400")
+                }
+            case ("max_body", LUA_TNUMBER), ("max_body", LUA_TSTRING): limit = try fetchLimit(L, value)
+            case ("redirects", LUA_TNUMBER):
+                guard lua_isinteger(L, value) != 0, (0...100).contains(lua_tointegerx(L, value, nil)) else {
+                    throw Misuse("app.http.fetch: redirects must be a whole number from 0 to 100")
+                }
+                fetch.maximumRedirects = Int(lua_tointegerx(L, value, nil))
+            case ("stream", LUA_TFUNCTION): break
+            case ("ca_file", LUA_TSTRING):
+                let path = vm.string(L, value) ?? ""
+                fetch.tls.authorityFile = path.hasPrefix("/") ? path : "\(directory)/\(path)"
+            case ("verify", LUA_TBOOLEAN): fetch.tls.verifies = lua_toboolean(L, value) != 0
+            default: throw Misuse("app.http.fetch: option \"\(name)\" cannot be \(call.typeName(value))")
+            }
+            lua_settop(L, top + 1)
+        }
+        guard bodies.count <= 1 else {
+            throw Misuse("app.http.fetch: a request has one body, not \(bodies.sorted().joined(separator: " and "))")
+        }
+        if let contentType, !fetch.headers.contains(where: { $0.name == "content-type" }) {
+            fetch.headers.append(("content-type", contentType))
+        }
+        // A download may be as large as it is: nothing of it is kept.
+        fetch.maximumBody = limit ?? (fetch.isStreamed ? .max : fetch.maximumBody)
+    }
+
+    /// Like all methods, in capitals; `get` is a slip that helps nobody.
+    private func fetchMethod(_ text: String) throws(Misuse) -> String {
+        let method = text.uppercased()
+        guard !method.isEmpty, method.utf8.allSatisfy(isTokenByte), method != "CONNECT", method != "TRACE" else {
+            throw Misuse("app.http.fetch: \"\(text)\" is no method that can be fetched with")
+        }
+        return method
+    }
+
+    private static let limitOption = OptionDefinition("max_body", .size(0...(1 << 40)), "largest body")
+
+    private func fetchLimit(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> Int {
+        do throws(OptionProblem) {
+            let value: PlainValue =
+                lua_type(L, index) == LUA_TSTRING
+                ? .string(vm.string(L, index) ?? "")
+                : lua_isinteger(L, index) != 0
+                    ? .integer(lua_tointegerx(L, index, nil)) : .number(lua_tonumberx(L, index, nil))
+            guard case .integer(let count) = try Self.limitOption.check(value) else { return 0 }
+            return Int(count)
+        } catch {
+            throw Misuse("app.http.fetch: \(error.message)")
+        }
+    }
+
+    /// `{ name = value | { values } }` as application/x-www-form-urlencoded, in the order of the names.
+    private func formText(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> String {
+        var fields: [(name: [UInt8], value: [UInt8])] = []
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        lua_pushnil(L)
+        while panini_next(L, index) != 0 {
+            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.stringBytes(L, top + 1) else {
+                throw Misuse("app.http.fetch: form: fields must have names")
+            }
+            if lua_type(L, top + 2) == LUA_TTABLE {
+                for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
+                    lua_rawgeti(L, top + 2, lua_Integer(position))
+                    fields.append((Array(name), try formValue(L, top + 3)))
+                    lua_settop(L, top + 2)
+                }
+            } else {
+                fields.append((Array(name), try formValue(L, top + 2)))
+            }
+            lua_settop(L, top + 1)
+        }
+        return fields.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+            .map { "\(formEscaped($0.name))=\(formEscaped($0.value))" }.joined(separator: "&")
+    }
+
+    private func formValue(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> [UInt8] {
+        switch lua_type(L, index) {
+        case LUA_TSTRING: Array(vm.stringBytes(L, index) ?? emptyBytes)
+        case LUA_TNUMBER where lua_isinteger(L, index) != 0: Array(String(lua_tointegerx(L, index, nil)).utf8)
+        case LUA_TNUMBER: Array(String(lua_tonumberx(L, index, nil)).utf8)
+        case LUA_TBOOLEAN: Array((lua_toboolean(L, index) != 0 ? "true" : "false").utf8)
+        case let type:
+            throw Misuse("app.http.fetch: form: a field cannot be \(String(cString: lua_typename(L, type)))")
+        }
+    }
+
+    // MARK: - Results
+
+    /// Pushes the response's table; of a streamed one without a body.
+    func push(_ head: HTTPFetchHead, _ body: ByteBuffer?, onto L: OpaquePointer) {
+        lua_createtable(L, 0, 5)
+        let response = lua_gettop(L)
+        vm.pushString(L, "status" as StaticString)
+        lua_pushinteger(L, lua_Integer(head.status))
+        lua_rawset(L, response)
+        vm.pushString(L, "url" as StaticString)
+        vm.pushString(L, head.url.text)
+        lua_rawset(L, response)
+        vm.pushString(L, "headers" as StaticString)
+        let pairs = head.headers.map { (name: Array($0.name.utf8), value: Array($0.value.utf8)) }
+        pushPairs(L, pairs, lists: true)
+        pushPairs(L, pairs, lists: false)
+        panini_request_finish_headers(L)
+        lua_rawset(L, response)
+        guard let body else { return }
+        vm.pushString(L, "body" as StaticString)
+        body.withUnsafeReadableBytes { vm.pushString(L, $0) }
+        lua_rawset(L, response)
+        vm.pushString(L, "json" as StaticString)
+        lua_pushvalue(L, response)
+        panini_push_bound_function(L, decodeFetched, Unmanaged.passUnretained(self).toOpaque())
+        lua_rawset(L, response)
+    }
+
+    /// `res.json()`.
+    fileprivate func fetchedJSON(_ call: HostCall) -> CInt {
+        guard panini_field(call.L, CInt(PANINI_BOUND_VALUE), "body") == LUA_TSTRING,
+            let body = vm.stringBytes(call.L, -1)
+        else { return call.failure(CallError("decode", "the response has no body")) }
+        do throws(CallError) {
+            try pushPayload(call.L, body, .json)
+            return 1
+        } catch {
+            return call.failure(CallError("decode", error.message.replacingPrefix("the payload", with: "the body")))
+        }
+    }
+}
+
+extension Script: HTTPFetchSink {
+    func fetch(_ context: UInt64, mayConnectTo host: String, port: Int) -> Bool { mayConnect(host: host, port: port) }
+
+    func fetch(_ context: UInt64, began head: HTTPFetchHead) { wake(context, .fetched(head, nil)) }
+
+    func fetch(_ context: UInt64, received piece: ByteBuffer) { wake(context, .fetchedPiece(piece)) }
+
+    func fetch(_ context: UInt64, completed head: HTTPFetchHead, body: ByteBuffer?) {
+        // Who streamed has the head, and hears that it was all.
+        wake(context, body.map { .fetched(head, $0) } ?? .success)
+    }
+
+    func fetch(_ context: UInt64, failed failure: HTTPFetchFailure) {
+        wake(context, .failure(CallError(failure.code.rawValue, failure.message)))
+    }
+}
+
+/// Called by C for `app.http.fetch(url [, options])`.
+let startFetch: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutablePointer<Int64>?) -> CInt = {
+    L,
+    context,
+    number in
+    guard let L else { return 0 }
+    let call = HostCall(L: L, script: Script.from(context), name: "app.http.fetch")
+    do throws(Misuse) {
+        return try call.script.startFetch(call, number)
+    } catch {
+        return call.raise(error)
+    }
+}
+
+/// Called by C when a stream's function has returned.
+let nextOfFetch: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Int64) -> CInt = { _, context, number in
+    Script.from(context).nextOfFetch(HTTPFetchID(number))
+}
+
+/// Called by C when a streamed fetch is over for the script, whatever became of it.
+let cancelFetch: @convention(c) (UnsafeMutableRawPointer?, Int64) -> Void = { context, number in
+    Script.from(context).service?.fetcher.cancel(HTTPFetchID(number))
+}
+
+/// The function of a response.
+private let decodeFetched: panini_host_function = { L, context in
+    guard let L else { return 0 }
+    let call = HostCall(L: L, script: Script.from(context), name: "res.json")
+    return call.script.fetchedJSON(call)
+}
+
+private func formEscaped(_ bytes: [UInt8]) -> String {
+    var text: [UInt8] = []
+    for byte in bytes {
+        switch byte {
+        case 48...57, 65...90, 97...122, 0x2A, 0x2D, 0x2E, 0x5F: text.append(byte)
+        case 0x20: text.append(UInt8(ascii: "+"))
+        default:
+            text.append(UInt8(ascii: "%"))
+            for digit in [byte >> 4, byte & 15] { text.append(digit < 10 ? 48 + digit : 55 + digit) }
+        }
+    }
+    return String(decoding: text, as: UTF8.self)
+}

@@ -1,0 +1,83 @@
+// Owns: reading the `headers` that scripts give, and checking that they can go out. Worker's thread.
+
+import CLuaShim
+import LuaVM
+
+extension Script {
+    /// What no script writes: it follows from the message, or concerns the connection.
+    private static let reservedFields = [
+        "content-length", "transfer-encoding", "connection", "date", "keep-alive", "te", "trailer", "upgrade",
+    ]
+
+    /// The headers of the table at an index, their names in lower case, in the order of the names.
+    ///
+    /// - Parameters:
+    ///   - call: What the function is called in errors.
+    ///   - owner: Who writes what scripts may not.
+    func headerFields(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        of call: StaticString,
+        writtenBy owner: StaticString
+    ) throws(Misuse) -> [(name: String, value: String)] {
+        let index = lua_absindex(L, index)
+        var headers: [(name: String, value: String)] = []
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        guard lua_checkstack(L, 4) != 0 else { throw Misuse("\(call): the Lua stack is full") }
+        lua_pushnil(L)
+        while panini_next(L, index) != 0 {
+            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1)?.lowercased() else {
+                throw Misuse("\(call): headers must have names")
+            }
+            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
+                throw Misuse("\(call): \"\(name)\" is no name for a header")
+            }
+            guard !Self.reservedFields.contains(name) else {
+                throw Misuse("\(call): \(owner) itself writes \(name)")
+            }
+            if lua_type(L, top + 2) == LUA_TTABLE {
+                for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
+                    lua_rawgeti(L, top + 2, lua_Integer(position))
+                    headers.append((name, try fieldValue(L, top + 3, name, call)))
+                    lua_settop(L, top + 2)
+                }
+            } else {
+                headers.append((name, try fieldValue(L, top + 2, name, call)))
+            }
+            lua_settop(L, top + 1)
+        }
+        return headers.sorted { $0.name < $1.name }
+    }
+
+    private func fieldValue(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        _ name: String,
+        _ call: StaticString
+    ) throws(Misuse) -> String {
+        let text: String
+        switch lua_type(L, index) {
+        case LUA_TSTRING: text = vm.string(L, index) ?? ""
+        case LUA_TNUMBER where lua_isinteger(L, index) != 0: text = String(lua_tointegerx(L, index, nil))
+        case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
+        default:
+            throw Misuse(
+                "\(call): header \"\(name)\" cannot be \(String(cString: lua_typename(L, lua_type(L, index))))"
+            )
+        }
+        guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) else {
+            throw Misuse("\(call): the value of header \"\(name)\" has a line break or another control character")
+        }
+        return text
+    }
+}
+
+/// What a header's name is made of (RFC 9110, section 5.6.2).
+func isTokenByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 48...57, 65...90, 97...122: true
+    case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
+    default: false
+    }
+}

@@ -1,0 +1,89 @@
+// Owns: whether an answer is compressed, and how (RFC 9110, sections 8.4 and 12.5.3). Pure; any thread.
+
+/// The choice of a content coding.
+enum HTTPCoding {
+    /// Smaller bodies cost more than they save.
+    static let minimumBytes = 1024
+
+    /// Whether an answer gains by compression: what the choice by `accept-encoding`, and so `vary`, is for.
+    static func isWorthIt(_ status: Int, _ headers: [(name: String, value: String)]) -> Bool {
+        guard status >= 200, status != 204, status != 206, status != 304 else { return false }
+        var isCompressible = false
+        for (name, value) in headers {
+            switch name {
+            case "content-type": isCompressible = isText(value)
+            // Encoded already, or a part whose bytes are counted.
+            case "content-encoding", "content-range": return false
+            case "cache-control": if value.lowercased().contains("no-transform") { return false }
+            default: break
+            }
+        }
+        return isCompressible
+    }
+
+    /// Types that shrink; images, sound and archives are compressed by themselves.
+    static func isText(_ type: String) -> Bool {
+        let name = type.prefix { $0 != ";" && $0 != " " }.lowercased()
+        if name.hasPrefix("text/") || name.hasSuffix("+json") || name.hasSuffix("+xml") { return true }
+        return others.contains(name)
+    }
+
+    private static let others: Set<String> = [
+        "application/json", "application/javascript", "application/xml", "application/manifest+json",
+        "application/wasm",
+        "application/x-ndjson", "application/graphql", "font/otf", "font/ttf", "image/bmp", "image/x-icon",
+    ]
+
+    /// The coding that a client likes best of those that are spoken here; nil: none.
+    ///
+    /// - Parameter values: Its `accept-encoding` headers.
+    static func choose(_ values: [String]) -> HTTPDeflater.Format? {
+        var weights: [Substring: Double] = [:]
+        for value in values {
+            for part in value.split(separator: ",") {
+                let pieces = part.split(separator: ";")
+                guard let name = pieces.first?.trimmedSpaces.lowercased(), !name.isEmpty else { continue }
+                var weight = 1.0
+                for piece in pieces.dropFirst() {
+                    let text = piece.trimmedSpaces
+                    if text.hasPrefix("q=") || text.hasPrefix("Q=") { weight = Double(text.dropFirst(2)) ?? 0 }
+                }
+                weights[Substring(name == "x-gzip" ? "gzip" : name)] = weight
+            }
+        }
+        let rest = weights["*"] ?? 0
+        let gzip = weights["gzip"] ?? rest
+        let deflate = weights["deflate"] ?? rest
+        // Who would rather have it plain gets it plain.
+        let plain = weights["identity"] ?? 0
+        guard max(gzip, deflate) > 0, max(gzip, deflate) >= plain else { return nil }
+        return gzip >= deflate ? .gzip : .deflate
+    }
+
+    /// The headers of an answer that is compressed: its bytes are others, so a strong validator becomes a weak one.
+    static func encoded(
+        _ headers: [(name: String, value: String)],
+        _ format: HTTPDeflater.Format
+    ) -> [(name: String, value: String)] {
+        headers.map { $0.name == "etag" && !$0.value.hasPrefix("W/") ? ($0.name, "W/" + $0.value) : $0 }
+            + [("content-encoding", format.rawValue)]
+    }
+
+    /// What tells caches that the answer depends on `accept-encoding`; nil when it says so already.
+    static func vary(_ headers: [(name: String, value: String)]) -> (name: String, value: String)? {
+        for (name, value) in headers where name == "vary" {
+            let names = value.lowercased()
+            if names.contains("accept-encoding") || names.contains("*") { return nil }
+        }
+        return ("vary", "accept-encoding")
+    }
+}
+
+extension StringProtocol {
+    fileprivate var trimmedSpaces: SubSequence {
+        var rest = self[...]
+        while let first = rest.first, first == " " || first == "\t" { rest = rest.dropFirst() }
+        while let last = rest.last, last == " " || last == "\t" { rest = rest.dropLast() }
+        return rest
+    }
+}

@@ -1,0 +1,460 @@
+"""HTTP/2 from outside, with curl, httpx and frames made by hand: the same handlers, limits and streams as over HTTP/1.1."""
+
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.settings
+import httpx
+import pytest
+
+from harness import PATIENCE, wait_until
+from secure import Certificates
+from test_http_malformed import exchange
+
+SCRIPT = """
+app.http.get("/hello", function(req) return "hello" end)
+app.http.get("/seen", function(req) return { method = req.method, path = req.path, query = req.query, host = req.headers.host,
+    cookies = req.cookies, address = req.remote_address } end)
+app.http.post("/echo", function(req) return panini.response{ body = req.body } end)
+app.http.post("/small", { max_body = 1000 }, function(req) return "taken" end)
+app.http.get("/large", function(req) return string.rep("0123456789", 200000) end)
+app.http.get("/nothing", function(req) return nil end)
+app.http.get("/error", function(req) error("fault") end)
+app.http.get("/slow", { timeout = 0.3 }, function(req) app.sleep(30) end)
+app.http.get("/gate", function(req) app.request("gate", {}, { timeout = 60 }) return "through" end)
+app.http.get("/stream", function(req) return panini.response{ stream = function(write)
+    for i = 1, 100 do assert(write(string.rep("x", 10000))) end end } end)
+app.http.get("/endless", function(req) return panini.response{ stream = function(write)
+    local n = 0
+    while write(string.rep("x", 10000)) do n = n + 1 app.publish("progress", { n = n }) end
+    app.publish("ended", { n = n })
+end } end)
+app.http.get("/broken", function(req) return panini.response{ stream = function(write) write("part") error("broken") end } end)
+app.http.get("/events", function(req) return panini.response{ events = function(send) for i = 1, 3 do send{ data = i } end end } end)
+app.http.static("/files", "files")
+app.listen("ping", function() return "pong" end)
+"""
+FILES = {"files/a.bin": "0123456789" * 100_000}
+WEB = "web_server = true, web_port = 0"
+
+
+@pytest.fixture
+def served(service):
+    """served(options) → (the port, the service), without TLS."""
+
+    def start(options=""):
+        running = service(SCRIPT, options=WEB + options, files=FILES)
+        return int(re.search(r"web server on http://127\.0\.0\.1:(\d+)", running.output).group(1)), running
+
+    return start
+
+
+@pytest.fixture
+def secure(service, tmp_path):
+    """The same with TLS: (the port, a certificate's file, the service)."""
+    authority = Certificates(tmp_path / "certificates")
+    certificate, key = authority.issue("localhost", "DNS:localhost", "serverAuth")
+
+    def start(options=""):
+        running = service(SCRIPT, options=f'{WEB}, web_tls = {{ cert_file = "{certificate}", key_file = "{key}" }}{options}', files=FILES)
+        return int(re.search(r"web server on https://127\.0\.0\.1:(\d+)", running.output).group(1)), authority.ca, running
+
+    return start
+
+
+def curl(*arguments):
+    result = subprocess.run(["curl", "-sS", "-m", str(PATIENCE), *map(str, arguments)], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_alpn_with_curl(secure):
+    port, authority, _ = secure()
+    common = ["--cacert", authority, "--resolve", f"localhost:{port}:127.0.0.1", "-w", "\\n%{http_version}"]
+    assert curl(*common, "--http2", f"https://localhost:{port}/hello") == b"hello\n2"
+    assert curl(*common, "--http1.1", f"https://localhost:{port}/hello") == b"hello\n1.1"
+
+
+def test_it_can_be_switched_off(secure):
+    port, authority, _ = secure(", web_http2 = false")
+    common = ["--cacert", authority, "--resolve", f"localhost:{port}:127.0.0.1", "-w", "\\n%{http_version}"]
+    assert curl(*common, "--http2", f"https://localhost:{port}/hello") == b"hello\n1.1"
+
+
+def test_prior_knowledge_with_curl(served):
+    port, _ = served()
+    assert curl("--http2-prior-knowledge", "-w", "\\n%{http_version}", f"http://127.0.0.1:{port}/hello") == b"hello\n2"
+    assert len(curl("--http2-prior-knowledge", f"http://127.0.0.1:{port}/large")) == 2_000_000
+    data = b"z" * 1_000_000
+    sent = subprocess.run(
+        ["curl", "-sS", "--http2-prior-knowledge", "--data-binary", "@-", f"http://127.0.0.1:{port}/echo"],
+        input=data, capture_output=True, check=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert sent.stdout == data
+
+
+@pytest.fixture
+def web2(secure):
+    """An httpx client that speaks HTTP/2."""
+    clients = []
+
+    def start(options=""):
+        port, authority, running = secure(options)
+        context = ssl.create_default_context(cafile=authority)
+        client = httpx.Client(http1=False, http2=True, verify=context, base_url=f"https://localhost:{port}", timeout=PATIENCE)
+        clients.append(client)
+        return client, running
+
+    yield start
+    for client in clients:
+        client.close()
+
+
+def test_requests_and_answers(web2):
+    client, _ = web2()
+    answer = client.get("/hello")
+    assert answer.http_version == "HTTP/2" and answer.text == "hello" and "connection" not in answer.headers and answer.headers["date"]
+    seen = client.get("/seen?a=b", headers={"cookie": "x=1; y=2"}).json()
+    assert seen["method"] == "GET" and seen["path"] == "/seen" and seen["query"] == {"a": "b"}
+    assert seen["host"] == client.base_url.netloc.decode() and seen["cookies"] == {"x": "1", "y": "2"} and seen["address"] == "127.0.0.1"
+    assert client.post("/echo", content=b"\0\xff" * 300_000).content == b"\0\xff" * 300_000
+    assert client.get("/large").content == b"0123456789" * 200_000
+    answer = client.get("/nothing")
+    assert answer.status_code == 204 and "content-length" not in answer.headers
+    answer = client.head("/hello")
+    assert answer.headers["content-length"] == "5" and answer.content == b""
+    assert client.get("/stream").content == b"x" * 1_000_000
+    assert client.get("/events").text == "data: 1\n\ndata: 2\n\ndata: 3\n\n"
+    answer = client.get("/hello" + "", headers={"accept-encoding": "gzip"})
+    assert answer.text == "hello"
+    assert client.get("/large", headers={"accept-encoding": "gzip"}).headers["content-encoding"] == "gzip"
+    assert client.options("/hello").headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_failures(web2):
+    client, running = web2(", web_max_header_bytes = 2048")
+    for path, status in (("/none", 404), ("/error", 500), ("/slow", 504)):
+        answer = client.get(path)
+        assert answer.status_code == status and answer.json()["code"] == status
+    assert client.post("/hello").status_code == 405
+    assert client.post("/small", content=b"x" * 1001).status_code == 413
+    assert client.post("/small", content=b"x" * 1000).text == "taken"
+    assert client.get("/hello", headers={"x": "y" * 3000}).status_code == 431
+    assert client.get("/hello", headers={f"x-{i}": "y" for i in range(101)}).status_code == 431
+    assert client.post("/echo", content=b"x", headers={"content-encoding": "br"}).status_code == 415
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get("/broken")
+    assert client.get("/hello").text == "hello"
+
+
+def test_files(web2):
+    client, _ = web2()
+    answer = client.get("/files/a.bin")
+    assert len(answer.content) == 1_000_000 and answer.headers["content-length"] == "1000000"
+    part = client.get("/files/a.bin", headers={"range": "bytes=500-999499"})
+    assert part.status_code == 206 and part.content == (b"0123456789" * 100_000)[500:999_500]
+    assert client.get("/files/a.bin", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+def test_the_access_log(web2):
+    client, running = web2(", web_access_log = true")
+    client.get("/hello?secret")
+    running.wait_for("GET /hello 200")
+    assert "secret" not in running.output
+
+
+# ---- frames by hand
+
+
+class Frames:
+    """A connection without TLS whose frames the test makes."""
+
+    def __init__(self, port, **settings):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False)
+        )
+        self.h2.initiate_connection()
+        self.events = []
+        self.closed = False
+        self.flush()
+
+    def flush(self):
+        try:
+            self.socket.sendall(self.h2.data_to_send())
+        except OSError:
+            self.closed = True
+
+    def request(self, path, method="GET", end=True, extra=()):
+        stream = self.h2.get_next_available_stream_id()
+        fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "x"), *extra]
+        self.h2.send_headers(stream, fields, end_stream=end)
+        self.flush()
+        return stream
+
+    def read(self, acknowledge=True):
+        """Reads once; False at the end of the connection."""
+        try:
+            data = self.socket.recv(65536)
+        except (ConnectionError, socket.timeout):
+            data = b""
+        if not data:
+            self.closed = True
+            return False
+        try:
+            events = self.h2.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            self.closed = True
+            return False
+        for event in events:
+            if acknowledge and isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        self.events += events
+        self.flush()
+        return True
+
+    def wait(self, kind, stream=None, acknowledge=True):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for event in self.events:
+                if isinstance(event, kind) and (stream is None or event.stream_id == stream):
+                    return event
+            if not self.read(acknowledge):
+                break
+        raise AssertionError(f"no {kind.__name__} among {self.events}")
+
+    def status(self, stream):
+        event = self.wait(h2.events.ResponseReceived, stream)
+        return int(dict(event.headers)[b":status"] if b":status" in dict(event.headers) else dict(event.headers)[":status"])
+
+    def close(self):
+        self.socket.close()
+
+
+@pytest.fixture
+def frames():
+    made = []
+
+    def connect(port):
+        made.append(Frames(port))
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        connection.close()
+
+
+def test_requests_overtake_each_other(served, frames, gate):
+    port, _ = served()
+    connection = frames(port)
+    slow = connection.request("/gate")
+    held = gate.arrived()
+    fast = connection.request("/hello")
+    connection.wait(h2.events.StreamEnded, fast)
+    assert not [e for e in connection.events if isinstance(e, h2.events.ResponseReceived) and e.stream_id == slow]
+    gate.open(held)
+    connection.wait(h2.events.StreamEnded, slow)
+
+
+def test_malformed_requests(served, frames):
+    port, _ = served()
+    connection = frames(port)
+    for path, method, extra, status in (
+        ("nothing", "GET", (), 400), ("/hello", "GET", (("host", "y"),), 400), ("/hello", "BREW", (), 405),
+        ("/seen", "GET", (("cookie", "a=1"), ("cookie", "b=2")), 200),
+    ):  # fmt: skip
+        stream = connection.request(path, method, extra=extra)
+        assert connection.status(stream) == status, (path, method)
+    connection.wait(h2.events.StreamEnded, stream)
+    body = b"".join(e.data for e in connection.events if isinstance(e, h2.events.DataReceived) and e.stream_id == stream)
+    assert json.loads(body)["cookies"] == {"a": "1", "b": "2"}
+    # What HTTP/2 forbids costs the stream, or the connection; never the service.
+    connection.request("/hello", extra=(("connection", "close"),))
+    other = frames(port)
+    assert other.status(other.request("/hello")) == 200
+
+
+@pytest.mark.parametrize("data", [b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100])
+def test_what_only_begins_like_http2_ends(served, data):
+    port, _ = served()
+    assert b"HTTP/1.1" not in exchange(port, data, end=False)
+    assert curl("--http2-prior-knowledge", f"http://127.0.0.1:{port}/hello") == b"hello"
+
+
+def test_a_refused_upload_is_told_to_end(served, frames):
+    port, _ = served()
+    connection = frames(port)
+    stream = connection.request("/small", "POST", end=False)
+    connection.h2.send_data(stream, b"x" * 1001)
+    connection.flush()
+    assert connection.status(stream) == 413
+    event = connection.wait(h2.events.StreamReset, stream)
+    assert event.error_code == h2.errors.ErrorCodes.NO_ERROR
+    assert connection.status(connection.request("/hello")) == 200
+
+
+def test_expectations(served, frames):
+    port, _ = served()
+    connection = frames(port)
+    stream = connection.request("/small", "POST", end=False, extra=(("expect", "100-continue"),))
+    connection.wait(h2.events.InformationalResponseReceived, stream)
+    connection.h2.send_data(stream, b"x", end_stream=True)
+    connection.flush()
+    assert connection.status(stream) == 200
+
+
+def test_slow_readers_hold_their_stream_up(served, frames, client):
+    port, _ = served(", web_idle_timeout = 2")
+    progress, ended = client.subscribe("progress"), client.subscribe("ended")
+    connection = frames(port)
+    stream = connection.request("/endless")
+    connection.wait(h2.events.DataReceived, stream, acknowledge=False)
+    progress.next()
+    # Nothing is acknowledged: the window fills up, and the handler waits; other streams go on.
+    wait_until(lambda: quiet(progress, client), "the stream waits")
+    assert len(progress) < 50
+    connection.request("/seen")
+    # Who takes nothing at all is given up.
+    assert ended.next().json["n"] < 50
+
+
+def quiet(inbox, client):
+    seen = len(inbox)
+    time.sleep(0.2)
+    client.flush()
+    return len(inbox) == seen
+
+
+def test_a_client_that_resets_a_stream(served, frames, client):
+    port, _ = served()
+    ended = client.subscribe("ended")
+    connection = frames(port)
+    stream = connection.request("/endless")
+    connection.wait(h2.events.DataReceived, stream)
+    connection.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+    connection.flush()
+    ended.next()
+    assert connection.status(connection.request("/hello")) == 200
+
+
+def test_the_limit_of_streams(served, frames):
+    port, _ = served(", web_max_streams = 3")
+    connection = frames(port)
+    connection.wait(h2.events.RemoteSettingsChanged)
+    assert connection.h2.remote_settings.max_concurrent_streams == 3
+    # One more than allowed.
+    connection.h2.remote_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 100
+    connection.h2.remote_settings.acknowledge()
+    for _ in range(4):
+        connection.request("/gate")
+    wait_until(lambda: refused(connection), "the fourth is refused")
+    other = frames(port)
+    assert other.status(other.request("/hello")) == 200
+
+
+def refused(connection):
+    connection.read()
+    return connection.closed or any(
+        isinstance(e, (h2.events.StreamReset, h2.events.ConnectionTerminated)) for e in connection.events
+    )
+
+
+def test_rapid_resets_end_the_connection(served, frames, client):
+    """CVE-2023-44487."""
+    port, _ = served()
+    connection = frames(port)
+    for _ in range(1000):
+        try:
+            stream = connection.request("/gate")
+            connection.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+            connection.flush()
+        except h2.exceptions.ProtocolError:
+            break
+        if connection.closed:
+            break
+    wait_until(lambda: refused(connection), "the connection is ended")
+    assert client.request("ping").text == "pong"
+    other = frames(port)
+    assert other.status(other.request("/hello")) == 200
+
+
+def test_header_bombs_end_the_connection(served, frames):
+    port, _ = served()
+    connection = frames(port)
+    # One field in the table, named a thousand times: small on the wire, large when it is read.
+    connection.h2.max_outbound_frame_size = 1 << 20
+    stream = connection.h2.get_next_available_stream_id()
+    fields = [(":method", "GET"), (":scheme", "http"), (":path", "/hello"), (":authority", "x")]
+    connection.h2.send_headers(stream, fields + [("x-bomb", "y" * 2000)] * 1000, end_stream=True)
+    connection.flush()
+    wait_until(lambda: refused(connection) or answered(connection) == 431, "it is refused")
+    other = frames(port)
+    assert other.status(other.request("/hello")) == 200
+
+
+def answered(connection):
+    for event in connection.events:
+        if isinstance(event, h2.events.ResponseReceived):
+            return int({bytes(k, "ascii") if isinstance(k, str) else k: v for k, v in event.headers}[b":status"])
+    return None
+
+
+def test_idle_connections_and_slow_bodies(served, frames):
+    port, _ = served(", web_idle_timeout = 0.5, web_body_timeout = 0.3")
+    connection = frames(port)
+    stream = connection.request("/echo", "POST", end=False)
+    assert connection.status(stream) == 408
+    event = connection.wait(h2.events.ConnectionTerminated)
+    assert event.error_code == h2.errors.ErrorCodes.NO_ERROR
+    while connection.read():
+        pass
+
+
+def test_a_stop_finishes_what_was_asked(served, frames, gate):
+    port, running = served()
+    connection = frames(port)
+    idle = frames(port)
+    idle.wait(h2.events.RemoteSettingsChanged)
+    stream = connection.request("/gate")
+    held = [gate.arrived()]
+    url = f"http://127.0.0.1:{port}/gate"
+    asked = subprocess.Popen(["curl", "-sS", "--http2-prior-knowledge", url], stdout=subprocess.PIPE)
+    held.append(gate.arrived())
+    running.signal(signal.SIGTERM)
+    event = connection.wait(h2.events.ConnectionTerminated)
+    assert event.error_code == h2.errors.ErrorCodes.NO_ERROR and event.last_stream_id == stream
+    idle.wait(h2.events.ConnectionTerminated)
+    # h2 takes nothing after that any more; curl does.
+    for one in held:
+        gate.open(one)
+    assert asked.communicate(timeout=PATIENCE)[0] == b"through" and asked.returncode == 0
+    assert running.wait() == 0
+
+
+def test_many_clients_at_once(served):
+    port, _ = served()
+    failures = []
+
+    def ask():
+        with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
+            for _ in range(50):
+                answer = client.get(f"http://127.0.0.1:{port}/seen?x=y")
+                if answer.status_code != 200 or answer.json()["query"] != {"x": "y"}:
+                    failures.append(answer)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
