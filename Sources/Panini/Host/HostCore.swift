@@ -45,6 +45,8 @@ final class HostCore {
             overrides: configuration.overrides,
             logs: configuration.logs,
             middlewares: configuration.middlewares,
+            modules: configuration.modules,
+            texts: configuration.texts,
             logger: logger
         )
         services = configuration.scripts.map { path in

@@ -29,6 +29,11 @@ public struct PaniniHostConfiguration: Sendable {
     public var optionalScripts: Set<String> = []
     /// Middlewares in Swift for every service. They wrap the scripts' own; the last one is the outermost.
     public var middlewares: [any PaniniMiddleware] = []
+    /// Swift functions for every service, by the module that scripts `require`.
+    public var modules: [PaniniModule] = []
+    /// Scripts and modules of theirs that are no files: their texts by the paths under which `scripts` and `require` find
+    /// them. A text wins over a file of the same path.
+    public var texts: [String: String] = [:]
 
     /// A configuration with the default settings.
     ///

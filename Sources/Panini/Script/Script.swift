@@ -128,6 +128,8 @@ final class Script {
     private(set) var nextHandle: Int64 = 0
     /// Encoded payloads; reused.
     let writer = ByteWriter()
+    /// What Swift modules need in this state.
+    let embedding = ScriptEmbedding()
 
     init(
         path: String,
@@ -207,6 +209,7 @@ final class Script {
         registerModules()
         registerRequests()
         registerMiddlewares(outer: outer)
+        try install(place.modules)
     }
 
     deinit {
@@ -232,6 +235,7 @@ final class Script {
         spawned = [:]
         deadlineLists = []
         ready = FIFO<ReadyItem>()
+        embedding.close()
         vm.close()
     }
 

@@ -39,6 +39,8 @@ enum Wait {
     case spawned
     /// A client that is slow to read.
     case write(HTTPRequest)
+    /// A Swift function that takes its time.
+    case swift(SwiftTask)
 }
 
 /// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.
@@ -106,6 +108,8 @@ final class SpawnRecord {
     var handle: LuaReference?
     /// Coroutines in `handle.wait()`.
     var waiters: [UInt64] = []
+    /// Who called from Swift.
+    var call: SwiftCall?
     /// The group and position of a `wait_all`.
     var group: WaitGroup?
     var position = 0

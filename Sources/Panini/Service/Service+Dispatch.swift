@@ -329,6 +329,7 @@ extension Service {
         switch job.wait {
         case .request(let id, _): connection.cancelRequest(id)
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
+        case .swift(let task): task.cancel()
         case .none, .sleep, .barrier, .spawned: break
         }
         job.wait = .none
