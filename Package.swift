@@ -23,6 +23,7 @@ let package = Package(
         .library(name: "NATS", targets: ["NATS"]),
         .library(name: "Panini", targets: ["Panini"]),
         .library(name: "PaniniObservability", targets: ["PaniniObservability"]),
+        .library(name: "PaniniTesting", targets: ["PaniniTesting"]),
         .executable(name: "panini", targets: ["PaniniCLI"]),
     ],
     dependencies: [
@@ -102,13 +103,24 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        .target(
+            name: "PaniniTesting",
+            dependencies: [
+                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: swiftSettings
         ),
         .executableTarget(
             name: "PaniniCLI",
             dependencies: [
-                "Panini", "PaniniObservability", "NATS", "NATSBroker", "NATSProtocol",
+                "Panini", "PaniniObservability", "PaniniTesting", "NATS", "NATSBroker", "NATSProtocol",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -182,10 +194,12 @@ let package = Package(
         .testTarget(
             name: "PaniniTests",
             dependencies: [
-                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol", "PaniniObservability",
+                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol", "PaniniObservability", "PaniniTesting",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ],
             swiftSettings: swiftSettings
         ),

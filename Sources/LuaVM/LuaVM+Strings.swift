@@ -53,6 +53,17 @@ extension LuaVM {
         lua_rawset(L, table)
     }
 
+    /// Pushes the global `name` when it is a function, and nothing otherwise. Read raw: no metamethod runs.
+    package func pushGlobal(_ name: String, onto L: OpaquePointer) -> Bool {
+        lua_checkstack(L, 4)
+        lua_rawgeti(L, PaniniRegistry, lua_Integer(LUA_RIDX_GLOBALS))
+        pushString(L, name)
+        let type = lua_rawget(L, -2)
+        lua_rotate(L, -2, -1)
+        lua_settop(L, type == LUA_TFUNCTION ? -2 : -3)
+        return type == LUA_TFUNCTION
+    }
+
     /// Pops the value on top of `L` and makes it the global `name`.
     package func setGlobal(_ L: OpaquePointer, _ name: StaticString) {
         lua_rawgeti(L, PaniniRegistry, lua_Integer(LUA_RIDX_GLOBALS))

@@ -11,10 +11,12 @@ enum AppOptionFlags {
     /// What a command has: its own flags, for suggestions, and the options of the table.
     private struct Command {
         let own: [String]
+        let definitions: [OptionDefinition]
         let flags: [String: OptionDefinition]
 
         init(_ own: [String], _ definitions: [OptionDefinition]) {
             self.own = own + ["--help", "--version"]
+            self.definitions = definitions
             flags = Dictionary(uniqueKeysWithValues: definitions.map { ($0.flag, $0) })
         }
 
@@ -35,11 +37,18 @@ enum AppOptionFlags {
             "run": Command(host, OptionDefinition.all),
             "dev": Command(host + ["--no-watch"], OptionDefinition.all),
             "check": Command(service, OptionDefinition.all),
+            "test": Command(["--service", "--filter", "--timeout", "--log-level", "--config"], OptionDefinition.all),
             "publish": Command(["--server", "--header", "--reply"], security),
             "request": Command(["--server", "--header", "--timeout", "--json"], security),
             "subscribe": Command(["--server", "--count", "--queue", "--json"], security),
         ]
     }()
+
+    /// The commands that take options of the app.
+    static var commandNames: [String] { commands.keys.sorted() }
+
+    /// The options of the app that a command takes, in the order of the documentation.
+    static func definitions(of command: String) -> [OptionDefinition] { commands[command]?.definitions ?? [] }
 
     /// The options that the client commands share with services.
     static let security = OptionDefinition.all.filter { $0.name.hasPrefix("auth.") || $0.name.hasPrefix("tls.") }

@@ -21,15 +21,20 @@ struct CheckCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The service script.")
-    var file: String
+    @Argument(help: "The service script; without it, main.lua.", completion: .file(extensions: ["lua"]))
+    var file: String?
 
     @OptionGroup var service: ServiceArguments
 
     @Flag(help: "Print a JSON object: service_name, version, listeners, timers, tasks, routes.")
     var json = false
 
+    func validate() throws {
+        if file == nil { _ = try ProjectScript.path() }
+    }
+
     func run() throws {
+        let file = file ?? ProjectScript.usual
         let overrides = try service.overrides()
         let log = PaniniLogs(descriptor: 2, style: .text, level: .info)
         log.bootstrap()

@@ -6,8 +6,11 @@ import NIOCore
 import Panini
 
 struct HostArguments: ParsableArguments {
-    @Argument(help: "The service scripts, one service each; a folder stands for the scripts in it.")
-    var files: [String]
+    @Argument(
+        help: "The service scripts, one service each; a folder stands for the scripts in it. Without any, main.lua.",
+        completion: .file(extensions: ["lua"])
+    )
+    var files: [String] = []
 
     @Option(
         help: ArgumentHelp(
@@ -22,6 +25,10 @@ struct HostArguments: ParsableArguments {
 
     /// More threads than that are a mistake.
     static let mostWorkers = 1024
+
+    func validate() throws {
+        if files.isEmpty { _ = try ProjectScript.path() }
+    }
 
     func workerCount() throws(CommandFailure) -> Int {
         let (origin, text) = workers.map { ("--workers", $0) } ?? ("PANINI_WORKERS", Environment.value("PANINI_WORKERS") ?? "1")
@@ -38,7 +45,7 @@ struct HostArguments: ParsableArguments {
     func configuration(overrides: PaniniOverrides, watches: Bool) throws(CommandFailure) -> PaniniHostConfiguration {
         var scripts: [String] = []
         var optional: Set<String> = []
-        for file in files {
+        for file in files.isEmpty ? [ProjectScript.usual] : files {
             guard let found = try Self.scripts(in: file) else {
                 scripts.append(file)
                 continue
@@ -64,7 +71,7 @@ struct HostArguments: ParsableArguments {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            if name.hasSuffix(".lua"), !name.hasPrefix(".") { names.append(name) }
+            if name.hasSuffix(".lua"), !name.hasPrefix("."), !TestFiles.isTest(name) { names.append(name) }
         }
         guard !names.isEmpty else { throw CommandFailure("\(path): no scripts (*.lua) in this folder", exitCode: .usage) }
         let base = path.hasSuffix("/") ? path : path + "/"

@@ -19,13 +19,17 @@ struct PaniniCommand: ParsableCommand {
               panini dev greeter.lua
               panini request greet '{"name": "Ada"}'
 
+            panini new makes a project, with a test that panini test runs; panini completions makes your shell complete \
+            commands and options.
+
             panini help COMMAND explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage; run and dev end with \
             128 + n when a second signal n cuts their stop short.
             """,
         version: "panini \(PaniniVersion.current)",
         subcommands: [
             RunCommand.self, DevCommand.self, CheckCommand.self, ReloadCommand.self, PsCommand.self, BrokerCommand.self,
-            PublishCommand.self, RequestCommand.self, SubscribeCommand.self, VersionCommand.self,
+            PublishCommand.self, RequestCommand.self, SubscribeCommand.self, TestCommand.self, NewCommand.self,
+            TypesCommand.self, CompletionsCommand.self, VersionCommand.self,
         ]
     )
 }

@@ -25,11 +25,15 @@ struct ServiceArguments: ParsableArguments {
 
     /// Everything given outside the scripts, the strongest first.
     func overrides() throws -> PaniniOverrides {
+        try Self.overrides(server: server, flags: appOptions, config: config)
+    }
+
+    static func overrides(server: [String] = [], flags: [String], config: String?) throws -> PaniniOverrides {
         var overrides = PaniniOverrides()
         if !server.isEmpty {
             overrides.set("servers", texts: server, origin: "--server", source: .commandLine)
         }
-        overrides.add(flags: appOptions)
+        overrides.add(flags: flags)
         overrides.addEnvironment(OptionDefinition.all)
         if let urls = Environment.value(Environment.serversName) {
             overrides.set("servers", text: urls, origin: Environment.serversName, source: .environment)
@@ -47,7 +51,7 @@ struct ServiceArguments: ParsableArguments {
         return text.flatMap { Int($0) }.flatMap { (1...65_535).contains($0) ? $0 : nil }
     }
 
-    private func add(_ path: String, to overrides: inout PaniniOverrides) throws(CommandFailure) {
+    private static func add(_ path: String, to overrides: inout PaniniOverrides) throws(CommandFailure) {
         let ending = path.split(separator: ".").last?.lowercased()
         if ending == "yaml" || ending == "yml" {
             throw CommandFailure("\(path): YAML is not supported yet; write the same options as JSON", exitCode: .usage)

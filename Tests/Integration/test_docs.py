@@ -6,6 +6,7 @@ What a fenced block says about itself:
                         the service of the command blocks that follow it
     ```lua check        a complete script that is checked and not run: it wants a server of its own
     ```lua inside       a piece of a handler: run inside one, and it must not raise
+    ```lua test=NAME    a test file, run by `panini test` beside the script before it
     ```sh               lines that call `panini` or `curl` are run; lines `# ...` below one are what it prints
 
 Other commands (installing, building) are other tests' business.
@@ -52,7 +53,7 @@ def blocks():
             elif language is not None and line.startswith("```"):
                 block = Block(path, start, language, info, "\n".join(lines) + "\n")
                 block.script = script
-                if language == "lua" and not {"inside", "check"} & set(info.split()):
+                if language == "lua" and not {"inside", "check"} & set(info.split()) and "test=" not in info:
                     script = block
                 yield block
                 language = None
@@ -62,7 +63,8 @@ def blocks():
 
 
 ALL = list(blocks())
-SCRIPTS = [b for b in ALL if b.language == "lua" and not {"inside", "check"} & set(b.info.split())]
+SCRIPTS = [b for b in ALL if b.language == "lua" and not {"inside", "check"} & set(b.info.split()) and "test=" not in b.info]
+TESTS = [b for b in ALL if b.language == "lua" and "test=" in b.info]
 CHECKED = [b for b in ALL if b.language == "lua" and "check" in b.info.split()]
 INSIDE = [b for b in ALL if b.language == "lua" and "inside" in b.info.split()]
 COMMANDS = [b for b in ALL if b.language == "sh" and re.search(r"(^|[|] *)(panini|curl) ", b.text, re.MULTILINE)]
@@ -108,6 +110,15 @@ def test_scripts_load(block, tmp_path):
     (tmp_path / block.name).write_text(block.text)
     result = panini("check", block.name, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("block", TESTS, ids=repr)
+def test_tests_pass(block, tmp_path):
+    name = re.search(r"test=(\S+)", block.info).group(1)
+    (tmp_path / block.script.name).write_text(block.script.text)
+    (tmp_path / name).write_text(block.text)
+    result = panini("test", name, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 WRAPPER = """local app = panini.app{ service_name = "docs" }

@@ -23,6 +23,8 @@ struct Running {
         _ script: String,
         options: [String: String] = [:],
         middlewares: [any PaniniMiddleware] = [],
+        configure: (inout PaniniHostConfiguration) -> Void = { _ in },
+        expectsTimeout: Bool = false,
         _ body: (Running) async throws -> Void
     ) async throws {
         var free = EmbeddedBroker.Configuration()
@@ -40,6 +42,7 @@ struct Running {
         let (ready, signal) = AsyncStream<Void>.makeStream()
         var configuration = PaniniHostConfiguration(scripts: [file.path], overrides: overrides)
         configuration.middlewares = middlewares
+        configure(&configuration)
         let host = PaniniHost(configuration: configuration, logger: quiet) { _ in
             signal.yield()
         }
@@ -61,13 +64,21 @@ struct Running {
             throw error
         }
         host.stop()
-        try await finished.value
+        do {
+            try await finished.value
+        } catch let error as PaniniError where expectsTimeout && error.code == .shutdownTimeout {
+        }
         await client.close()
         await broker.stop()
     }
 
-    func expect(_ subject: String, gives text: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-        let reply = try await ask(subject)
+    func expect(
+        _ subject: String,
+        _ payload: String = "",
+        gives text: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let reply = try await ask(subject, payload)
         #expect(reply == text, sourceLocation: sourceLocation)
     }
 

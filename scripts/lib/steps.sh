@@ -103,6 +103,14 @@ step_docs() {
     run_pytest "$PANINI_ROOT/Tests/Integration/test_docs.py"
 }
 
+# The example of a program that embeds the host: a package of its own, as a user has it.
+step_embedding() {
+    require_sqlite
+    # Beside the other build products, so that one cache keeps both.
+    swift test --package-path "$PANINI_ROOT/examples/embedding" --scratch-path "$PANINI_ROOT/.build/embedding" \
+        --disable-xctest --no-parallel 2>&1 | quieter | grep -vE '^\[[0-9]+/[0-9]+\] '
+}
+
 step_fuzz() {
     "$PANINI_ROOT/scripts/fuzz"
 }

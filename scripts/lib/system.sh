@@ -87,3 +87,8 @@ require_shellcheck() {
 require_openssl() {
     command -v openssl >/dev/null 2>&1 || apt_install openssl
 }
+
+# require_sqlite: the example of an embedding program keeps its data in SQLite.
+require_sqlite() {
+    pkg-config --exists sqlite3 || apt_install libsqlite3-dev
+}

@@ -15,6 +15,7 @@
 #include "panini_message.h"
 #include "panini_middleware.h"
 #include "panini_number.h"
+#include "panini_object.h"
 #include "panini_request.h"
 #include "panini_validator.h"
 #include "panini_values.h"

@@ -11,6 +11,7 @@ final class HostCore {
     private let configuration: PaniniHostConfiguration
     private let logger: Logger
     private let onReady: (PaniniServiceReport) -> Void
+    private let events: HostEvents
     private let workers: [Worker.Handle]
     private(set) var services: [ServiceController] = []
     private var finished: EventLoopPromise<Void>?
@@ -24,12 +25,14 @@ final class HostCore {
         configuration: PaniniHostConfiguration,
         workers: [Worker.Handle],
         logger: Logger,
+        events: HostEvents,
         onReady: @escaping (PaniniServiceReport) -> Void
     ) {
         self.loop = loop
         self.configuration = configuration
         self.workers = workers
         self.logger = logger
+        self.events = events
         self.onReady = onReady
     }
 
@@ -45,6 +48,8 @@ final class HostCore {
             overrides: configuration.overrides,
             logs: configuration.logs,
             middlewares: configuration.middlewares,
+            modules: configuration.modules,
+            texts: configuration.texts,
             logger: logger
         )
         services = configuration.scripts.map { path in
@@ -61,7 +66,14 @@ final class HostCore {
         service.onFailure = { [unowned self] error in
             service.logger.error("\(error.message)")
             failure = failure ?? error
+            events.tell(.failed(service: service.name, error))
             stop()
+        }
+        service.onReload = { [events, unowned service] result in
+            switch result {
+            case .success(let report): events.tell(.reloaded(report))
+            case .failure(let error): events.tell(.reloadFailed(service: service.name, error))
+            }
         }
         let box = NIOLoopBound((self, service), eventLoop: loop)
         service.start().whenComplete { result in
@@ -69,6 +81,7 @@ final class HostCore {
             switch result {
             case .success(let report):
                 this.watcher?.watch(service)
+                this.events.tell(.started(report))
                 this.onReady(report)
             case .failure(let error): this.notStarted(service, error)
             }
@@ -84,6 +97,7 @@ final class HostCore {
             logger.debug("\(service.path) makes no app and is left out")
         } else if let error = error as? PaniniError {
             failure = failure ?? error
+            events.tell(.failed(service: service.name, error))
             if !isAlone || configuration.scripts.count > 1 { service.logger.error("\(error.message)") }
         }
         services.removeAll { $0 === service }
@@ -126,6 +140,14 @@ final class HostCore {
         watcher.start()
     }
 
+    /// The way to a service's script on the first worker; nil when it does not run.
+    func completions(of name: String) -> EventLoopFuture<SwiftCompletions?> {
+        guard let instance = services.first(where: { $0.name == name && $0.state == .running })?.instances.first else {
+            return loop.makeSucceededFuture(nil)
+        }
+        return instance.run(on: loop) { $0.script.embedding.completions(of: $0.script) }
+    }
+
     // MARK: - Status
 
     /// What runs, in the order of the command line.
@@ -156,6 +178,7 @@ final class HostCore {
             if case .success(let failures) = result, let first = failures.compactMap({ $0 }).first {
                 this.failure = this.failure ?? first
             }
+            for service in this.services { this.events.tell(.stopped(service: service.name)) }
             this.services = []
             this.finish()
         }
@@ -166,6 +189,7 @@ final class HostCore {
         finished = nil
         watcher?.stop()
         control?.stop()
+        events.finish()
         if let failure { promise.fail(failure) } else { promise.succeed() }
     }
 }

@@ -6,6 +6,7 @@ import NATS
 import NIOCore
 import NIOPosix
 public import PaniniObservability
+public import ServiceLifecycle
 import Synchronization
 
 /// What a host runs, and with which options.
@@ -29,6 +30,11 @@ public struct PaniniHostConfiguration: Sendable {
     public var optionalScripts: Set<String> = []
     /// Middlewares in Swift for every service. They wrap the scripts' own; the last one is the outermost.
     public var middlewares: [any PaniniMiddleware] = []
+    /// Swift functions for every service, by the module that scripts `require`.
+    public var modules: [PaniniModule] = []
+    /// Scripts and modules of theirs that are no files: their texts by the paths under which `scripts` and `require` find
+    /// them. A text wins over a file of the same path.
+    public var texts: [String: String] = [:]
 
     /// A configuration with the default settings.
     ///
@@ -47,7 +53,9 @@ public struct PaniniHostConfiguration: Sendable {
 /// let host = PaniniHost(configuration: .init(scripts: ["orders.lua"]), logger: logger)
 /// try await host.run()
 /// ```
-public final class PaniniHost: Sendable {
+///
+/// A host is a `Service`: in a `ServiceGroup` it stops in order with the others.
+public final class PaniniHost: ServiceLifecycle.Service {
     private let group: MultiThreadedEventLoopGroup
     private let workerGroup: MultiThreadedEventLoopGroup
     /// The host's own loop: no script runs on it.
@@ -55,6 +63,7 @@ public final class PaniniHost: Sendable {
     private let core: NIOLoopBoundBox<HostCore>
     /// The loop takes no more work once the host has ended; guards `stop()` against coming later.
     private let isFinished = Mutex(false)
+    private let hostEvents = HostEvents()
 
     /// Prepares a host; nothing runs before ``run()``.
     ///
@@ -77,17 +86,27 @@ public final class PaniniHost: Sendable {
                 configuration: configuration,
                 workers: workers,
                 logger: logger,
+                events: hostEvents,
                 onReady: onReady
             ),
             eventLoop: eventLoop
         )
     }
 
-    /// Loads, connects and starts every service, and returns after a graceful stop.
+    /// Loads, connects and starts every service, and returns after a graceful stop: by ``stop()``, by the graceful shutdown
+    /// of a `ServiceGroup`, or when the task is cancelled.
     ///
     /// - Throws: ``PaniniError`` when a service cannot load or start, when one ends by an error, or when the stop took
     ///   longer than `shutdown_timeout`.
     public func run() async throws {
+        try await withTaskCancellationOrGracefulShutdownHandler {
+            try await serve()
+        } onCancelOrGracefulShutdown: {
+            self.stop()
+        }
+    }
+
+    private func serve() async throws {
         do {
             try await eventLoop.flatSubmit { [self] in
                 core.value.start()
@@ -133,6 +152,15 @@ public final class PaniniHost: Sendable {
 }
 
 extension PaniniHost {
+    /// What happens to the services from now on: started, reloaded, failed, stopped. Each use of it is a sequence of its own,
+    /// which ends when the host has; a reader that is slower than 1024 events loses the oldest.
+    public var events: AsyncStream<PaniniHostEvent> { hostEvents.stream() }
+
+    func completions(of service: String) async throws -> SwiftCompletions? {
+        guard !isFinished.withLock({ $0 }) else { return nil }
+        return try await eventLoop.flatSubmit { [core] in core.value.completions(of: service) }.get()
+    }
+
     /// Replaces the code of services by what their files hold now, without losing a request.
     ///
     /// - Parameter service: A service's name, or its script's path; nil: all of them.

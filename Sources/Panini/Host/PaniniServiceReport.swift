@@ -81,14 +81,17 @@ public enum PaniniCheck {
     ///   - path: The script's path.
     ///   - overrides: Options from outside the script.
     ///   - logger: Where what the script prints while loading goes.
+    ///   - modules: The Swift functions that the script is going to have.
     /// - Returns: What the script registered.
     /// - Throws: ``PaniniError`` with the file and line of the mistake.
     public static func check(
         path: String,
         overrides: PaniniOverrides = PaniniOverrides(),
-        logger: Logger
+        logger: Logger,
+        modules: [PaniniModule] = []
     ) throws(PaniniError) -> PaniniServiceReport {
-        let script = try ServiceLoader.loadScript(path, overrides: overrides, logger: logger)
+        let place = ScriptPlace(modules: modules)
+        let script = try ServiceLoader.loadScript(path, overrides: overrides, logger: logger, place: place)
         defer { script.close() }
         guard let options = script.options else {
             throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")

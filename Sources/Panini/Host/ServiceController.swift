@@ -12,6 +12,8 @@ struct LoadSettings: Sendable {
     let overrides: PaniniOverrides
     let logs: PaniniLogs?
     let middlewares: [any PaniniMiddleware]
+    let modules: [PaniniModule]
+    let texts: [String: String]
     let logger: Logger
 }
 
@@ -84,7 +86,7 @@ final class ServiceController {
     /// Loads the script once for each worker, on a thread of its own: a file that computes for long holds up nobody.
     func load() -> EventLoopFuture<[Loaded]> {
         attempt += 1
-        let sources = SourceFiles()
+        let sources = SourceFiles(texts: settings.texts)
         self.sources = sources
         let places = workers.map { worker in
             ScriptPlace(
@@ -94,7 +96,8 @@ final class ServiceController {
                 clientName: clientName,
                 threadName: worker.threadName,
                 store: store,
-                sources: sources
+                sources: sources,
+                modules: settings.modules
             )
         }
         return Self.load(path, settings, places, loop)

@@ -21,9 +21,27 @@ final class SourceFiles: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Texts of the program that embeds the host, by their plain paths: they win over files.
+    private let texts: [String: [UInt8]]
+
+    init(texts: [String: String] = [:]) {
+        self.texts = Dictionary(texts.map { (Self.plain($0.key), Array($0.value.utf8)) }, uniquingKeysWith: { $1 })
+    }
+
+    /// `./a/../b.lua` is `b.lua`.
+    private static func plain(_ path: String) -> String {
+        var parts: [Substring] = []
+        for part in path.split(separator: "/", omittingEmptySubsequences: true) where part != "." {
+            if part == "..", let last = parts.last, last != ".." { parts.removeLast() } else { parts.append(part) }
+        }
+        return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
+    }
+
+    private func text(_ path: String) -> [UInt8]? { texts.isEmpty ? nil : texts[Self.plain(path)] }
 
     /// The file's bytes; read the first time it is asked for.
     func read(_ path: String, maximum: Int) throws(FileProblem) -> [UInt8] {
+        if let text = text(path) { return text }
         if let known = state.withLock({ $0.files[path] }) { return known.bytes }
         let bytes: [UInt8]
         do throws(FileProblem) {
@@ -45,7 +63,7 @@ final class SourceFiles: Sendable {
     /// Whether there is such a file. What was read is there, also when it has been removed since; what cannot be looked at
     /// is there, so that reading it says why.
     func exists(_ path: String) -> Bool {
-        if state.withLock({ $0.files[path] != nil }) { return true }
+        if text(path) != nil || state.withLock({ $0.files[path] != nil }) { return true }
         if access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR) { return true }
         noteMissing(path)
         return false

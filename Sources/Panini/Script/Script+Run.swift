@@ -97,7 +97,8 @@ extension Script {
         settle(co, vm.resume(co, argumentCount: count), activity)
     }
 
-    /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody.
+    /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody. `push` may return
+    /// ``LuaVM/raise`` with an error value on top: the call that waits then raises it.
     @discardableResult
     func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) -> Bool {
         guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else {
@@ -106,7 +107,8 @@ extension Script {
         let count = push(co.thread)
         job.wait = .none
         currentHoldsStop = job.activity.holdsStop
-        let outcome = vm.resume(co, argumentCount: count)
+        let raises = count == LuaVM.raise
+        let outcome = vm.resume(co, argumentCount: raises ? 1 : count, raising: raises)
         if outcome == .suspended {
             // Still the same handler under the same deadline.
             job.wait = nextWait

@@ -24,6 +24,7 @@ extension Script {
             lua_settop(L, -2)
             return groupMemberEnded(group)
         }
+        if let call = record.call { return endCall(call, L, count) }
         guard lua_checkstack(L, 4) != 0 else { return }
         lua_createtable(L, count, 0)
         for position in stride(from: 1, through: count, by: 1) {
@@ -42,6 +43,7 @@ extension Script {
         case .string(let text): code = .text(text)
         case nil: code = .text("error")
         }
+        if let call = record.call { return call.end(.failure(PaniniScriptError(error.code, error.message))) }
         let failure = CallError(code, error.message)
         if let group = record.group {
             group.hasErrors = true

@@ -130,6 +130,8 @@ final class Script {
     private(set) var nextHandle: Int64 = 0
     /// Encoded payloads; reused.
     let writer = ByteWriter()
+    /// What Swift modules need in this state.
+    let embedding = ScriptEmbedding()
 
     init(
         path: String,
@@ -219,6 +221,7 @@ final class Script {
         registerModules()
         registerRequests()
         registerMiddlewares(outer: outer)
+        try install(place.modules)
     }
 
     deinit {
@@ -249,6 +252,7 @@ final class Script {
         spawned = [:]
         deadlineLists = []
         ready = FIFO<ReadyItem>()
+        embedding.close()
         vm.close()
     }
 

@@ -16,4 +16,6 @@ struct ScriptPlace: Sendable {
     var store = SharedStore()
     /// The files of this generation, read once for all workers.
     var sources = SourceFiles()
+    /// What the program around the host offers.
+    var modules: [PaniniModule] = []
 }

@@ -49,6 +49,8 @@ enum Wait {
     case write(HTTPRequest)
     /// Another server's answer.
     case fetch(HTTPFetchID)
+    /// A Swift function that takes its time.
+    case swift(SwiftTask)
 }
 
 /// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.
@@ -116,6 +118,8 @@ final class SpawnRecord {
     var handle: LuaReference?
     /// Coroutines in `handle.wait()`.
     var waiters: [UInt64] = []
+    /// Who called from Swift.
+    var call: SwiftCall?
     /// The group and position of a `wait_all`.
     var group: WaitGroup?
     var position = 0

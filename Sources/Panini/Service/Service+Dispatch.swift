@@ -327,6 +327,7 @@ extension Service {
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
         case .sleep(let alarm): worker.cancel(alarm)
         case .fetch(let id): fetcher.cancel(id)
+        case .swift(let task): task.cancel()
         case .none, .barrier, .spawned: break
         }
         job.wait = .none

@@ -1,0 +1,77 @@
+// Owns: the userdata behind objects of the host, and its finalizer, the only kind there is: scripts have none.
+
+#include "panini_object.h"
+
+#include <lauxlib.h>
+
+#include "panini_values.h"
+#include "panini_vm.h"
+
+// Runs inside any allocation of Lua, so the host's function must not come back here.
+static int object_gc(lua_State *L) {
+    panini_object *object = lua_touserdata(L, 1);
+    void *held = object->object;
+    object->object = NULL;
+    if (held == NULL) return 0;
+    panini_vm *vm = panini_vm_of(L);
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    object->release(held);
+    vm->may_fail = could_fail;
+    return 0;
+}
+
+// Upvalues: the methods, the host's function.
+static int object_index(lua_State *L) {
+    lua_settop(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TLIGHTUSERDATA) return 0;
+    void *context = lua_touserdata(L, 2);
+    lua_settop(L, 1);
+    panini_push_bound_function(L, (panini_host_function)lua_touserdata(L, lua_upvalueindex(2)), context);
+    return 1;
+}
+
+static int object_tostring(lua_State *L) {
+    lua_pushfstring(L, "%s: %p", lua_tostring(L, lua_upvalueindex(1)), lua_topointer(L, 1));
+    return 1;
+}
+
+static void set_closure(lua_State *L, const char *key, lua_CFunction function, int upvalues) {
+    lua_pushcclosure(L, function, upvalues);
+    lua_pushstring(L, key);
+    lua_insert(L, -2);
+    lua_rawset(L, -3);
+}
+
+void panini_object_push_metatable(
+    lua_State *L, const char *type_name, panini_host_function call, void (*release)(void *object)) {
+    lua_createtable(L, 0, 6);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, (void *)call);
+    set_closure(L, "__index", object_index, 2);
+    set_closure(L, "__gc", object_gc, 0);
+    lua_pushstring(L, type_name);
+    set_closure(L, "__tostring", object_tostring, 1);
+    lua_pushliteral(L, "__name");
+    lua_pushstring(L, type_name);
+    lua_rawset(L, -3);
+    // Scripts cannot reach the metatable, so its functions are only ever called with an object.
+    lua_pushliteral(L, "__metatable");
+    lua_pushstring(L, type_name);
+    lua_rawset(L, -3);
+    lua_pushliteral(L, "release");
+    lua_pushlightuserdata(L, (void *)release);
+    lua_rawset(L, -3);
+}
+
+void panini_object_push(lua_State *L, int metatable_reference, void *object) {
+    panini_object *block = lua_newuserdatauv(L, sizeof(panini_object), 0);
+    block->object = object;
+    block->release = NULL;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
+    lua_pushliteral(L, "release");
+    lua_rawget(L, -2);
+    block->release = (void (*)(void *))lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    lua_setmetatable(L, -2);
+}

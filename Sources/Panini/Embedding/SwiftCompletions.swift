@@ -1,0 +1,113 @@
+// Owns: the way back of async Swift functions: from any thread to the worker's, many at once. The mailbox is the only part
+// that other threads touch; it is locked for an append.
+
+import CLuaShim
+import LuaVM
+import NIOCore
+import Synchronization
+
+/// Pushes what a call gives: the number of results, or ``LuaVM/raise``.
+typealias PushResult = @Sendable (EmbeddedCall) -> CInt
+
+/// What a script's async functions leave for it. One per script.
+final class SwiftCompletions: Sendable {
+    struct Item: Sendable {
+        let coroutine: UInt64
+        let name: String
+        let push: PushResult
+    }
+
+    let eventLoop: any EventLoop
+    /// The script while it lives; on the loop only.
+    private let owner: NIOLoopBoundBox<Unmanaged<Script>?>
+    private let items = Mutex<[Item]>([])
+    /// No more work is given to the loop, which may be gone.
+    private let isClosed = Mutex(false)
+
+    init(_ script: Script, eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+        owner = NIOLoopBoundBox(Unmanaged.passUnretained(script), eventLoop: eventLoop)
+    }
+
+    /// Leaves a completion; the first one of a batch wakes the loop.
+    func add(_ item: Item) {
+        let isFirst = items.withLock { items in
+            items.append(item)
+            return items.count == 1
+        }
+        if isFirst { execute { script in script.takeCompletions() } }
+    }
+
+    /// Runs something on the loop with the script, unless that has been closed meanwhile.
+    func execute(_ body: @escaping @Sendable (Script) -> Void, otherwise: (@Sendable () -> Void)? = nil) {
+        let isAccepted = isClosed.withLock { isClosed in
+            guard !isClosed else { return false }
+            eventLoop.execute { [owner] in
+                if let script = owner.value { body(script.takeUnretainedValue()) } else { otherwise?() }
+            }
+            return true
+        }
+        if !isAccepted { otherwise?() }
+    }
+
+    func takeAll() -> [Item] {
+        items.withLock { items in
+            defer { items = [] }
+            return items
+        }
+    }
+
+    /// On the loop, when the script is closed.
+    func close() {
+        isClosed.withLock { $0 = true }
+        owner.value = nil
+    }
+}
+
+/// The task of a call that waits.
+final class SwiftTask {
+    let task: Task<Void, Never>
+
+    init(_ task: Task<Void, Never>) { self.task = task }
+
+    func cancel() { task.cancel() }
+}
+
+@available(*, unavailable)
+extension SwiftTask: Sendable {}
+
+extension Script {
+    /// Runs `body` in a task off the loop, and suspends the calling coroutine until it is done.
+    func startWaiting(_ call: EmbeddedCall, _ body: @escaping @Sendable () async -> PushResult) throws -> CInt {
+        guard phase == .live, let completions = embedding.completions(of: self) else {
+            throw PaniniMisuse("waits, which cannot be while the file runs; use app.on_start_task")
+        }
+        guard vm.canSuspend(call.L), let id = vm.running?.id else {
+            throw PaniniMisuse(
+                "cannot wait here: inside a callback of table.sort, string.gsub and the like Lua cannot yield"
+            )
+        }
+        let name = call.name
+        let task = Task.detached {
+            let push = await body()
+            completions.add(SwiftCompletions.Item(coroutine: id, name: name, push: push))
+        }
+        nextWait = .swift(SwiftTask(task))
+        return LuaVM.suspend
+    }
+
+    /// Wakes every coroutine whose Swift function has ended.
+    fileprivate func takeCompletions() {
+        guard phase != .closed, let completions = embedding.completions else { return }
+        for item in completions.takeAll() {
+            // A handler may close the script.
+            guard phase != .closed else { return }
+            enter {
+                resume(item.coroutine) { L in
+                    lua_checkstack(L, EmbeddedBody.stack)
+                    return item.push(EmbeddedCall(script: self, L: L, name: item.name))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// The script and the store together: a host with the module on a broker inside of the test, a database in memory.
+
+import LuaVM
+import Orders
+import Panini
+import PaniniTesting
+import Testing
+
+@Suite("orders")
+struct OrdersTests {
+    private static let script = #filePath.replacing("Tests/OrdersTests/OrdersTests.swift", with: "Scripts/orders.lua")
+
+    private func run(_ body: (PaniniTestHost, OrderStore) async throws -> Void) async throws {
+        let store = try OrderStore(path: nil)
+        try await PaniniTestHost.run(scripts: [Self.script], configure: { $0.offer(store) }) { test in
+            try await body(test, store)
+        }
+    }
+
+    private let order: LuaValue = [
+        "id": 7, "customer": "ada", "items": [["price": 450, "count": 2], ["price": 200, "count": 1]],
+    ]
+
+    @Test func anOrderIsStoredWithItsDiscount() async throws {
+        try await run { test, store in
+            let reply = try await test.request("orders.new", order)
+            #expect(reply == ["id": 7, "total": 1000])
+            #expect(try await store.find(7) == Order(id: 7, customer: "ada", total: 1000, state: "new"))
+            let found = try await test.request("orders.get.7")
+            #expect(found["customer"] == "ada")
+            let none = await #expect(throws: PaniniServiceError.self) { try await test.request("orders.get.8") }
+            #expect(none?.code == 404)
+        }
+    }
+
+    @Test func anOrderIsStoredOnce() async throws {
+        try await run { test, _ in
+            _ = try await test.request("orders.new", order)
+            let error = await #expect(throws: PaniniServiceError.self) { try await test.request("orders.new", order) }
+            #expect(error == PaniniServiceError(code: 409, message: "there is an order 7 already"))
+        }
+    }
+
+    @Test func anOrderIsPaidOnce() async throws {
+        try await run { test, store in
+            _ = try await test.request("orders.new", order)
+            let paid = try await test.request("orders.pay.7")
+            #expect(paid == ["paid": true])
+            #expect(try await store.find(7)?.state == "paid")
+            let error = await #expect(throws: PaniniServiceError.self) { try await test.request("orders.pay.7") }
+            #expect(error?.code == 409)
+        }
+    }
+
+    @Test func aCustomersOrdersAreListed() async throws {
+        try await run { test, store in
+            for id in [3, 1, 2] as [Int64] {
+                try await store.add(Order(id: id, customer: id == 2 ? "bob" : "ada", total: 5, state: "new"))
+            }
+            let orders = try await test.request("orders.of.ada")
+            #expect(orders[1]["id"] == 1 && orders[2]["id"] == 3 && orders[3] == .nil)
+            // An empty list is one in JSON, too.
+            let reply = try await test.client.request("", to: "orders.of.nobody")
+            #expect(reply.text == "[]")
+        }
+    }
+
+    @Test func aWrongOrderNeverReachesTheStore() async throws {
+        try await run { test, store in
+            let error = await #expect(throws: PaniniServiceError.self) {
+                try await test.request("orders.new", ["id": 9, "customer": "", "items": []])
+            }
+            #expect(error?.code == 422)
+            #expect(try await store.find(9) == nil)
+        }
+    }
+}
