@@ -73,7 +73,7 @@ struct HostArguments: ParsableArguments {
             }
             if name.hasSuffix(".lua"), !name.hasPrefix("."), !TestFiles.isTest(name) { names.append(name) }
         }
-        guard !names.isEmpty else { throw CommandFailure("\(path): no scripts (*.lua) in this folder", exitCode: .usage) }
+        guard !names.isEmpty else { throw CommandFailure("\(path): no scripts (*.lua) in this folder") }
         let base = path.hasSuffix("/") ? path : path + "/"
         return names.sorted().map { base + $0 }
     }

@@ -81,7 +81,7 @@ def test_g1_no_request_is_lost(reloading, nats_server, workers):
 def test_g2_a_syntax_error_keeps_the_old(reloading, ask, nats_server):
     service = reloading(version(1))
     service.save(version(2) + "\nif then\n")
-    service.running.wait_for(r"ERROR.*was not reloaded, version 1 serves on: .*\.lua:4: .*'then'")
+    service.running.wait_for(r"ERROR.*was not reloaded, version 1 serves on: .*\.lua:5: .*'then'")
     assert ask.ask("r.version") == {"version": 1}
     service.save(version(3))
     service.reloaded(to=2)

@@ -185,7 +185,7 @@ extension Service: HTTPServerDelegate {
 
     func server(_ server: HTTPServer, received request: HTTPRequest) {
         guard let route = route(of: request) else {
-            request.connection?.answer(request.number, .failure(404, "there is nothing here"))
+            request.answer(.failure(404, "there is nothing here"))
             return
         }
         requestsInFlight += 1
@@ -218,7 +218,7 @@ extension Service: HTTPServerDelegate {
         old.activeCount -= 1
         guard let route = route(of: request) else {
             requestsInFlight -= 1
-            request.connection?.answer(request.number, .failure(404, "there is nothing here"))
+            request.answer(.failure(404, "there is nothing here"))
             return nil
         }
         script.activeCount += 1
