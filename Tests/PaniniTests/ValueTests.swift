@@ -1,5 +1,6 @@
 // The pure values of the host: subjects, filters, queues, timers, error replies.
 
+import Logging
 import LuaVM
 import Testing
 
@@ -119,26 +120,34 @@ struct PendingMessageTests {
 
 @Suite("Timers")
 struct ServiceTimerTests {
-    private func timer(interval: UInt64, immediate: Bool = true, mode: ServiceTimer.Mode = .rate) throws -> ServiceTimer
-    {
-        let vm = try LuaVM()
-        vm.pushString(vm.state, "x" as StaticString)
+    private let script: Script
+
+    init() throws { script = try Script(path: "a.lua", overrides: PaniniOverrides(), logger: Logger(label: "test")) }
+
+    private func timer(
+        _ name: String? = nil,
+        interval: UInt64,
+        immediate: Bool = true,
+        mode: ServiceTimer.Mode = .rate
+    ) -> ServiceTimer {
+        script.vm.pushString(script.vm.state, "x" as StaticString)
         return ServiceTimer(
             index: 0,
-            name: nil,
+            script: script,
+            name: name,
             intervalNanoseconds: interval,
             isImmediate: immediate,
             jitterNanoseconds: 0,
             mode: mode,
             eachWorker: false,
-            function: vm.makeReference(vm.state),
+            function: script.vm.makeReference(script.vm.state),
             origin: "a.lua:1"
         )
     }
 
     @Test("ticks keep their phase, and late ones are skipped")
     func rate() throws {
-        let timer = try timer(interval: 100)
+        let timer = timer(interval: 100)
         #expect(timer.begin(now: 1000) == 1000)
         #expect(timer.advance(now: 1000) == 1100)
         #expect(timer.advance(now: 1105) == 1200)
@@ -150,9 +159,37 @@ struct ServiceTimerTests {
 
     @Test("delay counts from the end, immediate = false waits first")
     func delay() throws {
-        let timer = try timer(interval: 100, immediate: false, mode: .delay)
+        let timer = timer(interval: 100, immediate: false, mode: .delay)
         #expect(timer.begin(now: 1000) == 1100)
         #expect(timer.restart(now: 1234) == 1334)
+    }
+
+    @Test("the next version's timer of the same name, interval and mode keeps the beat")
+    func continues() {
+        let old = timer("beat", interval: 100)
+        _ = old.begin(now: 1000)
+        _ = old.advance(now: 1000)
+        let next = timer("beat", interval: 100)
+        #expect(next.continues(old))
+        #expect(next.begin(after: old, now: 1050) == 1100)
+        #expect(next.predecessor == nil)
+        for other in [timer("beat", interval: 99), timer(interval: 100), timer("beat", interval: 100, mode: .delay)] {
+            #expect(!other.continues(old))
+        }
+    }
+
+    @Test("a tick that still runs is known to the next version's timer, over two reloads as well")
+    func predecessor() {
+        let old = timer(interval: 100, mode: .delay)
+        _ = old.begin(now: 1000)
+        old.isRunning = true
+        let next = timer(interval: 100, mode: .delay)
+        // Its end says when the next one begins.
+        #expect(next.begin(after: old, now: 1050) == nil)
+        #expect(old.successor === next && next.predecessor === old)
+        let last = timer(interval: 100, mode: .delay)
+        #expect(last.begin(after: next, now: 1060) == nil)
+        #expect(last.predecessor === old && old.successor === last)
     }
 }
 
