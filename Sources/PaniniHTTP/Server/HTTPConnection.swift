@@ -384,20 +384,21 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     /// Leaves HTTP: answers 101, and gives the channel and the place in the server's list to what speaks from here on.
     ///
-    /// - Returns: False when it is too late for that.
+    /// - Returns: Nil when it is too late for that.
     package func upgrade(
         _ number: UInt64,
         headers: [(name: String, value: String)],
-        to next: WebSocketConnection
-    ) -> Bool {
+        settings: WebSocketSettings
+    ) -> WebSocketConnection? {
         guard isWaiting(for: number), case .answering = phase, let context, !server.isStopping, !inputClosed else {
-            return false
+            return nil
         }
+        let next = WebSocketConnection(server: server, settings: settings)
         let pipeline = context.pipeline.syncOperations
         guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self),
             let counter = try? pipeline.handler(type: HTTPByteCounter.self),
             (try? pipeline.addHandler(next, position: .after(self))) != nil
-        else { return false }
+        else { return nil }
         answeredStatus = 101
         out.writeStatusLine(101)
         server.writeDate(&out)
@@ -414,7 +415,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         // Last: what it holds of bytes behind the request goes to the next handler.
         pipeline.removeHandler(decoder, promise: nil)
         self.context = nil
-        return true
+        return next
     }
 
     private func finish(_ answer: HTTPAnswer) {
