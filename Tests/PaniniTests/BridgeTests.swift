@@ -183,6 +183,13 @@ struct WebSocketTurnTests {
         #expect(turns.isFinished && turns.begin(hasMessage: true, hasEnded: true) == nil && !turns.takesMessages)
     }
 
+    @Test("who leaves does nothing more")
+    func leaves() {
+        var turns = WebSocketTurns(first: .open)
+        turns.leave()
+        #expect(turns.begin(hasMessage: true, hasEnded: true) == nil && turns.isFinished && !turns.takesMessages)
+    }
+
     @Test("a function is one turn")
     func function() {
         var turns = WebSocketTurns(first: .handler)

@@ -43,6 +43,7 @@ final class NATSBridge {
     func left(_ client: BridgeClient) {
         clients[ObjectIdentifier(client)] = nil
         for subject in client.subjects { remove(client, from: subject) }
+        if client.script.isEnding { service.endIfIdle(client.script) }
     }
 
     func clientCount(of script: Script) -> Int { clients.values.count { $0.script === script } }

@@ -144,6 +144,7 @@ extension Script {
         if let object = session.requestObject { vm.release(object) }
         session.requestObject = nil
         webSockets?.remove(session)
+        if isEnding { service?.endIfIdle(self) }
     }
 
     // MARK: - Functions of ws

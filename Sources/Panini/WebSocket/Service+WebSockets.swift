@@ -131,6 +131,7 @@ extension Service {
         session.requestObject = nil
         connection.apply(webSocket.settings)
         connection.delegate = next
+        session.turns.leave()
         session.script.webSockets?.leave(session)
         session.wakeSenders(.success)
         new.webSockets?.add(next)

@@ -55,6 +55,12 @@ struct WebSocketTurns: Equatable {
         return running
     }
 
+    /// The connection is somebody else's: nothing more runs here.
+    mutating func leave() {
+        first = nil
+        isFinished = true
+    }
+
     /// The turn that runs has ended, one way or the other.
     mutating func end() {
         switch running {
