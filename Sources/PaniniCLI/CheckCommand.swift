@@ -65,7 +65,10 @@ struct CheckCommand: ParsableCommand {
         for timer in report.timers {
             lines.append("  timer\(timer.name.map { " \($0)" } ?? "") every \(ReadyReport.seconds(timer.interval)) s")
         }
-        for route in report.routes { lines.append("  serves \(route.method) \(route.path)") }
+        for route in report.routes {
+            let subjects = route.subjects.isEmpty ? "" : "  (bridge to \(route.subjects.joined(separator: ", ")))"
+            lines.append("  serves \(route.method) \(route.path)\(subjects)")
+        }
         if report.tasks > 0 {
             lines.append("  \(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
         }
@@ -89,7 +92,11 @@ struct CheckCommand: ParsableCommand {
             ])
         }
         let routes = report.routes.map { route in
-            JSONText.object([("method", JSONText.string(route.method)), ("path", JSONText.string(route.path))])
+            let subjects = route.subjects.map { JSONText.string($0) }
+            return JSONText.object(
+                [("method", JSONText.string(route.method)), ("path", JSONText.string(route.path))]
+                    + (subjects.isEmpty ? [] : [("subjects", JSONText.array(subjects))])
+            )
         }
         return JSONText.object([
             ("service_name", JSONText.string(report.serviceName)), ("version", JSONText.string(report.version)),

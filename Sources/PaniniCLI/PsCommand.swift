@@ -54,7 +54,12 @@ struct PsCommand: ParsableCommand {
     }
 
     private static func table(_ rows: [(pid: Int, service: JSONValue)]) -> String {
-        var lines = [["PID", "SERVICE", "VERSION", "STATE", "GEN", "WORKERS", "IN FLIGHT", "WAITING", "OLD", "MEMORY", "UP", "FILE"]]
+        var lines = [
+            [
+                "PID", "SERVICE", "VERSION", "STATE", "GEN", "WORKERS", "IN FLIGHT", "WAITING", "OLD", "MEMORY", "UP",
+                "FILE",
+            ]
+        ]
         for (pid, service) in rows {
             func number(_ name: String) -> String { "\(service[name]?.integer ?? 0)" }
             let state = service["state"]?.string ?? ""

@@ -7,6 +7,7 @@ import pytest
 
 from harness import PATIENCE, ROOT, NoResponders, assert_error, panini, wait_until
 from test_http import Web
+from test_websocket import Sockets
 
 EXAMPLES = ROOT / "examples"
 
@@ -200,6 +201,51 @@ def test_http_events(example, client):
         while b"tea" not in seen:
             seen += browser.recv(1000)
         assert b"event: price\ndata: " in seen
+
+
+def test_http_chat(example, client):
+    """Two instances, one room; the page itself is tested in a browser: test_browser.py."""
+    one, two = Sockets(example("http_chat.lua")), Sockets(example("http_chat.lua"))
+    assert "new WebSocket" in one.get("/").text
+
+    def said(ws):
+        message = json.loads(ws.recv(timeout=PATIENCE))
+        return message["name"], message["text"]
+
+    with (
+        one.open("/rooms/lobby?name=Ada") as ada, two.open("/rooms/lobby?name=Bob") as bob, one.open("/rooms/other?name=Eve") as eve,
+    ):
+        for ws, room in ((ada, "lobby"), (bob, "lobby"), (eve, "other")):
+            assert said(ws) == ("chat", f"welcome to {room}")
+        ada.send("hello")
+        assert said(ada) == said(bob) == ("Ada", "hello")
+        bob.send("hi <b>Ada</b>")
+        assert said(ada) == said(bob) == ("Bob", "hi <b>Ada</b>")
+        # As the comment in the example says it.
+        client.publish("chat.lobby", b'{"name": "shell", "text": "hello"}')
+        assert said(ada) == said(bob) == ("shell", "hello")
+        eve.send("alone")
+        assert said(eve) == ("Eve", "alone")
+    with one.open("/rooms/lobby") as ws:
+        said(ws)
+        ws.send("again")
+        assert said(ws) == ("somebody", "again")
+
+
+def test_http_bridge(example, client):
+    web = Sockets(example("http_bridge.lua"))
+    assert "new WebSocket" in web.get("/").text
+    with web.open("/prices") as ws:
+        ws.send(json.dumps({"subjects": ["orders.>"]}))
+        assert json.loads(ws.recv(timeout=PATIENCE)) == {"success": False, "message": "no permission for orders.>"}
+        ws.send(json.dumps({"subjects": ["prices.cup"]}))
+        assert json.loads(ws.recv(timeout=PATIENCE)) == {"success": True, "message": "subscribed to prices.cup"}
+        client.publish("prices.cup", b'{"price": 3.5}')
+        assert json.loads(ws.recv(timeout=PATIENCE)) == {"subject": "prices.cup", "data": {"price": 3.5}}
+        # The service's own timer.
+        ws.send(json.dumps({"subjects": ["prices.tea"]}))
+        assert json.loads(ws.recv(timeout=PATIENCE))["success"] is True
+        assert 3 <= json.loads(ws.recv(timeout=PATIENCE))["data"]["price"] <= 4
 
 
 def test_errors(example, client):

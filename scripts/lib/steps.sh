@@ -35,6 +35,7 @@ has_suite() {
 
 step_tools() {
     require_openssl
+    require_chromium
     install_tools
 }
 

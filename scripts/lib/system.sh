@@ -83,6 +83,12 @@ require_shellcheck() {
     command -v shellcheck >/dev/null 2>&1 || apt_install shellcheck
 }
 
+# require_chromium: the tests look at the examples' pages in a browser without a window.
+require_chromium() {
+    command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
+        command -v google-chrome >/dev/null 2>&1 || apt_install chromium
+}
+
 # require_openssl: the tests make their certificates with it.
 require_openssl() {
     command -v openssl >/dev/null 2>&1 || apt_install openssl

@@ -20,4 +20,5 @@
 #include "panini_validator.h"
 #include "panini_values.h"
 #include "panini_vm.h"
+#include "panini_websocket.h"
 #endif

@@ -32,6 +32,15 @@ extension HostFunctionEntry {
         .init(name: "view", signature: "app.http.view(path, [options,] { get = fn, post = fn, ... })") {
             hostCall($0, $1, "app.http.view") { call throws(Misuse) in try call.script.view(call) }
         },
+        .init(
+            name: "websocket",
+            signature: "app.http.websocket(path, [options,] handler | { open =, message =, close =, reload = })"
+        ) {
+            hostCall($0, $1, "app.http.websocket") { call throws(Misuse) in try call.script.webSocket(call) }
+        },
+        .init(name: "nats_bridge", signature: "app.http.nats_bridge(path, { allow = {...}, ... })") {
+            hostCall($0, $1, "app.http.nats_bridge") { call throws(Misuse) in try call.script.natsBridge(call) }
+        },
         .init(name: "static", signature: "app.http.static(prefix, folder [, options])") {
             hostCall($0, $1, "app.http.static") { call throws(Misuse) in try call.script.serveFolder(call) }
         },

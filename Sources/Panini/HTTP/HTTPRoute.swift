@@ -16,6 +16,8 @@ final class HTTPRoute {
     let middlewares: [MiddlewareLayer]
     /// What a request goes to: the handler, or the outermost middleware.
     var entry: LuaReference
+    /// Set for a route that upgrades; its handler is what accepts then.
+    var webSocket: WebSocketRoute?
     /// Bytes; nil: the app's `web_max_body`.
     let maximumBody: Int?
     let timeoutNanoseconds: Int64

@@ -132,6 +132,11 @@ extension Script {
             }
         }
         lua_settop(L, top)
+        if status == 101, request.handshake != nil {
+            // The request's object, for the handler to see what middlewares have put into it.
+            lua_pushvalue(L, 1)
+            return accept(route, request, headers: headers, object: vm.makeReference(L))
+        }
         guard (200...599).contains(status) else { return answerFailed(route, request, "status \(status)") }
         for kind in Self.bodies {
             guard panini_field(L, index, kind) != LUA_TNIL else {

@@ -36,6 +36,7 @@ extension Service: HTTPServerDelegate {
         configuration.bodyTimeout = options.webBodyTimeout
         configuration.idleTimeout = options.webIdleTimeout
         configuration.maximumConnections = options.webMaxConnections
+        configuration.shortestTime = Self.shortestWebSocketTime(staged?.script ?? script)
         configuration.reportsAnswers = options.webAccessLog
         configuration.speaksHTTP2 = options.webHTTP2
         configuration.maximumStreams = options.webMaxStreams
@@ -167,7 +168,7 @@ extension Service: HTTPServerDelegate {
                 refusedRequests &+= 1
                 return .failure(503, "too many requests are being answered", headers: [("retry-after", "1")])
             }
-            return nil
+            return route.webSocket.flatMap { refusal(of: request, by: $0) }
         case .methodNotAllowed(let allowed):
             var all = allowed
             if !all.contains("OPTIONS") { all.append("OPTIONS") }
@@ -188,6 +189,8 @@ extension Service: HTTPServerDelegate {
             request.answer(.failure(404, "there is nothing here"))
             return
         }
+        // Without middlewares an upgrade needs no Lua.
+        if route.webSocket != nil, !route.hasMiddlewares { return script.accept(route, request) }
         requestsInFlight += 1
         script.activeCount += 1
         if sync.isOn {

@@ -20,7 +20,9 @@ package enum ControlDirectory {
     package static func prepare(_ path: String) throws(ControlProblem) {
         // The longest name of a socket that the system takes, with room for the process' number (unix(7)).
         guard path.utf8.count <= 90 else {
-            throw ControlProblem(message: "\(path) is too long for a socket; set PANINI_CONTROL_DIR to a shorter folder")
+            throw ControlProblem(
+                message: "\(path) is too long for a socket; set PANINI_CONTROL_DIR to a shorter folder"
+            )
         }
         if mkdir(path, 0o700) != 0, errno != EEXIST {
             throw ControlProblem(message: "\(path) cannot be made: \(String(cString: strerror(errno)))")

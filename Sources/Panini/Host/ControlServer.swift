@@ -71,7 +71,10 @@ final class ControlServer {
             if case .string(let text) = values["service"] { name = text }
             return host.reload(name).map { results in
                 ControlText.object([
-                    ("success", results.allSatisfy { if case .success = $0 { true } else { false } } ? "true" : "false"),
+                    (
+                        "success",
+                        results.allSatisfy { if case .success = $0 { true } else { false } } ? "true" : "false"
+                    ),
                     ("pid", "\(getpid())"),
                     ("results", "[" + results.map(ControlText.reload).joined(separator: ",") + "]"),
                 ])

@@ -147,7 +147,10 @@ private final class INotifyHandler: ChannelInboundHandler {
         // wd, mask, cookie, length of the name; then the name (inotify(7)).
         while let header = rest.getBytes(at: rest.readerIndex, length: 16) {
             let (watch, mask, length) = header.withUnsafeBytes {
-                ($0.load(as: CInt.self), $0.load(fromByteOffset: 4, as: UInt32.self), $0.load(fromByteOffset: 12, as: UInt32.self))
+                (
+                    $0.load(as: CInt.self), $0.load(fromByteOffset: 4, as: UInt32.self),
+                    $0.load(fromByteOffset: 12, as: UInt32.self)
+                )
             }
             guard rest.readableBytes >= 16 + Int(length) else { break }
             rest.moveReaderIndex(forwardBy: 16 + Int(length))

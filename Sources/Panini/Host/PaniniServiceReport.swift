@@ -24,10 +24,12 @@ public struct PaniniServiceReport: Sendable, Equatable {
 
     /// A route of the web server.
     public struct Route: Sendable, Equatable {
-        /// The method: `GET`; `*` for all.
+        /// The method: `GET`; `*` for all, `WEBSOCKET` for a route that upgrades.
         public let method: String
         /// The path with its parameters.
         public let path: String
+        /// For a bridge what its clients may subscribe to; empty for all others.
+        public let subjects: [String]
     }
 
     /// The service's name.
@@ -63,7 +65,13 @@ extension PaniniServiceReport {
         }
         timers = registrations.timers.map { Timer(name: $0.name, interval: Double($0.intervalNanoseconds) / 1e9) }
         tasks = registrations.tasks.count
-        routes = registrations.routes.all.map { Route(method: $0.method, path: $0.path) }
+        routes = registrations.routes.all.map { route in
+            Route(
+                method: route.webSocket == nil ? route.method : "WEBSOCKET",
+                path: route.path,
+                subjects: route.webSocket?.bridge?.permissions.patterns ?? []
+            )
+        }
     }
 }
 

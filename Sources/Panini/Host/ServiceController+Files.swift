@@ -101,7 +101,9 @@ extension ServiceController {
             // A link anywhere on the way may be exchanged: releases/current is the usual one.
             while folder != ".", folder != "/", !folder.isEmpty {
                 var status = stat()
-                if lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFLNK { folders.insert(Self.folder(of: folder)) }
+                if lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFLNK {
+                    folders.insert(Self.folder(of: folder))
+                }
                 folder = Self.folder(of: folder)
             }
             // The file itself may be a link into another folder.

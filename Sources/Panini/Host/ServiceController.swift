@@ -213,7 +213,11 @@ final class ServiceController {
         // The program's own: it reaches the console and the service's files, whatever the service's configuration says.
         logger = settings.logger
         logger[metadataKey: "service"] = .string(options.serviceName)
-        report = PaniniServiceReport(script.registrations, options: options, clientName: clientName ?? script.clientName)
+        report = PaniniServiceReport(
+            script.registrations,
+            options: options,
+            clientName: clientName ?? script.clientName
+        )
         store.setLimit(options.sharedLimit)
     }
 

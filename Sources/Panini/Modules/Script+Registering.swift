@@ -133,7 +133,9 @@ extension Script {
         if isDynamic { try requireSuspendable(call) }
         guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
         guard standing != .draining, standing != .retired else {
-            return call.failure(CallError("closed", "this version of the service has been replaced and takes no listeners"))
+            return call.failure(
+                CallError("closed", "this version of the service has been replaced and takes no listeners")
+            )
         }
         let layers = hasOptions ? try ownMiddlewares(call, 2, of: [.listenPublish, .listenRequest]) : []
         let isGuarded = hasOptions ? try hasValidator(call, 2, dataType: options.dataType) : false

@@ -32,4 +32,6 @@ enum ReadyItem {
     case request(HTTPRoute, HTTPRequest)
     /// The function that writes a stream, and which function it is given.
     case stream(LuaReference, HTTPRoute, HTTPRequest, CInt)
+    /// A look at what is next for a WebSocket.
+    case webSocket(WebSocketSession)
 }

@@ -44,6 +44,7 @@ extension Script {
             case .request(let route, let request): start(route, request)
             case .stream(let function, let route, let request, let kind):
                 startStream(function, route, request, kind)
+            case .webSocket(let session): advance(session)
             }
             depth -= 1
         }
@@ -158,6 +159,8 @@ extension Script {
         case .message(let listener, _):
             service?.armDeadline(of: job, nanoseconds: listener.timeoutNanoseconds, in: self)
         case .request(let route, _): service?.armDeadline(of: job, nanoseconds: route.timeoutNanoseconds, in: self)
+        case .webSocket(let session, let turn) where turn != .handler:
+            service?.armDeadline(of: job, nanoseconds: session.webSocket.timeoutNanoseconds, in: self)
         default: break
         }
     }
@@ -200,7 +203,7 @@ extension Script {
         case .spawned(let record):
             keepResults(co.thread, count, record)
         case .reloadHook: service?.reloadHookReturned(co.thread, count, of: self)
-        case .startTask, .stopHook, .task, .tick:
+        case .startTask, .stopHook, .task, .tick, .webSocket:
             // `return nil, err` is an error here too: the field's way of failing must not be silent.
             if count >= 2, let error = returnedError(co.thread, count) {
                 service?.activityFailed(activity, error, of: self)

@@ -111,6 +111,9 @@ final class Script {
     /// Coroutines that wait until a stream's client reads on.
     var writers: [ObjectIdentifier: UInt64] = [:]
 
+    /// What there is of WebSocket; nil without such routes.
+    var webSockets: ScriptWebSockets?
+
     /// Suspended coroutines by their slot.
     var jobs: [Job?] = []
     var suspendedCount = 0
@@ -247,6 +250,7 @@ final class Script {
         for list in deadlineLists { if let alarm = list.alarm { service?.worker.cancel(alarm) } }
         // Of streams whose function waits for something else.
         service?.fetcher.cancelAll(of: self)
+        webSockets?.scriptClosed()
         jobs = []
         suspendedCount = 0
         spawned = [:]

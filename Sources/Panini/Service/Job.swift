@@ -19,11 +19,13 @@ enum Activity {
     case request(HTTPRoute, HTTPRequest)
     /// What writes a streamed response.
     case stream(HTTPRoute, HTTPRequest)
+    /// A function of a WebSocket route.
+    case webSocket(WebSocketSession, WebSocketTurns.Turn)
 
     /// A stop of the service waits for its end, and for the end of what it spawns.
     var holdsStop: Bool {
         switch self {
-        case .message, .tick, .request, .stream: true
+        case .message, .tick, .request, .stream, .webSocket: true
         case .spawned(let record): record.holdsStop
         case .task, .startTask, .stopHook, .reloadHook: false
         }
@@ -51,6 +53,8 @@ enum Wait {
     case fetch(HTTPFetchID)
     /// A Swift function that takes its time.
     case swift(SwiftTask)
+    /// A message of a WebSocket, or its client that is slow to read.
+    case webSocket(WebSocketSession)
 }
 
 /// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.

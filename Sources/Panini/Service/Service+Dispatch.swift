@@ -118,6 +118,7 @@ extension Service {
             script.activeCount -= 1
             if script.isEnding { endIfIdle(script) }
         case .request, .stream: requestEnded(activity, of: script)
+        case .webSocket(let session, let turn): webSocketTurnEnded(session, turn)
         case .startTask, .reloadHook, .stopHook: hookEnded(script)
         }
     }
@@ -186,6 +187,9 @@ extension Service {
             case .tick(let timer): if !runTick(timer) { sync.isBusy = false }
             case .task(let script, let index): runTask(index, of: script)
             case .request(let route, let request): route.script.enter { route.script.start(route, request) }
+            case .webSocket(let session):
+                session.isScheduled = false
+                if !session.script.takeTurn(session) { sync.isBusy = false }
             }
         }
     }
@@ -214,6 +218,7 @@ extension Service {
             )
         case .request(let route, let request): requestFailed(route, request, error)
         case .stream(let route, let request): streamFailed(route, request, error)
+        case .webSocket(let session, let turn): webSocketTurnFailed(session, turn, error)
         case .spawned: break  // Kept for whoever waits; logged there when nobody does.
         }
     }
@@ -294,6 +299,9 @@ extension Service {
         if case .request(let route, let request) = job.activity {
             return expire(job, of: script, route, request, seconds: seconds)
         }
+        if case .webSocket(let session, let turn) = job.activity {
+            return expireWebSocket(job, session, turn, seconds: seconds)
+        }
         guard case .message(let listener, let message) = job.activity else { return script.abandon(job) }
         listener.failed &+= 1
         let subject = script.text(script.subjectOf(message))
@@ -325,6 +333,7 @@ extension Service {
         switch job.wait {
         case .request(let id, _): connection.cancelRequest(id)
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
+        case .webSocket(let session): cancel(job, of: session)
         case .sleep(let alarm): worker.cancel(alarm)
         case .fetch(let id): fetcher.cancel(id)
         case .swift(let task): task.cancel()

@@ -143,6 +143,7 @@ extension Service {
         moveWaiting(of: old)
         endListening(old)
         switchWeb(staging.web)
+        webSocketsMove(from: old, to: new)
         directoryFollows()
         for listener in new.listeners.values where !listener.pending.isEmpty { startWaiting(listener) }
         let timers = old.registrations.timers
@@ -253,6 +254,7 @@ extension Service {
         guard old.standing == .draining, state != .stopped, old.activeCount == 0, old.endingSubscriptions == 0 else {
             return
         }
+        guard openWebSockets(of: old) == 0 else { return }
         guard !old.hook.isRunning, !old.isRetiring, old.listeners.values.allSatisfy(\.pending.isEmpty) else { return }
         old.isRetiring = true
         worker.eventLoop.assumeIsolated().execute { [self] in
@@ -264,7 +266,14 @@ extension Service {
     /// The time for its end is over: whoever still waits is answered 503.
     func drainDeadlineReached(_ old: Script) {
         guard old.standing == .draining, state != .stopped else { return }
-        let reason = ReplyError(503, "the service was reloaded, and the handler of the version before did not end in time")
+        // What ends by itself now does not begin the end anew.
+        let isRetiring = old.isRetiring
+        old.isRetiring = true
+        webSocketsClose(of: old)
+        let reason = ReplyError(
+            503,
+            "the service was reloaded, and the handler of the version before did not end in time"
+        )
         let running = giveUpRunning(old, reason)
         let waiting = giveUpWaiting(old, reason)
         logger.warning(
@@ -274,8 +283,7 @@ extension Service {
             """
         )
         old.activeCount = 0
-        if !old.isRetiring {
-            old.isRetiring = true
+        if !isRetiring {
             // What the hooks do before their first wait is still done; there is no time to wait.
             runStopHooks(of: old, reason: "reload") {}
         }

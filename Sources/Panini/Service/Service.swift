@@ -78,6 +78,8 @@ final class Service {
         maximumConnections: options.fetchMaxConnections
     )
     var refusedRequests: UInt64 = 0
+    /// The subjects of `app.http.nats_bridge`.
+    private(set) lazy var bridge = NATSBridge(service: self)
 
     var housekeeping = Housekeeping()
 

@@ -10,6 +10,7 @@ enum SyncStart {
     case tick(ServiceTimer)
     case task(Script, Int)
     case request(HTTPRoute, HTTPRequest)
+    case webSocket(WebSocketSession)
 }
 
 struct SyncStrategy {

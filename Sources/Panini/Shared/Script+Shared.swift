@@ -24,7 +24,12 @@ extension Script {
         }
     }
 
-    private func amount(_ call: HostCall, _ index: CInt, _ what: String, default usual: Int64) throws(Misuse) -> SharedValue {
+    private func amount(
+        _ call: HostCall,
+        _ index: CInt,
+        _ what: String,
+        default usual: Int64
+    ) throws(Misuse) -> SharedValue {
         if call.isNone(index) { return .integer(usual) }
         guard call.type(index) == LUA_TNUMBER else {
             throw Misuse("\(call.name): \(what) must be a number, not \(call.typeName(index))")

@@ -26,6 +26,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         case sending(HTTPFile, Range<Int>)
         /// What is left to be written is; nothing more is read.
         case closing
+        /// The channel is somebody else's.
+        case upgraded
     }
 
     private let server: HTTPServer
@@ -39,6 +41,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     private var isHead = false
     private var is10 = false
     private var hasEncoding = false
+    private var isOffer = false
     /// Bytes since the request began, before its head was complete.
     private var headBytes = 0
     /// Parts of further requests that came before this one was answered.
@@ -62,6 +65,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     /// How many parts of pipelined requests may wait before the socket is left alone.
     private static let maximumWaitingParts = 64
+    /// How many bytes may come behind the head of an upgrade before it is answered.
+    private static let maximumEarlyBytes = 128 << 10
 
     init(server: HTTPServer) { self.server = server }
 
@@ -102,7 +107,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             keepsAlive = false
             waiting = []
             inputClosed = true
-        case .closing: break
+        case .closing, .upgraded: break
         }
     }
 
@@ -115,14 +120,14 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         switch phase {
         case .idle, .head, .body: closeWhenWritten()
         case .answering, .streaming, .sending: keepsAlive = !waiting.isEmpty && keepsAlive
-        case .closing: break
+        case .closing, .upgraded: break
         }
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let part = unwrapInboundIn(data)
         switch phase {
-        case .closing: return
+        case .closing, .upgraded: return
         case .answering, .streaming, .sending:
             waiting.append(part)
             if waiting.count > Self.maximumWaitingParts, !isReadingPaused {
@@ -197,8 +202,13 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             if headBytes > server.configuration.maximumHeaderBytes + (256 << 10) {
                 refuse(431, "the request's head is too large")
             }
-        case .body, .answering, .streaming, .sending: break
-        case .closing: return false
+        case .body: break
+        case .answering, .streaming, .sending:
+            guard isOffer else { break }
+            // Kept for what is spoken after the upgrade; a client waits for its answer before it says much.
+            headBytes += count
+            if headBytes > Self.maximumEarlyBytes { close() }
+        case .closing, .upgraded: return false
         }
         if case .closing = phase { return false }
         return true
@@ -228,7 +238,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         isHead = head.method == .HEAD
         // The parser takes what follows an offer to speak something else for that other protocol: nothing of it would be
         // answered. Nothing else is spoken here.
-        let isOffer = head.method == .CONNECT || head.headers.contains(name: "upgrade")
+        isOffer = head.method == .CONNECT || head.headers.contains(name: "upgrade")
         keepsAlive = head.isKeepAlive && !server.isStopping && !isOffer
         if address.isEmpty { address = context.channel.remoteAddress?.ipAddress ?? "" }
         let request = HTTPRequest(
@@ -370,6 +380,42 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         guard isWaiting(for: number), case .answering = phase else { return }
         write(status, headers, body, keepAlive: keepsAlive)
         ended()
+    }
+
+    /// Leaves HTTP: answers 101, and gives the channel and the place in the server's list to what speaks from here on.
+    ///
+    /// - Returns: Nil when it is too late for that.
+    package func upgrade(
+        _ number: UInt64,
+        headers: [(name: String, value: String)],
+        settings: WebSocketSettings
+    ) -> WebSocketConnection? {
+        guard isWaiting(for: number), case .answering = phase, let context, !server.isStopping, !inputClosed else {
+            return nil
+        }
+        let next = WebSocketConnection(server: server, settings: settings)
+        let pipeline = context.pipeline.syncOperations
+        guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self),
+            let counter = try? pipeline.handler(type: HTTPByteCounter.self),
+            (try? pipeline.addHandler(next, position: .after(self))) != nil
+        else { return nil }
+        answeredStatus = 101
+        out.writeStatusLine(101)
+        server.writeDate(&out)
+        for (name, value) in headers { out.writeHeader(name, value) }
+        if let own = request?.answerHeaders { for (name, value) in own { out.writeHeader(name, value) } }
+        out.writeStaticString("\r\n")
+        flush()
+        report()
+        request = nil
+        phase = .upgraded
+        server.replace(self, with: next)
+        pipeline.removeHandler(counter, promise: nil)
+        pipeline.removeHandler(self, promise: nil)
+        // Last: what it holds of bytes behind the request goes to the next handler.
+        pipeline.removeHandler(decoder, promise: nil)
+        self.context = nil
+        return next
     }
 
     private func finish(_ answer: HTTPAnswer) {
@@ -533,7 +579,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         while !waiting.isEmpty {
             switch phase {
             case .idle, .head, .body: break
-            case .answering, .streaming, .sending, .closing:
+            case .answering, .streaming, .sending, .closing, .upgraded:
                 isTakingWaiting = false
                 return
             }
@@ -579,6 +625,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         case .answering, .streaming, .sending: break
         // A client that does not close.
         case .closing: if isOutputShut, passed > server.lingerTicks { close() }
+        case .upgraded: break
         }
     }
 
@@ -623,7 +670,7 @@ extension String {
 }
 
 /// Stands before the parser, and tells the connection how much a request's head has taken so far.
-final class HTTPByteCounter: ChannelInboundHandler {
+final class HTTPByteCounter: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 

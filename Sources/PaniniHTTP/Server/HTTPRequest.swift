@@ -14,6 +14,8 @@ package final class HTTPRequest {
     package var route = -1
     /// Which of the delegate's versions that route belongs to.
     package var generation = 0
+    /// The upgrade to WebSocket that it asks for, once it was checked.
+    package var handshake: WebSocketHandshake?
     /// Headers that its answer gets, whoever gives it.
     package var answerHeaders: [(name: String, value: String)] = []
     /// What the delegate keeps for it; the delegate's to take back.

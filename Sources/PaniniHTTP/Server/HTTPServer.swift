@@ -69,6 +69,7 @@ package final class HTTPServer {
     /// Counts up while there are connections; one step is ``tickSeconds``.
     private(set) var tick: UInt64 = 0
     private var times: Times
+    var tickSeconds: Double { times.step }
     var headerTicks: UInt64 { times.header }
     var bodyTicks: UInt64 { times.body }
     var idleTicks: UInt64 { times.idle }
@@ -77,6 +78,9 @@ package final class HTTPServer {
     private var dateSecond = -1
     private var dateLine = ByteBuffer()
     private var dateText = ""
+    /// What became of WebSocket connections.
+    package internal(set) var webSockets = WebSocketCounters()
+    private(set) lazy var flusher = WebSocketFlusher(eventLoop: eventLoop)
 
     package init(configuration: HTTPServerConfiguration, eventLoop: any EventLoop, delegate: any HTTPServerDelegate) {
         self.configuration = configuration
@@ -96,7 +100,12 @@ package final class HTTPServer {
         let linger: UInt64
 
         init(_ configuration: HTTPServerConfiguration) {
-            let shortest = min(configuration.headerTimeout, configuration.bodyTimeout, configuration.idleTimeout)
+            let shortest = min(
+                configuration.headerTimeout,
+                configuration.bodyTimeout,
+                configuration.idleTimeout,
+                configuration.shortestTime
+            )
             step = min(1, max(0.01, shortest / 8))
             header = UInt64((configuration.headerTimeout / step).rounded(.up))
             body = UInt64((configuration.bodyTimeout / step).rounded(.up))
@@ -116,6 +125,7 @@ package final class HTTPServer {
             self.tls = tls
             compressor = new.compresses ? compressor ?? HTTPCompressor() : nil
             times = Times(new)
+            for case let socket as WebSocketConnection in connections { socket.timesChanged() }
             guard ticks != nil else { return }
             ticks?.cancel()
             startTicks()
@@ -164,7 +174,10 @@ package final class HTTPServer {
         return ServerBootstrap(group: eventLoop)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: configuration.sharesPort ? 1 : 0)
+            .serverChannelOption(
+                .socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)),
+                value: configuration.sharesPort ? 1 : 0
+            )
             .serverChannelOption(.autoRead, value: false)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
@@ -220,7 +233,7 @@ package final class HTTPServer {
         limits.maxHeaderFieldSize = configuration.maximumHeaderBytes
         limits.maxHeaderListSize = configuration.maximumHeaderBytes
         limits.maxHeaderFieldCount = configuration.maximumHeaderCount
-        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits)
         try channel.pipeline.syncOperations.addHandlers([
             HTTPByteCounter(connection: connection), ByteToMessageHandler(decoder), connection,
         ])

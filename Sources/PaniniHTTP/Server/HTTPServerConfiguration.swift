@@ -20,6 +20,8 @@ package struct HTTPServerConfiguration: Sendable {
     package var bodyTimeout = 30.0
     /// Seconds a connection may stay without a request.
     package var idleTimeout = 60.0
+    /// The shortest of all other times that have to be kept, in seconds.
+    package var shortestTime = Double.infinity
     /// The most open connections; further ones are answered 503 and closed.
     package var maximumConnections = 10000
 

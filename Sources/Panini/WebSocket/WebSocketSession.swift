@@ -1,0 +1,119 @@
+// Owns: what a script has of a connection: the object in Lua, who waits for what, whose turn it is. Loop-bound, of one
+// script; the connection may outlive it.
+
+import CLuaShim
+import LuaVM
+import PaniniHTTP
+
+/// One connection of a route with a handler in Lua.
+final class WebSocketSession {
+    let connection: WebSocketConnection
+    unowned(unsafe) let script: Script
+    let route: HTTPRoute
+    let webSocket: WebSocketRoute
+    let subprotocol: String?
+    /// What asked for the upgrade; nil once nobody can want it any more.
+    var request: HTTPRequest?
+    /// The object of the request, where middlewares have seen it already.
+    var requestObject: LuaReference?
+    /// `ws`, in the registry.
+    let object: LuaReference
+    let block: UnsafeMutablePointer<panini_websocket>
+    var turns: WebSocketTurns
+    /// The coroutine in `ws.receive()`.
+    var receiver: UInt64?
+    /// Coroutines in `ws.send(...)`, until the client reads on.
+    var senders: [UInt64] = []
+    /// A look at what is next is in line already.
+    var isScheduled = false
+    /// The loop that looks at what is next is running.
+    var isAdvancing = false
+    /// Where it moves to when its turn has ended.
+    unowned(unsafe) var successor: Script?
+
+    init(
+        _ connection: WebSocketConnection,
+        script: Script,
+        route: HTTPRoute,
+        webSocket: WebSocketRoute,
+        subprotocol: String?,
+        request: HTTPRequest,
+        first: WebSocketTurns.Turn
+    ) {
+        self.connection = connection
+        self.script = script
+        self.route = route
+        self.webSocket = webSocket
+        self.subprotocol = subprotocol
+        self.request = request
+        turns = WebSocketTurns(first: first)
+        let sockets = script.webSockets.unsafelyUnwrapped
+        let L = script.vm.state
+        lua_checkstack(L, 4)
+        block = panini_websocket_push(L, sockets.type, nil, Int64(connection.id)).unsafelyUnwrapped
+        object = script.vm.makeReference(L)
+        block.pointee.session = Unmanaged.passUnretained(self).toOpaque()
+    }
+
+    var isFunction: Bool { webSocket.handlers == nil }
+
+    /// Whether nothing more can be sent or received.
+    var hasEnded: Bool { connection.end != nil }
+}
+
+@available(*, unavailable)
+extension WebSocketSession: Sendable {}
+
+extension WebSocketSession: WebSocketDelegate {
+    func webSocket(
+        _ connection: WebSocketConnection,
+        received kind: WebSocketKind,
+        _ bytes: UnsafeRawBufferPointer
+    ) -> Bool {
+        guard script.phase == .live, let service = script.service else { return true }
+        guard script.depth == 0 else {
+            script.schedule(self)
+            return false
+        }
+        if let id = receiver {
+            receiver = nil
+            script.enter { script.resume(id) { script.pushMessage(kind, bytes, onto: $0) } }
+            return true
+        }
+        guard !isFunction else { return false }
+        guard webSocket.handlers?.message != nil else { return true }
+        guard turns.takesMessages, !service.sync.isBusy else {
+            script.schedule(self)
+            return false
+        }
+        if service.sync.isOn { service.sync.isBusy = true }
+        _ = turns.begin(hasMessage: true, hasEnded: false)
+        script.enter { script.startTurn(self, .message, kind, bytes) }
+        return true
+    }
+
+    func webSocketIsWritable(_ connection: WebSocketConnection) { wakeSenders(.success) }
+
+    func webSocketEnded(_ connection: WebSocketConnection) {
+        guard script.phase == .live else { return }
+        wakeSenders(.failure(closedError))
+        script.schedule(self)
+    }
+
+    func webSocketReadBurstEnded(_ connection: WebSocketConnection) { script.service?.readBurstEnded() }
+
+    func wakeSenders(_ completion: Completion) {
+        guard !senders.isEmpty else { return }
+        let waiting = senders
+        senders = []
+        for id in waiting { script.wake(id, completion) }
+    }
+
+    /// What calls return once the connection has ended.
+    var closedError: CallError { Self.closedError(connection.end ?? WebSocketEnd(WebSocketCode.lost)) }
+
+    static func closedError(_ end: WebSocketEnd) -> CallError {
+        let text = end.reason.isEmpty ? "the connection is closed (\(end.code))" : end.reason
+        return CallError(.number(Int64(end.code)), text)
+    }
+}

@@ -1,0 +1,171 @@
+// Owns: what makes a request an upgrade to WebSocket, and the key of the answer (RFC 6455, section 4.2). Pure; any thread.
+
+import Crypto
+package import NIOHTTP1
+
+/// An upgrade that can be accepted.
+package struct WebSocketHandshake: Equatable {
+    /// The headers of the answer 101 that are WebSocket's own.
+    package let headers: [(name: String, value: String)]
+    /// The subprotocol that was chosen.
+    package let subprotocol: String?
+
+    package static func == (left: WebSocketHandshake, right: WebSocketHandshake) -> Bool {
+        left.subprotocol == right.subprotocol && left.headers.elementsEqual(right.headers) { $0 == $1 }
+    }
+
+    /// What a route asks of its clients.
+    package struct Terms: Sendable {
+        /// Origins of pages that may connect: `self` is the page's own server, `*` any. Without the header it is no browser.
+        package var origins: [String] = ["self"]
+        /// Subprotocols that are spoken.
+        package var subprotocols: [String] = []
+
+        package init() {}
+    }
+
+    /// Checks a request.
+    ///
+    /// - Returns: What to answer with, or the answer that refuses it.
+    package static func check(_ head: HTTPRequestHead, _ terms: Terms, isSecure: Bool) -> Result<Self, Refusal> {
+        guard head.version.major == 1 else {
+            // Clients open another connection for it.
+            return .failure(Refusal(.failure(400, "this is a WebSocket: it needs HTTP/1.1")))
+        }
+        guard head.method == .GET, head.version == .http1_1, hasToken(head.headers, "upgrade", "websocket") else {
+            return .failure(
+                Refusal(
+                    .failure(
+                        426,
+                        "this is a WebSocket",
+                        headers: [("upgrade", "websocket"), ("connection", "upgrade")]
+                    )
+                )
+            )
+        }
+        // As strict as the parser, which stops at an upgrade: both must see one, or neither.
+        guard hasToken(head.headers, "connection", "upgrade") else {
+            return .failure(Refusal(.failure(400, "an upgrade needs connection: upgrade")))
+        }
+        guard !head.headers.contains(name: "transfer-encoding"),
+            head.headers["content-length"].allSatisfy({ $0.utf8.allSatisfy { $0 == UInt8(ascii: "0") } })
+        else { return .failure(Refusal(.failure(400, "an upgrade has no body"))) }
+        let versions = head.headers["sec-websocket-version"]
+        guard versions.count == 1, versions[0] == "13" else {
+            return .failure(
+                Refusal(
+                    .failure(
+                        426,
+                        "version 13 of WebSocket is spoken here",
+                        headers: [
+                            ("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13"),
+                        ]
+                    )
+                )
+            )
+        }
+        let keys = head.headers["sec-websocket-key"]
+        guard keys.count == 1, isKey(keys[0]) else {
+            return .failure(Refusal(.failure(400, "an upgrade needs one sec-websocket-key of 16 bytes in base64")))
+        }
+        guard isAllowed(head.headers, terms.origins, isSecure: isSecure) else {
+            return .failure(Refusal(.failure(403, "pages of this origin may not connect")))
+        }
+        var headers = [
+            (name: "upgrade", value: "websocket"), (name: "connection", value: "upgrade"),
+            (name: "sec-websocket-accept", value: accept(keys[0])),
+        ]
+        let offered = head.headers[canonicalForm: "sec-websocket-protocol"]
+        let chosen = offered.lazy.map(String.init).first { terms.subprotocols.contains($0) }
+        if let chosen { headers.append((name: "sec-websocket-protocol", value: chosen)) }
+        return .success(WebSocketHandshake(headers: headers, subprotocol: chosen))
+    }
+
+    /// Why there is no upgrade.
+    package struct Refusal: Error {
+        package let answer: HTTPAnswer
+
+        init(_ answer: HTTPAnswer) { self.answer = answer }
+    }
+
+    /// The answer to a key: its SHA-1 with a fixed text.
+    package static func accept(_ key: String) -> String {
+        var hash = Insecure.SHA1()
+        hash.update(data: Array(key.utf8))
+        hash.update(data: Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8))
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var text: [UInt8] = []
+        var rest = Array(hash.finalize())[...]
+        while !rest.isEmpty {
+            let group = rest.prefix(3)
+            rest = rest.dropFirst(3)
+            let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
+            for place in 0..<4 {
+                text.append(place <= group.count ? digits[bits >> (18 - 6 * place) & 63] : UInt8(ascii: "="))
+            }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Sixteen bytes in base64: 22 digits, of which the last has four bits that are zero.
+    private static func isKey(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 24, bytes[22] == UInt8(ascii: "="), bytes[23] == UInt8(ascii: "=") else { return false }
+        let isBase64 = bytes[..<22].allSatisfy {
+            switch $0 {
+            case 48...57, 65...90, 97...122, UInt8(ascii: "+"), UInt8(ascii: "/"): true
+            default: false
+            }
+        }
+        return isBase64 && "AQgw".utf8.contains(bytes[21])
+    }
+
+    /// Whether one of the values of a list has the word, whatever its case. Only spaces stand around it.
+    private static func hasToken(_ headers: HTTPHeaders, _ name: String, _ token: StaticString) -> Bool {
+        headers[name].contains { value in
+            value.split(separator: ",").contains { String($0).trimmingSpaces().isHeader(token) }
+        }
+    }
+
+    // MARK: - Origins (RFC 6454)
+
+    private static func isAllowed(_ headers: HTTPHeaders, _ allowed: [String], isSecure: Bool) -> Bool {
+        let origins = headers["origin"]
+        // Who is no browser can claim anything: it is the browser that keeps pages from lying.
+        guard let origin = origins.first else { return true }
+        guard origins.count == 1 else { return false }
+        let asked = origin.lowercased()
+        for entry in allowed {
+            switch entry {
+            case "*": return true
+            case "self":
+                guard let host = headers.first(name: "host") else { continue }
+                if isSame(asked, host.lowercased(), isSecure: isSecure) { return true }
+            default: if entry.lowercased() == asked { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether the page came from where it connects to. Behind a proxy that ends TLS only the names can be compared.
+    private static func isSame(_ origin: String, _ host: String, isSecure: Bool) -> Bool {
+        if origin == "https://" + host { return true }
+        if !isSecure, origin == "http://" + host { return true }
+        // Browsers leave a scheme's own port out, others may not.
+        return origin == "https://" + withoutPort(host, ":443")
+            || !isSecure && origin == "http://" + withoutPort(host, ":80")
+    }
+
+    private static func withoutPort(_ host: String, _ port: String) -> String {
+        host.hasSuffix(port) ? String(host.dropLast(port.count)) : host
+    }
+}
+
+extension String {
+    fileprivate func trimmingSpaces() -> String {
+        var rest = self[...]
+        while rest.first == " " { rest = rest.dropFirst() }
+        while rest.last == " " { rest = rest.dropLast() }
+        return String(rest)
+    }
+}
