@@ -247,7 +247,9 @@ extension Service {
     /// Goes on with the stop when nothing runs or waits any more.
     func stopIfIdle() {
         for script in draining { retireIfIdle(script) }
-        guard state == .stopping, isDrained, isWebDrained, !runsStopHooks, sync.isEmpty, draining.isEmpty else { return }
+        guard state == .stopping, isDrained, isWebDrained, !runsStopHooks, sync.isEmpty, draining.isEmpty else {
+            return
+        }
         guard script.activeCount == 0, script.listeners.values.allSatisfy(\.pending.isEmpty) else { return }
         runsStopHooks = true
         worker.eventLoop.assumeIsolated().execute { [self] in

@@ -264,7 +264,10 @@ extension Service {
     /// The time for its end is over: whoever still waits is answered 503.
     func drainDeadlineReached(_ old: Script) {
         guard old.standing == .draining, state != .stopped else { return }
-        let reason = ReplyError(503, "the service was reloaded, and the handler of the version before did not end in time")
+        let reason = ReplyError(
+            503,
+            "the service was reloaded, and the handler of the version before did not end in time"
+        )
         let running = giveUpRunning(old, reason)
         let waiting = giveUpWaiting(old, reason)
         logger.warning(

@@ -64,7 +64,6 @@ final class ServiceDirectory: NATSServiceSource {
         }
     }
 
-
     /// Every character a name may not have becomes `_`; wildcards become words.
     static func name(of subject: String) -> String {
         subject.split(separator: ".").map { token in
@@ -130,7 +129,8 @@ extension Service {
         guard state != .stopped else { return }
         var names: Set<String> = []
         var rows: [ServiceShared.Row] = []
-        for listener in script.listeners.values.sorted(by: { $0.id < $1.id }) where !listener.isEnded && listener.replies {
+        for listener in script.listeners.values.sorted(by: { $0.id < $1.id })
+        where !listener.isEnded && listener.replies {
             for subject in listener.subjects {
                 name(subject, of: listener, &names)
                 guard subject.subscription != nil else { continue }
