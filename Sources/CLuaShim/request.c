@@ -98,15 +98,6 @@ static int request_newindex(lua_State *L) {
     return luaL_error(L, "req.%s is read-only; keep values of your own in req.context", key);
 }
 
-// Upvalue: the host.
-static int request_gc(lua_State *L) {
-    const panini_request_host *host = lua_touserdata(L, lua_upvalueindex(1));
-    panini_request *request = lua_touserdata(L, 1);
-    if (request->record) host->release(request->record);
-    request->record = NULL;
-    return 0;
-}
-
 static void set_text(lua_State *L, const char *key) {
     lua_pushstring(L, key);
     lua_pushliteral(L, "panini.request");
@@ -114,7 +105,7 @@ static void set_text(lua_State *L, const char *key) {
 }
 
 void panini_request_push_metatable(lua_State *L, const panini_request_host *host) {
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 4);
     lua_pushliteral(L, "__index");
     lua_createtable(L, 0, FIELD_COUNT);
     for (int field = 1; field < FIELD_COUNT; field++) {
@@ -128,18 +119,14 @@ void panini_request_push_metatable(lua_State *L, const panini_request_host *host
     lua_pushliteral(L, "__newindex");
     lua_pushcfunction(L, request_newindex);
     lua_rawset(L, -3);
-    lua_pushliteral(L, "__gc");
-    lua_pushlightuserdata(L, (void *)host);
-    lua_pushcclosure(L, request_gc, 1);
-    lua_rawset(L, -3);
     set_text(L, "__name");
     // Scripts cannot reach the metatable, so its functions are only ever called with a request.
     set_text(L, "__metatable");
 }
 
-panini_request *panini_request_push(lua_State *L, int metatable_reference, void *record, size_t size) {
+panini_request *panini_request_push(lua_State *L, int metatable_reference, uint64_t number, size_t size) {
     panini_request *request = lua_newuserdatauv(L, sizeof(panini_request) + size, 1);
-    *request = (panini_request){.record = record, .route = -1};
+    *request = (panini_request){.number = number, .route = -1};
     lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);
     lua_setmetatable(L, -2);
     return request;

@@ -115,6 +115,13 @@ def test_queue_group_balancing(example, client):
     assert sum(r["done"] for r in found) == 40
 
 
+def test_http_fetch(example):
+    web = Web(example("http_fetch.lua"))
+    assert web.get("/prices").json == {"prices": {"tea": 2.5, "cup": 4.5}, "missing": ["gold"]}
+    assert web.get("/report").json == {"lines": 1000, "bytes": 12000}
+    assert web.get("/unreachable").json == {"code": "connect"}
+
+
 def test_logger(start, broker, client, tmp_path):
     logs = tmp_path / "my-logs"
     running = start(broker.url, EXAMPLES / "logger.lua", env={"PANINI_LOGGER_FILES_PATH": str(logs)})

@@ -29,7 +29,7 @@ enum {
 // A request owns a copy of its bytes in one userdata block, so that scripts may keep it, and so that Lua's collector knows
 // what it costs.
 typedef struct panini_request {
-    void *record;  // the host's; NULL once the request has been answered
+    uint64_t number;  // the host's; 0: none
     int32_t route;
     uint32_t method_length, path_length, query_length, address_length, headers_length, body_length;
     char bytes[];  // method, path, query, address, headers, body
@@ -41,17 +41,16 @@ typedef struct panini_request_host {
     int (*make)(lua_State *L, void *context, panini_request *request, int field);
     // A function of the request: arguments from index 1. Returns as host functions do.
     int (*call)(lua_State *L, void *context, panini_request *request, int function);
-    // The object is gone before its request was answered.
-    void (*release)(void *record);
 } panini_request_host;
 
 // Pushes the metatable of requests; the caller keeps a reference. `host` must outlive the state. Raises only for want of
 // memory.
 void panini_request_push_metatable(lua_State *L, const panini_request_host *host);
 
-// Pushes a request with room for `size` bytes, which owns the record from here on; the lengths are 0 and the bytes the
-// host's to fill in. Raises only for want of memory.
-panini_request *panini_request_push(lua_State *L, int metatable_reference, void *record, size_t size);
+// Pushes a request with room for `size` bytes; the lengths are 0 and the bytes the host's to fill in. It holds nothing of the
+// host's: objects with a finalizer would live for two cycles of the collector, and be finished in one go. Raises only for
+// want of memory.
+panini_request *panini_request_push(lua_State *L, int metatable_reference, uint64_t number, size_t size);
 
 static inline char *panini_request_bytes(panini_request *request) { return request->bytes; }
 

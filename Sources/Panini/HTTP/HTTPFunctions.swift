@@ -44,7 +44,16 @@ extension HostFunctionEntry {
         .init(name: "static", signature: "app.http.static(prefix, folder [, options])") {
             hostCall($0, $1, "app.http.static") { call throws(Misuse) in try call.script.serveFolder(call) }
         },
+        fetch,
     ]
+
+    /// What stands in the table is the function in C that goes on with streams; this one it calls.
+    private static let fetch = HostFunctionEntry(
+        name: "fetch",
+        signature: "app.http.fetch(url [, options]) -> response | nil, err"
+    ) {
+        startFetch($0, $1, nil)
+    }
 
     /// `panini.response{...}`.
     static let response = HostFunctionEntry(

@@ -21,9 +21,18 @@ extension Script {
         responseType = vm.makeReference(L).index
     }
 
+    /// Lets a request be found by a number, until it has ended.
+    func open(_ request: HTTPRequest) -> UInt64 {
+        lastOpenRequest += 1
+        request.openNumber = lastOpenRequest
+        openRequests[lastOpenRequest] = request
+        return lastOpenRequest
+    }
+
     /// Pushes the object that stands for a request: a copy of its bytes.
-    func push(_ request: HTTPRequest, onto L: OpaquePointer) {
-        request.detach()
+    ///
+    /// - Parameter number: Of ``open(_:)``; 0: nobody looks for the request behind the object.
+    func push(_ request: HTTPRequest, number: UInt64 = 0, onto L: OpaquePointer) {
         let head = request.head
         let method = head.method.rawValue
         var headerSize = 0
@@ -33,10 +42,9 @@ extension Script {
         let block = panini_request_push(
             L,
             requestType,
-            Unmanaged.passRetained(request).toOpaque(),
+            number,
             method.utf8.count + target + request.remoteAddress.utf8.count + headerSize + bodySize
         ).unsafelyUnwrapped
-        request.attachment = UnsafeMutableRawPointer(block)
         block.pointee.route = Int32(clamping: request.route)
         var to = UnsafeMutableRawPointer(panini_request_bytes(block).unsafelyUnwrapped)
         func put(_ text: String) -> Int {
@@ -180,8 +188,8 @@ extension Script {
                 if isName(name, "content-type") { type = String(decoding: value, as: UTF8.self) }
             }
             return try form(call, request, type)
-        case PANINI_REQUEST_WRITE: return try write(call, request.record)
-        default: return try sendEvent(call, request.record)
+        case PANINI_REQUEST_WRITE: return try write(call, openRequests[request.number])
+        default: return try sendEvent(call, openRequests[request.number])
         }
     }
 }
@@ -275,10 +283,7 @@ struct RequestBytes {
     var address: UnsafeRawBufferPointer { part(addressOffset, block.pointee.address_length) }
     var body: UnsafeRawBufferPointer { part(bodyOffset, block.pointee.body_length) }
     var route: Int { Int(block.pointee.route) }
-    /// The request itself, until it has been answered.
-    var record: HTTPRequest? {
-        block.pointee.record.map { Unmanaged<HTTPRequest>.fromOpaque($0).takeUnretainedValue() }
-    }
+    var number: UInt64 { block.pointee.number }
 
     func forEachHeader(_ body: (_ name: Slice<UnsafeRawBufferPointer>, _ value: Slice<UnsafeRawBufferPointer>) -> Void)
     {
@@ -295,16 +300,6 @@ private func isName(_ name: Slice<UnsafeRawBufferPointer>, _ other: StaticString
     guard name.count == other.utf8CodeUnitCount else { return false }
     return other.withUTF8Buffer { other in
         zip(name, other).allSatisfy { ((65...90).contains($0) ? $0 | 0x20 : $0) == $1 }
-    }
-}
-
-extension HTTPRequest {
-    /// Parts from its object in Lua, which may live on: this one need not.
-    func detach() {
-        guard let attachment else { return }
-        self.attachment = nil
-        attachment.assumingMemoryBound(to: panini_request.self).pointee.record = nil
-        Unmanaged.passUnretained(self).release()
     }
 }
 
@@ -390,14 +385,6 @@ let callRequestFunction:
             return call.raise(error)
         }
     }
-
-/// Called by C when a request's object is collected before it was answered.
-let releaseRequest: @convention(c) (UnsafeMutableRawPointer?) -> Void = { record in
-    guard let record else { return }
-    let request = Unmanaged<HTTPRequest>.fromOpaque(record)
-    request.takeUnretainedValue().attachment = nil
-    request.release()
-}
 
 /// Called by C when the body of the request at index 1 has failed its validation.
 let requestFailedValidation: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void = { L, context in

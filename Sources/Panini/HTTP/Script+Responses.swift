@@ -242,7 +242,7 @@ extension Script {
         let co = vm.acquireCoroutine()
         vm.push(function, onto: co.thread)
         vm.release(function)
-        push(request, onto: co.thread)
+        push(request, number: open(request), onto: co.thread)
         panini_request_push_function(co.thread, lua_gettop(co.thread), requestHost, kind)
         lua_rotate(co.thread, -2, 1)
         lua_settop(co.thread, -2)

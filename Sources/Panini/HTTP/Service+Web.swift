@@ -202,6 +202,7 @@ extension Service: HTTPServerDelegate {
         }
         if script.depth > 0 { return script.defer(.request(route, request)) }
         script.enter { script.start(route, request) }
+        workWasDone()
     }
 
     /// The route that a complete request goes to; matched again when the script was replaced while its body came in.
@@ -255,7 +256,11 @@ extension Service: HTTPServerDelegate {
 
     func requestEnded(_ activity: Activity, of script: Script) {
         switch activity {
-        case .request(_, let request), .stream(_, let request): request.detach()
+        case .request(_, let request), .stream(_, let request):
+            if request.openNumber != 0 {
+                script.openRequests[request.openNumber] = nil
+                request.openNumber = 0
+            }
         default: break
         }
         script.activeCount -= 1
@@ -291,7 +296,7 @@ extension Script {
     /// Runs a route's handler on a request.
     func start(_ route: HTTPRoute, _ request: HTTPRequest) {
         let co = vm.acquireCoroutine()
-        push(request, onto: co.thread)
+        push(request, number: route.hasMiddlewares ? open(request) : 0, onto: co.thread)
         vm.push(route.entry, onto: co.thread)
         lua_pushvalue(co.thread, 1)
         currentHoldsStop = true

@@ -80,7 +80,7 @@ extension Script {
         guard kind == .httpRequest else { return .received(object.assumingMemoryBound(to: panini_message.self)) }
         let request = RequestBytes(object.assumingMemoryBound(to: panini_request.self))
         // A chain that goes on after the request was given up sees nothing of it.
-        return request.record.map { .requested($0) } ?? .past(subject: Array(request.path))
+        return openRequests[request.number].map { .requested($0) } ?? .past(subject: Array(request.path))
     }
 
     /// Pushes what is to be the result; returns the number of values.

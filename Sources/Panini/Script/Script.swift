@@ -108,6 +108,10 @@ final class Script {
     lazy var folders: [HTTPFolder?] = [HTTPFolder(directory)]
     /// Answers OPTIONS of paths that have no such route, behind the middlewares.
     private(set) lazy var optionsRoute = makeOptionsRoute()
+    /// Requests that are looked for by the number in their objects: those with middlewares, and those whose answers are
+    /// being written.
+    var openRequests: [UInt64: HTTPRequest] = [:]
+    var lastOpenRequest: UInt64 = 0
     /// Coroutines that wait until a stream's client reads on.
     var writers: [ObjectIdentifier: UInt64] = [:]
 
@@ -200,8 +204,7 @@ final class Script {
             to: panini_request_host(
                 context: Unmanaged.passUnretained(self).toOpaque(),
                 make: makeRequestField,
-                call: callRequestFunction,
-                release: releaseRequest
+                call: callRequestFunction
             )
         )
         requestGuardHost.initialize(
@@ -252,6 +255,7 @@ final class Script {
         service?.fetcher.cancelAll(of: self)
         webSockets?.scriptClosed()
         jobs = []
+        openRequests = [:]
         suspendedCount = 0
         spawned = [:]
         deadlineLists = []

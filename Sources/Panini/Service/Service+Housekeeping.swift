@@ -30,6 +30,12 @@ extension Service {
     @inline(__always)
     func readBurstEnded() {
         burstTime = 0
+        workWasDone()
+    }
+
+    /// The same for a request of the web server.
+    @inline(__always)
+    func workWasDone() {
         housekeeping.isBusy = true
         panini_tune_collector(panini_vm_of(script.vm.state))
         if !housekeeping.isArmed { armHousekeeping() }

@@ -25,6 +25,13 @@ extension ScriptTypes {
             @param folder string
             @param options? panini.StaticOptions
             """,
+            "fetch": """
+            Gets something from another server; waits. Every status is an answer.
+            @param url string
+            @param options? panini.FetchOptions
+            @return panini.Fetched? response
+            @return panini.Error? err "dns", "connect", "tls", "timeout", "too_large", "redirects", "protocol", "closed", "denied"
+            """,
         ]
         for (name, method) in [
             ("get", "GET"), ("post", "POST"), ("put", "PUT"), ("patch", "PATCH"), ("delete", "DELETE"),

@@ -244,6 +244,30 @@ extension ScriptTypes {
         @field id? string|integer
         @field retry? integer milliseconds
         """,
+        """
+        What `app.http.fetch` takes beside the URL: at most one of body, json and form.
+        @class panini.FetchOptions
+        @field method? string "GET"
+        @field headers? table<string, string|number|string[]>
+        @field body? string
+        @field json? any
+        @field form? table<string, any>
+        @field timeout? number seconds for everything (10)
+        @field max_body? integer|string after decoding ("10MB")
+        @field redirects? integer how many are followed (5); 0: the redirect itself is the answer
+        @field stream? fun(piece: string, response: panini.Fetched): boolean? called with each piece; false ends the download
+        @field ca_file? string certificates to trust instead of the system's (PEM)
+        @field verify? boolean verify the server's certificate (true)
+        """,
+        """
+        The answer of another server.
+        @class panini.Fetched
+        @field status integer
+        @field headers panini.Headers
+        @field body? string nil when it was streamed
+        @field url string where it came from, after redirects
+        @field json fun(): any, panini.Error? the body decoded
+        """,
         "What a route returns: made by `panini.response{...}`.\n@class panini.Response",
     ]
 }

@@ -18,8 +18,8 @@ package final class HTTPRequest {
     package var handshake: WebSocketHandshake?
     /// Headers that its answer gets, whoever gives it.
     package var answerHeaders: [(name: String, value: String)] = []
-    /// What the delegate keeps for it; the delegate's to take back.
-    package var attachment: UnsafeMutableRawPointer?
+    /// The number under which the delegate finds it; 0: none.
+    package var openNumber: UInt64 = 0
     /// The largest body the delegate accepts, in bytes.
     package var maximumBody = 1 << 20
     /// Where the answer goes; nil when the connection is gone.
