@@ -4,10 +4,13 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "panini_coroutine.h"
 #include "panini_internal.h"
+#include "panini_kill.h"
 #include "panini_libraries.h"
+#include "panini_run.h"
 
 static char traceback_key;
 
@@ -26,7 +29,8 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     }
     if (new_size > old_size && vm->bytes_limit != 0 && vm->may_fail) {
         size_t growth = new_size - old_size;
-        if (vm->bytes_in_use > vm->bytes_limit || growth > vm->bytes_limit - vm->bytes_in_use) {
+        size_t limit = vm->has_reserve ? vm->bytes_limit + PANINI_RESERVE : vm->bytes_limit;
+        if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
             vm->refused++;
             return NULL;
         }
@@ -71,12 +75,13 @@ static int set_up(lua_State *L) {
         lua_pushboolean(L, 0);
         lua_rawseti(L, LUA_REGISTRYINDEX, slot);
     }
-    panini_open_libraries(L);
-    panini_open_require(L);
+    int is_trusted = lua_toboolean(L, 1);
+    panini_open_libraries(L, is_trusted);
+    panini_open_require(L, is_trusted);
     return 0;
 }
 
-panini_vm *panini_vm_create(void) {
+panini_vm *panini_vm_create(int is_trusted) {
     panini_vm *vm = aligned_alloc(16, (sizeof(panini_vm) + 15) & ~(size_t)15);
     if (vm == NULL) return NULL;
     *vm = (panini_vm){0};
@@ -88,10 +93,13 @@ panini_vm *panini_vm_create(void) {
         return NULL;
     }
     lua_atpanic(vm->main, panic);
+    // Found by the linker now, and not in a signal's context.
+    lua_sethook(vm->main, NULL, 0, 0);
     lua_gc(vm->main, LUA_GCSETPAUSE, SMALL_PAUSE);
     *thread_word(vm->main) = (uintptr_t)vm;
     lua_pushcfunction(vm->main, set_up);
-    if (panini_call(vm, vm->main, 0, 0) != LUA_OK) {
+    lua_pushboolean(vm->main, is_trusted);
+    if (panini_call(vm, vm->main, 1, 0) != LUA_OK) {
         panini_vm_destroy(vm);
         return NULL;
     }
@@ -100,7 +108,9 @@ panini_vm *panini_vm_create(void) {
 
 void panini_vm_destroy(panini_vm *vm) {
     lua_close(vm->main);
+    panini_watchdog_settle();
     panini_pool_destroy(&vm->pool);
+    free(vm->kill_note);
     free(vm);
 }
 
@@ -121,28 +131,59 @@ const char *panini_lua_release(void) {
 
 // ---- protected calls
 
+int panini_vm_set_budget(panini_vm *vm, uint64_t budget) {
+    if (budget != 0 && !panini_watchdog_need(budget)) return 0;
+    vm->cpu_budget = budget;
+    panini_watch *watch = panini_thread_watch;
+    if (watch != NULL && vm->activation != NULL && atomic_load_explicit(&watch->vm, memory_order_relaxed) == vm) {
+        atomic_store_explicit(&watch->budget, budget, memory_order_relaxed);
+    }
+    return 1;
+}
+
+void panini_vm_set_label(panini_vm *vm, const char *text, size_t length) {
+    if (length >= sizeof vm->label) length = sizeof vm->label - 1;
+    memcpy(vm->label, text, length);
+    vm->label[length] = 0;
+}
+
 // Keeps the error value as it is and files the traceback, while the failing stack still stands.
 static int record_traceback(lua_State *L) {
     lua_settop(L, 1);
-    if (!lua_checkstack(L, 40)) return 1;
+    if (panini_vm_of(L)->killed || !lua_checkstack(L, 40)) return 1;
     luaL_traceback(L, L, NULL, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
     return 1;
 }
 
-int panini_call(panini_vm *vm, lua_State *L, int arguments, int results) {
+static int call_within(panini_vm *vm, lua_State *L, int arguments, int results, uint64_t budget) {
     panini_activation here = {L, vm->activation};
     int could_fail = vm->may_fail;
     int handler = lua_gettop(L) - arguments;
-    if (vm->activation == NULL) vm->stack_base = (char *)&here;
+    int is_outermost = vm->activation == NULL;
+    if (is_outermost) vm->stack_base = (char *)&here;
     lua_pushcfunction(L, record_traceback);
     lua_insert(L, handler);
     vm->activation = &here;
     vm->may_fail = 1;
+    panini_watch *watch = is_outermost ? begin_run(vm, budget) : NULL;
     int status = lua_pcall(L, arguments, results, handler);
+    if (end_run(vm, L, watch) && status != LUA_OK) status = PANINI_KILLED;
     vm->may_fail = could_fail;
     vm->activation = here.previous;
     lua_remove(L, handler);
+    return status;
+}
+
+int panini_call(panini_vm *vm, lua_State *L, int arguments, int results) {
+    return call_within(vm, L, arguments, results, vm->cpu_budget);
+}
+
+int panini_call_after(panini_vm *vm, lua_State *L, int arguments, int results) {
+    int had_reserve = vm->has_reserve;
+    vm->has_reserve = 1;
+    int status = call_within(vm, L, arguments, results, vm->cpu_budget / 10 + 1);
+    vm->has_reserve = had_reserve;
     return status;
 }
 
@@ -164,10 +205,12 @@ int panini_run_host_function(lua_State *L) {
     panini_host_function function = (panini_host_function)lua_touserdata(L, lua_upvalueindex(1));
     void *context = lua_touserdata(L, lua_upvalueindex(2));
     panini_vm *vm = panini_vm_of(L);
+    if (vm->killed) return panini_raise_killed(L);
     int could_fail = vm->may_fail;
     vm->may_fail = 0;
     int results = function(L, context);
     vm->may_fail = could_fail;
+    if (vm->killed) return panini_raise_killed(L);
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     if (results == PANINI_RAISE) return lua_error(L);

@@ -67,6 +67,10 @@ extension LuaVM {
         let bottom = lua_gettop(state) - argumentCount - 1
         let status = panini_call(vm, state, argumentCount, LUA_MULTRET)
         guard status == LUA_OK else {
+            if status == CInt(PANINI_KILLED) {
+                lua_settop(state, bottom)
+                throw overBudget()
+            }
             panini_push_traceback(state)
             let traceback = string(state, -1)
             lua_settop(state, -2)

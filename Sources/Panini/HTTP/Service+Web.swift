@@ -271,7 +271,7 @@ extension Service: HTTPServerDelegate {
             "handler of \(route.method) \(route.path) (\(route.origin)) failed: \(error.message)",
             metadata: traceback(error)
         )
-        script.refuse(request, debug ? ReplyError(500, error.message) : .internalError)
+        script.refuse(request, error.reply(debug: debug))
     }
 
     func streamFailed(_ route: HTTPRoute, _ request: HTTPRequest, _ error: LuaError) {

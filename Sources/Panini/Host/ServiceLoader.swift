@@ -59,6 +59,7 @@ enum ServiceLoader {
             wake: { [unowned script] id in script.wake(id, .nothing) }
         )
         do throws(LuaError) {
+            script.vm.setLabel(path)
             let chunk = try source.withUnsafeBufferPointer { bytes throws(LuaError) in
                 try script.vm.load(UnsafeRawBufferPointer(bytes), path: path)
             }
@@ -66,7 +67,9 @@ enum ServiceLoader {
             let co = script.vm.acquireCoroutine()
             script.vm.push(chunk, onto: co.thread)
             switch script.vm.resume(co, argumentCount: 0) {
-            case .returned: script.vm.recycle(co)
+            case .returned:
+                script.vm.recycle(co)
+                script.fileEnded()
             case .failed: throw script.vm.takeError(co)
             case .suspended:
                 script.vm.discard(co)

@@ -102,6 +102,7 @@ extension Script {
 
     /// What follows from the options before anything else runs: the connection's name, and the logs.
     private func settle(_ options: AppOptions) throws(Misuse) {
+        applyLimits(options)
         clientName = options.clientName ?? place.clientName ?? ServiceLoader.makeClientName(service: options.serviceName)
         do throws(PaniniError) {
             try openLogs(options)

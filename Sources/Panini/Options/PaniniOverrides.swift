@@ -92,6 +92,13 @@ public struct PaniniOverrides: Sendable {
         }
     }
 
+    /// The values of some options alone.
+    func only(_ names: Set<String>) -> PaniniOverrides {
+        var result = PaniniOverrides()
+        result.entries = entries.filter { names.contains($0.name) }
+        return result
+    }
+
     /// True when a value of that name is there: `dev` starts its own broker only when no server is named.
     ///
     /// - Parameter name: The option's name.

@@ -113,6 +113,7 @@ extension Script {
             // Still the same handler under the same deadline.
             job.wait = nextWait
             nextWait = .none
+            if job.activity.hasOpenEnd { vm.renewBudget(co) }
             return true
         }
         forget(job, slot: Int(co.slot))
@@ -158,7 +159,7 @@ extension Script {
         case .message(let listener, _):
             service?.armDeadline(of: job, nanoseconds: listener.timeoutNanoseconds, in: self)
         case .request(let route, _): service?.armDeadline(of: job, nanoseconds: route.timeoutNanoseconds, in: self)
-        default: break
+        default: if activity.hasOpenEnd { vm.renewBudget(co) }
         }
     }
 

@@ -128,6 +128,8 @@ final class Script {
     /// Functions started by app.spawn that still run, by the number of their handle.
     var spawned: [Int64: SpawnRecord] = [:]
     private(set) var nextHandle: Int64 = 0
+    /// Globals made after the file had run, which the log knows of.
+    var reportedGlobals: Set<String> = []
     /// Encoded payloads; reused.
     let writer = ByteWriter()
     /// What Swift modules need in this state.
@@ -156,7 +158,7 @@ final class Script {
         self.requestGuardHost = .allocate(capacity: 1)
         self.fetchHost = .allocate(capacity: 1)
         do throws(LuaError) {
-            self.vm = try LuaVM()
+            self.vm = try LuaVM(configuration: Self.limits(before: overrides))
         } catch {
             callbacks.deallocate()
             guardHost.deallocate()
