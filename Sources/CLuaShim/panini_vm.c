@@ -12,7 +12,7 @@
 #include "panini_libraries.h"
 #include "panini_run.h"
 
-static char traceback_key;
+static char traceback_key, spare_key;
 
 // ---- memory
 
@@ -52,6 +52,31 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     return result;
 }
 
+int panini_make_room(panini_vm *vm, size_t bytes) {
+    enum { LONGEST_PAUSE = 1024 };
+    vm->refused++;
+    if (bytes > vm->bytes_limit) return 0;
+    if (vm->skipped_collections > 0) {
+        vm->skipped_collections--;
+        return 0;
+    }
+    panini_collect(vm->main);
+    if (vm->bytes_in_use <= vm->bytes_limit - bytes) {
+        vm->collection_pause = 0;
+        vm->refused--;
+        return 1;
+    }
+    vm->collection_pause = vm->collection_pause < LONGEST_PAUSE ? vm->collection_pause * 2 + 1 : LONGEST_PAUSE;
+    vm->skipped_collections = vm->collection_pause;
+    return 0;
+}
+
+int panini_is_exhausted(panini_vm *vm) {
+    if (vm->bytes_limit == 0) return 0;
+    panini_collect(vm->main);
+    return vm->bytes_in_use > vm->bytes_limit - vm->bytes_limit / 10;
+}
+
 // Reached only by a raise outside of any protected call, which this target exists to prevent.
 static int panic(lua_State *L) {
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(no text)";
@@ -75,6 +100,9 @@ static int set_up(lua_State *L) {
         lua_pushboolean(L, 0);
         lua_rawseti(L, LUA_REGISTRYINDEX, slot);
     }
+    // Lua pushes this text where an error would have nobody to go to: it must be there already when memory is short.
+    lua_pushliteral(L, "error in error handling");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
     int is_trusted = lua_toboolean(L, 1);
     panini_open_libraries(L, is_trusted);
     panini_open_require(L, is_trusted);

@@ -27,6 +27,11 @@ extension LuaVM {
         @inline(__always) get { panini_is_killed(vm) != 0 }
     }
 
+    /// Whether a coroutine that failed was ended by force.
+    package func isKilled(_ co: LuaCoroutine) -> Bool {
+        (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.isKilled
+    }
+
     /// Lets a suspended coroutine begin its next stretch with a whole budget: for those that may live as long as the host.
     package func renewBudget(_ co: LuaCoroutine) {
         (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.time = 0

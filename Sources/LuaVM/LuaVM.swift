@@ -59,6 +59,8 @@ public final class LuaVM {
     /// Swift closures that Lua functions point to; they live as long as the state.
     var closures: [AnyObject] = []
     var moduleResolver: ModuleResolver?
+    /// Parts of the value that is being copied to Swift.
+    var copiedValues = 0
     package internal(set) var loadedModules: [LuaModuleRecord] = []
 
     struct Core {

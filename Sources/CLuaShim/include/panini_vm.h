@@ -56,6 +56,8 @@ typedef struct panini_vm {
     size_t bytes_peak;
     // 0 = no limit. Enforced only while no Swift frame would be jumped over (see may_fail).
     size_t bytes_limit;
+    // Collections to leave out, and how many the next one that gains nothing leaves out: see panini_make_room.
+    uint32_t skipped_collections, collection_pause;
     // Allocations refused since the state was made.
     uint64_t refused;
     // Values that were not looked at to their end: too many violations, or too many steps of a pattern.
@@ -102,6 +104,16 @@ panini_vm *panini_vm_create(int is_trusted);
 void panini_tune_collector(panini_vm *vm);
 // Closes the state and frees everything. Host functions are no longer called.
 void panini_vm_destroy(panini_vm *vm);
+
+// Whether so many bytes more are within the limit, after a full collection when need be. For values that the host makes on
+// its own account: their allocations are never refused. Collections that gain nothing become rare.
+int panini_make_room(panini_vm *vm, size_t bytes);
+static inline int panini_has_room(panini_vm *vm, size_t bytes) {
+    if (vm->bytes_limit == 0 || (bytes <= vm->bytes_limit && vm->bytes_in_use <= vm->bytes_limit - bytes)) return 1;
+    return panini_make_room(vm, bytes);
+}
+// Whether the state is at its limit even after a full collection.
+int panini_is_exhausted(panini_vm *vm);
 
 // Gives every run a budget of CPU time in nanoseconds, the one that goes on included; 0: none. Returns 0 when there is no
 // watchdog to see to it.

@@ -287,6 +287,9 @@ extension Service: HTTPServerDelegate {
 extension Script {
     /// Runs a route's handler on a request.
     func start(_ route: HTTPRoute, _ request: HTTPRequest) {
+        guard vm.hasRoom(for: (request.body?.readableBytes ?? 0) + Self.coroutineBytes) else {
+            return settleUnstarted(.request(route, request))
+        }
         let co = vm.acquireCoroutine()
         push(request, onto: co.thread)
         vm.push(route.entry, onto: co.thread)

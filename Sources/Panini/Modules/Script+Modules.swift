@@ -65,6 +65,7 @@ extension Script {
             throw Misuse("panini.app: takes a table of options, as in panini.app{ service_name = \"orders\" }")
         }
         let members = try call.members(1)
+        try requireAllowed(options: members)
         do throws(AppOptions.Failure) {
             options = try AppOptions(script: members, directory: directory, overrides: overrides)
         } catch {

@@ -33,6 +33,8 @@ public struct PaniniOverrides: Sendable {
     }
 
     private(set) var entries: [Entry] = []
+    /// Which scripts may do more than others, or less.
+    public var permissions = PaniniPermissions()
     /// Groups of nested options that are checked and then not used, whoever gave them.
     private(set) var ignoredGroups: Set<String> = []
 

@@ -8,8 +8,9 @@ import LuaVM
 extension Script {
     /// Before the script has said what it wants, values from outside or the defaults hold: `panini.app` comes late, and
     /// may not come at all.
-    static func limits(before overrides: PaniniOverrides) -> LuaVM.Configuration {
+    static func limits(of path: String, before overrides: PaniniOverrides) -> LuaVM.Configuration {
         var configuration = LuaVM.Configuration()
+        configuration.isTrusted = overrides.permissions.level(of: path) == .trusted
         let options = AppOptions.limits(in: overrides)
         configuration.cpuLimit = options.loadLimit
         configuration.memoryLimit = options.memoryLimit
@@ -66,7 +67,7 @@ extension Activity {
         switch self {
         case .task, .stream: true
         case .spawned(let record): !record.holdsStop
-        case .message, .tick, .startTask, .stopHook, .request: false
+        default: false
         }
     }
 }
@@ -75,7 +76,7 @@ extension LuaError {
     /// What a requester hears of an error that is no answer of the script's.
     func reply(debug: Bool) -> ReplyError {
         // No secret of the script's, and more use to the one who waits than "internal error".
-        if kind == .cpu { return ReplyError(504, debug ? message : "the handler took too much CPU time and was ended") }
+        if kind == .cpu { return debug ? ReplyError(504, message) : .overBudget }
         return debug ? ReplyError(500, message) : .internalError
     }
 }

@@ -32,6 +32,12 @@ extension Script {
             depth += 1
             switch item {
             case .start(let function, let record):
+                vm.discharge(SpawnRecord.charge)
+                guard vm.hasRoom(for: Self.coroutineBytes) else {
+                    vm.release(function)
+                    settleUnstarted(.spawned(record))
+                    break
+                }
                 let co = vm.acquireCoroutine()
                 vm.push(function, onto: co.thread)
                 vm.release(function)
@@ -59,6 +65,9 @@ extension Script {
         headers: UnsafeRawBufferPointer,
         payload: UnsafeRawBufferPointer
     ) {
+        guard vm.hasRoom(for: payload.count + headers.count + Self.coroutineBytes) else {
+            return startWithoutMemory(listener, target, arrived: arrived, subject: subject, reply: reply)
+        }
         let co = vm.acquireCoroutine()
         // Index 1 keeps the message alive for as long as the coroutine lives: the answer needs it at the end.
         let message = panini_message_push(
@@ -129,7 +138,7 @@ extension Script {
     func settle(_ co: LuaCoroutine, _ outcome: LuaOutcome, _ activity: Activity) {
         if middlewares.observationCount > 0, outcome != .suspended {
             // Of calls inside a coroutine of the script's own that was never run to its end.
-            endObservations(slot: Int(co.slot), activity, .internalError)
+            endObservations(slot: Int(co.slot), activity, vm.isKilled(co) ? .overBudget : .internalError)
         }
         switch outcome {
         case .returned(let count):
@@ -142,6 +151,7 @@ extension Script {
             let error = vm.takeError(co)
             service?.activityFailed(activity, error, of: self)
             fail(activity, error)
+            if error.kind == .memory { memoryFailed() }
             service?.activityEnded(activity, of: self)
         }
     }
@@ -216,7 +226,7 @@ extension Script {
         return LuaError(kind: .runtime, message: error.message, code: error.code, isTable: true)
     }
 
-    private func fail(_ activity: Activity, _ error: LuaError) {
+    func fail(_ activity: Activity, _ error: LuaError) {
         if case .spawned(let record) = activity { keepFailure(error, record) }
     }
 

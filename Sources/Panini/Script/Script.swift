@@ -38,6 +38,8 @@ final class Script {
     let place: ScriptPlace
     /// Values from outside the script that win over its own.
     let overrides: PaniniOverrides
+    /// What an untrusted script may do; nil for all others.
+    let restrictions: ScriptRestrictions?
     var logger: Logger
     /// The program's logs, where the service opens its own; nil when it has none, and for `panini check`.
     let logs: PaniniLogs?
@@ -130,6 +132,8 @@ final class Script {
     private(set) var nextHandle: Int64 = 0
     /// Globals made after the file had run, which the log knows of.
     var reportedGlobals: Set<String> = []
+    /// The log says that the state is full; whoever can replaces it.
+    var isExhaustionReported = false
     /// Encoded payloads; reused.
     let writer = ByteWriter()
     /// What Swift modules need in this state.
@@ -148,6 +152,8 @@ final class Script {
         self.place = place
         self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.overrides = overrides
+        let level = overrides.permissions.level(of: path)
+        self.restrictions = level == .untrusted ? ScriptRestrictions(overrides.permissions) : nil
         self.logger = logger
         self.logs = logs
         self.threadName = place.threadName ?? LogRecord.currentThreadName()
@@ -158,7 +164,7 @@ final class Script {
         self.requestGuardHost = .allocate(capacity: 1)
         self.fetchHost = .allocate(capacity: 1)
         do throws(LuaError) {
-            self.vm = try LuaVM(configuration: Self.limits(before: overrides))
+            self.vm = try LuaVM(configuration: Self.limits(of: path, before: overrides))
         } catch {
             callbacks.deallocate()
             guardHost.deallocate()
@@ -220,6 +226,7 @@ final class Script {
                 cancel: cancelFetch
             )
         )
+        if level == .trusted { warnOfTrust() }
         registerModules()
         registerRequests()
         registerMiddlewares(outer: outer)
