@@ -14,7 +14,8 @@ extension Script {
         )
     }
 
-    /// Whether the script may open a connection: for `app.http.fetch` and the like.
+    /// Whether the script may open a connection. `app.http.fetch` asks before each request, those that follow redirects
+    /// among them.
     func mayConnect(host: String, port: Int) -> Bool {
         restrictions?.mayConnect(host: host, port: port) ?? true
     }
