@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "panini_coroutine.h"
+#include "panini_kill.h"
 #include "panini_values.h"
 #include "panini_vm.h"
 
@@ -32,6 +33,7 @@ static int wait_for_next(lua_State *L) {
     vm->may_fail = 0;
     int results = host->next(L, host->context, *(int64_t *)lua_touserdata(L, FETCH_GUARD));
     vm->may_fail = 1;
+    panini_check(L);
     if (results == PANINI_SUSPEND) return panini_suspend_then(L, 0, continued);
     return results >= 0 ? results : lua_error(L);
 }
@@ -91,6 +93,7 @@ static int fetch(lua_State *L) {
     vm->may_fail = 0;
     int results = host->start(L, host->context, guard);
     vm->may_fail = could_fail;
+    panini_check(L);
     if (results >= 0) return results;
     if (results != PANINI_SUSPEND) return lua_error(L);
     return guard ? panini_suspend_then(L, 0, continued) : panini_suspend(L);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "panini_coroutine.h"
+#include "panini_kill.h"
 #include "panini_vm.h"
 
 // Upvalues: the handle, the function, its context.
@@ -15,10 +16,12 @@ static int call_method(lua_State *L) {
     void *context = lua_touserdata(L, lua_upvalueindex(3));
     if (lua_gettop(L) > 0 && lua_rawequal(L, 1, lua_upvalueindex(1))) lua_remove(L, 1);
     panini_vm *vm = panini_vm_of(L);
+    panini_check(L);
     int could_fail = vm->may_fail;
     vm->may_fail = 0;
     int results = function(L, context, handle);
     vm->may_fail = could_fail;
+    panini_check(L);
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     return lua_error(L);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "panini_kill.h"
 #include "panini_values.h"
 #include "panini_vm.h"
 
@@ -202,6 +203,7 @@ static int call_back(lua_State *L, panini_message_function function, void *conte
     vm->may_fail = 0;
     int results = function(L, context, m);
     vm->may_fail = could_fail;
+    panini_check(L);
     return results < 0 ? lua_error(L) : results;
 }
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "panini_internal.h"
+#include "panini_kill.h"
 #include "panini_values.h"
 
 // ---- receiving: listen_publish, listen_request, http_request
@@ -195,6 +196,7 @@ static int record_traceback(lua_State *L) {
     bool is_known = !lua_isnil(L, -1) && lua_rawequal(L, -1, 1);
     lua_settop(L, 1);
     if (is_known) return 1;
+    if (panini_vm_of(L)->killed || !lua_checkstack(L, 40)) return 1;
     luaL_traceback(L, L, NULL, 1);
     lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_TRACED_TEXT);
     lua_pushvalue(L, 1);
@@ -240,6 +242,7 @@ static int native_returned(lua_State *L, int status, lua_KContext context) {
     const panini_middleware_host *host = lua_touserdata(L, lua_upvalueindex(NATIVE_HOST));
     int kind = (int)lua_tointeger(L, lua_upvalueindex(NATIVE_KIND));
     int base = panini_middleware_argument_count(kind) + NATIVE_SLOTS;
+    panini_check(L);
     bool failed = status != LUA_OK && status != LUA_YIELD;
     luaL_checkstack(L, 20, NULL);
     panini_vm *vm = panini_vm_of(L);
@@ -247,6 +250,7 @@ static int native_returned(lua_State *L, int status, lua_KContext context) {
     vm->may_fail = 0;
     int results = host->after(L, host->context, lua_tointeger(L, base - 1), kind, base, failed);
     vm->may_fail = could_fail;
+    panini_check(L);
     switch (results) {
         case PANINI_KEEP: return failed ? lua_error(L) : lua_gettop(L) - base;
         case PANINI_RAISE: return lua_error(L);
@@ -278,6 +282,7 @@ static int native_step(lua_State *L) {
     vm->may_fail = 0;
     int decision = host->before(L, host->context, lua_tointeger(L, lua_upvalueindex(NATIVE_LAYER)), kind, &token);
     vm->may_fail = could_fail;
+    panini_check(L);
     if (decision == PANINI_RAISE) return lua_error(L);
     if (decision >= PANINI_STOP) return decision - PANINI_STOP;
     if (decision == PANINI_PROCEED) {

@@ -6,6 +6,8 @@
 #include <lauxlib.h>
 
 #include "panini_internal.h"
+#include "panini_kill.h"
+#include "panini_run.h"
 
 // How many closes may nest, and how much C stack may be in use when one starts. Lua 5.4.4 does not count them
 // itself and runs out of C stack.
@@ -23,12 +25,28 @@ int panini_resume(panini_vm *vm, lua_State *thread, int arguments, int raises, i
     panini_activation here = {thread, vm->activation};
     int could_fail = vm->may_fail;
     lua_State *from = NULL;
+    panini_watch *watch = NULL;
+    uint64_t used = vm->run_time, begin = 0;
     if (vm->activation == NULL) vm->stack_base = (char *)&here;
     else from = vm->activation->thread;
     vm->activation = &here;
     vm->may_fail = 1;
     vm->raise_on_resume = raises;
+    if (from == NULL) {
+        // One that the watchdog has met before is measured; all others cost no look at a clock.
+        if (used != 0) begin = panini_thread_time();
+        watch = begin_run(vm, used < vm->cpu_budget ? vm->cpu_budget - used : 1);
+    }
     int status = lua_resume(thread, from, arguments, results);
+    if (status == LUA_YIELD && watch != NULL) {
+        if (used != 0) {
+            vm->run_time = used + panini_thread_time() - begin;
+        } else if (atomic_load_explicit(&watch->seen, memory_order_acquire) == run_number(watch)) {
+            uint64_t seen = atomic_load_explicit(&watch->seen_time, memory_order_relaxed);
+            vm->run_time = panini_thread_time() - seen + 1;
+        }
+    }
+    if (end_run(vm, thread, watch) && status != LUA_OK && status != LUA_YIELD) status = PANINI_KILLED;
     vm->may_fail = could_fail;
     vm->activation = here.previous;
     return status;
@@ -79,12 +97,14 @@ static int reset(panini_vm *vm, lua_State *thread) {
     vm->activation = &here;
     vm->may_fail = 1;
     vm->close_depth++;
+    panini_watch *watch = here.previous == NULL ? begin_run(vm, vm->cpu_budget / 10 + 1) : NULL;
 #if LUA_VERSION_RELEASE_NUM >= 50406
     int status = lua_closethread(thread, from);
 #else
     int status = lua_resetthread(thread);
 #endif
     vm->close_depth--;
+    if (end_run(vm, thread, watch)) status = PANINI_KILLED;
     vm->may_fail = could_fail;
     vm->activation = here.previous;
     return status;
@@ -146,11 +166,14 @@ static int run(lua_State *L, lua_State *thread, int arguments) {
         lua_pushliteral(L, "too many arguments to resume");
         return RESUME_FAILED;
     }
+    panini_check(L);
     lua_xmove(L, thread, arguments);
     panini_activation here = {thread, vm->activation};
     vm->activation = &here;
     int status = lua_resume(thread, L, arguments, &results);
     vm->activation = here.previous;
+    // Whatever became of it: nothing is closed, nothing passes for a result.
+    panini_check(L);
     if (status == LUA_YIELD && thread_has(thread, THREAD_WAITING)) return RESUME_WAITS;
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(thread, L, 1);
@@ -231,6 +254,7 @@ static int finish_wrap(lua_State *L, lua_State *thread, int results) {
         if (!close_too_deep(vm)) {
             lua_xmove(L, thread, 1);
             status = reset(vm, thread);
+            panini_check(L);
             lua_xmove(thread, L, 1);
         }
     }
@@ -303,7 +327,10 @@ static int library_close(lua_State *L) {
     }
     panini_vm *vm = panini_vm_of(L);
     if (close_too_deep(vm)) return luaL_error(L, "C stack overflow (coroutine.close nested too deeply)");
-    if (reset(vm, thread) == LUA_OK) {
+    panini_check(L);
+    int status = reset(vm, thread);
+    panini_check(L);
+    if (status == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }

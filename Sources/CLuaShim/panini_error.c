@@ -4,6 +4,8 @@
 
 #include <lauxlib.h>
 
+#include "panini_kill.h"
+
 // value, name -> value[name]
 static int read_field(lua_State *L) {
     lua_gettable(L, 1);
@@ -21,6 +23,7 @@ static void push_field(lua_State *L, const char *name) {
     lua_pushvalue(L, 1);
     lua_pushstring(L, name);
     if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+        panini_check(L);
         lua_pop(L, 1);
         lua_pushnil(L);
     }
@@ -38,6 +41,7 @@ static void push_text(lua_State *L) {
         lua_pushcfunction(L, to_text);
         lua_pushvalue(L, 1);
         if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
+        panini_check(L);
         const char *inner = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
         lua_pushfstring(L, "(error object is a %s value whose __tostring failed: %s)", lua_typename(L, type), inner);
         return;
@@ -75,7 +79,7 @@ int panini_describe_error(panini_vm *vm, lua_State *L) {
     lua_checkstack(L, 20);
     lua_pushcfunction(L, describe);
     lua_insert(L, -2);
-    if (panini_call(vm, L, 1, 2) != LUA_OK) {
+    if (panini_call_after(vm, L, 1, 2) != LUA_OK) {
         lua_pop(L, 1);
         panini_push_traceback(L);
         lua_pop(L, 1);
@@ -98,7 +102,7 @@ void panini_push_thread_traceback(panini_vm *vm, lua_State *L, lua_State *thread
     lua_checkstack(thread, 20);
     lua_pushcfunction(L, trace);
     lua_pushlightuserdata(L, thread);
-    if (panini_call(vm, L, 1, 1) != LUA_OK) {
+    if (panini_call_after(vm, L, 1, 1) != LUA_OK) {
         lua_pop(L, 1);
         panini_push_traceback(L);
         lua_pop(L, 1);

@@ -1,15 +1,19 @@
 // require: each module runs once, may wait for the host while it runs, and is recorded by the loader. What is being
 // loaded is known per thread, so that a real cycle is told from a module that another handler is still loading.
 #include <lauxlib.h>
+#include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "panini_coroutine.h"
 #include "panini_internal.h"
 #include "panini_libraries.h"
+#include "panini_library.h"
 
 // Registry: name -> thread that runs the module's body, with weak values: an abandoned coroutine gives the name back.
 static char loading_key;
+// Registry: of a trusted script, Lua's own list of searchers.
+static char package_key;
 // Registry: array of names in the order in which their loading began.
 static char order_key;
 
@@ -99,32 +103,34 @@ static int raise_cycle(lua_State *L) {
 
 // Pushes loaded[name]; whether there is something in it.
 static int push_loaded(lua_State *L) {
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    panini_push_modules(L);
     lua_pushvalue(L, 1);
     lua_rawget(L, -2);
     lua_remove(L, -2);
     return lua_toboolean(L, -1);
 }
 
+// Keeps the value on top as the module named at 1. Lua's own list serves error messages.
+static void note_loaded(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    panini_push_modules(L);
+    for (int list = 0; list < 2; list++) {
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, -4 + list);
+        lua_rawset(L, -3);
+        lua_pop(L, 1);
+    }
+}
+
 // 1 name, 2 path, 3 chunk, 4 to-be-closed; then the body's one result.
 static int body_ended(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    if (!lua_isnil(L, -2)) {
-        lua_pushvalue(L, 1);
-        lua_pushvalue(L, -3);
-        lua_rawset(L, -3);
-    }
-    lua_pop(L, 1);
+    if (!lua_isnil(L, -1)) note_loaded(L);
     if (!push_loaded(L)) {
         lua_pop(L, 1);
-        lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-        lua_pushvalue(L, 1);
         lua_pushboolean(L, 1);
-        lua_rawset(L, -3);
-        lua_pop(L, 1);
-        lua_pushboolean(L, 1);
+        note_loaded(L);
     }
     lua_pushvalue(L, 2);
     return 2;
@@ -154,6 +160,28 @@ static int wait_for_loader(lua_State *L, const char *name, size_t length) {
     return panini_suspend_then(L, 0, require_again);
 }
 
+// A trusted script's module in C: pushes its opening function and its path. Whether there is one.
+static int find_native(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &package_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return 0;
+    }
+    for (lua_Integer number = 3; number <= 4; number++) {
+        lua_geti(L, -1, number);
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 2);
+        if (lua_isfunction(L, -2)) {
+            lua_replace(L, 3);
+            lua_replace(L, 2);
+            lua_settop(L, 3);
+            return 1;
+        }
+        lua_pop(L, 2);
+    }
+    lua_settop(L, 1);
+    return 0;
+}
+
 static int require(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
     size_t length;
@@ -179,6 +207,7 @@ static int require(lua_State *L) {
         outcome = vm->loader.load(L, vm->loader.context, name, length);
         vm->may_fail = could_fail;
     }
+    if (outcome < 0 && find_native(L)) outcome = 1;
     if (outcome < 0) return luaL_error(L, "module '%s' not found", name);
     if (outcome == 0) return luaL_error(L, "error loading module '%s':\n\t%s", name, lua_tostring(L, -1));
     // 1 name, 2 chunk, 3 path -> 1 name, 2 path, 3 chunk, 4 to-be-closed, then the call. The to-be-closed value
@@ -192,7 +221,23 @@ static int require(lua_State *L) {
     return body_ended(L, LUA_OK, 0);
 }
 
-void panini_open_require(lua_State *L) {
+// Trusted scripts have Lua's own package, less what concerns text: that comes from the host alone.
+static void open_native(lua_State *L) {
+    static const char *const hidden[] = {"path", "preload", "searchers", "searchpath", NULL};
+    lua_getglobal(L, "require");
+    lua_pushcfunction(L, luaopen_package);
+    lua_call(L, 0, 1);
+    lua_getfield(L, -1, "searchers");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &package_key);
+    for (const char *const *name = hidden; *name != NULL; name++) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, *name);
+    }
+    lua_setglobal(L, "package");
+    lua_setglobal(L, "require");
+}
+
+void panini_open_require(lua_State *L, int is_trusted) {
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "v");
@@ -206,15 +251,35 @@ void panini_open_require(lua_State *L) {
     lua_setglobal(L, "require");
     // What libraries look for: package.loaded. There is no search path and no native code.
     lua_createtable(L, 0, 1);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    panini_push_modules(L);
     lua_setfield(L, -2, "loaded");
     lua_setglobal(L, "package");
+    if (is_trusted) open_native(L);
+}
+
+// Threads that were ended have an error for their status, and what they were loading is still noted.
+static int abandon(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        int status = lua_status(lua_tothread(L, 3));
+        lua_settop(L, 2);
+        if (status == LUA_OK || status == LUA_YIELD) continue;
+        lua_pushvalue(L, 2);
+        lua_pushcclosure(L, end_loading, 1);
+        lua_call(L, 0, 0);
+    }
+    return 0;
+}
+
+void panini_require_abandon(panini_vm *vm) {
+    lua_checkstack(vm->main, 4);
+    lua_pushcfunction(vm->main, abandon);
+    if (panini_call_after(vm, vm->main, 0, 0) != LUA_OK) lua_pop(vm->main, 1);
 }
 
 static int set_loaded(lua_State *L) {
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_insert(L, -3);
-    lua_rawset(L, -3);
+    note_loaded(L);
     return 0;
 }
 

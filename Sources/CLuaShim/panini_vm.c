@@ -4,12 +4,15 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "panini_coroutine.h"
 #include "panini_internal.h"
+#include "panini_kill.h"
 #include "panini_libraries.h"
+#include "panini_run.h"
 
-static char traceback_key;
+static char traceback_key, spare_key;
 
 // ---- memory
 
@@ -26,7 +29,8 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     }
     if (new_size > old_size && vm->bytes_limit != 0 && vm->may_fail) {
         size_t growth = new_size - old_size;
-        if (vm->bytes_in_use > vm->bytes_limit || growth > vm->bytes_limit - vm->bytes_in_use) {
+        size_t limit = vm->has_reserve ? vm->bytes_limit + PANINI_RESERVE : vm->bytes_limit;
+        if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
             vm->refused++;
             return NULL;
         }
@@ -46,6 +50,31 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     vm->bytes_in_use += new_size - old_size;
     if (vm->bytes_in_use > vm->bytes_peak) vm->bytes_peak = vm->bytes_in_use;
     return result;
+}
+
+int panini_make_room(panini_vm *vm, size_t bytes) {
+    enum { LONGEST_PAUSE = 1024 };
+    vm->refused++;
+    if (bytes > vm->bytes_limit) return 0;
+    if (vm->skipped_collections > 0) {
+        vm->skipped_collections--;
+        return 0;
+    }
+    panini_collect(vm->main);
+    if (vm->bytes_in_use <= vm->bytes_limit - bytes) {
+        vm->collection_pause = 0;
+        vm->refused--;
+        return 1;
+    }
+    vm->collection_pause = vm->collection_pause < LONGEST_PAUSE ? vm->collection_pause * 2 + 1 : LONGEST_PAUSE;
+    vm->skipped_collections = vm->collection_pause;
+    return 0;
+}
+
+int panini_is_exhausted(panini_vm *vm) {
+    if (vm->bytes_limit == 0) return 0;
+    panini_collect(vm->main);
+    return vm->bytes_in_use > vm->bytes_limit - vm->bytes_limit / 10;
 }
 
 // Reached only by a raise outside of any protected call, which this target exists to prevent.
@@ -71,12 +100,16 @@ static int set_up(lua_State *L) {
         lua_pushboolean(L, 0);
         lua_rawseti(L, LUA_REGISTRYINDEX, slot);
     }
-    panini_open_libraries(L);
-    panini_open_require(L);
+    // Lua pushes this text where an error would have nobody to go to: it must be there already when memory is short.
+    lua_pushliteral(L, "error in error handling");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+    int is_trusted = lua_toboolean(L, 1);
+    panini_open_libraries(L, is_trusted);
+    panini_open_require(L, is_trusted);
     return 0;
 }
 
-panini_vm *panini_vm_create(void) {
+panini_vm *panini_vm_create(int is_trusted) {
     panini_vm *vm = aligned_alloc(16, (sizeof(panini_vm) + 15) & ~(size_t)15);
     if (vm == NULL) return NULL;
     *vm = (panini_vm){0};
@@ -88,10 +121,13 @@ panini_vm *panini_vm_create(void) {
         return NULL;
     }
     lua_atpanic(vm->main, panic);
+    // Found by the linker now, and not in a signal's context.
+    lua_sethook(vm->main, NULL, 0, 0);
     lua_gc(vm->main, LUA_GCSETPAUSE, SMALL_PAUSE);
     *thread_word(vm->main) = (uintptr_t)vm;
     lua_pushcfunction(vm->main, set_up);
-    if (panini_call(vm, vm->main, 0, 0) != LUA_OK) {
+    lua_pushboolean(vm->main, is_trusted);
+    if (panini_call(vm, vm->main, 1, 0) != LUA_OK) {
         panini_vm_destroy(vm);
         return NULL;
     }
@@ -100,7 +136,9 @@ panini_vm *panini_vm_create(void) {
 
 void panini_vm_destroy(panini_vm *vm) {
     lua_close(vm->main);
+    panini_watchdog_settle();
     panini_pool_destroy(&vm->pool);
+    free(vm->kill_note);
     free(vm);
 }
 
@@ -121,28 +159,59 @@ const char *panini_lua_release(void) {
 
 // ---- protected calls
 
+int panini_vm_set_budget(panini_vm *vm, uint64_t budget) {
+    if (budget != 0 && !panini_watchdog_need(budget)) return 0;
+    vm->cpu_budget = budget;
+    panini_watch *watch = panini_thread_watch;
+    if (watch != NULL && vm->activation != NULL && atomic_load_explicit(&watch->vm, memory_order_relaxed) == vm) {
+        atomic_store_explicit(&watch->budget, budget, memory_order_relaxed);
+    }
+    return 1;
+}
+
+void panini_vm_set_label(panini_vm *vm, const char *text, size_t length) {
+    if (length >= sizeof vm->label) length = sizeof vm->label - 1;
+    memcpy(vm->label, text, length);
+    vm->label[length] = 0;
+}
+
 // Keeps the error value as it is and files the traceback, while the failing stack still stands.
 static int record_traceback(lua_State *L) {
     lua_settop(L, 1);
-    if (!lua_checkstack(L, 40)) return 1;
+    if (panini_vm_of(L)->killed || !lua_checkstack(L, 40)) return 1;
     luaL_traceback(L, L, NULL, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
     return 1;
 }
 
-int panini_call(panini_vm *vm, lua_State *L, int arguments, int results) {
+static int call_within(panini_vm *vm, lua_State *L, int arguments, int results, uint64_t budget) {
     panini_activation here = {L, vm->activation};
     int could_fail = vm->may_fail;
     int handler = lua_gettop(L) - arguments;
-    if (vm->activation == NULL) vm->stack_base = (char *)&here;
+    int is_outermost = vm->activation == NULL;
+    if (is_outermost) vm->stack_base = (char *)&here;
     lua_pushcfunction(L, record_traceback);
     lua_insert(L, handler);
     vm->activation = &here;
     vm->may_fail = 1;
+    panini_watch *watch = is_outermost ? begin_run(vm, budget) : NULL;
     int status = lua_pcall(L, arguments, results, handler);
+    if (end_run(vm, L, watch) && status != LUA_OK) status = PANINI_KILLED;
     vm->may_fail = could_fail;
     vm->activation = here.previous;
     lua_remove(L, handler);
+    return status;
+}
+
+int panini_call(panini_vm *vm, lua_State *L, int arguments, int results) {
+    return call_within(vm, L, arguments, results, vm->cpu_budget);
+}
+
+int panini_call_after(panini_vm *vm, lua_State *L, int arguments, int results) {
+    int had_reserve = vm->has_reserve;
+    vm->has_reserve = 1;
+    int status = call_within(vm, L, arguments, results, vm->cpu_budget / 10 + 1);
+    vm->has_reserve = had_reserve;
     return status;
 }
 
@@ -164,10 +233,12 @@ int panini_run_host_function(lua_State *L) {
     panini_host_function function = (panini_host_function)lua_touserdata(L, lua_upvalueindex(1));
     void *context = lua_touserdata(L, lua_upvalueindex(2));
     panini_vm *vm = panini_vm_of(L);
+    if (vm->killed) return panini_raise_killed(L);
     int could_fail = vm->may_fail;
     vm->may_fail = 0;
     int results = function(L, context);
     vm->may_fail = could_fail;
+    if (vm->killed) return panini_raise_killed(L);
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     if (results == PANINI_RAISE) return lua_error(L);

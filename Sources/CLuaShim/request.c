@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "panini_coroutine.h"
+#include "panini_kill.h"
 #include "panini_vm.h"
 
 static const char *const field_names[] = {
@@ -27,6 +28,7 @@ static int host_run(
     vm->may_fail = 0;
     int results = function(L, host->context, request, argument);
     vm->may_fail = could_fail;
+    panini_check(L);
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     return lua_error(L);

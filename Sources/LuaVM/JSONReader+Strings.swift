@@ -37,7 +37,8 @@ extension JSONReader {
     }
 
     @inline(__always)
-    func pushBytes(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UnsafeRawPointer? {
+    mutating func pushBytes(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UnsafeRawPointer? {
+        guard count < 4096 || permits(count &+ 64) else { return nil }
         let text = UnsafeRawPointer(bytes).assumingMemoryBound(to: CChar.self)
         return UnsafeRawPointer(lua_pushlstring(L, text, count))
     }

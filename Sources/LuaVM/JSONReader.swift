@@ -15,6 +15,7 @@ struct JSONReader {
     let scratch: UnsafeMutablePointer<ByteStorage>
     let keys: UnsafeMutablePointer<UnsafeRawPointer?>
     let maximumDepth: Int
+    let vm: UnsafeMutablePointer<panini_vm>
 
     var p: UnsafePointer<UInt8>
     var depth = 0
@@ -31,8 +32,10 @@ struct JSONReader {
         _ bytes: UnsafeBufferPointer<UInt8>,
         base: UnsafePointer<UInt8>,
         workspace: JSONWorkspace,
-        scratch: UnsafeMutablePointer<ByteStorage>
+        scratch: UnsafeMutablePointer<ByteStorage>,
+        vm: UnsafeMutablePointer<panini_vm>
     ) {
+        self.vm = vm
         self.L = L
         start = base
         end = base + bytes.count
@@ -67,6 +70,18 @@ struct JSONReader {
     @inline(never)
     mutating func failHere() -> Bool {
         fail(p == end ? .unexpectedEnd : .unexpectedByte)
+    }
+
+    /// Whether so many bytes are left. A run that is to end stops here, too; what it says is not looked at.
+    @inline(__always)
+    mutating func permits(_ bytes: Int) -> Bool {
+        panini_has_room(vm, bytes) != 0 && panini_is_killed(vm) == 0 ? true : fail(.memory)
+    }
+
+    /// The same for a table that has grown to `count` entries: it doubles now and then.
+    @inline(__always)
+    mutating func permits(entry count: Int, of bytes: Int) -> Bool {
+        count & 255 != 0 || permits(count & (count &- 1) == 0 ? count &* 2 &* bytes : 4096)
     }
 
     /// Counts one push.
@@ -140,7 +155,7 @@ struct JSONReader {
         skipSpace()
         if p < end, p.pointee == UInt8(ascii: "}") {
             p += 1
-            guard reserve() else { return false }
+            guard reserve(), permits(64) else { return false }
             lua_createtable(L, 0, 0)
             return true
         }
@@ -168,6 +183,8 @@ struct JSONReader {
             if isMade {
                 lua_rawset(L, table)
                 top &-= 2
+                pairs &+= 1
+                guard permits(entry: Int(pairs), of: 40) else { return false }
             } else {
                 pairs &+= 1
                 if pairs == JSONReader.batch {
@@ -212,7 +229,7 @@ struct JSONReader {
     /// backwards is faster, and only right when all keys differ.
     @inline(__always)
     mutating func fill(_ table: CInt, _ pairs: CInt, hint: CInt, inOrder: Bool) -> Bool {
-        guard spare() else { return false }
+        guard spare(), permits(64 &+ Int(hint) &* 40) else { return false }
         lua_createtable(L, 0, hint)
         lua_copy(L, -1, table)
         lua_settop(L, -2)
@@ -282,6 +299,7 @@ struct JSONReader {
             if isMade {
                 lua_rawseti(L, table, lua_Integer(count))
                 top &-= 1
+                guard permits(entry: Int(count), of: 16) else { return false }
             } else if count == JSONReader.batch {
                 guard fillArray(table, count) else { return false }
                 isMade = true
@@ -304,7 +322,7 @@ struct JSONReader {
     /// Makes the array in its place and moves the values above it into it.
     @inline(__always)
     mutating func fillArray(_ table: CInt, _ count: CInt) -> Bool {
-        guard spare() else { return false }
+        guard spare(), permits(64 &+ Int(count) &* 16) else { return false }
         lua_createtable(L, count, 0)
         lua_rawgeti(L, PaniniRegistry, lua_Integer(PANINI_ARRAY_METATABLE))
         lua_setmetatable(L, -2)

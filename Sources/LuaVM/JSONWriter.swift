@@ -9,6 +9,9 @@ struct JSONWriter {
     let L: OpaquePointer
     var out: ByteStorage
     let workspace: JSONWorkspace
+    let vm: UnsafeMutablePointer<panini_vm>
+    /// The most bytes that may lie in `out`.
+    let maximum: Int
     var depth = 0
 
     var failure: LuaJSONError.Kind?
@@ -16,7 +19,15 @@ struct JSONWriter {
     var unsupported: CInt = LUA_TNONE
     var path = JSONPath()
 
-    init(_ L: OpaquePointer, _ out: ByteStorage, workspace: JSONWorkspace) {
+    init(
+        _ L: OpaquePointer,
+        _ out: ByteStorage,
+        workspace: JSONWorkspace,
+        vm: UnsafeMutablePointer<panini_vm>,
+        maximum: Int
+    ) {
+        self.vm = vm
+        self.maximum = maximum
         self.L = L
         self.out = out
         self.workspace = workspace
@@ -26,6 +37,13 @@ struct JSONWriter {
     mutating func fail(_ kind: LuaJSONError.Kind) -> Bool {
         failure = kind
         return false
+    }
+
+    /// A table that holds another one twice, which holds another one twice ...: a small value may be a large text. A run
+    /// that is to end stops here, too.
+    @inline(__always)
+    mutating func permits() -> Bool {
+        out.count <= maximum && panini_is_killed(vm) == 0 ? true : fail(.memory)
     }
 
     // MARK: - Values
@@ -128,7 +146,7 @@ struct JSONWriter {
             }
             out.reserve(1)
             out.put(UInt8(ascii: ":"))
-            guard value(key &+ 1) else { return prependKey(key) }
+            guard value(key &+ 1), permits() else { return prependKey(key) }
             out.reserve(1)
             out.put(UInt8(ascii: ","))
             lua_settop(L, key)
@@ -159,7 +177,7 @@ struct JSONWriter {
                 lua_settop(L, key &- 1)
                 return unorderedArray(index, key)
             }
-            guard value(key &+ 1) else {
+            guard value(key &+ 1), permits() else {
                 path.prepend(position: Int(position))
                 return false
             }
@@ -198,7 +216,7 @@ struct JSONWriter {
         var position: lua_Integer = 1
         while position <= count {
             lua_rawgeti(L, index, position)
-            guard value(key) else {
+            guard value(key), permits() else {
                 path.prepend(position: Int(position))
                 return false
             }

@@ -10,6 +10,7 @@ public struct LuaError: Error, Equatable, Sendable, CustomStringConvertible {
             case memory
             case errorHandler
             case conversion
+            case cpu
         }
 
         private let value: Value
@@ -28,6 +29,9 @@ public struct LuaError: Error, Equatable, Sendable, CustomStringConvertible {
         public static var errorHandler: Kind { Kind(.errorHandler) }
         /// A value has no counterpart on the other side (``LuaValue``).
         public static var conversion: Kind { Kind(.conversion) }
+
+        /// The run took more CPU time than it may.
+        public static var cpu: Kind { Kind(.cpu) }
 
         /// The kind's name.
         public var description: String { value.rawValue }

@@ -18,6 +18,7 @@ package struct LuaJSONError: Error, Equatable, CustomStringConvertible {
         case invalidUTF8
         case tooDeep
         case tooLarge
+        case memory
         // Writing.
         case unsupportedType
         case mixedTable

@@ -67,6 +67,10 @@ extension LuaVM {
         let bottom = lua_gettop(state) - argumentCount - 1
         let status = panini_call(vm, state, argumentCount, LUA_MULTRET)
         guard status == LUA_OK else {
+            if status == CInt(PANINI_KILLED) {
+                lua_settop(state, bottom)
+                throw overBudget()
+            }
             panini_push_traceback(state)
             let traceback = string(state, -1)
             lua_settop(state, -2)
@@ -74,6 +78,9 @@ extension LuaVM {
         }
         return lua_gettop(state) - bottom
     }
+
+    /// What Lua says when there is no memory.
+    package static var memoryText: String { "not enough memory" }
 
     /// Turns the error value on top of the main stack into an error, and pops it.
     func popError(status: CInt, traceback: String?) -> LuaError {
@@ -94,7 +101,9 @@ extension LuaVM {
                 string(state, -1).map { .string($0) }
             }
         lua_settop(state, -3)
-        var error = LuaError(kind: kind, message: message, traceback: traceback, code: code, isTable: isTable)
+        // Raised by the host's own functions, which cannot raise it as Lua does.
+        let refined: LuaError.Kind = kind == .runtime && message == LuaVM.memoryText ? .memory : kind
+        var error = LuaError(kind: refined, message: message, traceback: traceback, code: code, isTable: isTable)
         error.errors = errors.json
         error.errorsProblem = errors.problem
         return error

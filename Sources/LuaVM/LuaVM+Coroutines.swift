@@ -39,6 +39,10 @@ struct CoroutineSlot: BitwiseCopyable {
     var generation: UInt32
     var reference: CInt
     var state: State
+    /// The run was ended: nothing of it is run any more, not even to close what is open.
+    var isKilled = false
+    /// CPU time of its stretches so far, as far as the watchdog has seen it.
+    var time: UInt64 = 0
 }
 
 struct CoroutineTable {
@@ -108,6 +112,7 @@ extension LuaVM {
         let outer = core.pointee.coroutines.running
         core.pointee.coroutines.running = co.slot
         var results: CInt = 0
+        vm.pointee.run_time = entry.pointee.time
         let status = panini_resume(vm, co.thread, argumentCount, raising ? 1 : 0, &results)
         core.pointee.coroutines.running = outer
         // The slots may have moved meanwhile.
@@ -115,13 +120,16 @@ extension LuaVM {
         switch status {
         case LUA_OK:
             after.pointee.state = .ready
+            after.pointee.time = 0
             return .returned(results)
         case LUA_YIELD:
             after.pointee.state = .suspended
+            after.pointee.time = vm.pointee.run_time
             core.pointee.coroutines.suspended &+= 1
             return .suspended
         default:
             after.pointee.state = .failed
+            after.pointee.isKilled = status == CInt(PANINI_KILLED)
             return .failed
         }
     }
@@ -144,13 +152,21 @@ extension LuaVM {
     package func takeError(_ co: LuaCoroutine) -> LuaError {
         let entry = slotEntry(co)
         precondition(entry.pointee.state == .failed, "only a coroutine that failed has an error")
+        if entry.pointee.isKilled {
+            panini_require_abandon(vm)
+            drop(co)
+            return overBudget()
+        }
         let status = lua_status(co.thread)
         lua_checkstack(state, 8)
         panini_push_thread_traceback(vm, state, co.thread)
         var traceback = string(state, -1)
         lua_settop(state, -2)
         // Its to-be-closed variables are closed now, and may replace the error.
-        panini_close_thread(vm, co.thread)
+        if panini_close_thread(vm, co.thread) == CInt(PANINI_KILLED) {
+            drop(co)
+            return overBudget()
+        }
         if lua_gettop(co.thread) > 0 {
             lua_xmove(co.thread, state, 1)
         } else {
@@ -226,6 +242,8 @@ extension LuaVM {
         let entry = core.pointee.coroutines.slots.base + Int(co.slot)
         release(LuaReference(index: entry.pointee.reference))
         entry.pointee.thread = nil
+        entry.pointee.isKilled = false
+        entry.pointee.time = 0
         entry.pointee.state = .empty
         entry.pointee.generation &+= 1
         core.pointee.coroutines.empty.push(co.slot)

@@ -11,7 +11,7 @@ extension LuaVM {
             count: bytes.count
         )
         let base = text.baseAddress ?? UnsafeRawPointer(emptyText).assumingMemoryBound(to: UInt8.self)
-        var reader = JSONReader(L, text, base: base, workspace: core.pointee.json, scratch: scratch.storage)
+        var reader = JSONReader(L, text, base: base, workspace: core.pointee.json, scratch: scratch.storage, vm: vm)
         guard !reader.readText() else { return }
         let error = reader.error
         lua_settop(L, old)
@@ -23,7 +23,13 @@ extension LuaVM {
         let old = lua_gettop(L)
         let absolute = lua_absindex(L, index)
         let begin = writer.count
-        var output = JSONWriter(L, writer.storage.pointee, workspace: core.pointee.json)
+        var output = JSONWriter(
+            L,
+            writer.storage.pointee,
+            workspace: core.pointee.json,
+            vm: vm,
+            maximum: begin + bytesLeft
+        )
         let isWritten = output.value(absolute)
         writer.storage.pointee = output.out
         guard !isWritten else { return }
@@ -76,6 +82,7 @@ extension JSONReader {
             case .invalidUTF8: "a string is not valid UTF-8"
             case .tooDeep: "the JSON text is nested too deeply"
             case .tooLarge: "the JSON text is too large for the Lua stack"
+            case .memory: "not enough memory"
             default: JSONReader.unexpected(failedAt < end ? failedAt.pointee : nil)
             }
         return LuaJSONError(kind: kind, message: message, path: path.description, offset: failedAt - start)
@@ -101,6 +108,7 @@ extension JSONWriter {
             case .notFinite: "NaN and infinity have no JSON form"
             case .cycle: "a table that contains itself has no JSON form"
             case .invalidUTF8: "a string is not valid UTF-8"
+            case .memory: "not enough memory for its JSON text"
             case .tooDeep: "the value is nested too deeply for JSON"
             default: "the value is too large for JSON"
             }

@@ -3,6 +3,8 @@ internal import CLuaShim
 
 extension LuaVM {
     private static var deepestValue: Int { 128 }
+    /// Tables may hold each other often: a small one may be a large copy.
+    private static var mostValues: Int { 1_000_000 }
 
     /// Pushes a value onto `L`, or throws and pushes nothing.
     package func push(_ value: LuaValue, onto L: OpaquePointer, depth: Int = 0) throws(LuaError) {
@@ -45,6 +47,11 @@ extension LuaVM {
 
     /// Copies the value at `index`.
     package func value(_ L: OpaquePointer, _ index: CInt, depth: Int = 0) throws(LuaError) -> LuaValue {
+        if depth == 0 { copiedValues = 0 }
+        copiedValues += 1
+        guard copiedValues <= LuaVM.mostValues, !isRunOver else {
+            throw LuaError(kind: .conversion, message: "a value has more than \(LuaVM.mostValues) parts")
+        }
         switch lua_type(L, index) {
         case LUA_TNIL, LUA_TNONE: return .nil
         case LUA_TBOOLEAN: return .boolean(lua_toboolean(L, index) != 0)

@@ -22,15 +22,24 @@ public final class LuaVM {
         /// How many bytes Lua may use while it runs scripts, 0 for no limit. Values that Swift pushes are counted but not
         /// refused: a script meets the limit at its own next allocation.
         public var memoryLimit: Int
+        /// How many seconds of CPU time one run may take, from the host's call into Lua until it returns; 0 for no limit.
+        /// All stretches of a coroutine that waits count together. A run that takes longer is ended, whatever the script
+        /// does about it.
+        public var cpuLimit: Double
+        /// Opens `io`, all of `os` and modules in C as well, and leaves the libraries writable. Only for scripts that are
+        /// as trustworthy as the program itself.
+        public var isTrusted: Bool
 
         /// The most that ``jsonMaximumDepth`` can be: what the C stack of any thread bears.
         public static var largestJSONDepth: Int { 512 }
 
-        /// The default settings: 1000 pooled coroutines, a JSON depth of 128, no memory limit.
+        /// The default settings: 1000 pooled coroutines, a JSON depth of 128, no limits of memory and CPU time.
         public init() {
             maximumPooledCoroutines = 1000
             jsonMaximumDepth = 128
             memoryLimit = 0
+            cpuLimit = 0
+            isTrusted = false
         }
     }
 
@@ -50,6 +59,8 @@ public final class LuaVM {
     /// Swift closures that Lua functions point to; they live as long as the state.
     var closures: [AnyObject] = []
     var moduleResolver: ModuleResolver?
+    /// Parts of the value that is being copied to Swift.
+    var copiedValues = 0
     package internal(set) var loadedModules: [LuaModuleRecord] = []
 
     struct Core {
@@ -63,7 +74,7 @@ public final class LuaVM {
     /// - Parameter configuration: Limits and pool sizes.
     /// - Throws: ``LuaError`` of kind `memory` when the system has none left.
     public init(configuration: Configuration = .init()) throws(LuaError) {
-        guard let vm = panini_vm_create() else {
+        guard let vm = panini_vm_create(configuration.isTrusted ? 1 : 0) else {
             throw LuaError(kind: .memory, message: "not enough memory for a Lua state")
         }
         var configuration = configuration
@@ -84,6 +95,7 @@ public final class LuaVM {
             )
         )
         vm.pointee.bytes_limit = max(configuration.memoryLimit, 0)
+        if configuration.cpuLimit > 0 { cpuLimit = configuration.cpuLimit }
     }
 
     /// Ends the state and frees its memory. Safe to call again; nothing else may be called afterwards, and it may not be

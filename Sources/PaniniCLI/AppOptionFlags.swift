@@ -31,8 +31,11 @@ enum AppOptionFlags {
     }
 
     private static let commands: [String: Command] = {
-        let service = ["--server", "--config", "--log-level", "--log-queue", "--json"]
-        let host = service + ["--strict", "--workers", "--watch"]
+        let service = [
+            "--server", "--config", "--log-level", "--log-queue", "--json", "--trust", "--untrusted", "--allow-env",
+            "--allow-net", "--allow-read", "--allow-publish", "--allow-listen",
+        ]
+        let host = service + ["--wedged", "--wedged-after"] + ["--strict", "--workers", "--watch"]
         return [
             "run": Command(host, OptionDefinition.all),
             "dev": Command(host + ["--no-watch"], OptionDefinition.all),
@@ -66,6 +69,10 @@ enum AppOptionFlags {
             if argument == "--" {
                 return result + arguments[(index - 1)...]
             }
+            if command.own.contains("--trust"), let rewritten = trust(argument) {
+                result.append(rewritten)
+                continue
+            }
             guard let given = Flag(argument, command) else {
                 try checkSpelling(argument, command)
                 result.append(argument)
@@ -89,6 +96,15 @@ enum AppOptionFlags {
             result.append("--\(hiddenName)=\(given.definition.name)=\(given.text)=\(value)")
         }
         return result
+    }
+
+    /// `--trust` is `--trust=*`, and the same for `--untrusted`.
+    private static func trust(_ argument: String) -> String? {
+        for flag in ["--trust", "--untrusted"] {
+            if argument == flag { return "\(flag)-script=*" }
+            if argument.hasPrefix(flag + "=") { return "\(flag)-script\(argument.dropFirst(flag.count))" }
+        }
+        return nil
     }
 
     /// Whether an argument can be what a flag before it wants. A text with more dashes is no flag: the text of a

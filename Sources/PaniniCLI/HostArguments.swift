@@ -20,6 +20,8 @@ struct HostArguments: ParsableArguments {
     )
     var workers: String?
 
+    @OptionGroup var wedge: WedgeArguments
+
     @Flag(help: "End at once when any of the services cannot be loaded or started.")
     var strict = false
 

@@ -29,8 +29,11 @@ struct RunCommand: ParsableCommand, LongRunningCommand {
             Arguments are seen by everyone on the machine (ps): give secrets in the environment \
             (PANINI_AUTH_PASSWORD, PANINI_AUTH_TOKEN) or as files (--auth-credentials-file, --auth-nkey-seed-file).
 
+            \(PermissionArguments.help)
+
             The log goes to standard output, the reason of a failure to standard error.
-            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 128 + n ended by a second signal n.
+            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 70 a script holds a worker (--wedged exit), \
+            128 + n ended by a second signal n.
             """
     )
 

@@ -20,6 +20,8 @@ struct ServiceArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Options as a JSON object, with the names of panini.app{...}.", valueName: "file"))
     var config: String?
 
+    @OptionGroup var permissions: PermissionArguments
+
     @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
     var appOptions: [String] = []
 
@@ -30,6 +32,7 @@ struct ServiceArguments: ParsableArguments {
 
     static func overrides(server: [String] = [], flags: [String], config: String?) throws -> PaniniOverrides {
         var overrides = PaniniOverrides()
+        overrides.permissions = try permissions.permissions()
         if !server.isEmpty {
             overrides.set("servers", texts: server, origin: "--server", source: .commandLine)
         }

@@ -62,6 +62,7 @@ enum ServiceRunner {
     ) throws(CommandFailure) -> PaniniHost {
         var configuration = try arguments.configuration(overrides: overrides, watches: watches)
         configuration.logs = log
+        arguments.wedge.apply(log: log, logger: logger)
         let host = PaniniHost(configuration: configuration, logger: logger) { report in
             var logger = logger
             logger[metadataKey: "service"] = .string(report.serviceName)

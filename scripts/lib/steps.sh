@@ -28,7 +28,7 @@ has_suite() {
     case "$1" in
         fuzz) [ -x "$PANINI_ROOT/scripts/fuzz" ] ;;
         bench) [ -x "$PANINI_ROOT/scripts/bench" ] ;;
-        sanitize | faults) true ;;
+        sanitize | faults | hostile) true ;;
         *) false ;;
     esac
 }
@@ -144,6 +144,16 @@ step_faults() {
     grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$folder/said" || die "the fault tests did not run"
     # With the program just built, whatever lies in .build/release.
     PANINI_TEST_FAST=1 run_pytest "$PANINI_ROOT/Tests/Integration/test_faults.py"
+}
+
+# The scripts that attack the host, against a program with AddressSanitizer.
+step_hostile() {
+    export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:abort_on_error=1}"
+    swift build --sanitize=address --scratch-path .build-asan --product panini
+    PANINI_BIN="$PANINI_ROOT/.build-asan/debug/panini" PANINI_SANITIZED=1 PANINI_TEST_PATIENCE=120 \
+        PANINI_NATS_SERVER="$(nats_server_path)" \
+        "$PANINI_ROOT/.tools/venv/bin/python" -m pytest -c "$PANINI_ROOT/Tests/Integration/pytest.ini" \
+        --rootdir "$PANINI_ROOT/Tests/Integration" "$PANINI_ROOT/Tests/Integration/test_hostile.py"
 }
 
 step_bench() {

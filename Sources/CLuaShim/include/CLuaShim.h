@@ -11,6 +11,7 @@
 #include "panini_error.h"
 #include "panini_fetch.h"
 #include "panini_handle.h"
+#include "panini_kill.h"
 #include "panini_libraries.h"
 #include "panini_message.h"
 #include "panini_middleware.h"
@@ -20,5 +21,6 @@
 #include "panini_validator.h"
 #include "panini_values.h"
 #include "panini_vm.h"
+#include "panini_watchdog.h"
 #include "panini_websocket.h"
 #endif

@@ -5,10 +5,14 @@
 
 #include "panini_vm.h"
 
-// Opens the allow-listed libraries into the global table. Raises on lack of memory: call it protected.
-void panini_open_libraries(lua_State *L);
-// Installs the global `require` and the empty registers it needs. Raises on lack of memory: call it protected.
-void panini_open_require(lua_State *L);
+// Opens the allow-listed libraries into the global table; for a trusted script io and all of os, too, and none of them
+// read-only. Raises on lack of memory: call it protected.
+void panini_open_libraries(lua_State *L, int is_trusted);
+// Installs the global `require` and the empty registers it needs; for a trusted script modules in C, too. Raises on lack of
+// memory: call it protected.
+void panini_open_require(lua_State *L, int is_trusted);
+// After a run was ended: gives up the modules that nobody loads any more, so that those who wait for them go on.
+void panini_require_abandon(panini_vm *vm);
 // Pops the value on top of L and makes require(name) return it.
 void panini_set_loaded(lua_State *L, const char *name);
 #endif

@@ -21,6 +21,9 @@ enum {
     PANINI_TRACED_TEXT = 6,
 };
 
+// Bytes beyond the limit that are kept for error paths.
+enum { PANINI_RESERVE = 256 * 1024 };
+
 // Returned by a host function in place of a number of results.
 enum { PANINI_RAISE = -1, PANINI_SUSPEND = -2, PANINI_CALL = -3 };
 
@@ -53,10 +56,14 @@ typedef struct panini_vm {
     size_t bytes_peak;
     // 0 = no limit. Enforced only while no Swift frame would be jumped over (see may_fail).
     size_t bytes_limit;
+    // Collections to leave out, and how many the next one that gains nothing leaves out: see panini_make_room.
+    uint32_t skipped_collections, collection_pause;
     // Allocations refused since the state was made.
     uint64_t refused;
     // Values that were not looked at to their end: too many violations, or too many steps of a pattern.
     uint64_t validator_limits;
+    // What the host does about errors may use a little more: PANINI_RESERVE.
+    int has_reserve;
     // 1 while a refused allocation unwinds C and Lua frames only; 0 whenever Swift called into Lua directly.
     int may_fail;
     int close_depth;
@@ -65,6 +72,24 @@ typedef struct panini_vm {
     panini_pool pool;
     // The next host function to continue after a suspension raises the value it is resumed with.
     int raise_on_resume;
+
+    // CPU time of one run in nanoseconds; 0: no limit.
+    uint64_t cpu_budget;
+    // In: what the coroutine to be resumed has used in its earlier stretches, as far as the watchdog has seen it. Out, when
+    // it is suspended: the same with this one.
+    uint64_t run_time;
+    // The run is to end: set by a signal, looked at by the hook and by every long loop.
+    volatile int killed;
+    // It has raised the error that ends it.
+    int has_kill_note;
+    struct panini_kill_note *kill_note;
+    // The state in whose run this one was entered.
+    struct panini_vm *outer;
+    // A global that did not exist is being assigned: its name is at 2, the value at 3. Must not raise. NULL: nobody asks.
+    void (*global_made)(lua_State *L, void *context);
+    void *global_context;
+    // For people: which service this is.
+    char label[64];
 } panini_vm;
 
 // A host function: leaves n results on top and returns n, or leaves an error value on top and returns
@@ -72,16 +97,36 @@ typedef struct panini_vm {
 // results are the host function's. Must not raise, must not yield.
 typedef int (*panini_host_function)(lua_State *L, void *context);
 
-// Makes a state with the libraries that scripts may use. NULL when there is no memory for it.
-panini_vm *panini_vm_create(void);
+// Makes a state with the libraries that scripts may use, or with all that trusted ones may. NULL when there is no memory for
+// it.
+panini_vm *panini_vm_create(int is_trusted);
 // Fits the collector's pace to the size of the state; cheap, for the end of each burst of work.
 void panini_tune_collector(panini_vm *vm);
 // Closes the state and frees everything. Host functions are no longer called.
 void panini_vm_destroy(panini_vm *vm);
 
+// Whether so many bytes more are within the limit, after a full collection when need be. For values that the host makes on
+// its own account: their allocations are never refused. Collections that gain nothing become rare.
+int panini_make_room(panini_vm *vm, size_t bytes);
+static inline int panini_has_room(panini_vm *vm, size_t bytes) {
+    if (vm->bytes_limit == 0 || (bytes <= vm->bytes_limit && vm->bytes_in_use <= vm->bytes_limit - bytes)) return 1;
+    return panini_make_room(vm, bytes);
+}
+// Whether the state is at its limit even after a full collection.
+int panini_is_exhausted(panini_vm *vm);
+
+// Gives every run a budget of CPU time in nanoseconds, the one that goes on included; 0: none. Returns 0 when there is no
+// watchdog to see to it.
+int panini_vm_set_budget(panini_vm *vm, uint64_t nanoseconds);
+// What reports of the watchdog call the state.
+void panini_vm_set_label(panini_vm *vm, const char *text, size_t length);
+
 // Calls the function below `arguments` values on top of L, protected. Lua's status; the error value is on top when
 // it is not LUA_OK, and panini_push_traceback then has the stack as it was.
 int panini_call(panini_vm *vm, lua_State *L, int arguments, int results);
+// The same for what the host does on behalf of a script after a run: it gets a tenth of the budget, and the reserve of
+// memory.
+int panini_call_after(panini_vm *vm, lua_State *L, int arguments, int results);
 // Pushes the traceback that the last failed panini_call recorded, or nil, and forgets it.
 void panini_push_traceback(lua_State *L);
 

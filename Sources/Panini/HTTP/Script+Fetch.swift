@@ -17,9 +17,6 @@ extension Script {
         lua_rawset(L, -3)
     }
 
-    /// Whether scripts may connect to a server. Asked before each request, those that follow redirects among them.
-    func mayConnect(host: String, port: Int) -> Bool { true }
-
     fileprivate func startFetch(_ call: HostCall, _ guardNumber: UnsafeMutablePointer<Int64>?) throws(Misuse) -> CInt {
         guard phase == .live, let service else {
             throw Misuse("app.http.fetch cannot be used while the file runs; use app.on_start_task")

@@ -179,6 +179,12 @@ extension Script {
         guard let folder = folders.indices.contains(number) ? folders[number] : nil else {
             return answerFailed(route, request, "the script's folder cannot be read")
         }
+        if number == 0, let restrictions {
+            let path = "\(directory)/\(vm.string(L, file) ?? "")"
+            guard restrictions.mayRead(path) else {
+                return answerFailed(route, request, "the script may not read \(path) (--allow-read)")
+            }
+        }
         switch folder.open(Array(vm.stringBytes(L, file) ?? emptyBytes)) {
         case .notFound: refuse(request, ReplyError(404, "there is nothing here"))
         case .folder:

@@ -16,6 +16,7 @@ extension Script {
         guard let folder = HTTPFolder(path.hasPrefix("/") ? path : "\(directory)/\(path)") else {
             throw Misuse("app.http.static: there is no folder \"\(path)\" beside the script")
         }
+        try requireReadable(path.hasPrefix("/") ? path : "\(directory)/\(path)", "app.http.static")
         var age: Int64?
         for (key, value) in try call.options(3, known: ["max_age", "middlewares"]) {
             switch (key, value) {

@@ -279,7 +279,7 @@ extension Service: HTTPServerDelegate {
             "handler of \(route.method) \(route.path) (\(route.origin)) failed: \(error.message)",
             metadata: traceback(error)
         )
-        script.refuse(request, debug ? ReplyError(500, error.message) : .internalError)
+        script.refuse(request, error.reply(debug: debug))
     }
 
     func streamFailed(_ route: HTTPRoute, _ request: HTTPRequest, _ error: LuaError) {
@@ -295,6 +295,9 @@ extension Service: HTTPServerDelegate {
 extension Script {
     /// Runs a route's handler on a request.
     func start(_ route: HTTPRoute, _ request: HTTPRequest) {
+        guard vm.hasRoom(for: (request.body?.readableBytes ?? 0) + Self.coroutineBytes) else {
+            return settleUnstarted(.request(route, request))
+        }
         let co = vm.acquireCoroutine()
         push(request, number: route.hasMiddlewares ? open(request) : 0, onto: co.thread)
         vm.push(route.entry, onto: co.thread)

@@ -65,6 +65,7 @@ extension Script {
             throw Misuse("panini.app: takes a table of options, as in panini.app{ service_name = \"orders\" }")
         }
         let members = try call.members(1)
+        try requireAllowed(options: members)
         do throws(AppOptions.Failure) {
             options = try AppOptions(script: members, directory: directory, overrides: overrides)
         } catch {
@@ -102,6 +103,7 @@ extension Script {
 
     /// What follows from the options before anything else runs: the connection's name, and the logs.
     private func settle(_ options: AppOptions) throws(Misuse) {
+        applyLimits(options)
         clientName =
             options.clientName ?? place.clientName ?? ServiceLoader.makeClientName(service: options.serviceName)
         do throws(PaniniError) {

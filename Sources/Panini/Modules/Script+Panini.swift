@@ -8,6 +8,9 @@ import NIOCore
 extension Script {
     func environment(_ call: HostCall) throws(Misuse) -> CInt {
         let name = try call.string(1, "the name")
+        if let restrictions, !restrictions.mayReadEnvironment(name) {
+            throw Misuse("panini.env: the script may not read \(name) (--allow-env \(name))")
+        }
         if let value = getenv(name) {
             vm.pushString(call.L, UnsafeRawBufferPointer(start: value, count: strlen(value)))
             return 1
@@ -76,6 +79,7 @@ extension Script {
         } catch {
             throw Misuse("panini.json.encode: \(error.description)")
         }
+        try call.requireRoom(for: writer.count)
         vm.pushString(call.L, writer.bytes)
         return 1
     }
@@ -86,6 +90,7 @@ extension Script {
             try vm.pushJSON(bytes, onto: call.L)
             return 1
         } catch {
+            guard error.kind != .memory else { throw Misuse("panini.json.decode: \(LuaVM.memoryText)") }
             return call.failure(CallError("decode", "not valid JSON: \(error.description)"))
         }
     }
@@ -94,9 +99,10 @@ extension Script {
 
     func base64Encode(_ call: HostCall) throws(Misuse) -> CInt {
         let bytes = try call.bytes(1, "the bytes")
+        try call.requireRoom(for: bytes.count / 3 * 4 + 4)
         writer.removeAll(keepingCapacity: true)
         var index = 0
-        while index < bytes.count {
+        while index < bytes.count, index & 0xFFFF < 0xFFFD || !vm.isRunOver {
             let remaining = bytes.count - index
             let first = UInt32(bytes[index]) << 16
             let second = remaining > 1 ? UInt32(bytes[index + 1]) << 8 : 0
@@ -125,9 +131,10 @@ extension Script {
         guard text.count % 4 == 0 else {
             return call.failure(CallError("decode", "not base64: its length is no multiple of four"))
         }
+        try call.requireRoom(for: text.count / 4 * 3)
         writer.removeAll(keepingCapacity: true)
         var index = 0
-        while index < text.count {
+        while index < text.count, index & 0xFFFF < 0xFFFC || !vm.isRunOver {
             let isLast = index + 4 == text.count
             let padding =
                 !isLast || text[index + 3] != UInt8(ascii: "=") ? 0 : text[index + 2] == UInt8(ascii: "=") ? 2 : 1

@@ -16,6 +16,7 @@ extension Script {
     /// Keeps the function at an index.
     private func keep(_ call: HostCall, _ index: CInt) throws(Misuse) -> RegisteredFunction {
         try call.requireFunction(index, "the function")
+        try call.charge(256)
         let origin = origin(call.L, index)
         lua_pushvalue(call.L, index)
         return RegisteredFunction(function: vm.makeReference(call.L), origin: origin)
@@ -130,6 +131,11 @@ extension Script {
         let hasOptions = call.type(2) == LUA_TTABLE
         let options = hasOptions ? try listenerOptions(call) : ListenerOptions()
         let isDynamic = phase != .loading
+        if let denied = listenDenied(patterns) {
+            guard isDynamic else { throw Misuse("app.listen: \(denied.message)") }
+            return call.failure(denied)
+        }
+        try call.charge(patterns.count * Listener.chargePerSubject)
         if isDynamic { try requireSuspendable(call) }
         guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
         guard standing != .draining, standing != .retired else {

@@ -54,6 +54,7 @@ extension Script {
     func publishDirectly(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
         let service = try requireLive(call)
         let subject = try call.bytes(1, "the subject")
+        if let denied = publishDenied(subject) { return call.failure(denied) }
         if call.isNone(3), !force {
             // The common case by itself: nothing is built for options that are not there.
             let payload: UnsafeRawBufferPointer
@@ -72,6 +73,9 @@ extension Script {
             return call.success()
         }
         let options = try SendOptions(call, 3, known: ["reply_to", "headers", "data_type", "force"])
+        if !options.replyTo.isEmpty, let denied = options.replyTo.withUnsafeBytes({ publishDenied($0) }) {
+            return call.failure(denied)
+        }
         let confirms = force || options.force
         if confirms { try requireSuspendable(call) }
         let payload: UnsafeRawBufferPointer
@@ -149,6 +153,7 @@ extension Script {
     func requestDirectly(_ call: HostCall) throws(Misuse) -> CInt {
         let service = try requireLive(call)
         let subject = try call.bytes(1, "the subject")
+        if let denied = publishDenied(subject) { return call.failure(denied) }
         let options = try SendOptions(call, 3, known: ["timeout", "headers", "data_type", "response_data_type"])
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }

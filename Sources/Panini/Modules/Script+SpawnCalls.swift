@@ -9,6 +9,7 @@ extension Script {
             throw Misuse("app.spawn cannot be used while the file runs; use app.task or app.on_start_task")
         }
         try call.requireFunction(1, "the function")
+        try call.charge(SpawnRecord.charge)
         let record = startSpawned(call, 1)
         let handle = panini_handle_push(call.L, spawnHandleType, makeHandleNumber()).unsafelyUnwrapped
         lua_pushvalue(call.L, -1)
@@ -50,6 +51,7 @@ extension Script {
         }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
+        try call.charge(count * SpawnRecord.charge)
         lua_createtable(L, CInt(min(count, 1024)), 0)
         let results = vm.makeReference(L)
         lua_createtable(L, 0, 0)

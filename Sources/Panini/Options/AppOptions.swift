@@ -36,6 +36,10 @@ struct AppOptions: Sendable {
     var debug = false
     /// Whether the NATS services protocol is answered.
     var services = true
+    /// Seconds of CPU time of one run; the bytes of the Lua state; seconds of CPU time of the script's file.
+    var cpuLimit = 1.0
+    var memoryLimit = 256 << 20
+    var loadLimit = 5.0
     var webServer = false
     var webHost = "127.0.0.1"
     var webPort = 8080
@@ -98,6 +102,13 @@ struct AppOptions: Sendable {
         Set(fixed.keys).union(other.fixed.keys).filter { fixed[$0] != other.fixed[$0] }.sorted()
     }
 
+    /// Options with the given limits and the defaults of everything else.
+    init(limits values: [String: OptionValue] = [:]) {
+        if case .number(let seconds) = values["limits.cpu"] { cpuLimit = seconds }
+        if case .integer(let bytes) = values["limits.memory"] { memoryLimit = Int(bytes) }
+        if case .number(let seconds) = values["limits.load"] { loadLimit = seconds }
+    }
+
     /// Whose fault a wrong option is.
     enum Failure: Error {
         /// The script's table: raised at the script's own line.
@@ -144,6 +155,9 @@ struct AppOptions: Sendable {
             case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds
             case ("debug", .boolean(let flag)): debug = flag
             case ("services", .boolean(let flag)): services = flag
+            case ("limits.cpu", .number(let seconds)): cpuLimit = seconds
+            case ("limits.memory", .integer(let bytes)): memoryLimit = Int(bytes)
+            case ("limits.load", .number(let seconds)): loadLimit = seconds
             case ("web_server", .boolean(let flag)): webServer = flag
             case ("web_host", .string(let text)): webHost = text
             case ("web_port", .integer(let number)): webPort = Int(number)

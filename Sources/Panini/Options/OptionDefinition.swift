@@ -130,7 +130,7 @@ public struct OptionDefinition: Sendable {
         .init("shared_limit", .size(0...(1 << 40)), "memory of app.shared (64MB)"),
         .init("limits.cpu", .number(0.001...86400), "seconds of CPU time of one handler run (1)"),
         .init("limits.memory", .size((1 << 20)...(1 << 40)), "memory of the Lua state (256MB)"),
-        .init("limits.load", .number(0.001...86400), "seconds for loading the script (5)"),
+        .init("limits.load", .number(0.001...86400), "seconds of CPU time of the script's file (5)"),
     ]
 
     static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })

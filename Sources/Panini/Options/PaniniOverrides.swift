@@ -33,6 +33,8 @@ public struct PaniniOverrides: Sendable {
     }
 
     private(set) var entries: [Entry] = []
+    /// Which scripts may do more than others, or less.
+    public var permissions = PaniniPermissions()
     /// Groups of nested options that are checked and then not used, whoever gave them.
     private(set) var ignoredGroups: Set<String> = []
 
@@ -90,6 +92,13 @@ public struct PaniniOverrides: Sendable {
         } catch {
             throw PaniniError(code: .invalidOption, message: "\(path): \(error.message)")
         }
+    }
+
+    /// The values of some options alone.
+    func only(_ names: Set<String>) -> PaniniOverrides {
+        var result = PaniniOverrides()
+        result.entries = entries.filter { names.contains($0.name) }
+        return result
     }
 
     /// True when a value of that name is there: `dev` starts its own broker only when no server is named.

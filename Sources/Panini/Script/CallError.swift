@@ -54,6 +54,7 @@ struct ReplyError: Equatable, Sendable {
     }
 
     static let internalError = ReplyError(500, "internal error")
+    static let overBudget = ReplyError(504, "the handler took too much CPU time and was ended")
     static let overloaded = ReplyError(429, "overloaded: too many messages are waiting")
     static let stopping = ReplyError(503, "the service is stopping")
 }

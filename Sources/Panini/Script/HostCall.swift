@@ -102,6 +102,16 @@ struct HostCall {
         }
     }
 
+    /// Refuses what would not fit into the Lua state.
+    func requireRoom(for bytes: Int) throws(Misuse) {
+        guard script.vm.hasRoom(for: bytes) else { throw Misuse("\(name): \(LuaVM.memoryText)") }
+    }
+
+    /// Counts memory of the host that the call asks for.
+    func charge(_ bytes: Int) throws(Misuse) {
+        guard script.vm.charge(bytes) else { throw Misuse("\(name): \(LuaVM.memoryText)") }
+    }
+
     /// Raises a misuse at the script's line.
     func raise(_ misuse: Misuse) -> CInt {
         script.vm.pushError(L, misuse.message)
@@ -128,9 +138,20 @@ extension PlainValue {
     }
 
     private static let maximumDepth = 8
+    /// Tables may hold each other often: a small one may be large as plain data.
+    private static let mostEntries = 100_000
 
     /// Reads a value of an options table. Functions and the like are kept as their type's names.
-    init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int = 0) throws(Unreadable) {
+    init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM) throws(Unreadable) {
+        var left = Self.mostEntries
+        self = try PlainValue(L, index, vm: vm, depth: 0, left: &left)
+    }
+
+    private init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int, left: inout Int) throws(Unreadable) {
+        left -= 1
+        guard left >= 0, !vm.isRunOver else {
+            throw Unreadable(message: "a table has more than \(Self.mostEntries) entries")
+        }
         switch lua_type(L, index) {
         case LUA_TNIL, LUA_TNONE: self = .null
         case LUA_TBOOLEAN: self = .boolean(lua_toboolean(L, index) != 0)
@@ -141,14 +162,19 @@ extension PlainValue {
                 self = .number(lua_tonumberx(L, index, nil))
             }
         case LUA_TSTRING: self = .string(vm.string(L, index) ?? "")
-        case LUA_TTABLE: self = try Self.table(L, index, vm: vm, depth: depth)
+        case LUA_TTABLE: self = try Self.table(L, index, vm: vm, depth: depth, left: &left)
         case LUA_TLIGHTUSERDATA where vm.isNull(L, index): self = .null
         default: self = .other(String(cString: lua_typename(L, lua_type(L, index))))
         }
     }
 
-    private static func table(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int) throws(Unreadable) -> PlainValue
-    {
+    private static func table(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        vm: LuaVM,
+        depth: Int,
+        left: inout Int
+    ) throws(Unreadable) -> PlainValue {
         guard depth < maximumDepth, lua_checkstack(L, 4) != 0 else {
             throw Unreadable(message: "a table is nested deeper than \(maximumDepth) levels")
         }
@@ -157,7 +183,7 @@ extension PlainValue {
         var members: [(String, PlainValue)] = []
         lua_pushnil(L)
         while panini_next(L, table) != 0 {
-            let value = try reading(L, vm: vm, depth: depth)
+            let value = try reading(L, vm: vm, depth: depth, left: &left)
             switch lua_type(L, -2) {
             case LUA_TSTRING: members.append((vm.string(L, -2) ?? "", value))
             case LUA_TNUMBER where lua_isinteger(L, -2) != 0: items[lua_tointegerx(L, -2, nil)] = value
@@ -181,9 +207,14 @@ extension PlainValue {
     }
 
     /// The value on top; on an error the key and the value are taken off the stack.
-    private static func reading(_ L: OpaquePointer, vm: LuaVM, depth: Int) throws(Unreadable) -> PlainValue {
+    private static func reading(
+        _ L: OpaquePointer,
+        vm: LuaVM,
+        depth: Int,
+        left: inout Int
+    ) throws(Unreadable) -> PlainValue {
         do throws(Unreadable) {
-            return try PlainValue(L, lua_gettop(L), vm: vm, depth: depth + 1)
+            return try PlainValue(L, lua_gettop(L), vm: vm, depth: depth + 1, left: &left)
         } catch {
             lua_settop(L, -3)
             throw error

@@ -140,6 +140,8 @@ extension Script {
         }
     }
 
+    static let noMemory = CallError("memory", LuaVM.memoryText)
+
     /// Pushes the value of a payload; throws what `err.message` or the 400 says.
     func pushPayload(
         _ L: OpaquePointer,
@@ -151,12 +153,15 @@ extension Script {
             do throws(LuaJSONError) {
                 try vm.pushJSON(payload, onto: L)
             } catch {
+                if error.kind == .memory { throw Self.noMemory }
                 throw CallError("decode", "the payload is not valid JSON: \(error.description)")
             }
         case .string:
+            guard vm.hasRoom(for: payload.count) else { throw Self.noMemory }
             guard isValidUTF8(payload) else { throw CallError("decode", "the payload is not valid UTF-8") }
             vm.pushString(L, payload)
         case .bytes:
+            guard vm.hasRoom(for: payload.count) else { throw Self.noMemory }
             vm.pushString(L, payload)
         }
     }
@@ -193,6 +198,10 @@ func decodeMessage(
         try script.pushPayload(L, payload, DataType(rawValue: message.pointee.data_type) ?? .json)
         return 1
     } catch {
+        if error == Script.noMemory {
+            script.vm.pushString(L, LuaVM.memoryText)
+            return LuaVM.raise
+        }
         script.service?.undecodable &+= 1
         script.push(CallError(.number(400), error.message), onto: L)
         return LuaVM.raise

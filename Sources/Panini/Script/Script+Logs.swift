@@ -16,12 +16,18 @@ extension Script {
             time: Self.startTime()
         )
         let folder = options.loggerFilesPath ?? (directory == "." ? "logs" : "\(directory)/logs")
-        let plan = try LogConfiguration.plan(
-            directory: directory,
-            folder: folder,
-            names: names,
-            sources: place.sources
-        )
+        let plan =
+            if let restrictions, !restrictions.mayRead("\(directory)/\(LogConfiguration.fileName)") {
+                // It may name files anywhere.
+                LogPlan(folder: folder, service: names.service)
+            } else {
+                try LogConfiguration.plan(
+                    directory: directory,
+                    folder: folder,
+                    names: names,
+                    sources: place.sources
+                )
+            }
         guard let logs else { return }
         let opened = logs.open(service: options.serviceName, plan: plan)
         serviceLogs = opened

@@ -32,6 +32,12 @@ extension Script {
             depth += 1
             switch item {
             case .start(let function, let record):
+                vm.discharge(SpawnRecord.charge)
+                guard vm.hasRoom(for: Self.coroutineBytes) else {
+                    vm.release(function)
+                    settleUnstarted(.spawned(record))
+                    break
+                }
                 let co = vm.acquireCoroutine()
                 vm.push(function, onto: co.thread)
                 vm.release(function)
@@ -60,6 +66,9 @@ extension Script {
         headers: UnsafeRawBufferPointer,
         payload: UnsafeRawBufferPointer
     ) {
+        guard vm.hasRoom(for: payload.count + headers.count + Self.coroutineBytes) else {
+            return startWithoutMemory(listener, target, arrived: arrived, subject: subject, reply: reply)
+        }
         let co = vm.acquireCoroutine()
         // Index 1 keeps the message alive for as long as the coroutine lives: the answer needs it at the end.
         let message = panini_message_push(
@@ -114,6 +123,7 @@ extension Script {
             // Still the same handler under the same deadline.
             job.wait = nextWait
             nextWait = .none
+            if job.activity.hasOpenEnd { vm.renewBudget(co) }
             return true
         }
         forget(job, slot: Int(co.slot))
@@ -129,7 +139,7 @@ extension Script {
     func settle(_ co: LuaCoroutine, _ outcome: LuaOutcome, _ activity: Activity) {
         if middlewares.observationCount > 0, outcome != .suspended {
             // Of calls inside a coroutine of the script's own that was never run to its end.
-            endObservations(slot: Int(co.slot), activity, .internalError)
+            endObservations(slot: Int(co.slot), activity, vm.isKilled(co) ? .overBudget : .internalError)
         }
         switch outcome {
         case .returned(let count):
@@ -142,6 +152,7 @@ extension Script {
             let error = vm.takeError(co)
             service?.activityFailed(activity, error, of: self)
             fail(activity, error)
+            if error.kind == .memory { memoryFailed() }
             service?.activityEnded(activity, of: self)
         }
     }
@@ -161,7 +172,7 @@ extension Script {
         case .request(let route, _): service?.armDeadline(of: job, nanoseconds: route.timeoutNanoseconds, in: self)
         case .webSocket(let session, let turn) where turn != .handler:
             service?.armDeadline(of: job, nanoseconds: session.webSocket.timeoutNanoseconds, in: self)
-        default: break
+        default: if activity.hasOpenEnd { vm.renewBudget(co) }
         }
     }
 
@@ -218,7 +229,7 @@ extension Script {
         return LuaError(kind: .runtime, message: error.message, code: error.code, isTable: true)
     }
 
-    private func fail(_ activity: Activity, _ error: LuaError) {
+    func fail(_ activity: Activity, _ error: LuaError) {
         if case .spawned(let record) = activity { keepFailure(error, record) }
     }
 

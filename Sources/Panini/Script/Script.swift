@@ -38,6 +38,8 @@ final class Script {
     let place: ScriptPlace
     /// Values from outside the script that win over its own.
     let overrides: PaniniOverrides
+    /// What an untrusted script may do; nil for all others.
+    let restrictions: ScriptRestrictions?
     var logger: Logger
     /// The program's logs, where the service opens its own; nil when it has none, and for `panini check`.
     let logs: PaniniLogs?
@@ -135,6 +137,10 @@ final class Script {
     /// Functions started by app.spawn that still run, by the number of their handle.
     var spawned: [Int64: SpawnRecord] = [:]
     private(set) var nextHandle: Int64 = 0
+    /// Globals made after the file had run, which the log knows of.
+    var reportedGlobals: Set<String> = []
+    /// The log says that the state is full; whoever can replaces it.
+    var isExhaustionReported = false
     /// Encoded payloads; reused.
     let writer = ByteWriter()
     /// What Swift modules need in this state.
@@ -153,6 +159,8 @@ final class Script {
         self.place = place
         self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.overrides = overrides
+        let level = overrides.permissions.level(of: path)
+        self.restrictions = level == .untrusted ? ScriptRestrictions(overrides.permissions) : nil
         self.logger = logger
         self.logs = logs
         self.threadName = place.threadName ?? LogRecord.currentThreadName()
@@ -163,7 +171,7 @@ final class Script {
         self.requestGuardHost = .allocate(capacity: 1)
         self.fetchHost = .allocate(capacity: 1)
         do throws(LuaError) {
-            self.vm = try LuaVM()
+            self.vm = try LuaVM(configuration: Self.limits(of: path, before: overrides))
         } catch {
             callbacks.deallocate()
             guardHost.deallocate()
@@ -224,6 +232,7 @@ final class Script {
                 cancel: cancelFetch
             )
         )
+        if level == .trusted { warnOfTrust() }
         registerModules()
         registerRequests()
         registerMiddlewares(outer: outer)

@@ -36,6 +36,9 @@ struct ListenerOptions {
 
 /// One `app.listen`, with one subscription per subject.
 final class Listener {
+    /// What a subject takes outside of Lua: the listener, its subscription here and in the connection, texts.
+    static let chargePerSubject = 2048
+
     let id: Int64
     /// The generation it belongs to, which lives longer.
     unowned(unsafe) let script: Script

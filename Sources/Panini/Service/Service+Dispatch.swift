@@ -244,7 +244,7 @@ extension Service {
             )
         }
         logger.error("handler of \(subject) (\(listener.origin)) failed: \(error.message)", metadata: traceback(error))
-        script.refuse(message, listener, debug ? ReplyError(500, error.message) : .internalError)
+        script.refuse(message, listener, error.reply(debug: debug))
     }
 
     private func taskFailed(_ what: String, _ error: LuaError) {

@@ -95,6 +95,7 @@ extension Service {
             script.vm.release(entry)
         }
         script.vm.release(listener.handler)
+        script.vm.discharge(256 + listener.subjects.count * Listener.chargePerSubject)
         for layer in listener.middlewares { script.release(layer) }
         for subject in listener.subjects {
             if let parameters = subject.parameters { script.vm.release(parameters) }

@@ -57,7 +57,11 @@ final class Service {
     /// is one.
     var lastRetryLogged: (at: UInt64, code: NATSError.Code)?
 
+    /// Told once when a script's Lua state is full even after a collection: where it is replaced, as in a reload.
+    var onExhausted: ((Script) -> Void)?
+
     // Counters.
+    var exhaustedScripts: UInt64 = 0
     var undecodable: UInt64 = 0
     var invalidMessages: UInt64 = 0
     var droppedMessages: UInt64 = 0

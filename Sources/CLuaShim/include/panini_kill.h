@@ -1,0 +1,35 @@
+// The end of a run that has used up its budget: an error that no script can catch. Nothing of the script runs after it, no
+// message handler and no __close: the coroutine is dropped as it is.
+#ifndef PANINI_KILL_H
+#define PANINI_KILL_H
+#include <lua.h>
+
+#include "panini_vm.h"
+
+// Lua's status of a run that was ended, as panini_call and panini_resume return it.
+enum { PANINI_KILLED = 64 };
+
+// Where the last run that was ended has been: "file:line", "" when no Lua function was running; and the calls that led
+// there, a line each.
+const char *panini_kill_place(const panini_vm *vm);
+const char *panini_kill_traceback(const panini_vm *vm);
+
+// Whether the run is to end: for loops in C and Swift that no hook can interrupt. They stop early; whoever called them
+// raises.
+static inline int panini_is_killed(const panini_vm *vm) { return vm->killed; }
+
+// Raises the end of the run. Only for C functions that Lua has called.
+int panini_raise_killed(lua_State *L);
+
+static inline void panini_check(lua_State *L) {
+    if (panini_vm_of(L)->killed) panini_raise_killed(L);
+}
+
+// The same for a loop: looks at every 1024th turn.
+static inline void panini_check_turn(lua_State *L, uint64_t turn) {
+    if ((turn & 1023) == 1023) panini_check(L);
+}
+
+// From the signal's handler, on the state's thread.
+void panini_kill_from_signal(panini_vm *vm);
+#endif

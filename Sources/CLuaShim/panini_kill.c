@@ -1,0 +1,85 @@
+// Owns: how a run is ended: the hook, the error, and the note of where it was.
+#include "panini_kill.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "panini_run.h"
+
+// The error's value: nobody else has this address.
+static char sentinel;
+
+enum { PLACE_SIZE = 80, TRACE_SIZE = 1600, TRACE_LEVELS = 14 };
+
+typedef struct panini_kill_note {
+    char place[PLACE_SIZE];
+    char trace[TRACE_SIZE];
+} panini_kill_note;
+
+const char *panini_kill_place(const panini_vm *vm) { return vm->kill_note ? vm->kill_note->place : ""; }
+
+const char *panini_kill_traceback(const panini_vm *vm) { return vm->kill_note ? vm->kill_note->trace : ""; }
+
+// One line of the traceback. None of this takes memory of Lua's.
+static void note_frame(lua_State *L, lua_Debug *frame, panini_kill_note *note) {
+    if (!lua_getinfo(L, "Sln", frame)) return;
+    if (frame->currentline > 0 && note->place[0] == 0) {
+        snprintf(note->place, PLACE_SIZE, "%s:%d", frame->short_src, frame->currentline);
+    }
+    size_t length = strlen(note->trace);
+    char line[16] = "";
+    if (frame->currentline > 0) snprintf(line, sizeof line, "%d:", frame->currentline);
+    const char *name = frame->name ? frame->name : *frame->what == 'm' ? "main chunk" : "?";
+    snprintf(
+        note->trace + length, TRACE_SIZE - length, "\n\t%s:%s in %s'%s'", frame->short_src, line,
+        *frame->what == 'm' ? "" : "function ", name);
+}
+
+static void note_place(panini_vm *vm) {
+    vm->has_kill_note = 1;
+    if (vm->kill_note == NULL) vm->kill_note = malloc(sizeof *vm->kill_note);
+    panini_kill_note *note = vm->kill_note;
+    if (note == NULL) return;
+    note->place[0] = 0;
+    strcpy(note->trace, "stack traceback:");
+    int left = TRACE_LEVELS;
+    for (panini_activation *at = vm->activation; at != NULL && left > 0; at = at->previous) {
+        lua_Debug frame;
+        for (int level = 0; left > 0 && lua_getstack(at->thread, level, &frame); level++, left--) {
+            note_frame(at->thread, &frame, note);
+        }
+    }
+}
+
+int panini_raise_killed(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    if (!vm->has_kill_note) note_place(vm);
+    lua_pushlightuserdata(L, &sentinel);
+    return lua_error(L);
+}
+
+// Runs before the next instruction or call of the thread that it was set on.
+static void hook(lua_State *L, lua_Debug *event) {
+    (void)event;
+    if (!panini_vm_of(L)->killed) {
+        // Left over from a run that has ended just in time.
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    panini_raise_killed(L);
+}
+
+void panini_kill_from_signal(panini_vm *vm) {
+    vm->killed = 1;
+    panini_activation *at = vm->activation;
+    if (at != NULL) lua_sethook(at->thread, hook, LUA_MASKCOUNT | LUA_MASKCALL, 1);
+}
+
+int panini_settle_kill(panini_vm *vm, lua_State *L) {
+    int was_raised = vm->has_kill_note;
+    vm->killed = 0;
+    vm->has_kill_note = 0;
+    lua_sethook(L, NULL, 0, 0);
+    return was_raised;
+}

@@ -1,0 +1,308 @@
+// Owns: matching Lua patterns. Lua's own matcher cannot be interrupted; this one looks every few thousand steps whether its
+// run is to end. Everything else is as the manual says, with Lua's texts for errors.
+#include "panini_match.h"
+
+#include <ctype.h>
+#include <lauxlib.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "panini_kill.h"
+
+enum { DEEPEST = 200, LOOK_EVERY = 4096 };
+
+// ---- classes of characters
+
+enum {
+    IS_ALPHA = 1, IS_CONTROL = 2, IS_DIGIT = 4, IS_GRAPH = 8, IS_LOWER = 16, IS_PUNCTUATION = 32, IS_SPACE = 64, IS_UPPER = 128,
+    IS_ALNUM = 256, IS_HEX = 512,
+};
+
+static uint16_t classes[256];   // what a byte is
+static uint16_t letters[256];   // what the letter of a class stands for; 0: it is no class
+
+static void fill_tables(void) {
+    static const struct {
+        char letter;
+        uint16_t class;
+    } names[] = {
+        {'a', IS_ALPHA}, {'c', IS_CONTROL}, {'d', IS_DIGIT}, {'g', IS_GRAPH},  {'l', IS_LOWER},
+        {'p', IS_PUNCTUATION}, {'s', IS_SPACE}, {'u', IS_UPPER}, {'w', IS_ALNUM}, {'x', IS_HEX},
+    };
+    for (int byte = 0; byte < 256; byte++) {
+        classes[byte] = (uint16_t)((isalpha(byte) ? IS_ALPHA : 0) | (iscntrl(byte) ? IS_CONTROL : 0) |
+            (isdigit(byte) ? IS_DIGIT : 0) | (isgraph(byte) ? IS_GRAPH : 0) | (islower(byte) ? IS_LOWER : 0) |
+            (ispunct(byte) ? IS_PUNCTUATION : 0) | (isspace(byte) ? IS_SPACE : 0) | (isupper(byte) ? IS_UPPER : 0) |
+            (isalnum(byte) ? IS_ALNUM : 0) | (isxdigit(byte) ? IS_HEX : 0));
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        letters[(uint8_t)names[i].letter] = names[i].class;
+        letters[toupper(names[i].letter)] = names[i].class;
+    }
+}
+
+// Whether a byte is of the class that stands behind a percent sign.
+static inline bool in_class(uint8_t byte, uint8_t letter) {
+    uint16_t class = letters[letter];
+    if (class == 0) return byte == letter;
+    bool is_in = (classes[byte] & class) != 0;
+    return letter & 0x20 ? is_in : !is_in;
+}
+
+// `set` is behind the bracket, `last` at the closing one.
+static bool in_set(uint8_t byte, const char *set, const char *last) {
+    bool found = true;
+    if (*set == '^') {
+        found = false;
+        set++;
+    }
+    while (set < last) {
+        uint8_t first = (uint8_t)*set++;
+        if (first == '%') {
+            if (in_class(byte, (uint8_t)*set++)) return found;
+        } else if (*set == '-' && set + 1 < last) {
+            if (first <= byte && byte <= (uint8_t)set[1]) return found;
+            set += 2;
+        } else if (first == byte) {
+            return found;
+        }
+    }
+    return !found;
+}
+
+// ---- steps
+
+static inline void spend(matching *m, uint32_t turns) {
+    m->turns += turns;
+    if (m->turns < LOOK_EVERY) return;
+    m->turns = 0;
+    panini_check(m->L);
+}
+
+// Behind the one item, set or class that begins at `p`.
+static const char *item_end(matching *m, const char *p) {
+    char first = *p++;
+    if (first == '%') {
+        if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (ends with '%%')");
+        return p + 1;
+    }
+    if (first != '[') return p;
+    if (*p == '^') p++;
+    do {
+        if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (missing ']')");
+        if (*p++ == '%' && p < m->pattern_end) p++;
+    } while (*p != ']');
+    return p + 1;
+}
+
+// Whether the byte at `s` is one of the item from `p` to `end`.
+static inline bool fits(const matching *m, const char *s, const char *p, const char *end) {
+    if (s >= m->end) return false;
+    switch (*p) {
+        case '.': return true;
+        case '%': return in_class((uint8_t)*s, (uint8_t)p[1]);
+        case '[': return in_set((uint8_t)*s, p + 1, end - 1);
+        default: return *s == *p;
+    }
+}
+
+static const char *match(matching *m, const char *s, const char *p);
+
+// As many as there are, then fewer.
+static const char *most(matching *m, const char *s, const char *p, const char *end) {
+    const char *last = s;
+    if (*p == '.') {
+        last = m->end;
+    } else {
+        for (; fits(m, last, p, end); last++) {
+            if (((last - s) & 0xFFFF) == 0xFFFF) panini_check(m->L);
+        }
+    }
+    spend(m, (uint32_t)((last - s) >> 3));
+    for (; last >= s; last--) {
+        const char *found = match(m, last, end + 1);
+        if (found != NULL) return found;
+    }
+    return NULL;
+}
+
+// As few as possible.
+static const char *fewest(matching *m, const char *s, const char *p, const char *end) {
+    for (;; s++) {
+        const char *found = match(m, s, end + 1);
+        if (found != NULL) return found;
+        if (!fits(m, s, p, end)) return NULL;
+    }
+}
+
+static const char *open_capture(matching *m, const char *s, const char *p, ptrdiff_t length) {
+    if (m->count >= MATCH_CAPTURES) luaL_error(m->L, "too many captures");
+    m->captures[m->count].at = s;
+    m->captures[m->count].length = length;
+    m->count++;
+    const char *found = match(m, s, p);
+    if (found == NULL) m->count--;
+    return found;
+}
+
+static const char *close_capture(matching *m, const char *s, const char *p) {
+    int open = m->count - 1;
+    while (open >= 0 && m->captures[open].length != CAPTURE_OPEN) open--;
+    if (open < 0) luaL_error(m->L, "invalid pattern capture");
+    m->captures[open].length = s - m->captures[open].at;
+    const char *found = match(m, s, p);
+    if (found == NULL) m->captures[open].length = CAPTURE_OPEN;
+    return found;
+}
+
+// %b: behind the text that begins with the first byte and ends with its counterpart.
+static const char *balanced(matching *m, const char *s, const char *p) {
+    if (m->pattern_end - p < 2) luaL_error(m->L, "malformed pattern (missing arguments to '%%b')");
+    if (s >= m->end || *s != p[0]) return NULL;
+    size_t open = 1;
+    const char *from = s;
+    while (++s < m->end) {
+        if (((s - from) & 0xFFFF) == 0) panini_check(m->L);
+        if (*s == p[1]) {
+            if (--open == 0) {
+                spend(m, (uint32_t)((s - from) >> 3));
+                return s + 1;
+            }
+        } else if (*s == p[0]) {
+            open++;
+        }
+    }
+    spend(m, (uint32_t)((s - from) >> 3));
+    return NULL;
+}
+
+// %1 to %9: behind a repetition of the capture.
+static const char *repeated(matching *m, const char *s, int digit) {
+    int index = digit - '1';
+    if (index < 0 || index >= m->count || m->captures[index].length == CAPTURE_OPEN) {
+        luaL_error(m->L, "invalid capture index %%%d", index + 1);
+    }
+    // Of a position, no text is that long.
+    size_t length = (size_t)m->captures[index].length;
+    if ((size_t)(m->end - s) < length || memcmp(s, m->captures[index].at, length) != 0) return NULL;
+    spend(m, (uint32_t)(length >> 5));
+    return s + length;
+}
+
+// Where a match of the rest of the pattern ends. Recursion happens where there is a choice; what must be so is a turn of the
+// loop.
+static const char *match(matching *m, const char *s, const char *p) {
+    if (m->depth-- == 0) luaL_error(m->L, "pattern too complex");
+    spend(m, 1);
+    while (p != m->pattern_end) {
+        switch (*p) {
+            case '(':
+                s = p[1] == ')' ? open_capture(m, s, p + 2, CAPTURE_POSITION) : open_capture(m, s, p + 1, CAPTURE_OPEN);
+                goto done;
+            case ')': s = close_capture(m, s, p + 1); goto done;
+            case '$':
+                if (p + 1 != m->pattern_end) break;
+                if (s != m->end) s = NULL;
+                goto done;
+            case '%':
+                if (p[1] == 'b') {
+                    if ((s = balanced(m, s, p + 2)) == NULL) goto done;
+                    p += 4;
+                    continue;
+                }
+                if (p[1] == 'f') {
+                    p += 2;
+                    if (*p != '[') luaL_error(m->L, "missing '[' after '%%f' in pattern");
+                    const char *end = item_end(m, p);
+                    uint8_t before = s == m->begin ? 0 : (uint8_t)s[-1], here = s < m->end ? (uint8_t)*s : 0;
+                    if (in_set(before, p + 1, end - 1) || !in_set(here, p + 1, end - 1)) {
+                        s = NULL;
+                        goto done;
+                    }
+                    p = end;
+                    continue;
+                }
+                if (p[1] >= '0' && p[1] <= '9') {
+                    if ((s = repeated(m, s, p[1])) == NULL) goto done;
+                    p += 2;
+                    continue;
+                }
+                break;
+            default: break;
+        }
+        const char *end = item_end(m, p);
+        switch (end < m->pattern_end ? *end : 0) {
+            case '?': {
+                const char *found;
+                if (fits(m, s, p, end) && (found = match(m, s + 1, end + 1)) != NULL) {
+                    s = found;
+                    goto done;
+                }
+                p = end + 1;
+                continue;
+            }
+            case '*': s = most(m, s, p, end); goto done;
+            case '+': s = fits(m, s, p, end) ? most(m, s + 1, p, end) : NULL; goto done;
+            case '-': s = fewest(m, s, p, end); goto done;
+            default:
+                if (!fits(m, s, p, end)) {
+                    s = NULL;
+                    goto done;
+                }
+                s++;
+                p = end;
+        }
+    }
+done:
+    m->depth++;
+    return s;
+}
+
+// ---- entries
+
+void match_begin(
+    matching *m, lua_State *L, const char *subject, size_t length, const char *pattern, size_t pattern_length) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill_tables);
+    m->L = L;
+    m->begin = subject;
+    m->end = subject + length;
+    m->pattern = pattern;
+    m->pattern_end = pattern + pattern_length;
+    m->turns = 0;
+    // The byte behind the pattern is a zero.
+    bool is_plain = pattern_length > 0 && *pattern != 0 && strchr("$.([%)", *pattern) == NULL;
+    bool must_be_there = pattern[pattern_length > 0] == 0 || strchr("*?-", pattern[1]) == NULL;
+    m->finder = is_plain && must_be_there ? pattern : NULL;
+}
+
+const char *match_at(matching *m, const char *at) {
+    m->depth = DEEPEST;
+    m->count = 0;
+    return match(m, at, m->pattern);
+}
+
+const char *match_candidate(const matching *m, const char *at) {
+    if (m->finder == NULL) return at;
+    return at < m->end ? memchr(at, *m->finder, (size_t)(m->end - at)) : NULL;
+}
+
+void match_push_capture(matching *m, int index, const char *at, const char *end) {
+    if (index >= m->count) {
+        if (index != 0) luaL_error(m->L, "invalid capture index %%%d", index + 1);
+        lua_pushlstring(m->L, at, (size_t)(end - at));
+        return;
+    }
+    ptrdiff_t length = m->captures[index].length;
+    if (length == CAPTURE_OPEN) luaL_error(m->L, "unfinished capture");
+    else if (length == CAPTURE_POSITION) lua_pushinteger(m->L, m->captures[index].at - m->begin + 1);
+    else lua_pushlstring(m->L, m->captures[index].at, (size_t)length);
+}
+
+int match_push_captures(matching *m, const char *at, const char *end, int whole) {
+    int count = m->count == 0 && whole ? 1 : m->count;
+    luaL_checkstack(m->L, count, "too many captures");
+    for (int i = 0; i < count; i++) match_push_capture(m, i, at, end);
+    return count;
+}

@@ -1,0 +1,315 @@
+// Owns: the watchdog's thread, the list of threads that run Lua, and the signal. What the handler does is safe in a signal's
+// context: it reads and writes flags of its own thread and calls lua_sethook, which lua.c does in such a place, too.
+#include "panini_watchdog.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "panini_kill.h"
+#include "panini_run.h"
+
+// How often a thread that runs is looked at. Small budgets want a closer look: a twentieth of the smallest one.
+static const uint64_t LONGEST_TICK = 10 * 1000 * 1000, SHORTEST_TICK = 1000 * 1000;
+// After so many looks without any run the watchdog sleeps until the next one begins.
+enum { QUIET_TICKS = 100 };
+// Time between two looks that counts at most: a machine that was asleep has not been wedged.
+static const uint64_t LONGEST_STEP = 100 * 1000 * 1000;
+
+// A thread's record with what only the watchdog looks at.
+typedef struct watched {
+    panini_watch watch;
+    pthread_t thread;
+    clockid_t clock;
+    uint64_t number;
+    char name[16];
+    uint64_t last_run;
+    uint64_t base, last_time;      // CPU time when the run was met, and at the last look
+    uint64_t last_look;            // the watchdog's clock
+    uint64_t held;                 // how long the run has been watched
+    uint64_t stuck;                // how long it has been so since it was to end, or since it took CPU time last
+    int is_wedged;
+    struct watched *next;
+} watched;
+
+__thread panini_watch *panini_thread_watch __attribute__((tls_model("initial-exec")));
+_Atomic int panini_watchdog_sleeps;
+
+// Guards the list, the settings and the watchdog's sleep. Never held while Lua runs.
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition;
+static watched *list;
+static uint64_t thread_count;
+static pthread_key_t thread_key;
+static int is_started, has_failed;
+static int wanted_signal, used_signal;
+static uint64_t tick = LONGEST_TICK;
+static uint64_t grace = 5ull * 1000 * 1000 * 1000;
+static panini_wedge_function report_function;
+static void *report_context;
+static _Atomic uint64_t kill_count;
+
+static uint64_t nanoseconds(clockid_t clock) {
+    struct timespec time = {0, 0};
+    clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+uint64_t panini_thread_time(void) { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
+
+uint64_t panini_watchdog_kill_count(void) { return atomic_load_explicit(&kill_count, memory_order_relaxed); }
+
+int panini_watchdog_signal(void) { return used_signal; }
+
+// ---- the signal
+
+// Runs on the thread that has overrun. Late signals find another run, or none.
+static void overrun(int number) {
+    (void)number;
+    int saved = errno;
+    panini_watch *watch = panini_thread_watch;
+    if (watch != NULL) {
+        uint64_t run = atomic_load_explicit(&watch->run, memory_order_relaxed);
+        panini_vm *vm = atomic_load_explicit(&watch->vm, memory_order_relaxed);
+        if ((run & 1) && run == atomic_load_explicit(&watch->victim, memory_order_relaxed) && vm != NULL) {
+            panini_kill_from_signal(vm);
+        }
+    }
+    errno = saved;
+}
+
+// The configured signal, or the first real-time signal that nobody has a handler for.
+static int install_signal(void) {
+    int first = wanted_signal ? wanted_signal : SIGRTMIN + 4, last = wanted_signal ? wanted_signal : SIGRTMAX;
+    for (int number = first; number <= last; number++) {
+        struct sigaction old, action;
+        if (sigaction(number, NULL, &old) != 0 || old.sa_handler != SIG_DFL) continue;
+        memset(&action, 0, sizeof action);
+        action.sa_handler = overrun;
+        // Calls of the system go on: an event loop does not notice.
+        action.sa_flags = SA_RESTART | SA_ONSTACK;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(number, &action, NULL) == 0) return number;
+    }
+    return 0;
+}
+
+int panini_watchdog_set_signal(int number) {
+    if (number != 0 && (number < SIGRTMIN || number > SIGRTMAX)) return 0;
+    pthread_mutex_lock(&mutex);
+    int isDone = !is_started;
+    if (isDone) wanted_signal = number;
+    pthread_mutex_unlock(&mutex);
+    return isDone;
+}
+
+// ---- the watchdog's thread
+
+static void report(watched *thread, uint64_t time, int is_over) {
+    if (report_function == NULL) return;
+    panini_wedge wedge;
+    memset(&wedge, 0, sizeof wedge);
+    wedge.thread_number = thread->number;
+    memcpy(wedge.thread_name, thread->name, sizeof wedge.thread_name);
+    // A state waits for the mutex before it goes: what is read here is still there.
+    panini_vm *vm = is_over ? NULL : atomic_load_explicit(&thread->watch.vm, memory_order_relaxed);
+    if (vm != NULL) memcpy(wedge.label, vm->label, sizeof wedge.label);
+    wedge.seconds = (double)time / 1e9;
+    wedge.is_over = is_over;
+    report_function(report_context, &wedge);
+}
+
+static void meet_run(watched *thread, uint64_t run, uint64_t now) {
+    if (thread->is_wedged) report(thread, thread->held, 1);
+    thread->is_wedged = 0;
+    thread->last_run = run;
+    thread->held = thread->stuck = 0;
+    thread->last_look = now;
+    if (!(run & 1)) return;
+    thread->base = thread->last_time = nanoseconds(thread->clock);
+    atomic_store_explicit(&thread->watch.seen_time, thread->base, memory_order_relaxed);
+    atomic_store_explicit(&thread->watch.seen, run, memory_order_release);
+}
+
+// Looks at one thread; whether it has done anything. `pause` becomes shorter when a run is about to end.
+static int look_at(watched *thread, uint64_t now, uint64_t *pause) {
+    uint64_t run = atomic_load_explicit(&thread->watch.run, memory_order_acquire);
+    if (run != thread->last_run) {
+        meet_run(thread, run, now);
+        return 1;
+    }
+    if (!(run & 1)) return 0;
+    uint64_t step = now - thread->last_look;
+    if (step > LONGEST_STEP) step = LONGEST_STEP;
+    thread->last_look = now;
+    thread->held += step;
+    uint64_t budget = atomic_load_explicit(&thread->watch.budget, memory_order_relaxed);
+    uint64_t time = nanoseconds(thread->clock), used = time - thread->base;
+    // A busy machine gives a thread little time, but some: such a thread is not stuck.
+    int stands_still = time - thread->last_time < step / 100;
+    thread->last_time = time;
+    if (budget == 0) return 1;
+    int is_over = used >= budget;
+    thread->stuck = is_over || stands_still ? thread->stuck + step : 0;
+    if (is_over) {
+        if (atomic_load_explicit(&thread->watch.victim, memory_order_relaxed) != run) {
+            atomic_fetch_add_explicit(&kill_count, 1, memory_order_relaxed);
+        }
+        atomic_store_explicit(&thread->watch.victim, run, memory_order_relaxed);
+        // Again at each look: Lua may have been between two threads of its own.
+        pthread_kill(thread->thread, used_signal);
+    } else if (budget - used < *pause) {
+        *pause = budget - used < SHORTEST_TICK / 4 ? SHORTEST_TICK / 4 : budget - used;
+    }
+    if (!thread->is_wedged && thread->stuck >= grace + (is_over ? 0 : budget)) {
+        thread->is_wedged = 1;
+        report(thread, thread->held, 0);
+    }
+    return 1;
+}
+
+static int look_at_all(uint64_t *pause) {
+    int is_busy = 0;
+    uint64_t now = nanoseconds(CLOCK_MONOTONIC);
+    for (watched *thread = list; thread != NULL; thread = thread->next) is_busy |= look_at(thread, now, pause);
+    return is_busy;
+}
+
+// Waits with the mutex given back.
+static void wait_for(uint64_t pause) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t sum = (uint64_t)until.tv_nsec + pause;
+    until.tv_sec += (time_t)(sum / 1000000000u);
+    until.tv_nsec = (long)(sum % 1000000000u);
+    pthread_cond_timedwait(&condition, &mutex, &until);
+}
+
+static void *watch(void *unused) {
+    (void)unused;
+    prctl(PR_SET_NAME, "lua-watchdog");
+    pthread_mutex_lock(&mutex);
+    for (int quiet = 0;;) {
+        uint64_t pause = tick;
+        quiet = look_at_all(&pause) ? 0 : quiet + 1;
+        if (quiet < QUIET_TICKS) {
+            wait_for(pause);
+            continue;
+        }
+        // A run that begins from here on wakes the watchdog, unless its thread has not seen the flag yet: the second look
+        // finds that one.
+        atomic_store(&panini_watchdog_sleeps, 1);
+        wait_for(tick);
+        if (atomic_load(&panini_watchdog_sleeps) && !look_at_all(&pause)) {
+            while (atomic_load(&panini_watchdog_sleeps)) pthread_cond_wait(&condition, &mutex);
+        }
+        atomic_store(&panini_watchdog_sleeps, 0);
+        quiet = 0;
+    }
+    return NULL;
+}
+
+void panini_watchdog_wake(void) {
+    pthread_mutex_lock(&mutex);
+    atomic_store(&panini_watchdog_sleeps, 0);
+    pthread_cond_signal(&condition);
+    pthread_mutex_unlock(&mutex);
+}
+
+void panini_watchdog_settle(void) {
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_unlock(&mutex);
+}
+
+static int start(void) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+    used_signal = install_signal();
+    if (used_signal == 0) return 0;
+    // No signal of the program's is meant for this thread.
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_t thread;
+    int status = pthread_create(&thread, NULL, watch, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (status == 0) pthread_detach(thread);
+    return status == 0;
+}
+
+int panini_watchdog_need(uint64_t budget) {
+    pthread_mutex_lock(&mutex);
+    if (!is_started && !has_failed) {
+        is_started = start();
+        has_failed = !is_started;
+    }
+    uint64_t wanted = budget / 20;
+    if (wanted < SHORTEST_TICK) wanted = SHORTEST_TICK;
+    if (wanted < tick) tick = wanted;
+    int is_there = is_started;
+    pthread_mutex_unlock(&mutex);
+    return is_there;
+}
+
+void panini_watchdog_report(uint64_t grace_nanoseconds, panini_wedge_function function, void *context) {
+    pthread_mutex_lock(&mutex);
+    grace = grace_nanoseconds;
+    report_function = function;
+    report_context = context;
+    pthread_mutex_unlock(&mutex);
+}
+
+// ---- the list of threads
+
+static void thread_ended(void *value) {
+    watched *thread = value;
+    panini_thread_watch = NULL;
+    pthread_mutex_lock(&mutex);
+    for (watched **at = &list; *at != NULL; at = &(*at)->next) {
+        if (*at != thread) continue;
+        *at = thread->next;
+        break;
+    }
+    pthread_mutex_unlock(&mutex);
+    free(thread);
+}
+
+static void make_key(void) { pthread_key_create(&thread_key, thread_ended); }
+
+panini_watch *panini_watch_make(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_key);
+    watched *thread = calloc(1, sizeof *thread);
+    if (thread == NULL) return NULL;
+    thread->thread = pthread_self();
+    if (pthread_getcpuclockid(thread->thread, &thread->clock) != 0 || pthread_setspecific(thread_key, thread) != 0) {
+        free(thread);
+        return NULL;
+    }
+    prctl(PR_GET_NAME, thread->name);
+    pthread_mutex_lock(&mutex);
+    thread->number = ++thread_count;
+    thread->next = list;
+    list = thread;
+    if (used_signal != 0) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, used_signal);
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    }
+    pthread_mutex_unlock(&mutex);
+    panini_thread_watch = &thread->watch;
+    return panini_thread_watch;
+}
+
+uint64_t panini_watch_number(void) {
+    panini_watch *watch = panini_thread_watch ? panini_thread_watch : panini_watch_make();
+    return watch ? ((watched *)watch)->number : 0;
+}

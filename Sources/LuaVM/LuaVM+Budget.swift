@@ -1,0 +1,141 @@
+// The budget of CPU time, and the watchdog that sees to it. The state's thread, but for LuaWatchdog, which is the process'.
+internal import CLuaShim
+
+extension LuaVM {
+    /// How many seconds of CPU time one run may take; 0 for no limit. Changing it counts for a run that goes on, too.
+    package var cpuLimit: Double {
+        get { Double(vm.pointee.cpu_budget) / 1e9 }
+        set {
+            let isWatched = panini_vm_set_budget(vm, UInt64(max(newValue, 0) * 1e9)) != 0
+            precondition(isWatched, "no thread, or no free real-time signal, for the watchdog of Lua")
+        }
+    }
+
+    /// What reports of the watchdog call this state.
+    package func setLabel(_ text: String) {
+        var text = text
+        text.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) {
+                panini_vm_set_label(vm, $0.baseAddress ?? emptyText, $0.count)
+            }
+        }
+    }
+
+    /// Whether the run that goes on is to end: long loops of host functions stop early then. What they return is not
+    /// looked at.
+    package var isRunOver: Bool {
+        @inline(__always) get { panini_is_killed(vm) != 0 }
+    }
+
+    /// Whether a coroutine that failed was ended by force.
+    package func isKilled(_ co: LuaCoroutine) -> Bool {
+        (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.isKilled
+    }
+
+    /// Lets a suspended coroutine begin its next stretch with a whole budget: for those that may live as long as the host.
+    package func renewBudget(_ co: LuaCoroutine) {
+        (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.time = 0
+    }
+
+    /// Tells of globals that are made from now on: the name is at index 2 of the stack.
+    package func reportGlobals(
+        context: UnsafeMutableRawPointer,
+        _ function: @escaping @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void
+    ) {
+        vm.pointee.global_context = context
+        vm.pointee.global_made = function
+    }
+
+    /// Where the innermost Lua function is: "orders.lua:12"; empty when there is none.
+    package func position(_ L: OpaquePointer) -> String {
+        panini_push_positioned(L, emptyText, 0)
+        defer { lua_settop(L, -2) }
+        let text = string(L, -1) ?? ""
+        return text.hasSuffix(": ") ? String(text.dropLast(2)) : text
+    }
+
+    /// The error of a run that was ended.
+    func overBudget() -> LuaError {
+        let place = String(cString: panini_kill_place(vm))
+        return LuaError(
+            kind: .cpu,
+            message: (place.isEmpty ? "" : place + ": ") + "more than \(LuaVM.text(cpuLimit)) s of CPU time",
+            traceback: String(cString: panini_kill_traceback(vm))
+        )
+    }
+
+    private static func text(_ seconds: Double) -> String {
+        Int(exactly: seconds).map { "\($0)" } ?? "\(seconds)"
+    }
+}
+
+/// The thread that sees to the budgets of all states of the process.
+public enum LuaWatchdog {
+    /// A thread that does not come back from a script although its run was to end.
+    public struct Wedge: Sendable {
+        /// The thread's number, as ``threadNumber`` gave it there.
+        public let thread: UInt64
+        /// The thread's name.
+        public let threadName: String
+        /// Which state holds it; empty when it is over.
+        public let label: String
+        /// How long the run has gone on.
+        public let seconds: Double
+        /// The thread has come back after all.
+        public let isOver: Bool
+    }
+
+    /// How many runs were ended so far.
+    public static var endedRuns: UInt64 { panini_watchdog_kill_count() }
+
+    /// A number of the calling thread; the same in ``Wedge``.
+    public static var threadNumber: UInt64 { panini_watch_number() }
+
+    /// The real-time signal that ends runs; 0 before there is a state with a CPU limit.
+    public static var signal: Int32 { panini_watchdog_signal() }
+
+    /// Chooses the real-time signal, before the first state with a CPU limit is made. Without it the first one that nobody
+    /// handles is taken.
+    ///
+    /// - Parameter number: From SIGRTMIN to SIGRTMAX.
+    /// - Returns: False when it is no such signal, or when another one is in use already.
+    public static func useSignal(_ number: Int32) -> Bool { panini_watchdog_set_signal(number) != 0 }
+
+    /// Says who hears of threads that are stuck.
+    ///
+    /// - Parameters:
+    ///   - grace: Seconds beyond the CPU limit, or without any progress, after which a thread counts as stuck.
+    ///   - handler: Called on the watchdog's thread; must return soon and run no Lua.
+    public static func onWedge(after grace: Double, _ handler: @escaping @Sendable (Wedge) -> Void) {
+        // Never freed: the watchdog may be about to call an older one.
+        let box = Unmanaged.passRetained(Handler(handler))
+        panini_watchdog_report(
+            UInt64(max(grace, 0) * 1e9),
+            { context, wedge in
+                guard let context, let wedge else { return }
+                Unmanaged<Handler>.fromOpaque(context).takeUnretainedValue().body(Wedge(wedge.pointee))
+            },
+            box.toOpaque()
+        )
+    }
+
+    private final class Handler: Sendable {
+        let body: @Sendable (Wedge) -> Void
+
+        init(_ body: @escaping @Sendable (Wedge) -> Void) { self.body = body }
+    }
+}
+
+extension LuaWatchdog.Wedge {
+    fileprivate init(_ wedge: panini_wedge) {
+        thread = wedge.thread_number
+        threadName = withUnsafeBytes(of: wedge.thread_name) { LuaWatchdog.Wedge.text($0) }
+        label = withUnsafeBytes(of: wedge.label) { LuaWatchdog.Wedge.text($0) }
+        seconds = wedge.seconds
+        isOver = wedge.is_over != 0
+    }
+
+    private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,31 @@
+// The limit of memory, where Swift makes values on a script's behalf: those allocations cannot be refused half way, so they
+// are asked for before.
+internal import CLuaShim
+
+extension LuaVM {
+    /// Whether `bytes` more are within the limit, after a collection when need be.
+    @inline(__always)
+    package func hasRoom(for bytes: Int) -> Bool { panini_has_room(vm, bytes) != 0 }
+
+    /// Counts memory of the host that a script has asked for, such as a timer's; false when there is no room for it.
+    package func charge(_ bytes: Int) -> Bool {
+        guard hasRoom(for: bytes) else { return false }
+        vm.pointee.bytes_in_use += bytes
+        return true
+    }
+
+    /// Takes a charge back.
+    package func discharge(_ bytes: Int) {
+        vm.pointee.bytes_in_use -= bytes
+    }
+
+    /// Whether the state is at its limit even after a full collection, which this runs.
+    package func isExhausted() -> Bool { panini_is_exhausted(vm) != 0 }
+
+    /// The most that a value may become as bytes: what the state has left, and enough for an answer that says so.
+    var bytesLeft: Int {
+        let limit = vm.pointee.bytes_limit
+        guard limit > 0 else { return Int.max / 4 }
+        return max(Int(limit) - Int(vm.pointee.bytes_in_use), 1 << 20)
+    }
+}

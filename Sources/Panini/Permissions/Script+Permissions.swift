@@ -1,0 +1,102 @@
+// Owns: where a script's level of trust is looked at, and what a denial says. Worker's thread. Ordinary scripts pay one
+// test of a pointer for it.
+
+import Glibc
+import Logging
+import LuaVM
+import NATS
+
+extension Script {
+    /// The log says so once: with this the script is as powerful as the program.
+    func warnOfTrust() {
+        logger.warning(
+            "\(path) is trusted: it may read and write files, run programs and load modules in C, and end this program"
+        )
+    }
+
+    /// Whether the script may open a connection. `app.http.fetch` asks before each request, those that follow redirects
+    /// among them.
+    func mayConnect(host: String, port: Int) -> Bool {
+        restrictions?.mayConnect(host: host, port: port) ?? true
+    }
+
+    static func connectDenied(host: String, port: Int) -> CallError {
+        CallError("denied", "the script may not connect to \(host):\(port) (--allow-net \(host):\(port))")
+    }
+
+    /// The error of a send to a subject that is not allowed; nil when it is.
+    @inline(__always)
+    func publishDenied(_ subject: UnsafeRawBufferPointer) -> CallError? {
+        guard let restrictions else { return nil }
+        return Self.publishDenied(text(subject), restrictions)
+    }
+
+    @inline(never)
+    static func publishDenied(_ subject: String, _ restrictions: ScriptRestrictions) -> CallError? {
+        guard !restrictions.mayPublish(subject) else { return nil }
+        return CallError("denied", "the script may not send to \(subject) (--allow-publish \(subject))")
+    }
+
+    func listenDenied(_ patterns: [SubjectPattern]) -> CallError? {
+        guard let restrictions, let denied = patterns.first(where: { !restrictions.mayListen($0.subject) }) else {
+            return nil
+        }
+        return CallError("denied", "the script may not listen to \(denied.subject) (--allow-listen \(denied.subject))")
+    }
+
+    /// Refuses a file or folder that is not allowed.
+    func requireReadable(_ path: String, _ what: String) throws(Misuse) {
+        guard let restrictions, !restrictions.mayRead(path) else { return }
+        throw Misuse("\(what): the script may not read \(path) (--allow-read \(path))")
+    }
+
+    /// Refuses options in the script's own table that reach beyond it.
+    func requireAllowed(options members: [(String, PlainValue)]) throws(Misuse) {
+        guard let restrictions else { return }
+        let flat: [(String, PlainValue)]
+        do throws(OptionProblem) {
+            flat = try flattenOptions(members)
+        } catch {
+            return  // Reported as the mistake it is.
+        }
+        for (name, value) in flat {
+            if name == "logger_files_path" {
+                throw Misuse("panini.app: the script may not choose the folder of its logs: --logger-files-path does")
+            }
+            guard case .string(let text) = value, case .path = OptionDefinition.byName[name]?.kind else { continue }
+            let path = text.hasPrefix("/") || directory == "." ? text : "\(directory)/\(text)"
+            try requireReadable(path, "panini.app: option \"\(name)\"")
+        }
+        // An address from outside wins, and is the program's business.
+        guard !["servers", "host"].contains(where: overrides.contains) else { return }
+        for (host, port) in addresses(flat) where !restrictions.mayConnect(host: host, port: port) {
+            throw Misuse("panini.app: \(Self.connectDenied(host: host, port: port).message)")
+        }
+    }
+
+    /// The brokers that a script names.
+    private func addresses(_ flat: [(String, PlainValue)]) -> [(String, Int)] {
+        var host: String?
+        var port: Int?
+        var servers: [String] = []
+        for (name, value) in flat {
+            switch (name, value) {
+            case ("host", .string(let text)): host = text
+            case ("port", .integer(let number)): port = Int(clamping: number)
+            case ("servers", .string(let text)): servers.append(text)
+            case ("servers", .array(let items)):
+                for case .string(let text) in items { servers.append(text) }
+            default: break
+            }
+        }
+        if servers.isEmpty { return host == nil && port == nil ? [] : [(host ?? "127.0.0.1", port ?? 4222)] }
+        return servers.compactMap { text in (try? NATSServerAddress(parsing: text)).map { ($0.host, $0.port) } }
+    }
+}
+
+/// A path without links and dots; nil when there is nothing there.
+func realPath(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+}

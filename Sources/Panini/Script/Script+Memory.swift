@@ -1,0 +1,84 @@
+// Owns: what is done when a Lua state has no memory left for what the host wants to make in it. Worker's thread. The limit
+// itself is kept in LuaVM.
+
+import CLuaShim
+import Logging
+import LuaVM
+
+extension Script {
+    /// What a coroutine and the call that starts it take, at least.
+    static let coroutineBytes = 4096
+
+    private static let memoryError = LuaError(kind: .memory, message: LuaVM.memoryText)
+
+    /// There is no memory for a message and its handler: the requester is told as if the handler had failed.
+    func startWithoutMemory(
+        _ listener: Listener,
+        _ target: ListenerSubject,
+        arrived: UInt64,
+        subject: UnsafeRawBufferPointer,
+        reply: UnsafeRawBufferPointer
+    ) {
+        // A few hundred bytes more than allowed: the log and the reply want the subjects.
+        let co = vm.acquireCoroutine()
+        let message = panini_message_push(
+            co.thread,
+            messageType,
+            subject.baseAddress,
+            subject.count,
+            reply.baseAddress,
+            reply.count,
+            nil,
+            0,
+            nil,
+            0
+        ).unsafelyUnwrapped
+        message.pointee.owner = listener.id
+        if arrived != 0 {
+            message.pointee.endpoint = Unmanaged.passUnretained(target.endpoint).toOpaque()
+            message.pointee.arrived = arrived
+        }
+        listener.active += 1
+        let activity = Activity.message(listener, message)
+        service?.activityFailed(activity, Self.memoryError, of: self)
+        vm.recycle(co)
+        memoryFailed()
+        service?.activityEnded(activity, of: self)
+    }
+
+    /// The same for what has no message.
+    func settleUnstarted(_ activity: Activity) {
+        service?.activityFailed(activity, Self.memoryError, of: self)
+        fail(activity, Self.memoryError)
+        memoryFailed()
+        service?.activityEnded(activity, of: self)
+    }
+
+    /// Something failed for want of memory. Usually that was its own doing, and the rest goes on; a state that is full even
+    /// after a collection will not recover by itself.
+    func memoryFailed() {
+        guard !isExhaustionReported, phase == .live, vm.isExhausted() else { return }
+        isExhaustionReported = true
+        service?.scriptExhausted(self)
+    }
+}
+
+extension SpawnRecord {
+    /// What one takes outside of Lua until it starts.
+    static let charge = 256
+}
+
+extension Service {
+    /// The Lua state of a script is full and stays so. Called once for each script, in the middle of its work: what is to
+    /// be done about it begins in a later turn of the loop.
+    func scriptExhausted(_ script: Script) {
+        exhaustedScripts &+= 1
+        logger.error(
+            """
+            the memory of the Lua state is used up: \(script.vm.memoryInUse) of \(script.vm.memoryLimit) bytes are in use \
+            after a collection (limits.memory)
+            """
+        )
+        onExhausted?(script)
+    }
+}

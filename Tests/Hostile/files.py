@@ -1,0 +1,27 @@
+"""Scripts that attack while their file runs: each must load or fail in order, within its budget."""
+
+FILES = {
+    "a loop": "while true do end",
+    "a loop in pcall": "while true do pcall(function() while true do end end) end",
+    "memory": "local t = {} while true do t[#t + 1] = {} end",
+    "100 000 timers": "for i = 1, 1e5 do app.timer_task(1, function() end) end",
+    "100 000 listeners": "for i = 1, 1e5 do app.listen('s.' .. i, function() end) end",
+    "100 000 subjects": "local t = {} for i = 1, 1e5 do t[i] = 's.' .. i end app.listen(t, function() end)",
+    "100 000 tasks": "for i = 1, 1e5 do app.task(function() end) end",
+    "100 000 middlewares": "for i = 1, 1e5 do app.add_middleware{ listen_any = function(m, c) return c(m) end } end",
+    "100 000 filters": "for i = 1, 1e5 do app.add_filters{ include = { 'x' .. i } } end",
+    "a middleware that recurses": "app.add_middleware(function() local function f() return f() + 1 end return f() end)",
+    "a validator in itself": "local f = {} f.items = f panini.validator{ a = f }",
+    "a validator of depth": "local f = { type = 'array' } for i = 1, 1e5 do f = { type = 'array', items = f } end panini.validator{ a = f }",
+    "a hostile pattern": "panini.validator{ a = panini.field{ type = 'string', pattern = ('('):rep(1e5) } }",
+    "a second app": "for i = 1, 1e5 do pcall(panini.app, { service_name = 'x' }) end",
+    "a bad error": "error(setmetatable({}, { __tostring = function() while true do end end }))",
+    "an error that is nil": "error(nil)",
+    "a wait": "app.sleep(1)",
+    "a yield": "coroutine.yield()",
+    "globals": "for i = 1, 1e6 do _G['g' .. i] = i end",
+    "an environment of its own": "_ENV = setmetatable({}, { __index = function() while true do end end }) x = y",
+    "bytecode": "return load('\\27Lua')()",
+    "deep text": "return " + "(" * 5000 + "1" + ")" * 5000,
+    "no app": None,
+}

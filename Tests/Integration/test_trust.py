@@ -1,0 +1,168 @@
+"""Trusted and untrusted scripts, and workers that are stuck."""
+
+import os
+import re
+import signal
+import time
+
+from harness import panini, script_text
+
+
+def test_ordinary_scripts_have_no_files_and_trusted_ones_do(check, tmp_path):
+    script = "assert(io == nil and os.execute == nil and package.loadlib == nil)"
+    assert check(script).returncode == 0
+    text = """
+        assert(io and os.execute and os.remove and package.loadlib and not package.searchers)
+        local file = assert(io.open("made.txt", "w"))
+        file:write("by a script")
+        file:close()
+        string.trim = function(s) return s:match("^%s*(.-)%s*$") end
+        assert((" x "):trim() == "x")
+    """
+    for argument in ("--trust", "--trust=test", "--trust=test.lua"):
+        result = check(text, argument)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count("test.lua is trusted: it may read and write files") == 1
+        assert (tmp_path / "made.txt").read_text() == "by a script"
+    assert check(text, "--trust=other").returncode == 1
+
+
+def test_a_trusted_script_loads_modules_in_c(check, tmp_path):
+    result = check(
+        """
+        assert(package.cpath ~= nil)
+        local loaded, err = package.loadlib("no/such.so", "luaopen_x")
+        assert(loaded == nil and err)
+        local found, message = pcall(require, "no.such.module")
+        assert(not found and message:find("not found"), message)
+        """,
+        "--trust",
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_wrong_uses_of_trust_are_told(check):
+    assert check("", "--trust", "--untrusted").returncode == 2
+    assert check("", "--allow-env", "X").returncode == 2
+    assert check("", "--untrusted", "--allow-listen", "a..b").returncode == 2
+    assert check("", "--trusted").returncode == 2
+    # Untrusted by name, trusted by the rest.
+    assert check("assert(io == nil)", "--trust", "--untrusted=test").returncode == 0
+
+
+def test_untrusted_scripts_get_only_what_is_allowed(check, tmp_path):
+    os.environ["SECRET_OF_THE_TEST"] = "x"
+    try:
+        read = 'assert(panini.env("SECRET_OF_THE_TEST") == "x")'
+        result = check(read, "--untrusted")
+        assert result.returncode == 1
+        assert "test.lua:2: panini.env: the script may not read SECRET_OF_THE_TEST (--allow-env SECRET_OF_THE_TEST)" in result.stderr
+        assert check(read, "--untrusted", "--allow-env", "SECRET_OF_THE_TEST").returncode == 0
+        assert check(read).returncode == 0
+    finally:
+        del os.environ["SECRET_OF_THE_TEST"]
+
+    listen = 'app.listen("orders.{id}.paid", function() end)'
+    result = check(listen, "--untrusted")
+    assert "test.lua:2: app.listen: the script may not listen to orders.*.paid (--allow-listen orders.*.paid)" in result.stderr
+    for allowed in ("orders.>", "orders.*.*", "orders.*.paid", ">"):
+        assert check(listen, "--untrusted", "--allow-listen", allowed).returncode == 0, allowed
+    for other in ("orders.*", "orders.1.paid", "orders", "invoices.>", "orders.*.paid.>"):
+        assert check(listen, "--untrusted", "--allow-listen", other).returncode == 1, other
+
+
+def test_untrusted_scripts_choose_neither_brokers_nor_files(check, tmp_path):
+    result = check("", "--untrusted", options='servers = {"nats://10.1.2.3:4333"}')
+    assert "the script may not connect to 10.1.2.3:4333 (--allow-net 10.1.2.3:4333)" in result.stderr
+    for allowed in ("10.1.2.3", "10.1.2.3:4333"):
+        assert check("", "--untrusted", "--allow-net", allowed, options='servers = {"nats://10.1.2.3:4333"}').returncode == 0
+    assert check("", "--untrusted", "--server", "nats://127.0.0.1:4222", options='servers = {"nats://10.1.2.3:4333"}').returncode == 0
+    (tmp_path / "secret.creds").write_text("x")
+    result = check("", "--untrusted", options='auth = { credentials_file = "secret.creds" }')
+    assert 'option "auth.credentials_file": the script may not read' in result.stderr
+    result = check("", "--untrusted", options='logger_files_path = "/tmp/elsewhere"')
+    assert "the script may not choose the folder of its logs" in result.stderr
+
+
+def test_untrusted_scripts_serve_no_files(check, tmp_path):
+    (tmp_path / "public").mkdir()
+    static = 'app.http.static("/files", "public")'
+    result = check(static, "--untrusted", options="web_server = true")
+    assert "test.lua:2: app.http.static: the script may not read" in result.stderr
+    assert check(static, "--untrusted", "--allow-read", tmp_path, options="web_server = true").returncode == 0
+    # A link that leads out of an allowed folder leads nowhere.
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to("/etc")
+    linked = 'app.http.static("/files", "inside/link")'
+    result = check(linked, "--untrusted", "--allow-read", tmp_path / "inside", options="web_server = true")
+    assert result.returncode == 1
+
+
+def test_untrusted_scripts_require_beside_themselves_only(check, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.lua").write_text("return 'secret'")
+    inside = tmp_path / "service"
+    inside.mkdir()
+    (inside / "own.lua").write_text("return 'own'")
+    (inside / "link.lua").symlink_to(outside / "secret.lua")
+    script = inside / "test.lua"
+    script.write_text(script_text("assert(require 'own' == 'own')\nreturn require 'link'"))
+    assert panini("check", script).returncode == 0
+    result = panini("check", script, "--untrusted")
+    assert result.returncode == 1 and "module 'link' not found" in result.stderr
+    assert panini("check", script, "--untrusted", "--allow-read", outside).returncode == 0
+
+
+def test_sends_of_an_untrusted_script_are_denied_one_by_one(service, client):
+    inbox = client.subscribe("open.*")
+    service(
+        """
+        local function tell(...)
+            local value, err = ...
+            return value or err.code .. ": " .. err.message
+        end
+        app.listen("ask", function(msg)
+            return {
+                tell(app.publish("open.door", "x")),
+                tell(app.publish("closed.door", "x")),
+                tell(app.publish("open.door", "x", { reply_to = "closed.reply" })),
+                tell(app.request("closed.question", "x")),
+                tell(app.listen("closed.later", function() end)),
+            }
+        end)
+        """,
+        arguments=["--untrusted", "--allow-listen", "ask", "--allow-publish", "open.>"],
+    )
+    answers = client.ask("ask", {})
+    assert answers[0] is True
+    assert answers[1] == "denied: the script may not send to closed.door (--allow-publish closed.door)"
+    assert answers[2].startswith("denied: the script may not send to closed.reply")
+    assert answers[3].startswith("denied: the script may not send to closed.question")
+    assert answers[4].startswith("denied: the script may not listen to closed.later")
+    assert inbox.next().text == "x"
+
+
+def test_a_stuck_worker_is_reported_and_comes_back(start, nats_server):
+    running = start(
+        nats_server.url,
+        "app.task(function() os.execute('sleep 3') end)",
+        options="limits = { cpu = 0.1 }",
+        arguments=["--trust", "--wedged-after", "0.5"],
+    )
+    running.wait_for(r"worker \S+ is stuck: a script of test has held it for \d+\.\d s and cannot be ended")
+    running.wait_for(r"worker \S+ has come back after [23]\.\d s")
+
+
+def test_a_stuck_worker_ends_the_program_when_asked_to(start, nats_server):
+    running = start(
+        nats_server.url,
+        "app.task(function() os.execute('sleep 30') end)",
+        options="limits = { cpu = 0.1 }",
+        arguments=["--trust", "--wedged", "exit", "--wedged-after", "0.5"],
+    )
+    begin = time.monotonic()
+    assert running.wait() == 70
+    assert time.monotonic() - begin < 15
+    assert "is stuck in test: the program ends (--wedged exit)" in running.output
+    running.expected_exit = 70

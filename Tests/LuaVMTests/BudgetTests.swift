@@ -1,0 +1,204 @@
+// The budget of CPU time: what a script may try to go on, and what is left of the state afterwards.
+import CLuaShim
+import Glibc
+import Testing
+
+@testable import LuaVM
+
+@Suite(.serialized) struct BudgetTests {
+    static let budget = 0.05
+
+    private func machine() throws -> Machine {
+        try Machine {
+            $0.cpuLimit = Self.budget
+            $0.memoryLimit = 64 << 20
+        }
+    }
+
+    /// CPU time of this thread, in seconds.
+    private func threadTime() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
+    static let endless: [(name: String, script: String)] = [
+        ("a loop", "while true do end"),
+        ("a loop of jumps", "::again:: goto again"),
+        ("pcall", "while true do pcall(function() while true do end end) end"),
+        ("pcall of pcall", "local function f() pcall(f) end while true do f() end"),
+        ("xpcall's handler", "xpcall(function() while true do end end, function() while true do end end)"),
+        ("a handler of an error", "xpcall(error, function() while true do end end)"),
+        (
+            "__close",
+            "local x <close> = setmetatable({}, {__close = function() while true do end end}) while true do end"
+        ),
+        ("__close in the way", "local x <close> = setmetatable({}, {__close = function() while true do end end})"),
+        ("a coroutine", "coroutine.wrap(function() while true do end end)()"),
+        ("coroutines", "while true do coroutine.resume(coroutine.create(function() while true do end end)) end"),
+        (
+            "coroutine.close",
+            """
+            local co = coroutine.create(function()
+              local x <close> = setmetatable({}, {__close = function() while true do end end})
+              coroutine.yield()
+            end)
+            coroutine.resume(co)
+            while true do coroutine.close(co) end
+            """
+        ),
+        ("__index", "return setmetatable({}, {__index = function() while true do end end}).x"),
+        ("error in __index", "while true do pcall(function() return setmetatable({}, {__index = error}).x end) end"),
+        ("__tostring", "return tostring(setmetatable({}, {__tostring = function() while true do end end}))"),
+        ("a comparison of sort", "table.sort({3, 2, 1}, function() while true do end end)"),
+        ("a comparison in C", "local t = {} for i = 1, 2e5 do t[i] = i end while true do table.sort(t, rawequal) end"),
+        ("gsub's function", "('x'):gsub('.', function() while true do end end)"),
+        ("a reader of load", "load(function() while true do end end)"),
+        ("a reader of blanks", "load(function() return ' ' end)"),
+        ("load", "while true do load('return 1') end"),
+        ("a pattern that tries everything", "('a'):rep(30):find(('.-'):rep(25) .. 'b')"),
+        ("optional items", "('a'):rep(28):match(('a?'):rep(28) .. ('a'):rep(28) .. 'b')"),
+        ("a square", "('a'):rep(1e5):find('a.-b')"),
+        ("gsub with an anchor", "(('x '):rep(1e6)):gsub('^(.-)%s*y$', '%1')"),
+        ("gmatch", "for _ in ('a'):rep(1e6):gmatch('.-b') do end"),
+        ("balanced", "local s = ('('):rep(2e5) for _ in s:gmatch('%b()') do end"),
+        ("table.move", "table.move({}, 1, 1e10, 2)"),
+        ("table.insert", "table.insert(setmetatable({}, {__len = function() return 1e10 end}), 1, 1)"),
+        ("table.remove", "table.remove(setmetatable({}, {__len = function() return 1e10 end}), 1)"),
+        ("table.concat", "table.concat(setmetatable({}, {__index = table.concat}), '', 1, 1 << 40)"),
+        ("large strings", "while true do ('x'):rep(3e7) end"),
+        ("collectgarbage", "while true do collectgarbage('count') end"),
+        ("os.date", "os.date(('%c'):rep(1e6))"),
+        (
+            "a coroutine inside sort inside gsub",
+            """
+            ('x'):gsub('.', function()
+              table.sort({2, 1}, function() coroutine.wrap(function() while true do end end)() end)
+            end)
+            """
+        ),
+    ]
+
+    @Test(arguments: endless) func endsWhateverItDoes(_ name: String, _ script: String) throws {
+        let machine = try machine()
+        let co = try machine.coroutine(script)
+        let begin = threadTime()
+        #expect(machine.resume(co) == .failed)
+        let error = machine.vm.takeError(co)
+        let used = threadTime() - begin
+        #expect(error.kind == .cpu, "\(error.message)")
+        #expect(error.message.contains("test.lua:"), "\(error.message)")
+        #expect(error.message.hasSuffix("more than 0.05 s of CPU time"), "\(error.message)")
+        #expect(error.traceback?.contains("test.lua:") == true)
+        // With a tenth for what follows, and some room for a busy machine.
+        #expect(used < Self.budget * 2, "\(used)")
+        // The state is as good as new.
+        let next = try machine.coroutine("local t = {} for i = 1, 100 do t[i] = {i} end return #t, pcall(error, 'x')")
+        #expect(machine.finish(next, machine.resume(next)) == ["100", "false", #""x""#])
+    }
+
+    @Test func timeOfWaitsDoesNotCountAndStretchesAdd() throws {
+        let machine = try machine()
+        let stretch = "local t = os.clock() while os.clock() - t < 0.02 do end"
+        let co = try machine.coroutine("for i = 1, 100 do \(stretch) wait('x') end")
+        var stretches = 0
+        var outcome = machine.resume(co)
+        while outcome == .suspended {
+            stretches += 1
+            usleep(20_000)
+            outcome = machine.resume(co)
+        }
+        #expect(outcome == .failed)
+        #expect(machine.vm.takeError(co).kind == .cpu)
+        #expect((2...8).contains(stretches), "\(stretches)")
+    }
+
+    @Test func aBudgetIsRenewedForThoseThatMayGoOnForEver() throws {
+        let machine = try machine()
+        let stretch = "local t = os.clock() while os.clock() - t < 0.02 do end"
+        let co = try machine.coroutine("for i = 1, 10 do \(stretch) wait('x') end return 'done'")
+        var outcome = machine.resume(co)
+        while outcome == .suspended {
+            machine.vm.renewBudget(co)
+            outcome = machine.resume(co)
+        }
+        #expect(machine.finish(co, outcome) == [#""done""#])
+    }
+
+    @Test func aCallFromSwiftHasABudgetToo() throws {
+        let vm = try machine().vm
+        let error = #expect(throws: LuaError.self) { try vm.run("while true do end", name: "loop.lua") }
+        #expect(error?.kind == .cpu)
+        #expect(error?.message == "loop.lua:1: more than 0.05 s of CPU time")
+        #expect(try vm.run("return 1 + 1") == [2])
+    }
+
+    @Test func waitingForALoaderThatWasEndedGoesOn() throws {
+        let machine = try machine()
+        machine.modules["slow"] = "wait('x') while true do end"
+        var woken: [UInt64] = []
+        machine.vm.installRequire(
+            resolver: { [unowned machine] name in
+                machine.modules[name].map { LuaModule(path: "\(name).lua", source: Array($0.utf8)) }
+            },
+            wake: { woken.append($0) }
+        )
+        let first = try machine.coroutine("return require 'slow'")
+        #expect(machine.resume(first) == .suspended)
+        let second = try machine.coroutine("return require 'slow'")
+        #expect(machine.resume(second) == .suspended)
+        machine.modules["slow"] = "return 'loaded'"
+        #expect(machine.resume(first) == .failed)
+        #expect(machine.vm.takeError(first).kind == .cpu)
+        #expect(woken == [second.id])
+        #expect(machine.finish(second, machine.resume(second)).first == #""loaded""#)
+    }
+
+    @Test func hostFunctionsAreNotCalledAfterTheEnd() throws {
+        let machine = try machine()
+        let co = try machine.coroutine(
+            "local x <close> = setmetatable({}, {__close = wait}) pcall(function() while true do end end)"
+        )
+        #expect(machine.resume(co) == .failed)
+        #expect(machine.vm.takeError(co).kind == .cpu)
+        #expect(machine.waits.isEmpty)
+    }
+
+    @Test func tracebacksOfHandlersAreLuas() throws {
+        let machine = try machine()
+        let script = """
+            local function f() error('x') end
+            local _, text = xpcall(f, function(m) return debug.traceback(m, 2) end)
+            local _, plain = xpcall(f, debug.traceback)
+            return text .. '|' .. plain
+            """
+        let stock = try #require(luaL_newstate())
+        defer { lua_close(stock) }
+        luaL_openlibs(stock)
+        let status = script.withCString { luaL_loadbufferx(stock, $0, strlen($0), "@test.lua", nil) }
+        #expect(status == LUA_OK && lua_pcallk(stock, 0, 1, 0, 0, nil) == LUA_OK)
+        let expected = try #require(String(validatingCString: lua_tolstring(stock, -1, nil)))
+        let got = try machine.vm.run(script, name: "test.lua")
+        // What called the chunk differs: one line of the host's.
+        func own(_ text: String) -> [Substring] { text.split(separator: "\n").filter { !$0.contains("[C]: in ?") } }
+        #expect(got.count == 1)
+        if case .string(let text) = got[0] { #expect(own(text) == own(expected)) }
+    }
+
+    @Test func anIdleWatchdogFindsTheNextRun() throws {
+        let machine = try machine()
+        try machine.run("return 1")
+        // Longer than it stays awake without anything to look at.
+        usleep(1_500_000)
+        let co = try machine.coroutine("while true do end")
+        #expect(machine.resume(co) == .failed)
+        #expect(machine.vm.takeError(co).kind == .cpu)
+    }
+
+    @Test func signalsOfOthersAreLeftAlone() throws {
+        _ = try machine()
+        #expect(LuaWatchdog.signal >= 34 && LuaWatchdog.signal <= 64)
+        #expect(!LuaWatchdog.useSignal(40), "too late")
+        #expect(!LuaWatchdog.useSignal(9))
+    }
+}
