@@ -230,7 +230,7 @@ if Context.environment["PANINI_EXAMPLES"] != nil {
         .target(
             name: "DocumentationSnippets",
             dependencies: [
-                "LuaVM", "NATS", "NATSProtocol", "Panini", "PaniniTesting",
+                "LuaVM", "NATS", "NATSProtocol", "Panini", "PaniniObservability", "PaniniTesting",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

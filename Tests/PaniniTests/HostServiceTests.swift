@@ -1,5 +1,6 @@
 // A host as one service of a program's group.
 
+import LuaVM
 import NATS
 import NIOCore
 import Panini
@@ -32,7 +33,9 @@ struct HostServiceTests {
 
     @Test func aGracefulShutdownLetsHandlersFinish() async throws {
         try await testGracefulShutdown { trigger in
-            try await run { try await $0.run() } end: { _, running, broker in
+            try await run {
+                try await $0.run()
+            } end: { _, running, broker in
                 let client = try await NATSClient.connect(to: broker.url, logger: quiet)
                 let reply = Task { try await client.request("", to: "group.slow", timeout: .seconds(20)).text }
                 // The question is there before the stop: both go over the broker in order.
@@ -56,11 +59,15 @@ struct HostServiceTests {
                 }
                 try await tasks.waitForAll()
             }
-        } end: { _, running, _ in try await running.value }
+        } end: { _, running, _ in
+            try await running.value
+        }
     }
 
     @Test func aCancelledTaskStopsIt() async throws {
-        try await run { try await $0.run() } end: { _, running, _ in
+        try await run {
+            try await $0.run()
+        } end: { _, running, _ in
             running.cancel()
             try await running.value
         }
@@ -124,9 +131,13 @@ struct HostEventTests {
             },
             { test in
                 #expect(try await test.host.call("wait", of: "told") == ["waited"])
-                let failed = await #expect(throws: PaniniScriptError.self) { try await test.host.call("fail", of: "told") }
+                let failed = await #expect(throws: PaniniScriptError.self) {
+                    try await test.host.call("fail", of: "told")
+                }
                 #expect(failed == PaniniScriptError(code: 409, "not now"))
-                let none = await #expect(throws: PaniniScriptError.self) { try await test.host.call("nope", of: "told") }
+                let none = await #expect(throws: PaniniScriptError.self) {
+                    try await test.host.call("nope", of: "told")
+                }
                 #expect(none?.code == "not_found")
                 let nobody = await #expect(throws: PaniniScriptError.self) { try await test.host.call("wait", of: "x") }
                 #expect(nobody?.code == "not_found")

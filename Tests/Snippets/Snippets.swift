@@ -6,6 +6,7 @@ import NATS
 import NATSProtocol
 import NIOCore
 import Panini
+import PaniniObservability
 import PaniniTesting
 import ServiceLifecycle
 import Synchronization
@@ -18,6 +19,7 @@ private func docs_embedding_5() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
 
         var configuration = PaniniHostConfiguration(scripts: ["orders.lua"])
@@ -35,6 +37,7 @@ private func docs_embedding_30() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         var configuration = PaniniHostConfiguration(scripts: ["hello.lua"])
         configuration.texts["hello.lua"] = """
@@ -51,6 +54,7 @@ private func docs_embedding_41() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         var overrides = PaniniOverrides()
         overrides.set("servers", texts: ["nats://broker:4222"], origin: "settings")
@@ -66,6 +70,7 @@ private func docs_embedding_54() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         struct Order: Codable, LuaConvertible {
             var id: Int
@@ -97,6 +102,7 @@ private func docs_embedding_116() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         final class Account: PaniniObject {
             private let balance = Mutex(0)
@@ -124,6 +130,7 @@ private func docs_embedding_144() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         actor Alarms {
             private var handlers: [PaniniFunction] = []
@@ -151,6 +158,7 @@ private func docs_embedding_170() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         let results = try await host.call("area", of: "shop", 3, 4)
     }
@@ -162,6 +170,7 @@ private func docs_embedding_178() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         let group = ServiceGroup(services: [host], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
@@ -174,6 +183,7 @@ private func docs_embedding_185() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         for await event in host.events {
             if case .reloadFailed(let service, let error) = event {
@@ -189,6 +199,7 @@ private func docs_embedding_204() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         try await PaniniTestHost.run(scripts: ["orders.lua"], options: ["handler_timeout": "5"]) { test in
             let reply = try await test.request("orders.total", ["sku": "tea", "count": 2])
@@ -203,6 +214,7 @@ private func docs_logs_178() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
 
         let logs = PaniniLogs()
@@ -220,6 +232,7 @@ private func docs_nats_client_9() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let client = try await NATSClient.connect(to: "nats://127.0.0.1:4222")
     }
@@ -231,6 +244,7 @@ private func docs_nats_client_15() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let messages = try await client.subscribe("greet.*")
         try client.publish("hello", to: "greet.joe", headers: ["Trace": "1"])
@@ -246,6 +260,7 @@ private func docs_nats_client_25() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         try await client.subscribe("echo") { message in
             print(message.text)
@@ -259,6 +274,7 @@ private func docs_nats_client_33() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let reply = try await client.request("", to: "greet.joe", timeout: .seconds(2))
         if let error = reply.serviceError { throw error }
@@ -271,6 +287,7 @@ private func docs_nats_client_40() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let replies = try await client.requestMany("", to: "who.is.there", maxWait: .seconds(1), stall: .milliseconds(100))
         for try await reply in replies { print(reply.text) }
@@ -283,6 +300,7 @@ private func docs_nats_client_53() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let client = NATSClient(configuration: configuration, logger: logger)
         let group = ServiceGroup(services: [client, greeter], gracefulShutdownSignals: [.sigterm], logger: logger)
@@ -296,6 +314,7 @@ private func docs_nats_client_61() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         for await event in client.events {
             logger.info("\(event)")
@@ -309,6 +328,7 @@ private func sources_luavm_luavm_docc_gettingstarted_7() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         let vm = try LuaVM()
         try vm.run("function add(a, b) return a + b end", name: "sums.lua")
@@ -323,6 +343,7 @@ private func sources_luavm_luavm_docc_gettingstarted_18() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         vm.register("shout") { arguments in
             guard case .string(let text) = arguments.first else { return [.nil] }
@@ -338,6 +359,7 @@ private func sources_luavm_luavm_docc_gettingstarted_30() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         do {
             try vm.run("error{ code = 404, message = 'not here' }")
@@ -353,6 +375,7 @@ private func sources_nats_nats_docc_gettingstarted_7() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let client = try await NATSClient.connect(to: "nats://127.0.0.1:4222")
     }
@@ -364,6 +387,7 @@ private func sources_nats_nats_docc_gettingstarted_13() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let messages = try await client.subscribe("greet.*")
         try client.publish("hello", to: "greet.joe", headers: ["Trace": "1"])
@@ -379,6 +403,7 @@ private func sources_nats_nats_docc_gettingstarted_23() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         try await client.subscribe("echo") { message in
             print(message.text)
@@ -392,6 +417,7 @@ private func sources_nats_nats_docc_gettingstarted_31() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let reply = try await client.request("", to: "greet.joe", timeout: .seconds(2))
         if let error = reply.serviceError { throw error }
@@ -404,6 +430,7 @@ private func sources_nats_nats_docc_gettingstarted_38() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let replies = try await client.requestMany("", to: "who.is.there", maxWait: .seconds(1), stall: .milliseconds(100))
         for try await reply in replies { print(reply.text) }
@@ -416,6 +443,7 @@ private func sources_nats_nats_docc_gettingstarted_51() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         let client = NATSClient(configuration: configuration, logger: logger)
         let group = ServiceGroup(services: [client, greeter], gracefulShutdownSignals: [.sigterm], logger: logger)
@@ -429,6 +457,7 @@ private func sources_nats_nats_docc_gettingstarted_59() async throws {
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
     let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
     do {
         for await event in client.events {
             logger.info("\(event)")
@@ -442,6 +471,7 @@ private func sources_panini_panini_docc_embedding_10() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         struct Point: Codable, LuaConvertible {
             var x: Double
@@ -466,6 +496,7 @@ private func sources_panini_panini_docc_embedding_42() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         let results = try await host.call("area", of: "shop", 3, 4)
         print(results)
@@ -478,6 +509,7 @@ private func sources_panini_panini_docc_embedding_49() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         for await event in host.events {
             switch event {
@@ -496,6 +528,7 @@ private func sources_panini_panini_docc_gettingstarted_31() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
 
         let configuration = PaniniHostConfiguration(scripts: ["shop.lua"])
@@ -512,6 +545,7 @@ private func sources_panini_panini_docc_gettingstarted_54() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         let group = ServiceGroup(services: [host], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
@@ -524,6 +558,7 @@ private func sources_panini_panini_docc_hotreload_11() async throws {
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
     let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
     do {
         for outcome in try await host.reload("orders") {
             switch outcome {

@@ -67,7 +67,8 @@ try await PaniniTestHost.run(scripts: ["bench.lua"], configure: configure) { tes
     for (name, count) in cases {
         var best = Double.infinity
         for _ in 0..<5 {
-            guard case .number(let microseconds)? = try await test.host.call("run", of: "bench", name, count).first else {
+            guard case .number(let microseconds)? = try await test.host.call("run", of: "bench", name, count).first
+            else {
                 fatalError("no figure")
             }
             best = min(best, microseconds)
