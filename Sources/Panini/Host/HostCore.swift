@@ -93,8 +93,7 @@ final class HostCore {
         guard !isStopping else { return }
         let isAlone = services.count == 1
         // A file that is no service but a module of one beside it, in a folder that was named as a whole.
-        if let error = error as? PaniniError, error.code == .noApp, configuration.optionalScripts.contains(service.path)
-        {
+        if let error = error as? PaniniError, error.code == .noApp, configuration.optionalScripts.contains(service.path) {
             logger.debug("\(service.path) makes no app and is left out")
         } else if let error = error as? PaniniError {
             failure = failure ?? error
@@ -109,12 +108,7 @@ final class HostCore {
             service.isWaitingForChange = true
             service.onChange = { [unowned self] in
                 watcher.forget(service)
-                let again = ServiceController(
-                    path: service.path,
-                    workers: workers,
-                    loop: loop,
-                    settings: service.settings
-                )
+                let again = ServiceController(path: service.path, workers: workers, loop: loop, settings: service.settings)
                 services.append(again)
                 start(again)
             }
