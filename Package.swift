@@ -224,6 +224,27 @@ if Context.environment["PANINI_EXAMPLES"] != nil {
     )
 }
 
+// Every block of Swift in the documentation, compiled: scripts/snippets writes the file.
+if Context.environment["PANINI_EXAMPLES"] != nil {
+    package.targets.append(
+        .target(
+            name: "DocumentationSnippets",
+            dependencies: [
+                "LuaVM", "NATS", "NATSProtocol", "Panini", "PaniniObservability", "PaniniTesting",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            path: "Tests/Snippets"
+        )
+    )
+}
+
+// Documentation, and the plugin that builds it: PANINI_DOCC=1 swift package generate-documentation --target NATS.
+if Context.environment["PANINI_DOCC"] != nil {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
+}
+
 // A measurement of the NATS client's costs per message, left out of normal builds.
 if Context.environment["PANINI_MEASURE"] != nil {
     package.targets.append(
@@ -294,6 +315,14 @@ if Context.environment["PANINI_BENCHMARK"] != nil {
             name: "LuaVMBenchmark",
             dependencies: ["CLuaShim", "LuaVM"],
             path: "Tests/Benchmarks/LuaVM",
+            swiftSettings: swiftSettings
+        )
+    )
+    package.targets.append(
+        .executableTarget(
+            name: "EmbeddingBenchmark",
+            dependencies: ["LuaVM", "Panini", "PaniniTesting"],
+            path: "Tests/Benchmarks/Embedding",
             swiftSettings: swiftSettings
         )
     )

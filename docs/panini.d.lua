@@ -295,6 +295,7 @@
 ---The script's one app, from `panini.app{...}`. Its functions are called with a dot; a colon works as well.
 ---@class panini.App
 ---@field http panini.HTTP routes of the web server
+---@field shared panini.Shared what the workers have in common
 ---@field logger panini.Logger the service's log
 local App = {}
 
@@ -380,13 +381,18 @@ function App.task(fn) end
 ---@overload fun(interval: number, fn: fun())
 function App.timer_task(interval, options, fn) end
 
----Runs a function when the connection is there and nothing is subscribed yet; an error in it ends the start.
----@param fn fun(): ...
+---Runs a function when the connection is there and nothing is subscribed yet; an error in it ends the start, or keeps
+---the version before. At a reload it gets what that version's `on_reload` returned.
+---@param fn fun(state?: any): ...
 function App.on_start_task(fn) end
 
----Runs a function at the stop, when running handlers have ended.
----@param fn fun(reason: string): ...
+---Runs a function at the stop, or when the script has been replaced ("reload"): running handlers have ended.
+---@param fn fun(reason: "stop"|"reload"): ...
 function App.on_stop(fn) end
+
+---What the function returns, plain data, is given to the next version's `on_start_task`.
+---@param fn fun(): any
+function App.on_reload(fn) end
 
 ---Keeps only the load-time listeners whose subject contains one of `include` and none of `exclude`.
 ---@param filters panini.Filters
@@ -406,6 +412,49 @@ function App.remove_middleware(handle) end
 
 ---Accepted as the last statement; the host starts the service once the file has run.
 function App.start() end
+
+---Values that all workers have in common, kept over reloads.
+---@class panini.Shared
+local Shared = {}
+
+---The value of a key.
+---@param key string
+---@return boolean|number|string|nil value
+function Shared.get(key) end
+
+---Sets a key; nil deletes it.
+---@param key string
+---@param value boolean|number|string|nil
+---@param ttl? number seconds it stays
+---@return true|nil done
+---@return panini.Error? err
+function Shared.set(key, value, ttl) end
+
+---Sets a key that does not exist.
+---@param key string
+---@param value boolean|number|string
+---@param ttl? number seconds it stays
+---@return boolean? added false when the key exists
+---@return panini.Error? err
+function Shared.add(key, value, ttl) end
+
+---Adds to a number; the key is made when it does not exist.
+---@param key string
+---@param by? number (1)
+---@param initial? number what a new key begins with (0)
+---@return number? value the number after that
+---@return panini.Error? err
+function Shared.incr(key, by, initial) end
+
+---Removes a key.
+---@param key string
+---@return boolean removed false when there was none
+function Shared.delete(key) end
+
+---The keys, all or those that begin with a text.
+---@param prefix? string
+---@return string[] keys
+function Shared.keys(prefix) end
 
 ---Routes of the web server, for an app with `web_server = true`.
 ---@class panini.HTTP

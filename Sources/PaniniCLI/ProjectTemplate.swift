@@ -71,8 +71,8 @@ enum ProjectTemplate {
 
     private static let image = """
         # The image of the service: the program's own and the scripts. In a clone of the program's repository,
-        # `docker build -t panini .` makes the former.
-        FROM panini
+        # `docker build -t panini:\(PaniniVersion.current) .` makes the former.
+        FROM panini:\(PaniniVersion.current)
         COPY *.lua /srv/
 
         """

@@ -1,5 +1,6 @@
 // A host as one service of a program's group.
 
+import LuaVM
 import NATS
 import NIOCore
 import Panini
@@ -32,7 +33,9 @@ struct HostServiceTests {
 
     @Test func aGracefulShutdownLetsHandlersFinish() async throws {
         try await testGracefulShutdown { trigger in
-            try await run { try await $0.run() } end: { _, running, broker in
+            try await run {
+                try await $0.run()
+            } end: { _, running, broker in
                 let client = try await NATSClient.connect(to: broker.url, logger: quiet)
                 let reply = Task { try await client.request("", to: "group.slow", timeout: .seconds(20)).text }
                 // The question is there before the stop: both go over the broker in order.
@@ -56,13 +59,89 @@ struct HostServiceTests {
                 }
                 try await tasks.waitForAll()
             }
-        } end: { _, running, _ in try await running.value }
+        } end: { _, running, _ in
+            try await running.value
+        }
     }
 
     @Test func aCancelledTaskStopsIt() async throws {
-        try await run { try await $0.run() } end: { _, running, _ in
+        try await run {
+            try await $0.run()
+        } end: { _, running, _ in
             running.cancel()
             try await running.value
         }
+    }
+}
+
+@Suite("what a host tells, and calls into it")
+struct HostEventTests {
+    private static let script = """
+        local app = panini.app{ service_name = "told" }
+        local geo = require "geo"
+        app.listen("told.version", function() return VERSION end)
+        VERSION = 1
+        function area(w, h) return geo.times(w, h), "m2" end
+        function wait() app.sleep(0.01) return "waited" end
+        function fail() return nil, { code = 409, message = "not now" } end
+        """
+
+    private func configure(_ configuration: inout PaniniHostConfiguration) {
+        configuration.module("geo") { module in module.function("times") { (a: Int, b: Int) in a * b } }
+    }
+
+    @Test func eventsComeInOrderAndModulesSurviveAReload() async throws {
+        let file = try ScriptFile(Self.script)
+        defer { file.remove() }
+        var seen: [String] = []
+        var events: AsyncStream<PaniniHostEvent>?
+        try await PaniniTestHost.run(scripts: [file.path], configure: configure) { test in
+            events = test.host.events
+            #expect(try await test.request("told.version") == 1)
+            try file.write(Self.script.replacing("VERSION = 1", with: "VERSION = 2"))
+            let reloaded = try await test.host.reload("told")
+            #expect(reloaded.count == 1)
+            #expect(try await test.request("told.version") == 2)
+            // The new version's state has the module, too.
+            let area = try await test.host.call("area", of: "told", 3, 4)
+            #expect(area == [12, "m2"])
+            try file.write("local = nonsense")
+            let failed = try await test.host.reload("told")
+            #expect(throws: PaniniError.self) { try failed.first?.get() }
+            #expect(try await test.request("told.version") == 2)
+        }
+        for await event in try #require(events) {
+            switch event {
+            case .started(let report): seen.append("started \(report.serviceName)")
+            case .reloaded(let report): seen.append("reloaded \(report.from) to \(report.to)")
+            case .reloadFailed(let service, let error): seen.append("reload failed \(service) \(error.code)")
+            case .failed(let service, _): seen.append("failed \(service)")
+            case .stopped(let service): seen.append("stopped \(service)")
+            }
+        }
+        #expect(seen == ["reloaded 1 to 2", "reload failed told script_syntax", "stopped told"])
+    }
+
+    @Test func callsByName() async throws {
+        try await PaniniTestHost.run(
+            scripts: ["told.lua"],
+            configure: { configuration in
+                configure(&configuration)
+                configuration.texts["told.lua"] = Self.script
+            },
+            { test in
+                #expect(try await test.host.call("wait", of: "told") == ["waited"])
+                let failed = await #expect(throws: PaniniScriptError.self) {
+                    try await test.host.call("fail", of: "told")
+                }
+                #expect(failed == PaniniScriptError(code: 409, "not now"))
+                let none = await #expect(throws: PaniniScriptError.self) {
+                    try await test.host.call("nope", of: "told")
+                }
+                #expect(none?.code == "not_found")
+                let nobody = await #expect(throws: PaniniScriptError.self) { try await test.host.call("wait", of: "x") }
+                #expect(nobody?.code == "not_found")
+            }
+        )
     }
 }

@@ -101,5 +101,8 @@ struct ScriptFile {
         try script.write(toFile: path, atomically: true, encoding: .utf8)
     }
 
+    /// Exchanges the text, as an editor does.
+    func write(_ script: String) throws { try script.write(toFile: path, atomically: true, encoding: .utf8) }
+
     func remove() { try? FileManager.default.removeItem(at: folder) }
 }

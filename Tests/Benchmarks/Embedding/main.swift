@@ -1,0 +1,78 @@
+// What a Swift function costs a script, over a call of a Lua function: PANINI_BENCHMARK=1 swift run -c release
+// EmbeddingBenchmark. The figures of docs/performance.md.
+
+import LuaVM
+import Panini
+import PaniniTesting
+
+private let script = """
+    local app = panini.app{ service_name = "bench", handler_timeout = 600, limits = { cpu = 600 } }
+    local swift = require "swift"
+    local function nothing() return true end
+    local function add(a, b) return a + b end
+    local cases = {
+        lua_nothing = function(n) for i = 1, n do nothing() end end,
+        swift_nothing = function(n) local f = swift.nothing for i = 1, n do f() end end,
+        lua_add = function(n) for i = 1, n do add(i, 2) end end,
+        swift_add = function(n) local f = swift.add for i = 1, n do f(i, 2) end end,
+        swift_text = function(n) local f = swift.text for i = 1, n do f("a short text") end end,
+        swift_codable = function(n) local f = swift.codable for i = 1, n do f({ x = 1, y = 2 }) end end,
+        swift_method = function(n) local o = swift.object() for i = 1, n do o.add(2) end end,
+        lua_spawn = function(n) for i = 1, n do app.sleep(0) end end,
+        swift_async = function(n) local f = swift.later for i = 1, n do f(i) end end,
+        -- Many at once: the way a busy service calls.
+        swift_async_together = function(n)
+            local f, list = swift.later, {}
+            for i = 1, 100 do list[i] = function() for j = 1, n // 100 do f(j) end end end
+            app.wait_all(list)
+        end,
+    }
+    function run(name, n)
+        local begun = panini.monotonic()
+        cases[name](n)
+        return (panini.monotonic() - begun) / n * 1e6
+    end
+    """
+
+private struct Point: Codable, LuaConvertible {
+    var x: Double
+    var y: Double
+}
+
+private final class Counter: PaniniObject {
+    func add(_ number: Int) -> Int { number + 1 }
+}
+
+private func configure(_ configuration: inout PaniniHostConfiguration) {
+    configuration.texts["bench.lua"] = script
+    configuration.module("swift") { module in
+        module.type(Counter.self, "counter") { type in
+            type.method("add") { (counter: Counter, number: Int) in counter.add(number) }
+        }
+        module.function("object") { () in Counter() }
+        module.function("nothing") { () in true }
+        module.function("add") { (a: Int, b: Int) in a + b }
+        module.function("text") { (text: String) in text }
+        module.function("codable") { (point: Point) in point.x + point.y }
+        module.function("later") { (number: Int) async in number }
+    }
+}
+
+try await PaniniTestHost.run(scripts: ["bench.lua"], configure: configure) { test in
+    let cases: [(String, Int)] = [
+        ("lua_nothing", 2_000_000), ("swift_nothing", 2_000_000), ("lua_add", 2_000_000), ("swift_add", 2_000_000),
+        ("swift_text", 1_000_000), ("swift_codable", 100_000), ("swift_method", 1_000_000), ("lua_spawn", 20_000),
+        ("swift_async", 20_000), ("swift_async_together", 200_000),
+    ]
+    for (name, count) in cases {
+        var best = Double.infinity
+        for _ in 0..<5 {
+            guard case .number(let microseconds)? = try await test.host.call("run", of: "bench", name, count).first
+            else {
+                fatalError("no figure")
+            }
+            best = min(best, microseconds)
+        }
+        print("\(name): \((best * 1000).rounded() / 1000) µs")
+    }
+}

@@ -1,0 +1,570 @@
+// Made by scripts/snippets from the documentation: do not edit. Compiled, never run.
+
+import LuaVM
+import Logging
+import NATS
+import NATSProtocol
+import NIOCore
+import Panini
+import PaniniObservability
+import PaniniTesting
+import ServiceLifecycle
+import Synchronization
+
+private func given<Value>() -> Value { fatalError() }
+
+// docs/embedding.md, line 5
+private func docs_embedding_5() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+
+        var configuration = PaniniHostConfiguration(scripts: ["orders.lua"])
+        configuration.module("geo") { module in
+            module.function("distance") { (a: Double, b: Double) in abs(a - b) }
+        }
+        let host = PaniniHost(configuration: configuration, logger: Logger(label: "orders"))
+        try await host.run()
+    }
+}
+
+// docs/embedding.md, line 30
+private func docs_embedding_30() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        var configuration = PaniniHostConfiguration(scripts: ["hello.lua"])
+        configuration.texts["hello.lua"] = """
+            local app = panini.app{ service_name = "hello" }
+            app.listen("hello", function() return require "words".greeting end)
+            """
+        configuration.texts["words.lua"] = "return { greeting = 'Hello!' }"
+    }
+}
+
+// docs/embedding.md, line 41
+private func docs_embedding_41() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        var overrides = PaniniOverrides()
+        overrides.set("servers", texts: ["nats://broker:4222"], origin: "settings")
+        overrides.set("handler_timeout", text: "5", origin: "settings")
+        var configuration = PaniniHostConfiguration(scripts: ["orders.lua"], overrides: overrides)
+        configuration.isStrict = true
+    }
+}
+
+// docs/embedding.md, line 54
+private func docs_embedding_54() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        struct Order: Codable, LuaConvertible {
+            var id: Int
+            var items: [String]
+        }
+
+        actor Store {
+            private var orders: [Int: Order] = [:]
+
+            func add(_ order: Order) { orders[order.id] = order }
+            func find(_ id: Int) -> Order? { orders[id] }
+        }
+
+        let store = Store()
+        configuration.module("store") { module in
+            module.constant("version", "1.0")
+            module.function("add") { (order: Order) async in await store.add(order) }
+            module.function("find") { (id: Int) async throws -> Order in
+                guard let order = await store.find(id) else { throw PaniniScriptError(code: 404, "no order \(id)") }
+                return order
+            }
+        }
+    }
+}
+
+// docs/embedding.md, line 116
+private func docs_embedding_116() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        final class Account: PaniniObject {
+            private let balance = Mutex(0)
+
+            func deposit(_ amount: Int) -> Int {
+                balance.withLock { balance in
+                    balance += amount
+                    return balance
+                }
+            }
+        }
+
+        configuration.module("bank") { module in
+            module.type(Account.self, "account") { type in
+                type.method("deposit") { (account: Account, amount: Int) in account.deposit(amount) }
+            }
+            module.function("open") { () in Account() }
+        }
+    }
+}
+
+// docs/embedding.md, line 144
+private func docs_embedding_144() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        actor Alarms {
+            private var handlers: [PaniniFunction] = []
+
+            func add(_ handler: PaniniFunction) { handlers.append(handler) }
+
+            func raise(_ what: String) async throws {
+                for handler in handlers {
+                    let results = try await handler(what, 3)
+                    print(results)
+                }
+            }
+        }
+
+        let alarms = Alarms()
+        configuration.module("alarms") { module in
+            module.function("on") { (handler: PaniniFunction) async in await alarms.add(handler) }
+        }
+    }
+}
+
+// docs/embedding.md, line 170
+private func docs_embedding_170() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        let results = try await host.call("area", of: "shop", 3, 4)
+    }
+}
+
+// docs/embedding.md, line 178
+private func docs_embedding_178() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        let group = ServiceGroup(services: [host], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        try await group.run()
+    }
+}
+
+// docs/embedding.md, line 185
+private func docs_embedding_185() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        for await event in host.events {
+            if case .reloadFailed(let service, let error) = event {
+                logger.warning("\(service) keeps its old code: \(error)")
+            }
+        }
+    }
+}
+
+// docs/embedding.md, line 204
+private func docs_embedding_204() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        try await PaniniTestHost.run(scripts: ["orders.lua"], options: ["handler_timeout": "5"]) { test in
+            let reply = try await test.request("orders.total", ["sku": "tea", "count": 2])
+            precondition(reply["total"] == 9)
+        }
+    }
+}
+
+// docs/logs.md, line 178
+private func docs_logs_178() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+
+        let logs = PaniniLogs()
+        LoggingSystem.bootstrap(logs.makeHandler)
+        var configuration = PaniniHostConfiguration(scripts: ["shop.lua"])
+        configuration.logs = logs
+        try await PaniniHost(configuration: configuration, logger: Logger(label: "shop")).run()
+        logs.shutdown()
+    }
+}
+
+// docs/nats-client.md, line 9
+private func docs_nats_client_9() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let client = try await NATSClient.connect(to: "nats://127.0.0.1:4222")
+    }
+}
+
+// docs/nats-client.md, line 15
+private func docs_nats_client_15() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let messages = try await client.subscribe("greet.*")
+        try client.publish("hello", to: "greet.joe", headers: ["Trace": "1"])
+        for try await message in messages {
+            print(message.subject, message.text)
+        }
+    }
+}
+
+// docs/nats-client.md, line 25
+private func docs_nats_client_25() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        try await client.subscribe("echo") { message in
+            print(message.text)
+        }
+    }
+}
+
+// docs/nats-client.md, line 33
+private func docs_nats_client_33() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let reply = try await client.request("", to: "greet.joe", timeout: .seconds(2))
+        if let error = reply.serviceError { throw error }
+    }
+}
+
+// docs/nats-client.md, line 40
+private func docs_nats_client_40() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let replies = try await client.requestMany("", to: "who.is.there", maxWait: .seconds(1), stall: .milliseconds(100))
+        for try await reply in replies { print(reply.text) }
+    }
+}
+
+// docs/nats-client.md, line 53
+private func docs_nats_client_53() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let client = NATSClient(configuration: configuration, logger: logger)
+        let group = ServiceGroup(services: [client, greeter], gracefulShutdownSignals: [.sigterm], logger: logger)
+        try await group.run()
+    }
+}
+
+// docs/nats-client.md, line 61
+private func docs_nats_client_61() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        for await event in client.events {
+            logger.info("\(event)")
+        }
+    }
+}
+
+// Sources/LuaVM/LuaVM.docc/GettingStarted.md, line 7
+private func sources_luavm_luavm_docc_gettingstarted_7() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        let vm = try LuaVM()
+        try vm.run("function add(a, b) return a + b end", name: "sums.lua")
+        let sum = try vm.callGlobal("add", [1, 2])
+        print(sum)
+    }
+}
+
+// Sources/LuaVM/LuaVM.docc/GettingStarted.md, line 18
+private func sources_luavm_luavm_docc_gettingstarted_18() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        vm.register("shout") { arguments in
+            guard case .string(let text) = arguments.first else { return [.nil] }
+            return [.string(text.uppercased())]
+        }
+        try vm.run("assert(shout('hi') == 'HI')")
+    }
+}
+
+// Sources/LuaVM/LuaVM.docc/GettingStarted.md, line 30
+private func sources_luavm_luavm_docc_gettingstarted_30() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        do {
+            try vm.run("error{ code = 404, message = 'not here' }")
+        } catch let error as LuaError {
+            print(error.message, error.code == .integer(404), error.traceback ?? "")
+        }
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 7
+private func sources_nats_nats_docc_gettingstarted_7() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let client = try await NATSClient.connect(to: "nats://127.0.0.1:4222")
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 13
+private func sources_nats_nats_docc_gettingstarted_13() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let messages = try await client.subscribe("greet.*")
+        try client.publish("hello", to: "greet.joe", headers: ["Trace": "1"])
+        for try await message in messages {
+            print(message.subject, message.text)
+        }
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 23
+private func sources_nats_nats_docc_gettingstarted_23() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        try await client.subscribe("echo") { message in
+            print(message.text)
+        }
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 31
+private func sources_nats_nats_docc_gettingstarted_31() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let reply = try await client.request("", to: "greet.joe", timeout: .seconds(2))
+        if let error = reply.serviceError { throw error }
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 38
+private func sources_nats_nats_docc_gettingstarted_38() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let replies = try await client.requestMany("", to: "who.is.there", maxWait: .seconds(1), stall: .milliseconds(100))
+        for try await reply in replies { print(reply.text) }
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 51
+private func sources_nats_nats_docc_gettingstarted_51() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let client = NATSClient(configuration: configuration, logger: logger)
+        let group = ServiceGroup(services: [client, greeter], gracefulShutdownSignals: [.sigterm], logger: logger)
+        try await group.run()
+    }
+}
+
+// Sources/NATS/NATS.docc/GettingStarted.md, line 59
+private func sources_nats_nats_docc_gettingstarted_59() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        for await event in client.events {
+            logger.info("\(event)")
+        }
+    }
+}
+
+// Sources/Panini/Panini.docc/Embedding.md, line 10
+private func sources_panini_panini_docc_embedding_10() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        struct Point: Codable, LuaConvertible {
+            var x: Double
+            var y: Double
+        }
+
+        configuration.module("geo") { module in
+            module.function("distance") { (a: Point, b: Point) in
+                ((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y)).squareRoot()
+            }
+            module.function("lookup") { (name: String) async throws -> Point in
+                guard name == "home" else { throw PaniniScriptError(code: 404, "no place \(name)") }
+                return Point(x: 0, y: 0)
+            }
+        }
+    }
+}
+
+// Sources/Panini/Panini.docc/Embedding.md, line 42
+private func sources_panini_panini_docc_embedding_42() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        let results = try await host.call("area", of: "shop", 3, 4)
+        print(results)
+    }
+}
+
+// Sources/Panini/Panini.docc/Embedding.md, line 49
+private func sources_panini_panini_docc_embedding_49() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        for await event in host.events {
+            switch event {
+            case .started(let service): print("\(service.serviceName) is ready")
+            case .reloaded(let report): print(report.line)
+            case .reloadFailed(let service, let error), .failed(let service, let error): print("\(service): \(error)")
+            case .stopped(let service): print("\(service) has stopped")
+            }
+        }
+    }
+}
+
+// Sources/Panini/Panini.docc/GettingStarted.md, line 31
+private func sources_panini_panini_docc_gettingstarted_31() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+
+        let configuration = PaniniHostConfiguration(scripts: ["shop.lua"])
+        let host = PaniniHost(configuration: configuration, logger: Logger(label: "shop")) { service in
+            print("\(service.serviceName) is ready")
+        }
+        try await host.run()
+    }
+}
+
+// Sources/Panini/Panini.docc/GettingStarted.md, line 54
+private func sources_panini_panini_docc_gettingstarted_54() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        let group = ServiceGroup(services: [host], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        try await group.run()
+    }
+}
+
+// Sources/Panini/Panini.docc/HotReload.md, line 11
+private func sources_panini_panini_docc_hotreload_11() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        for outcome in try await host.reload("orders") {
+            switch outcome {
+            case .success(let report): print(report.line)
+            case .failure(let error): print("the version before serves on: \(error)")
+            }
+        }
+    }
+}
