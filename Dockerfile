@@ -30,7 +30,7 @@ WORKDIR /srv
 ENV PANINI_LOGGER_FILES_PATH=/var/log/panini PANINI_CONTROL_DIR=/tmp/panini
 # Healthy: a service runs, and none has lost its broker.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s \
-    CMD panini ps --json | grep -q '"state": "running"' && ! panini ps --json | grep -q '"connected": false'
+    CMD ["sh", "-c", "services=$(panini ps --json) && echo \"$services\" | grep -q '\"state\": \"running\"' && ! echo \"$services\" | grep -q '\"connected\": false'"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["panini"]
 CMD ["run", "main.lua"]

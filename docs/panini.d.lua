@@ -211,6 +211,21 @@
 ---@field stream? fun(write: fun(bytes: string): true|nil, panini.Error?): ...
 ---@field events? fun(send: fun(event: string|panini.ServerSentEvent): true|nil, panini.Error?): ...
 
+---@class panini.FetchOptions
+---@field method? string ("GET")
+---@field headers? table<string, string|string[]>
+---@field body? string bytes
+---@field json? any sent as JSON
+---@field timeout? number seconds for the whole answer (10)
+---@field max_body? integer|string the largest body accepted ("10MB")
+---@field redirects? integer how many are followed (5)
+
+---@class panini.FetchResponse
+---@field status integer
+---@field headers panini.Headers names in any case
+---@field body string
+---@field json fun(): any the body decoded; nil and an error when it is no JSON
+
 ---@class panini.ServerSentEvent
 ---@field event? string
 ---@field data? any what is no string goes out as JSON
@@ -280,6 +295,9 @@
 ---@field web_max_requests? integer requests being answered at once (10000)
 ---@field web_access_log? boolean log every request (false)
 ---@field web_compression? boolean compress answers (true)
+---@field web_http2? boolean speak HTTP/2 (true)
+---@field web_max_streams? integer requests at once over one HTTP/2 connection (128)
+---@field fetch_max_connections? integer connections of app.http.fetch to one server (64)
 ---@field logger_required? boolean write logs (true); false: loggers do nothing
 ---@field logger_files_path? string folder of the log files ("logs" beside the script)
 ---@field logger_in_separate_process? boolean accepted: records are always written off the hot path
@@ -529,6 +547,13 @@ function HTTP.view(path, options, handlers) end
 ---@param folder string
 ---@param options? panini.StaticOptions
 function HTTP.static(prefix, folder, options) end
+
+---Asks another server, and waits for its answer; only the calling coroutine waits. A malformed URL raises.
+---@param url string
+---@param options? panini.FetchOptions
+---@return panini.FetchResponse? response
+---@return panini.Error? err
+function HTTP.fetch(url, options) end
 
 ---Everything the host offers. A global, and what `require "panini"` returns.
 ---@class panini

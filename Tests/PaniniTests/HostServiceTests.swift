@@ -97,18 +97,21 @@ struct HostEventTests {
         var events: AsyncStream<PaniniHostEvent>?
         try await PaniniTestHost.run(scripts: [file.path], configure: configure) { test in
             events = test.host.events
-            #expect(try await test.request("told.version") == 1)
+            let value1 = try await test.request("told.version")
+            #expect(value1 == 1)
             try file.write(Self.script.replacing("VERSION = 1", with: "VERSION = 2"))
             let reloaded = try await test.host.reload("told")
             #expect(reloaded.count == 1)
-            #expect(try await test.request("told.version") == 2)
+            let value2 = try await test.request("told.version")
+            #expect(value2 == 2)
             // The new version's state has the module, too.
             let area = try await test.host.call("area", of: "told", 3, 4)
             #expect(area == [12, "m2"])
             try file.write("local = nonsense")
             let failed = try await test.host.reload("told")
             #expect(throws: PaniniError.self) { try failed.first?.get() }
-            #expect(try await test.request("told.version") == 2)
+            let value3 = try await test.request("told.version")
+            #expect(value3 == 2)
         }
         for await event in try #require(events) {
             switch event {
@@ -130,7 +133,8 @@ struct HostEventTests {
                 configuration.texts["told.lua"] = Self.script
             },
             { test in
-                #expect(try await test.host.call("wait", of: "told") == ["waited"])
+                let value4 = try await test.host.call("wait", of: "told")
+                #expect(value4 == ["waited"])
                 let failed = await #expect(throws: PaniniScriptError.self) {
                     try await test.host.call("fail", of: "told")
                 }

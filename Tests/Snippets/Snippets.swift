@@ -363,7 +363,7 @@ private func sources_luavm_luavm_docc_gettingstarted_30() async throws {
     do {
         do {
             try vm.run("error{ code = 404, message = 'not here' }")
-        } catch let error as LuaError {
+        } catch {
             print(error.message, error.code == .integer(404), error.traceback ?? "")
         }
     }

@@ -196,7 +196,10 @@ final class HostCore {
         watcher?.stop()
         control?.stop()
         events.finish()
-        if let failure { promise.fail(failure) } else { promise.succeed() }
+        let failure = failure
+        EventLoopFuture.andAllComplete(workers.map { $0.end() }, on: loop).whenComplete { _ in
+            if let failure { promise.fail(failure) } else { promise.succeed() }
+        }
     }
 }
 

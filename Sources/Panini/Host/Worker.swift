@@ -72,6 +72,14 @@ extension Worker {
         /// The thread's name in log records.
         var threadName: String { "worker-\(index)" }
 
+        /// The host has ended: alarms that will not be due hold what they are about, which holds the worker.
+        func end() -> EventLoopFuture<Void> {
+            eventLoop.submit { [box] in
+                box.value?.alarms.cancelAll()
+                box.value = nil
+            }
+        }
+
         /// Runs something on the worker's loop.
         func submit<Result: Sendable>(
             _ body: @escaping @Sendable (Worker) throws -> Result

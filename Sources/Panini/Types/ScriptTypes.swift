@@ -20,7 +20,12 @@ public enum PaniniTypes {
         for group in ScriptTypes.optionClasses() { file.block(group) }
         for table in ScriptTypes.tables {
             file.table(table)
-            for entry in table.entries { file.function(entry, in: table) }
+            for entry in table.entries { file.function(entry.name, or: entry.signature, in: table) }
+            // Those that the host registers by themselves: the tests find them, and what is here and not there.
+            let names = Set(table.entries.map(\.name))
+            for name in table.annotations.keys.sorted() where !names.contains(name) {
+                file.function(name, or: name, in: table)
+            }
         }
         file.line("return panini")
         return file.text
@@ -99,21 +104,6 @@ enum ScriptTypes {
             annotations: middleware
         ),
     ]
-
-    /// Functions that have no annotation, as scripts write them.
-    static var missing: [String] {
-        tables.flatMap { table in
-            table.entries.filter { table.annotations[$0.name] == nil }.map { "\(table.path).\($0.name)" }
-        }
-    }
-
-    /// Annotations that no function has any more.
-    static var stale: [String] {
-        tables.flatMap { table in
-            let names = Set(table.entries.map(\.name))
-            return table.annotations.keys.filter { !names.contains($0) }.sorted().map { "\(table.path).\($0)" }
-        }
-    }
 }
 
 /// Writes the file. Annotations are texts whose lines become comments; a line `@param name type text` also names the
@@ -141,15 +131,15 @@ private struct DefinitionFile {
         line("")
     }
 
-    mutating func function(_ entry: HostFunctionEntry, in table: ScriptTypesTable) {
-        let annotation = table.annotations[entry.name] ?? entry.signature
+    mutating func function(_ name: String, or signature: String, in table: ScriptTypesTable) {
+        let annotation = table.annotations[name] ?? signature
         annotate(annotation)
         let parameters = lines(annotation).compactMap { line -> String? in
             guard line.hasPrefix("@param ") else { return nil }
             let name = line.dropFirst(7).prefix { $0 != " " }
             return String(name.hasSuffix("?") ? name.dropLast() : name)
         }
-        line("function \(table.variable).\(entry.name)(\(parameters.joined(separator: ", "))) end")
+        line("function \(table.variable).\(name)(\(parameters.joined(separator: ", "))) end")
         line("")
     }
 
