@@ -108,7 +108,6 @@ extension Script {
             session.requestObject = nil
         } else if let request = session.request {
             push(request, onto: L)
-            request.detach()
         } else {
             lua_pushnil(L)
         }
