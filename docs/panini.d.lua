@@ -211,26 +211,72 @@
 ---@field stream? fun(write: fun(bytes: string): true|nil, panini.Error?): ...
 ---@field events? fun(send: fun(event: string|panini.ServerSentEvent): true|nil, panini.Error?): ...
 
----@class panini.FetchOptions
----@field method? string ("GET")
----@field headers? table<string, string|string[]>
----@field body? string bytes
----@field json? any sent as JSON
----@field timeout? number seconds for the whole answer (10)
----@field max_body? integer|string the largest body accepted ("10MB")
----@field redirects? integer how many are followed (5)
+---A connection of a WebSocket.
+---@class panini.WebSocket
+---@field id integer no other connection of this process has or had it
+---@field protocol? string the subprotocol that was agreed on
+---@field context table a table of this connection
+---@field receive fun(): string?, "text"|"binary"|panini.Error waits for a message; nil and an error at the end
+---@field send fun(text: string, options?: { wait?: boolean }): true|nil, panini.Error?
+---@field send_binary fun(bytes: string, options?: { wait?: boolean }): true|nil, panini.Error?
+---@field close fun(code?: integer, reason?: string): boolean false when it was closed before
 
----@class panini.FetchResponse
----@field status integer
----@field headers panini.Headers names in any case
----@field body string
----@field json fun(): any the body decoded; nil and an error when it is no JSON
+---@class panini.WebSocketEvents
+---@field open? fun(ws: panini.WebSocket, req: panini.Request): ...
+---@field message? fun(ws: panini.WebSocket, data: string, kind: "text"|"binary"): ...
+---@field close? fun(ws: panini.WebSocket, code: integer, reason: string): ...
+---@field reload? fun(ws: panini.WebSocket, req: panini.Request): ... in place of `open` when it comes over from a reload
+
+---@alias panini.WebSocketHandler (fun(ws: panini.WebSocket, req: panini.Request): ...)|panini.WebSocketEvents
+
+---@class panini.WebSocketOptions
+---@field max_message? integer|string ("1MB")
+---@field max_queue? integer messages not received yet (64)
+---@field max_unsent? integer|string ("16MB")
+---@field ping_interval? number|false seconds of silence before a ping (30)
+---@field idle_timeout? number seconds
+---@field timeout? number seconds for a function of a table
+---@field origins? string[] which pages may connect ({ "self" })
+---@field protocols? string[] the subprotocols
+---@field middlewares? panini.Middleware[]
+
+---@class panini.BridgeOptions
+---@field allow string[] the subjects that clients may subscribe to
+---@field max_subscriptions? integer of one client
+---@field max_message? integer|string ("64KB")
+---@field max_unsent? integer|string ("1MB")
+---@field ping_interval? number|false
+---@field idle_timeout? number
+---@field origins? string[]
+---@field middlewares? panini.Middleware[]
 
 ---@class panini.ServerSentEvent
 ---@field event? string
 ---@field data? any what is no string goes out as JSON
 ---@field id? string|integer
 ---@field retry? integer milliseconds
+
+---What `app.http.fetch` takes beside the URL: at most one of body, json and form.
+---@class panini.FetchOptions
+---@field method? string "GET"
+---@field headers? table<string, string|number|string[]>
+---@field body? string
+---@field json? any
+---@field form? table<string, any>
+---@field timeout? number seconds for everything (10)
+---@field max_body? integer|string after decoding ("10MB")
+---@field redirects? integer how many are followed (5); 0: the redirect itself is the answer
+---@field stream? fun(piece: string, response: panini.Fetched): boolean? called with each piece; false ends the download
+---@field ca_file? string certificates to trust instead of the system's (PEM)
+---@field verify? boolean verify the server's certificate (true)
+
+---The answer of another server.
+---@class panini.Fetched
+---@field status integer
+---@field headers panini.Headers
+---@field body? string nil when it was streamed
+---@field url string where it came from, after redirects
+---@field json fun(): any, panini.Error? the body decoded
 
 ---What a route returns: made by `panini.response{...}`.
 ---@class panini.Response
@@ -258,7 +304,7 @@
 ---@class panini.AppOptions.limits
 ---@field cpu? number seconds of CPU time of one handler run (1)
 ---@field memory? integer|string memory of the Lua state (256MB)
----@field load? number seconds for loading the script (5)
+---@field load? number seconds of CPU time of the script's file (5)
 
 ---What `panini.app{...}` takes. Durations are seconds; sizes are bytes, or texts such as "64MB".
 ---@class panini.AppOptions
@@ -542,17 +588,29 @@ function HTTP.route(method, path, options, handler) end
 ---@overload fun(path: string, handlers: table<string, panini.RouteHandler>)
 function HTTP.view(path, options, handlers) end
 
+---A route that upgrades to a WebSocket: one function for the life of a connection, or one per event.
+---@param path string
+---@param options panini.WebSocketOptions
+---@param handler panini.WebSocketHandler
+---@overload fun(path: string, handler: panini.WebSocketHandler)
+function HTTP.websocket(path, options, handler) end
+
+---Lets browsers subscribe to subjects of NATS over a WebSocket, without any Lua.
+---@param path string
+---@param options panini.BridgeOptions
+function HTTP.nats_bridge(path, options) end
+
 ---Serves a folder: beside the script, or by its absolute path.
 ---@param prefix string
 ---@param folder string
 ---@param options? panini.StaticOptions
 function HTTP.static(prefix, folder, options) end
 
----Asks another server, and waits for its answer; only the calling coroutine waits. A malformed URL raises.
+---Gets something from another server; waits. Every status is an answer.
 ---@param url string
 ---@param options? panini.FetchOptions
----@return panini.FetchResponse? response
----@return panini.Error? err
+---@return panini.Fetched? response
+---@return panini.Error? err "dns", "connect", "tls", "timeout", "too_large", "redirects", "protocol", "closed", "denied"
 function HTTP.fetch(url, options) end
 
 ---Everything the host offers. A global, and what `require "panini"` returns.

@@ -115,6 +115,8 @@ CALLS = {
     "panini.TimerOptions": "app.timer_task(1, { %s = X }, function() end)",
     "panini.Filters": "app.add_filters{ %s = X }",
     "panini.RouteOptions": 'app.http.get("/%s", { %s = X }, function() end)',
+    "panini.WebSocketOptions": 'app.http.websocket("/%s", { %s = X }, function() end)',
+    "panini.BridgeOptions": 'app.http.nats_bridge("/%s", { %s = X })',
     "panini.StaticOptions": 'app.http.static("/%s", ".", { %s = X })',
     "panini.ResponseOptions": "panini.response{ %s = X }",
     "panini.CORSOptions": "panini.middleware.cors{ %s = X }",
@@ -149,7 +151,7 @@ def test_accepted_options_are_annotated(definitions):
         # The log configuration is a file of its own.
         if path.name.startswith("LogConfiguration"):
             continue
-        for block in re.findall(r"\bknown(?::| =) (\[[^\]]*\])", path.read_text(encoding="utf-8")):
+        for block in re.findall(r"\b(?:known(?::| =)|\w*Options =)\s+(?:[\w.]+ \+ )?(\[[^\]]*\])", path.read_text(encoding="utf-8")):
             for option in re.findall(r'"(\w+)"', block):
                 accepted[option] = path.name
     assert len(accepted) > 30
@@ -202,6 +204,14 @@ def test_fields_of_a_request(definitions, start, broker):
     )
     reply = Web(instance).get("/")
     assert sorted(json.loads(reply.body)) == fields
+
+
+def test_fields_of_a_websocket(definitions):
+    """Written down on the C side of the object."""
+    source = (ROOT / "Sources" / "CLuaShim" / "websocket.c").read_text(encoding="utf-8")
+    names = set(re.findall(r'\[PANINI_WEBSOCKET_\w+\] = "(\w+)"', source))
+    assert len(names) > 5
+    assert names == classes(definitions)["panini.WebSocket"]
 
 
 def lua_list(names):

@@ -20,24 +20,29 @@ extension ScriptTypes {
             @overload fun(path: string, handlers: table<string, panini.RouteHandler>)
             """,
             "fetch": """
-            Asks another server, and waits for its answer; only the calling coroutine waits. A malformed URL raises.
+            Gets something from another server; waits. Every status is an answer.
             @param url string
             @param options? panini.FetchOptions
-            @return panini.FetchResponse? response
-            @return panini.Error? err
+            @return panini.Fetched? response
+            @return panini.Error? err "dns", "connect", "tls", "timeout", "too_large", "redirects", "protocol", "closed", "denied"
+            """,
+            "websocket": """
+            A route that upgrades to a WebSocket: one function for the life of a connection, or one per event.
+            @param path string
+            @param options panini.WebSocketOptions
+            @param handler panini.WebSocketHandler
+            @overload fun(path: string, handler: panini.WebSocketHandler)
+            """,
+            "nats_bridge": """
+            Lets browsers subscribe to subjects of NATS over a WebSocket, without any Lua.
+            @param path string
+            @param options panini.BridgeOptions
             """,
             "static": """
             Serves a folder: beside the script, or by its absolute path.
             @param prefix string
             @param folder string
             @param options? panini.StaticOptions
-            """,
-            "fetch": """
-            Gets something from another server; waits. Every status is an answer.
-            @param url string
-            @param options? panini.FetchOptions
-            @return panini.Fetched? response
-            @return panini.Error? err "dns", "connect", "tls", "timeout", "too_large", "redirects", "protocol", "closed", "denied"
             """,
         ]
         for (name, method) in [

@@ -238,21 +238,46 @@ extension ScriptTypes {
         @field events? fun(send: fun(event: string|panini.ServerSentEvent): true|nil, panini.Error?): ...
         """,
         """
-        @class panini.FetchOptions
-        @field method? string ("GET")
-        @field headers? table<string, string|string[]>
-        @field body? string bytes
-        @field json? any sent as JSON
-        @field timeout? number seconds for the whole answer (10)
-        @field max_body? integer|string the largest body accepted ("10MB")
-        @field redirects? integer how many are followed (5)
+        A connection of a WebSocket.
+        @class panini.WebSocket
+        @field id integer no other connection of this process has or had it
+        @field protocol? string the subprotocol that was agreed on
+        @field context table a table of this connection
+        @field receive fun(): string?, "text"|"binary"|panini.Error waits for a message; nil and an error at the end
+        @field send fun(text: string, options?: { wait?: boolean }): true|nil, panini.Error?
+        @field send_binary fun(bytes: string, options?: { wait?: boolean }): true|nil, panini.Error?
+        @field close fun(code?: integer, reason?: string): boolean false when it was closed before
         """,
         """
-        @class panini.FetchResponse
-        @field status integer
-        @field headers panini.Headers names in any case
-        @field body string
-        @field json fun(): any the body decoded; nil and an error when it is no JSON
+        @class panini.WebSocketEvents
+        @field open? fun(ws: panini.WebSocket, req: panini.Request): ...
+        @field message? fun(ws: panini.WebSocket, data: string, kind: "text"|"binary"): ...
+        @field close? fun(ws: panini.WebSocket, code: integer, reason: string): ...
+        @field reload? fun(ws: panini.WebSocket, req: panini.Request): ... in place of `open` when it comes over from a reload
+        """,
+        "@alias panini.WebSocketHandler (fun(ws: panini.WebSocket, req: panini.Request): ...)|panini.WebSocketEvents",
+        """
+        @class panini.WebSocketOptions
+        @field max_message? integer|string ("1MB")
+        @field max_queue? integer messages not received yet (64)
+        @field max_unsent? integer|string ("16MB")
+        @field ping_interval? number|false seconds of silence before a ping (30)
+        @field idle_timeout? number seconds
+        @field timeout? number seconds for a function of a table
+        @field origins? string[] which pages may connect ({ "self" })
+        @field protocols? string[] the subprotocols
+        @field middlewares? panini.Middleware[]
+        """,
+        """
+        @class panini.BridgeOptions
+        @field allow string[] the subjects that clients may subscribe to
+        @field max_subscriptions? integer of one client
+        @field max_message? integer|string ("64KB")
+        @field max_unsent? integer|string ("1MB")
+        @field ping_interval? number|false
+        @field idle_timeout? number
+        @field origins? string[]
+        @field middlewares? panini.Middleware[]
         """,
         """
         @class panini.ServerSentEvent
