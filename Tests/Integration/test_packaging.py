@@ -113,8 +113,8 @@ def test_the_unit_says_what_the_program_does():
     text = UNIT.read_text()
     command = re.search(r"^ExecStart=/usr/local/bin/panini (\w+)", text, re.MULTILINE)[1]
     assert command == "run"
+    names = panini("run", "--help").stdout + panini("ps", "--help").stdout
     for variable in re.findall(r"\b(PANINI_[A-Z_]+)=", text):
-        names = panini("run", "--help").stdout + panini("ps", "--help").stdout
         option = variable.removeprefix("PANINI_").lower().replace("_", "-")
         assert variable in names or f"--{option}" in names, variable
     limit = int(re.search(r"TimeoutStopSec=(\d+)", text)[1])
