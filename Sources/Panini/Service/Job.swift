@@ -34,7 +34,7 @@ enum Activity {
     /// Under `app_strategy = "sync"` nothing else begins before it ends.
     var takesTurn: Bool {
         switch self {
-        case .message, .tick, .request, .task: true
+        case .message, .tick, .request, .task, .webSocket: true
         case .spawned, .stream, .startTask, .stopHook, .reloadHook: false
         }
     }
