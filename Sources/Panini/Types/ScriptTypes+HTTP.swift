@@ -19,13 +19,6 @@ extension ScriptTypes {
             @param handlers table<string, panini.RouteHandler> by lower case method
             @overload fun(path: string, handlers: table<string, panini.RouteHandler>)
             """,
-            "fetch": """
-            Asks another server, and waits for its answer; only the calling coroutine waits. A malformed URL raises.
-            @param url string
-            @param options? panini.FetchOptions
-            @return panini.FetchResponse? response
-            @return panini.Error? err
-            """,
             "static": """
             Serves a folder: beside the script, or by its absolute path.
             @param prefix string

@@ -238,23 +238,6 @@ extension ScriptTypes {
         @field events? fun(send: fun(event: string|panini.ServerSentEvent): true|nil, panini.Error?): ...
         """,
         """
-        @class panini.FetchOptions
-        @field method? string ("GET")
-        @field headers? table<string, string|string[]>
-        @field body? string bytes
-        @field json? any sent as JSON
-        @field timeout? number seconds for the whole answer (10)
-        @field max_body? integer|string the largest body accepted ("10MB")
-        @field redirects? integer how many are followed (5)
-        """,
-        """
-        @class panini.FetchResponse
-        @field status integer
-        @field headers panini.Headers names in any case
-        @field body string
-        @field json fun(): any the body decoded; nil and an error when it is no JSON
-        """,
-        """
         @class panini.ServerSentEvent
         @field event? string
         @field data? any what is no string goes out as JSON
