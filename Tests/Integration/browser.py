@@ -55,7 +55,10 @@ class Page:
         return result["result"].get("value")
 
     def wait_for(self, expression, what):
-        return wait_until(lambda: self.evaluate(expression), f"{what}: {self.evaluate('document.body.innerText')}")
+        try:
+            return wait_until(lambda: self.evaluate(expression), what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.evaluate('document.body?.innerText')}") from None
 
     def type(self, text):
         """Types into what has the focus, and presses Enter, as a keyboard does."""

@@ -66,6 +66,7 @@ extension Activity {
     var hasOpenEnd: Bool {
         switch self {
         case .task, .stream: true
+        case .webSocket(_, let turn): turn == .handler
         case .spawned(let record): !record.holdsStop
         default: false
         }

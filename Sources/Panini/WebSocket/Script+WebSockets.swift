@@ -30,7 +30,7 @@ extension Script {
             if let message = session.connection.popMessage() {
                 session.receiver = nil
                 message.bytes.withUnsafeReadableBytes { bytes in
-                    _ = resume(id) { pushMessage(message.kind, bytes, onto: $0) }
+                    _ = resume(id) { pushReceived(message.kind, bytes, onto: $0) }
                 }
             } else if session.hasEnded {
                 session.receiver = nil
@@ -77,6 +77,10 @@ extension Script {
         _ kind: WebSocketKind = .text,
         _ bytes: UnsafeRawBufferPointer = emptyBytes
     ) {
+        activeCount += 1
+        guard vm.hasRoom(for: bytes.count + Self.coroutineBytes) else {
+            return settleUnstarted(.webSocket(session, turn))
+        }
         let co = vm.acquireCoroutine()
         let L = co.thread
         var count: CInt = 1
@@ -96,7 +100,6 @@ extension Script {
             count += 2
         }
         currentHoldsStop = true
-        activeCount += 1
         settle(co, vm.resume(co, argumentCount: count), .webSocket(session, turn))
     }
 
@@ -119,6 +122,15 @@ extension Script {
         vm.pushString(L, bytes)
         vm.pushString(L, kind == .text ? "text" : "binary" as StaticString)
         return 2
+    }
+
+    /// What `ws.receive()` gives a coroutine that waits in it: the message, or the error that there is no memory for it.
+    func pushReceived(_ kind: WebSocketKind, _ bytes: UnsafeRawBufferPointer, onto L: OpaquePointer) -> CInt {
+        guard vm.hasRoom(for: bytes.count) else {
+            vm.pushString(L, "ws.receive: \(LuaVM.memoryText)")
+            return LuaVM.raise
+        }
+        return pushMessage(kind, bytes, onto: L)
     }
 
     private func pushFailure(_ error: CallError, onto L: OpaquePointer) -> CInt {
@@ -188,6 +200,9 @@ extension Script {
             throw Misuse("ws.receive: the handler of this route is a table; its function message gets the messages")
         }
         if let message = session.connection.popMessage() {
+            guard vm.hasRoom(for: message.bytes.readableBytes) else {
+                throw Misuse("ws.receive: \(LuaVM.memoryText)")
+            }
             return message.bytes.withUnsafeReadableBytes { pushMessage(message.kind, $0, onto: call.L) }
         }
         if session.hasEnded { return call.failure(session.closedError) }

@@ -77,7 +77,7 @@ extension WebSocketSession: WebSocketDelegate {
         }
         if let id = receiver {
             receiver = nil
-            script.enter { script.resume(id) { script.pushMessage(kind, bytes, onto: $0) } }
+            script.enter { script.resume(id) { script.pushReceived(kind, bytes, onto: $0) } }
             return true
         }
         guard !isFunction else { return false }
@@ -100,7 +100,7 @@ extension WebSocketSession: WebSocketDelegate {
         script.schedule(self)
     }
 
-    func webSocketReadBurstEnded(_ connection: WebSocketConnection) { script.service?.readBurstEnded() }
+    func webSocketReadBurstEnded(_ connection: WebSocketConnection) { script.service?.workWasDone() }
 
     func wakeSenders(_ completion: Completion) {
         guard !senders.isEmpty else { return }
