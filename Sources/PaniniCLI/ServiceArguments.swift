@@ -27,12 +27,13 @@ struct ServiceArguments: ParsableArguments {
 
     /// Everything given outside the scripts, the strongest first.
     func overrides() throws -> PaniniOverrides {
-        try Self.overrides(server: server, flags: appOptions, config: config)
+        var overrides = try Self.overrides(server: server, flags: appOptions, config: config)
+        overrides.permissions = try permissions.permissions()
+        return overrides
     }
 
     static func overrides(server: [String] = [], flags: [String], config: String?) throws -> PaniniOverrides {
         var overrides = PaniniOverrides()
-        overrides.permissions = try permissions.permissions()
         if !server.isEmpty {
             overrides.set("servers", texts: server, origin: "--server", source: .commandLine)
         }

@@ -43,7 +43,7 @@ public struct PaniniPermissions: Sendable, Equatable {
     }
 
     /// Why the lists cannot be what somebody means; nil when they can.
-    var problem: String? {
+    package var problem: String? {
         if let both = trusted.first(where: { untrusted.contains($0) }) {
             return "\(both == "*" ? "every script" : both) cannot be trusted and untrusted at once"
         }
