@@ -76,6 +76,17 @@ void panini_kill_from_signal(panini_vm *vm) {
     if (at != NULL) lua_sethook(at->thread, hook, LUA_MASKCOUNT | LUA_MASKCALL, 1);
 }
 
+void *panini_begin_work(panini_vm *vm) {
+    return vm->activation == NULL ? begin_run(vm, vm->cpu_budget / 5 + 1) : NULL;
+}
+
+int panini_end_work(panini_vm *vm, void *work) {
+    if (work == NULL) return vm->killed;
+    int was_killed = vm->killed;
+    end_run(vm, vm->main, work);
+    return was_killed;
+}
+
 int panini_settle_kill(panini_vm *vm, lua_State *L) {
     int was_raised = vm->has_kill_note;
     vm->killed = 0;

@@ -63,7 +63,12 @@ extension JSONWriter {
     @inline(never)
     mutating func unusualString(_ from: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> Bool {
         var q = from
+        var looked = from
         while q < end {
+            if q - looked > 16384 {
+                guard permits() else { return false }
+                looked = q
+            }
             out.reserve((end - q) &+ 16)
             let byte = q.pointee
             if byte >= 0x80 {

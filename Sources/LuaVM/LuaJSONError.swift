@@ -19,6 +19,7 @@ package struct LuaJSONError: Error, Equatable, CustomStringConvertible {
         case tooDeep
         case tooLarge
         case memory
+        case time
         // Writing.
         case unsupportedType
         case mixedTable

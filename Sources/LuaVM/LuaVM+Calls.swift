@@ -109,6 +109,9 @@ extension LuaVM {
         return error
     }
 
+    /// A list of what is wrong with a request is no place for more bytes than that.
+    private static var longestErrorList: Int { 256 << 10 }
+
     /// The list `errors` of the error table at an index as JSON; empty when there is none, or with the reason why JSON
     /// cannot hold it.
     package func errorList(_ L: OpaquePointer, _ index: CInt) -> (json: [UInt8], problem: String?) {
@@ -118,7 +121,7 @@ extension LuaVM {
         guard type == LUA_TTABLE else { return ([], type == LUA_TNIL ? nil : "errors is no list") }
         let writer = ByteWriter()
         do throws(LuaJSONError) {
-            try encodeJSON(L, -1, into: writer)
+            try encodeJSON(L, -1, into: writer, limit: LuaVM.longestErrorList)
         } catch {
             return ([], error.description)
         }

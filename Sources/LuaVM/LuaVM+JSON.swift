@@ -19,7 +19,14 @@ extension LuaVM {
     }
 
     /// Appends the JSON text of the value at `index`. When it throws, the writer is as before.
-    package func encodeJSON(_ L: OpaquePointer, _ index: CInt, into writer: ByteWriter) throws(LuaJSONError) {
+    ///
+    /// - Parameter limit: The most bytes it may take; what the state has left of its memory limits it, too.
+    package func encodeJSON(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        into writer: ByteWriter,
+        limit: Int = .max
+    ) throws(LuaJSONError) {
         let old = lua_gettop(L)
         let absolute = lua_absindex(L, index)
         let begin = writer.count
@@ -28,11 +35,13 @@ extension LuaVM {
             writer.storage.pointee,
             workspace: core.pointee.json,
             vm: vm,
-            maximum: begin + bytesLeft
+            maximum: begin + min(bytesLeft, limit)
         )
+        let work = panini_begin_work(vm)
         let isWritten = output.value(absolute)
         writer.storage.pointee = output.out
-        guard !isWritten else { return }
+        if panini_end_work(vm, work) != 0 { output.failure = .time }
+        guard !isWritten || output.failure != nil else { return }
         writer.truncate(to: begin)
         lua_settop(L, old)
         throw output.error
@@ -109,6 +118,7 @@ extension JSONWriter {
             case .cycle: "a table that contains itself has no JSON form"
             case .invalidUTF8: "a string is not valid UTF-8"
             case .memory: "not enough memory for its JSON text"
+            case .time: "it took too much CPU time to write its JSON text"
             case .tooDeep: "the value is nested too deeply for JSON"
             default: "the value is too large for JSON"
             }

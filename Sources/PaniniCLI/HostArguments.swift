@@ -33,7 +33,8 @@ struct HostArguments: ParsableArguments {
     }
 
     func workerCount() throws(CommandFailure) -> Int {
-        let (origin, text) = workers.map { ("--workers", $0) } ?? ("PANINI_WORKERS", Environment.value("PANINI_WORKERS") ?? "1")
+        let (origin, text) =
+            workers.map { ("--workers", $0) } ?? ("PANINI_WORKERS", Environment.value("PANINI_WORKERS") ?? "1")
         if text == "auto" { return min(System.coreCount, Self.mostWorkers) }
         guard let count = Int(text), (1...Self.mostWorkers).contains(count) else {
             throw CommandFailure(

@@ -20,7 +20,9 @@ struct PermissionArguments: ParsableArguments {
     @Option(help: ArgumentHelp("A folder that untrusted scripts may have files served from.", valueName: "folder"))
     var allowRead: [String] = []
 
-    @Option(help: ArgumentHelp("Subjects that untrusted scripts may publish and send requests to.", valueName: "subject"))
+    @Option(
+        help: ArgumentHelp("Subjects that untrusted scripts may publish and send requests to.", valueName: "subject")
+    )
     var allowPublish: [String] = []
 
     @Option(help: ArgumentHelp("Subjects that untrusted scripts may listen to.", valueName: "subject"))

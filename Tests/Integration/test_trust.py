@@ -1,8 +1,6 @@
 """Trusted and untrusted scripts, and workers that are stuck."""
 
 import os
-import re
-import signal
 import time
 
 from harness import panini, script_text
@@ -160,6 +158,7 @@ def test_a_stuck_worker_ends_the_program_when_asked_to(start, nats_server):
         "app.task(function() os.execute('sleep 30') end)",
         options="limits = { cpu = 0.1 }",
         arguments=["--trust", "--wedged", "exit", "--wedged-after", "0.5"],
+        ready=False,
     )
     begin = time.monotonic()
     assert running.wait() == 70

@@ -24,21 +24,27 @@ import Testing
         ("concat", "local t = {} for i = 1, 1e5 do t[i] = ('x'):rep(100) end return #table.concat(t)"),
         ("recursion", "local function f() return 1 + f() end return f()"),
         ("coroutines", "local t = {} while true do t[#t + 1] = coroutine.create(print or error) end"),
-        ("suspended ones", """
+        (
+            "suspended ones",
+            """
             local t = {}
             while true do
               local co = coroutine.wrap(function() coroutine.yield() end)
               co()
               t[#t + 1] = co
             end
-            """),
+            """
+        ),
         ("gsub", "local s = ('x'):rep(1e6) return (s:gsub('x', s))"),
         ("unpack", "local t = {} for i = 1, 1e5 do t[i] = i end return select('#', table.unpack(t)), ('x'):rep(8e6)"),
         ("format", "local s = ('x'):rep(3e6) return string.format('%s%s%s', s, s, s)"),
         ("load", "return load('return \"' .. ('x'):rep(3e6) .. '\"')"),
         ("a traceback", "error(debug.traceback(('x'):rep(5e6)))"),
         ("an error of great length", "error(('x'):rep(3e6) .. ('y'):rep(3e6))"),
-        ("sort", "local t = {} for i = 1, 3e5 do t[i] = i + 0.5 end table.sort(t) table.sort(t, function(a, b) return a > b end)"),
+        (
+            "sort",
+            "local t = {} for i = 1, 3e5 do t[i] = i + 0.5 end table.sort(t) table.sort(t, function(a, b) return a > b end)"
+        ),
     ]
 
     @Test(arguments: greedy) func isAnErrorOfThatRun(_ name: String, _ script: String) throws {
@@ -93,7 +99,9 @@ import Testing
 
     @Test func writingASmallValueOfGreatLengthStopsInTime() throws {
         let machine = try machine()
-        try machine.run("t = {} for i = 1, 60 do t = {t, t} end s = ('x'):rep(1e6) l = {} for i = 1, 1000 do l[i] = s end")
+        try machine.run(
+            "t = {} for i = 1, 60 do t = {t, t} end s = ('x'):rep(1e6) l = {} for i = 1, 1000 do l[i] = s end"
+        )
         for name in ["t", "l"] {
             lua_rawgeti(machine.vm.state, PANINI_REGISTRY_INDEX, lua_Integer(LUA_RIDX_GLOBALS))
             name.withCString { _ = panini_field(machine.vm.state, -1, $0) }

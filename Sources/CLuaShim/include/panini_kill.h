@@ -30,6 +30,12 @@ static inline void panini_check_turn(lua_State *L, uint64_t turn) {
     if ((turn & 1023) == 1023) panini_check(L);
 }
 
+// Work of the host on a script's behalf that runs no Lua, such as writing its answer: it gets a fifth of the budget, and
+// looks itself whether it is to end. Returns what panini_end_work takes; inside of a run it belongs to that run.
+void *panini_begin_work(panini_vm *vm);
+// Whether the work was to end.
+int panini_end_work(panini_vm *vm, void *work);
+
 // From the signal's handler, on the state's thread.
 void panini_kill_from_signal(panini_vm *vm);
 #endif

@@ -74,7 +74,7 @@ public enum WedgedWorkers {
         if wedge.isOver {
             logger.warning("worker \(worker.threadName) has come back after \(rounded(wedge.seconds)) s")
         } else {
-            logger.critical(
+            logger.error(
                 """
                 worker \(worker.threadName) is stuck: a script of \(worker.service) has held it for \
                 \(rounded(worker.seconds)) s and cannot be ended
