@@ -829,3 +829,76 @@ def test_limits_of_the_web_server_follow(reloading):
     service.save(web(2, more, options="web_server = true, web_port = 0, web_max_body = 100"))
     service.reloaded(to=2)
     assert http(port, "/echo", "POST", b"x" * 1000)[0] == 413
+
+
+# MARK: broken and hostile versions under load
+
+
+def test_g10_an_old_handler_in_an_endless_loop_cannot_block_the_switch(reloading, ask):
+    loop = 'app.listen("r.loop", function() while true do end end)'
+    service = reloading(version(1, loop), arguments=("--watch", "--limits-cpu", "0.5"))
+    inbox = ask.collect("r.loop", [b"{}"])[0]
+    service.save(version(2))
+    service.reloaded(to=2, timeout=10)
+    assert_error(inbox.next(), 504)
+    assert ask.ask("r.version") == {"version": 2}
+
+
+def test_g11_a_file_that_loads_for_ever_fails_while_the_old_serves(reloading, nats_server, ask):
+    service = reloading(LOADED.format(version=1, more=""), arguments=("--watch", "--limits-load", "0.5"))
+    with Load(nats_server.url) as load:
+        service.save(LOADED.format(version=2, more="while true do end"))
+        service.running.wait_for(r"ERROR.*was not reloaded, version 1 serves on: .*\.lua:\d+: ")
+        service.save(LOADED.format(version=3, more=""))
+        service.reloaded(to=2)
+    load.check()
+    # Loading has a thread of its own: nobody waited half a second for it.
+    assert load.percentile(0.99) < 0.3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "if then",
+        'error("at file level")',
+        'app.on_start_task(function() app.sleep(0.05) error("in a start task") end)',
+        "app.on_start_task(function() while true do end end)",
+        'app.listen("load.extra", function() end) app.on_start_task(function() return nil, "no" end)',
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_versions_under_load_cost_nobody_anything(reloading, nats_server, more, workers):
+    service = reloading(
+        LOADED.format(version=1, more="app.on_reload(function() return { n = 1 } end)"),
+        arguments=("--watch", "--workers", str(workers), "--limits-cpu", "0.2"),
+    )
+    with Load(nats_server.url, rate=300) as load:
+        for number in range(3):
+            service.save(LOADED.format(version=2, more=more + f"\n-- {number}"))
+            wait_until(lambda: service.running.output.count("was not reloaded") == number + 1, "the error is told")
+        service.save(LOADED.format(version=3, more=""))
+        service.reloaded(to=2)
+    load.check()
+    assert load.values <= {b'{"version":1}', b'{"version":3}'}
+
+
+def test_a_state_that_cannot_be_handed_over_under_load(reloading, nats_server):
+    service = reloading(LOADED.format(version=1, more="app.on_reload(function() return { f = print } end)"))
+    with Load(nats_server.url, rate=300) as load:
+        service.save(LOADED.format(version=2, more=""))
+        service.running.wait_for("was not reloaded.*f is a function")
+    load.check()
+    assert load.values == {b'{"version":1}'}
+
+
+def test_a_full_lua_state_is_replaced(reloading, ask):
+    hoard = """
+    local kept = {}
+    app.listen("r.hoard", function() while true do kept[#kept + 1] = string.rep("x", 1000) .. #kept end end)
+    app.on_reload(function() return { kept = kept } end)
+    """
+    service = reloading(version(1, hoard), arguments=("--limits-memory", "8MB", "--limits-cpu", "5"))
+    assert_error(ask.request("r.hoard", b"{}"), 500)
+    service.running.wait_for("memory of the Lua state is used up")
+    service.reloaded(to=2)
+    assert ask.ask("r.version") == {"version": 1}

@@ -8,6 +8,8 @@ import NIOCore
 struct ReloadRun {
     let promise: EventLoopPromise<PaniniReloadReport>
     let begun: NIODeadline
+    /// The version that serves is out of memory: it is replaced whether it hands anything over or not.
+    let isRescue: Bool
     /// Its scripts are with the workers, and may be waiting in a start task.
     var isStaged = false
 }
@@ -16,14 +18,14 @@ extension ServiceController {
     /// Replaces the service's code by what its files hold now.
     ///
     /// - Returns: What changed; fails with a ``PaniniError``, and the version before serves on.
-    func requestReload() -> EventLoopFuture<PaniniReloadReport> {
+    func requestReload(isRescue: Bool = false) -> EventLoopFuture<PaniniReloadReport> {
         let promise = loop.makePromise(of: PaniniReloadReport.self)
         guard state == .running else {
             promise.fail(PaniniError(code: .notRunning, message: "\(name) is not running"))
             return promise.futureResult
         }
         guard let running = reload else {
-            begin(promise)
+            begin(promise, isRescue: isRescue)
             return promise.futureResult
         }
         nextReload.append(promise)
@@ -36,8 +38,8 @@ extension ServiceController {
 
     private static let superseded = PaniniError(code: .superseded, message: "a newer version has taken its place")
 
-    private func begin(_ promise: EventLoopPromise<PaniniReloadReport>) {
-        reload = ReloadRun(promise: promise, begun: .now())
+    private func begin(_ promise: EventLoopPromise<PaniniReloadReport>, isRescue: Bool = false) {
+        reload = ReloadRun(promise: promise, begun: .now(), isRescue: isRescue)
         let box = NIOLoopBound(self, eventLoop: loop)
         load().flatMap { loaded in
             box.value.stage(loaded)
@@ -59,13 +61,14 @@ extension ServiceController {
         reload?.isStaged = true
         let box = NIOLoopBound(self, eventLoop: loop)
         let options = first.options
+        let isRescue = reload?.isRescue ?? false
         let summary = PaniniServiceReport(
             first.script.registrations,
             options: options,
             clientName: clientName ?? first.script.clientName
         )
         // The first one takes the port; the others share it.
-        return instances[0].wait(on: loop) { $0.stage(loaded[0].value.script) }.flatMap {
+        return instances[0].wait(on: loop) { $0.stage(loaded[0].value.script, isRescue: isRescue) }.flatMap {
             box.value.instances[0].run(on: box.eventLoop) { $0.stagedPort }
         }.flatMapError { error in
             box.value.close(Array(loaded.dropFirst()))
@@ -73,7 +76,9 @@ extension ServiceController {
         }.flatMap { port in
             let this = box.value
             let rest = zip(this.instances, loaded).dropFirst().map { instance, loaded in
-                instance.wait(on: this.loop) { $0.stage(loaded.value.script, webPort: port) }
+                instance.wait(on: this.loop) {
+                    $0.stage(loaded.value.script, webPort: port, isRescue: isRescue)
+                }
             }
             // All of them, also when one has failed: nothing is half done when it is given up.
             return EventLoopFuture.whenAllComplete(Array(rest), on: this.loop).flatMapThrowing { results in

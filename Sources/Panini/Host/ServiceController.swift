@@ -238,6 +238,10 @@ final class ServiceController {
                 service.onFailure = { error in
                     host.execute { box.value.failed(error) }
                 }
+                // A full Lua state does not recover by itself: a new one takes its place, as in a reload.
+                service.onExhausted = { _ in
+                    host.execute { _ = box.value.requestReload(isRescue: true) }
+                }
                 return WorkerInstance(service)
             }.hop(to: loop)
         }

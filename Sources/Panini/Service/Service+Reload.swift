@@ -19,8 +19,9 @@ extension Service {
     /// - Parameters:
     ///   - new: Just loaded.
     ///   - webPort: The port that another worker has bound.
+    ///   - isRescue: The serving one is out of memory: what it cannot hand over is lost, and does not stop this.
     /// - Returns: Succeeds when ``commit()`` may follow; after a failure the serving script is as it was.
-    func stage(_ new: Script, webPort: Int? = nil) -> EventLoopFuture<Void> {
+    func stage(_ new: Script, webPort: Int? = nil, isRescue: Bool = false) -> EventLoopFuture<Void> {
         let promise = worker.eventLoop.makePromise(of: Void.self)
         guard state == .running, staged == nil, let options = new.options else {
             new.close()
@@ -38,7 +39,10 @@ extension Service {
         for listener in new.registrations.listeners { listener.places = 0 }
         handOver { [self] failure in
             guard staged?.script === new else { return }
-            if let failure { return unstage(failure) }
+            if let failure {
+                guard isRescue else { return unstage(failure) }
+                logger.error("what the version that is out of memory hands over is lost: \(failure.message)")
+            }
             new.phase = .live
             runStartTasks(of: new, state: staged?.state ?? .none) { [self] failure in
                 guard staged?.script === new else { return }
