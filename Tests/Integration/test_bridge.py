@@ -334,6 +334,14 @@ def test_mistakes(check):
     wrong('app.http.nats_bridge("/x", { allow = { "a" }, alow = { "a" } })', 'unknown option "alow"', "allow")
 
 
+def test_an_untrusted_script_bridges_what_it_may_listen_to(check):
+    script = 'app.http.nats_bridge("/x", { allow = { "prices.>" } })'
+    refused(check(script, "--untrusted", options=WEB), "test.lua:2:", "may not listen to prices.>", "--allow-listen")
+    refused(check(script, "--untrusted", "--allow-listen", "prices.*", options=WEB), "may not listen to prices.>")
+    allowed = check(script, "--untrusted", "--allow-listen", "prices.>", options=WEB)
+    assert allowed.returncode == 0, allowed.stderr
+
+
 def test_stop(sockets, client):
     web, running = sockets(BRIDGE)
     with Viewer(web) as viewer:

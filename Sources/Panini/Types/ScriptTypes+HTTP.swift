@@ -57,6 +57,7 @@ extension ScriptTypes {
                 @overload fun(path: string, handler: panini.RouteHandler)
                 """
         }
+        result.merge(webSocket) { own, _ in own }
         return result
     }()
 }

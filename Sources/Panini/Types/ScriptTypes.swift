@@ -16,7 +16,7 @@ public enum PaniniTypes {
             """
         )
         for alias in ScriptTypes.aliases { file.block(alias) }
-        for value in ScriptTypes.classes { file.block(value) }
+        for value in ScriptTypes.classes + ScriptTypes.webSocketClasses { file.block(value) }
         for group in ScriptTypes.optionClasses() { file.block(group) }
         for table in ScriptTypes.tables {
             file.table(table)

@@ -257,14 +257,16 @@ extension Script {
     }
 
     private func permitted(_ items: [PlainValue], _ call: HostCall) throws(Misuse) -> [String] {
-        var list: [String] = []
+        var list: [SubjectPattern] = []
         for text in try texts(items, "allow", call) {
             do throws(SubjectPattern.Invalid) {
-                list.append(try SubjectPattern(text).subject)
+                list.append(try SubjectPattern(text))
             } catch {
                 throw Misuse("\(call.name): allow: \(error.message)")
             }
         }
-        return list
+        // What a script may not listen to itself it cannot let others listen to.
+        if let denied = listenDenied(list) { throw Misuse("\(call.name): \(denied.message)") }
+        return list.map(\.subject)
     }
 }
