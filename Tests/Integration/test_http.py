@@ -685,6 +685,28 @@ def test_tls_needs_both_files(check):
     refused(check("", options='web_server = true, web_tls = { cert_file = "a.pem" }'), "test.lua:1:", "key_file")
 
 
+def test_many_requests_at_the_same_moment(web):
+    """More than are served before the loop looks for others; some of their clients have gone meanwhile."""
+    client, _ = web("""app.http.get("/{n}", function(req) return req.params.n end)""")
+    connections = [socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) for _ in range(200)]
+    for turn in range(3):
+        for number, connection in enumerate(connections):
+            connection.sendall(f"GET /{turn}-{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for connection in connections[150:]:
+            connection.close()
+        del connections[150:]
+        for number, connection in enumerate(connections):
+            answer = b""
+            while not answer.endswith(f"\r\n\r\n{turn}-{number}".encode()):
+                part = connection.recv(65536)
+                assert part, answer
+                answer += part
+            assert answer.startswith(b"HTTP/1.1 200 ")
+        connections += [socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) for _ in range(50)]
+    for connection in connections:
+        connection.close()
+
+
 def test_the_access_log(web):
     client, running = web(
         """

@@ -5,6 +5,10 @@ app.http.get("/hello", function(req)
     return "hello"
 end)
 
+app.listen("bench.ping", function(msg)
+    return "pong"
+end)
+
 app.http.post("/echo", function(req)
     return req.json()
 end)
