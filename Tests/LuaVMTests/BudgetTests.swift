@@ -126,7 +126,9 @@ import Testing
     }
 
     @Test func aCallFromSwiftHasABudgetToo() throws {
-        let vm = try machine().vm
+        let machine = try machine()
+        defer { withExtendedLifetime(machine) {} }
+        let vm = machine.vm
         let error = #expect(throws: LuaError.self) { try vm.run("while true do end", name: "loop.lua") }
         #expect(error?.kind == .cpu)
         #expect(error?.message == "loop.lua:1: more than 0.05 s of CPU time")
