@@ -6,7 +6,7 @@ FROM swift:6.3-bookworm AS build
 # The base image pins what there is to pin: a release of Debian.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends liblua5.4-dev pkg-config \
+    && apt-get install --yes --no-install-recommends liblua5.4-dev pkg-config zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The dependencies are fetched again only when the manifest changes.
@@ -14,7 +14,7 @@ COPY Package.swift ./
 RUN swift package resolve
 COPY Sources ./Sources
 COPY Tests ./Tests
-RUN swift build -c release --product panini --static-swift-stdlib \
+RUN swift build -c release --product panini --static-swift-stdlib -Xlinker --no-export-dynamic -Xlinker --gc-sections \
     && strip --strip-all -o /panini .build/release/panini
 
 FROM debian:bookworm-slim

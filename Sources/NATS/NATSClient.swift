@@ -208,6 +208,7 @@ public final class NATSClient: Service {
     /// Subscribes to a subject, which may hold the wildcards `*` (one token) and `>` (the rest).
     ///
     /// - Parameters:
+    ///   - subject: what to listen to.
     ///   - queue: a queue group: each message goes to one of the group's members.
     ///   - bufferLimit: how many messages may wait for a slow reader; the newest are dropped beyond that, counted, and
     ///     told once as ``NATSEvent/subscriptionTooSlow(subject:sid:)``.
@@ -234,6 +235,7 @@ public final class NATSClient: Service {
     /// alive that long.
     ///
     /// - Parameters:
+    ///   - subject: what to listen to.
     ///   - queue: a queue group: each message goes to one of the group's members.
     ///   - handler: called with each message, in order, on the connection's loop: it must not block. What it publishes
     ///     goes out with one write for all messages of one read.
@@ -257,7 +259,7 @@ public final class NATSClient: Service {
     /// Sends a request and waits for the first reply.
     ///
     /// - Throws: ``NATSError``: `timeout`, `noResponders`, `disconnected`, `permissionViolation`, `tooManyRequests`,
-    ///   `cancelled` when the task is cancelled, and what ``publish(_:to:reply:headers:)`` throws.
+    ///   `cancelled` when the task is cancelled, and what `publish(_:to:reply:headers:)` throws.
     public func request(
         _ payload: some Sequence<UInt8>,
         to subject: String,
@@ -299,13 +301,16 @@ public final class NATSClient: Service {
     /// The sequence ends with the first of its conditions; throwing it away ends it, too.
     ///
     /// - Parameters:
+    ///   - payload: the question.
+    ///   - subject: where it goes.
+    ///   - headers: sent along.
     ///   - maxMessages: how many replies are enough, nil for any number.
     ///   - maxWait: how long to wait in all.
     ///   - stall: how long to wait for another reply after the last one, nil for as long as `maxWait` allows.
     ///   - sentinel: whether an empty reply means that no more come; it is not delivered.
     /// - Returns: the replies. The sequence throws `noResponders` when nobody listens, `disconnected` when the
     ///   connection breaks meanwhile, `permissionViolation` when the server denies the publish.
-    /// - Throws: ``NATSError``: `invalidArgument`, `disconnected`, and what ``publish(_:to:reply:headers:)`` throws.
+    /// - Throws: ``NATSError``: `invalidArgument`, `disconnected`, and what `publish(_:to:reply:headers:)` throws.
     public func requestMany(
         _ payload: some Sequence<UInt8>,
         to subject: String,

@@ -21,7 +21,7 @@ public struct NATSMessage: Sendable {
     /// Where an answer goes, nil when the sender wants none.
     public let reply: String?
     /// The headers, empty when there are none. A message from the server itself has a
-    /// ``NATSProtocol/NATSHeaders/status`` there.
+    /// `status` there.
     public let headers: NATSHeaders
     /// The payload's bytes.
     public internal(set) var payload: ByteBuffer

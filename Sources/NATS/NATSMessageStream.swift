@@ -4,7 +4,7 @@
 import NIOCore
 
 /// The messages of a subscription, see ``NATSClient/subscribe(_:queue:bufferLimit:byteLimit:)``, or the replies to
-/// ``NATSClient/requestMany(_:to:headers:maxMessages:maxWait:stall:sentinel:)``.
+/// `NATSClient.requestMany`.
 ///
 /// Each message goes to one reader. The sequence ends when the subscription does, or when the reading task is cancelled;
 /// it throws ``NATSError`` when the server denied it or the connection broke while it was draining. Dropping the

@@ -81,7 +81,7 @@ public struct PaniniScriptTest: Sendable {
         var configuration = PaniniHostConfiguration(scripts: services, overrides: overrides)
         configuration.isStrict = true
         configure(&configuration)
-        configuration.overrides.set("servers", texts: [broker.url], origin: "the test's broker")
+        configuration.overrides.useOnly(broker: broker.url, origin: "the test's broker")
         let services = configuration.scripts.isEmpty ? nil : try await RunningHost.start(configuration, logger: logger)
         let outcomes: Result<[Outcome], any Error>
         do {
@@ -104,7 +104,7 @@ public struct PaniniScriptTest: Sendable {
         let folder = self.path.lastIndex(of: "/").map { String(self.path[...$0]) } ?? ""
         let runner = folder + "(panini test)"
         var overrides = PaniniOverrides()
-        overrides.set("servers", texts: [broker.url], origin: "the test's broker")
+        overrides.useOnly(broker: broker.url, origin: "the test's broker")
         var configuration = PaniniHostConfiguration(scripts: [runner], overrides: overrides)
         configuration.texts[runner] = TestRunner.source
         let outcomes = Mutex<[Outcome]>([])

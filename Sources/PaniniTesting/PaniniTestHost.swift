@@ -51,7 +51,7 @@ public struct PaniniTestHost: Sendable {
             var configuration = PaniniHostConfiguration(scripts: scripts, overrides: overrides)
             configuration.isStrict = true
             configure(&configuration)
-            configuration.overrides.set("servers", texts: [broker.url], origin: "the test's broker")
+            configuration.overrides.useOnly(broker: broker.url, origin: "the test's broker")
             let value = try await run(configuration, broker: broker, logger: logger, body)
             await broker.stop()
             return value

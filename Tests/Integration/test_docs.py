@@ -7,6 +7,7 @@ What a fenced block says about itself:
     ```lua check        a complete script that is checked and not run: it wants a server of its own
     ```lua inside       a piece of a handler: run inside one, and it must not raise
     ```lua test=NAME    a test file, run by `panini test` beside the script before it
+    ```swift            compiled by the build: scripts/snippets writes the file, `swift manifest` is left out
     ```sh               lines that call `panini` or `curl` are run; lines `# ...` below one are what it prints
 
 Other commands (installing, building) are other tests' business.
@@ -24,7 +25,7 @@ import pytest
 from harness import PATIENCE, PROGRAM, ROOT, Broker, Client, Program, environment, panini
 
 FENCE = re.compile(r"^```(\S*)[ \t]*(.*)$")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "Sources").glob("*/*.docc/*.md"))]
 
 
 class Block:
@@ -210,6 +211,11 @@ def test_commands_print_what_they_say(block, docs_broker, tmp_path):
         assert service.wait() == 0, service.output
     finally:
         service.kill()
+
+
+def test_blocks_of_swift_are_those_that_the_build_compiles():
+    result = subprocess.run([ROOT / "scripts" / "snippets", "--check"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(#[^)\s]*)?\)")

@@ -249,6 +249,14 @@ def test_which_service(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_no_other_broker_is_reached(project):
+    """Whatever the environment says of brokers: tests have their own."""
+    elsewhere = {"NATS_URL": "nats://127.0.0.1:1", "PANINI_AUTH_TOKEN": "secret", "PANINI_PORT": "1"}
+    result = panini("test", cwd=project, env=elsewhere)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 tests, 0 failed" in result.stdout
+
+
 def test_a_filter_and_options(tmp_path):
     service = 'local app = panini.app{ service_name = "x", handler_timeout = 20 }\napp.listen("slow", function() app.sleep(5) end)'
     write(tmp_path, x=service, x_test="""

@@ -13,6 +13,23 @@ import Synchronization
 
 private func given<Value>() -> Value { fatalError() }
 
+// README.md, line 49
+private func readme_49() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+
+        var configuration = PaniniHostConfiguration(scripts: ["orders.lua"])
+        configuration.module("geo") { module in
+            module.function("distance") { (a: Double, b: Double) in abs(a - b) }
+        }
+        try await PaniniHost(configuration: configuration, logger: Logger(label: "orders")).run()
+    }
+}
+
 // docs/embedding.md, line 5
 private func docs_embedding_5() async throws {
     let logger = Logger(label: "snippet")

@@ -104,6 +104,15 @@ step_docs() {
     run_pytest "$PANINI_ROOT/Tests/Integration/test_docs.py"
 }
 
+# The DocC catalogs, without a warning. The same settings as in step_build, so that nothing is compiled again.
+step_docc() {
+    local target
+    for target in LuaVM NATS Panini; do
+        PANINI_WARNINGS_AS_ERRORS=1 PANINI_EXAMPLES=1 PANINI_DOCC=1 swift package --disable-sandbox \
+            generate-documentation --target "$target" --warnings-as-errors >/dev/null
+    done
+}
+
 # The example of a program that embeds the host: a package of its own, as a user has it.
 step_embedding() {
     require_sqlite

@@ -19,7 +19,7 @@ public struct PaniniWedgedWorker: Sendable, Equatable {
 /// The workers of this process that are stuck now.
 ///
 /// A thread that is stuck can neither be ended nor do anything else: its messages wait, and the broker calls it slow. The
-/// log says so at once. ``onChange`` is where the other workers may take over its subscriptions, or the program may end.
+/// log says so at once. `onChange` is where the other workers may take over its subscriptions, or the program may end.
 public enum WedgedWorkers {
     private struct State {
         var wedged: [UInt64: PaniniWedgedWorker] = [:]

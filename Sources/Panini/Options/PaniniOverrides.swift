@@ -69,6 +69,19 @@ public struct PaniniOverrides: Sendable {
     /// - Parameter group: The part of the options' names before the dot.
     public mutating func ignore(group: String) { ignoredGroups.insert(group) }
 
+    /// Makes this broker the only one, whatever was said of brokers before: for tests, which must not reach another.
+    /// Credentials and TLS are left out with the rest.
+    ///
+    /// - Parameters:
+    ///   - url: The broker's address.
+    ///   - origin: What error texts name.
+    package mutating func useOnly(broker url: String, origin: String) {
+        entries.removeAll { ["servers", "host", "port"].contains($0.name) }
+        set("servers", texts: [url], origin: origin)
+        ignore(group: "auth")
+        ignore(group: "tls")
+    }
+
     /// Adds everything a JSON configuration file holds.
     ///
     /// - Parameters:
