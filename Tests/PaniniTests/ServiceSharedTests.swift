@@ -13,7 +13,9 @@ struct ServiceSharedTests {
         let group = one.ownGroup(subject: "a.*", ordinal: 1)
         #expect(group == one.ownGroup(subject: "a.*", ordinal: 1))
         #expect(group.hasPrefix("_panini."))
-        #expect(Set([group, one.ownGroup(subject: "a.*", ordinal: 2), one.ownGroup(subject: "a.>", ordinal: 1)]).count == 3)
+        #expect(
+            Set([group, one.ownGroup(subject: "a.*", ordinal: 2), one.ownGroup(subject: "a.>", ordinal: 1)]).count == 3
+        )
         #expect(group != two.ownGroup(subject: "a.*", ordinal: 1))
     }
 

@@ -25,7 +25,9 @@ struct SharedStoreTests {
         #expect(try store.increment(key, by: .integer(1), initial: .integer(0), now: 0) == .integer(1))
         #expect(try store.increment(key, by: .number(0.5), initial: .integer(0), now: 0) == .number(1.5))
         try store.set(key, .integer(.max), expires: 10, now: 0)
-        #expect(try store.increment(key, by: .integer(1), initial: .integer(0), now: 0) == .number(9.223372036854775808e18))
+        #expect(
+            try store.increment(key, by: .integer(1), initial: .integer(0), now: 0) == .number(9.223372036854775808e18)
+        )
         #expect(store.get(key, now: 10) == nil)
         try store.set(key, .string([1]), expires: 0, now: 0)
         #expect(throws: SharedStore.Refusal.notANumber) {
