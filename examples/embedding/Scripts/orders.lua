@@ -3,14 +3,12 @@ local store = require "store"
 
 local app = panini.app{ service_name = "orders", version = "1.0.0", allocation_queue_group = "orders" }
 
+local item = panini.validator{ price = { type = "integer", min = 0 }, count = { type = "integer", min = 1 } }
+
 local order = panini.validator{
     id = { type = "integer", min = 1 },
     customer = { type = "string", min = 1 },
-    items = {
-        type = panini.validator{ price = { type = "integer", min = 0 }, count = { type = "integer", min = 1 } },
-        many = true,
-        min = 1,
-    },
+    items = { type = "array", items = { type = item }, min = 1 },
 }
 
 app.listen("orders.new", { validator = order }, function(msg)
