@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "panini_kill.h"
@@ -56,6 +57,18 @@ panini_message *panini_message_push(
     lua_setmetatable(L, -2);
     return m;
 }
+
+panini_message *panini_message_detach(panini_message *message) {
+    size_t size = sizeof(panini_message) + message->subject_length + message->reply_length + message->headers_length;
+    panini_message *copy = malloc(size);
+    if (copy == NULL) return NULL;
+    memcpy(copy, message, size);
+    copy->payload_length = 0;
+    message->flags |= PANINI_MESSAGE_ANSWERED;
+    return copy;
+}
+
+void panini_message_free(panini_message *detached) { free(detached); }
 
 panini_message *panini_message_at(lua_State *L, int index, int metatable_reference) {
     return panini_userdata_at(L, index, metatable_reference);

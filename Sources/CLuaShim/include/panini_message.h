@@ -61,6 +61,11 @@ panini_message *panini_message_push(
     const void *headers, size_t headers_length,
     const void *payload, size_t payload_length);
 
+// A copy without the payload, outside of Lua, for whoever answers a handler that has failed: its coroutine, which kept the
+// message alive, is gone by then. The message itself counts as answered from here on. NULL when there is no memory.
+panini_message *panini_message_detach(panini_message *message);
+void panini_message_free(panini_message *detached);
+
 // Pushes `data` of the message at index 1, decoded now if it was not before. `callbacks` are those of the metatable. Raises
 // what decoding says: only for C functions that Lua called.
 void panini_message_push_data(lua_State *L, void *callbacks);

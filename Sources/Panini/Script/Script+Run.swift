@@ -149,12 +149,22 @@ extension Script {
         case .suspended:
             park(co, activity)
         case .failed:
+            // The message goes with its coroutine, at the next step of the collector.
+            let (activity, message) = detached(activity)
+            defer { panini_message_free(message) }
             let error = vm.takeError(co)
             service?.activityFailed(activity, error, of: self)
             fail(activity, error)
             if error.kind == .memory { memoryFailed() }
             service?.activityEnded(activity, of: self)
         }
+    }
+
+    /// The activity with a message of its own, to be freed; the same one where there is none.
+    private func detached(_ activity: Activity) -> (Activity, UnsafeMutablePointer<panini_message>?) {
+        guard case .message(let listener, let message) = activity else { return (activity, nil) }
+        guard let copy = panini_message_detach(message) else { fatalError("out of memory for the answer of a failure") }
+        return (.message(listener, copy), copy)
     }
 
     private func park(_ co: LuaCoroutine, _ activity: Activity) {

@@ -9,7 +9,9 @@ import NIOSSL
 final class HTTPClientPool {
     private let url: HTTPURL
     private let tls: HTTPFetchTLS
+    /// Not looked at once the pool is closed: connections may end after the client has gone.
     private unowned let fetcher: HTTPFetcher
+    private let eventLoop: any EventLoop
     /// The one used last is used next: the others grow old and go.
     private var idle: [HTTPClientConnection] = []
     private var waiting: [HTTPFetchRun] = []
@@ -25,6 +27,7 @@ final class HTTPClientPool {
         self.url = url
         self.tls = tls
         self.fetcher = fetcher
+        self.eventLoop = fetcher.eventLoop
     }
 
     /// Whether all connections there may be are busy.
@@ -60,18 +63,18 @@ final class HTTPClientPool {
     func free(_ connection: HTTPClientConnection) {
         guard !isClosed else { return connection.close() }
         idle.append(connection)
-        let box = NIOLoopBound(connection, eventLoop: fetcher.eventLoop)
-        connection.idleTimer = fetcher.eventLoop.scheduleTask(in: Self.idleTime) { box.value.close() }
+        let box = NIOLoopBound(connection, eventLoop: eventLoop)
+        connection.idleTimer = eventLoop.scheduleTask(in: Self.idleTime) { box.value.close() }
         // From the next turn of the loop: whoever has got an answer may want more from the same server.
         guard !waiting.isEmpty else { return }
-        let pool = NIOLoopBound(self, eventLoop: fetcher.eventLoop)
-        fetcher.eventLoop.execute { pool.value.serve() }
+        let pool = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.execute { pool.value.serve() }
     }
 
     func closed(_ connection: HTTPClientConnection) {
         idle.removeAll { $0 === connection }
         // One that never became ready is counted where it failed.
-        guard connection.wasReady else { return }
+        guard connection.wasReady, !isClosed else { return }
         total -= 1
         serve()
         fetcher.dropIfUnused(self, url, tls)
@@ -80,9 +83,13 @@ final class HTTPClientPool {
     private func connect() {
         connecting += 1
         total += 1
-        let pool = NIOLoopBound(self, eventLoop: fetcher.eventLoop)
+        let pool = NIOLoopBound(self, eventLoop: eventLoop)
         made().whenComplete { result in
             let pool = pool.value
+            if pool.isClosed {
+                if case .success(let connection) = result { connection.value.close() }
+                return
+            }
             pool.connecting -= 1
             switch result {
             case .success(let connection):
@@ -99,14 +106,12 @@ final class HTTPClientPool {
     }
 
     private func made() -> EventLoopFuture<NIOLoopBound<HTTPClientConnection>> {
-        let eventLoop = fetcher.eventLoop
         guard url.isSecure else { return open(nil) }
         let pool = NIOLoopBound(self, eventLoop: eventLoop)
         return fetcher.tlsContext(tls).flatMap { pool.value.open($0) }
     }
 
     private func open(_ context: NIOSSLContext?) -> EventLoopFuture<NIOLoopBound<HTTPClientConnection>> {
-        let eventLoop = fetcher.eventLoop
         let ready = eventLoop.makePromise(of: Void.self)
         let connection = HTTPClientConnection(self, isSecure: url.isSecure, ready: ready)
         let box = NIOLoopBound(connection, eventLoop: eventLoop)
