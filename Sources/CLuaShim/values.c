@@ -21,6 +21,15 @@ void panini_release_free_memory(lua_State *L) {
 #endif
 }
 
+void panini_settle_allocator(void) {
+#ifdef __GLIBC__
+    // Without this the C library raises its bound for blocks of their own up to 32 MB as such blocks come and go, and a
+    // table that grows then lies in memory twice, and stays there.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
+#endif
+}
+
 static int error_tostring(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);

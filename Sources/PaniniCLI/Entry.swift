@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Glibc
+import Panini
 
 @main
 enum Entry {
@@ -11,6 +12,7 @@ enum Entry {
         signal(SIGPIPE, SIG_IGN)
         // So is a file that may not grow.
         signal(SIGXFSZ, SIG_IGN)
+        PaniniRuntime.settleAllocator()
         let command: any ParsableCommand
         do {
             let arguments = try AppOptionFlags.rewrite(Array(CommandLine.arguments.dropFirst()))

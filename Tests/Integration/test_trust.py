@@ -1,6 +1,7 @@
 """Trusted and untrusted scripts, and workers that are stuck."""
 
 import os
+import signal
 import time
 
 from harness import panini, script_text

@@ -1,7 +1,8 @@
 // Made by scripts/snippets from the documentation: do not edit. Compiled, never run.
+// swift-format-ignore-file
 
-import Logging
 import LuaVM
+import Logging
 import NATS
 import NATSProtocol
 import NIOCore
@@ -306,12 +307,7 @@ private func docs_nats_client_40() async throws {
     let greeter: any ServiceLifecycle.Service = given()
     _ = (logger, client, configuration, greeter)
     do {
-        let replies = try await client.requestMany(
-            "",
-            to: "who.is.there",
-            maxWait: .seconds(1),
-            stall: .milliseconds(100)
-        )
+        let replies = try await client.requestMany("", to: "who.is.there", maxWait: .seconds(1), stall: .milliseconds(100))
         for try await reply in replies { print(reply.text) }
     }
 }
@@ -454,12 +450,7 @@ private func sources_nats_nats_docc_gettingstarted_38() async throws {
     let greeter: any ServiceLifecycle.Service = given()
     _ = (logger, client, configuration, greeter)
     do {
-        let replies = try await client.requestMany(
-            "",
-            to: "who.is.there",
-            maxWait: .seconds(1),
-            stall: .milliseconds(100)
-        )
+        let replies = try await client.requestMany("", to: "who.is.there", maxWait: .seconds(1), stall: .milliseconds(100))
         for try await reply in replies { print(reply.text) }
     }
 }

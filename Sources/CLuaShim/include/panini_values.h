@@ -49,6 +49,9 @@ int panini_collect_step(lua_State *L);
 // Gives pages that the allocator holds free back to the system, where the C library can.
 void panini_release_free_memory(lua_State *L);
 
+// Settings of the C library's allocator for a program that runs scripts for long. Once, before other threads exist.
+void panini_settle_allocator(void);
+
 enum { PANINI_FIRST_UPVALUE = LUA_REGISTRYINDEX - 1, PANINI_BOUND_VALUE = LUA_REGISTRYINDEX - 3 };
 
 #endif
