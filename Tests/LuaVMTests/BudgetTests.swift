@@ -90,8 +90,9 @@ import Testing
         #expect(error.message.contains("test.lua:"), "\(error.message)")
         #expect(error.message.hasSuffix("more than 0.05 s of CPU time"), "\(error.message)")
         #expect(error.traceback?.contains("test.lua:") == true)
-        // With a tenth for what follows, and some room for a busy machine.
-        #expect(used < Self.budget * 2, "\(used)")
+        // That it ends, and not by luck. How soon is a matter of the machine (one `rep` of thirty megabytes in a debug
+        // build is more than the budget on a slow one), and of the hostile suite, which measures a release build.
+        #expect(used < Self.budget + 1, "\(used)")
         // The state is as good as new.
         let next = try machine.coroutine("local t = {} for i = 1, 100 do t[i] = {i} end return #t, pcall(error, 'x')")
         #expect(machine.finish(next, machine.resume(next)) == ["100", "false", #""x""#])
@@ -110,7 +111,8 @@ import Testing
         }
         #expect(outcome == .failed)
         #expect(machine.vm.takeError(co).kind == .cpu)
-        #expect((2...8).contains(stretches), "\(stretches)")
+        // `os.clock` counts all threads of the process, so that a stretch is shorter where other tests run beside this.
+        #expect((2..<60).contains(stretches), "\(stretches)")
     }
 
     @Test func aBudgetIsRenewedForThoseThatMayGoOnForEver() throws {
