@@ -41,7 +41,7 @@ package final class ByteWriter {
     /// A stable address, so that no access to it is checked for exclusivity on the way of a message.
     package let storage: UnsafeMutablePointer<ByteStorage>
 
-    package init(minimumCapacity: Int = 1024) {
+    package init(minimumCapacity: Int = 128) {
         let capacity = max(minimumCapacity, 64)
         guard let block = malloc(capacity) else { fatalError("out of memory: \(capacity) bytes for a message") }
         storage = .allocate(capacity: 1)

@@ -91,10 +91,10 @@ struct JSONWorkspace {
     init(depth: Int, arrayMetatable: UnsafeRawPointer?) {
         self.depth = depth
         self.arrayMetatable = arrayMetatable
+        // Left as they come: entries are written before they are read, and pages that nobody touches cost nothing.
+        // With a thousand services in one program that is nine megabytes.
         ancestors = .allocate(capacity: depth + 1)
-        ancestors.initialize(repeating: nil, count: depth + 1)
         keys = .allocate(capacity: (depth + 1) * JSONWorkspace.comparedKeys)
-        keys.initialize(repeating: nil, count: (depth + 1) * JSONWorkspace.comparedKeys)
     }
 
     func deallocate() {

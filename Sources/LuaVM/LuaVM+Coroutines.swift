@@ -48,9 +48,9 @@ struct CoroutineSlot: BitwiseCopyable {
 struct CoroutineTable {
     static let none = UInt32.max
 
-    var slots = UnsafeStack<CoroutineSlot>(capacity: 64)
-    var pool = UnsafeStack<UInt32>(capacity: 64)
-    var empty = UnsafeStack<UInt32>(capacity: 64)
+    var slots = UnsafeStack<CoroutineSlot>(capacity: 8)
+    var pool = UnsafeStack<UInt32>(capacity: 8)
+    var empty = UnsafeStack<UInt32>(capacity: 8)
     var running = CoroutineTable.none
     var suspended = 0
 

@@ -10,7 +10,7 @@ package struct LuaReference: Equatable, Hashable, Sendable {
 
 /// Which registry slots are free.
 struct ReferenceTable {
-    private var free = UnsafeStack<CInt>(capacity: 64)
+    private var free = UnsafeStack<CInt>(capacity: 8)
     private var next = CInt(PANINI_FIRST_REFERENCE)
     private(set) var count = 0
 

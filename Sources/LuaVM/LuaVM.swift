@@ -53,7 +53,7 @@ public final class LuaVM {
     /// Bookkeeping behind a stable address: no exclusivity checks on the path of a message.
     let core: UnsafeMutablePointer<Core>
     /// Scratch bytes of the JSON codec.
-    let scratch = ByteWriter(minimumCapacity: 256)
+    let scratch = ByteWriter(minimumCapacity: 64)
 
     private(set) var isOpen = true
     /// Swift closures that Lua functions point to; they live as long as the state.

@@ -42,7 +42,7 @@ extension NATSConnection {
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 65536, maximum: 262_144)
+                value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 4096, maximum: 262_144)
             )
             .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
             .channelInitializer { channel in
