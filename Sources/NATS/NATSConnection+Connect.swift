@@ -233,6 +233,7 @@ extension NATSConnection {
         dropUnsendable()
         guard link === handler else { return }
         handler.tellUnwritten()
+        if let channel = handler.socket ?? handler.context?.channel { linkCut.connected(channel) }
         outstandingPings = 0
         outboundLimit = configuration.maxPendingOutboundBytes
         state = .connected
@@ -304,6 +305,7 @@ extension NATSConnection {
         handshaking?.detach()
         handshaking = nil
         link = nil
+        linkCut.disconnected()
         stopMoving()
         let unsent = takeUnwritten(&unwritten, of: handler)
         let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)

@@ -76,6 +76,8 @@ package final class NATSConnection {
     // Outbound.
     /// The TCP connection once its handshake is done; nil while there is none.
     var link: NATSChannelHandler?
+    /// How other threads end the link when this one's loop does not come back.
+    package let linkCut = NATSLinkCut()
     /// The TCP connection whose handshake is going on.
     var handshaking: NATSChannelHandler?
     /// How many bytes `outbound` may hold in the current state.

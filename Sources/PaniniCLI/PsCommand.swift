@@ -38,7 +38,9 @@ struct PsCommand: ParsableCommand {
 
     private static func object(_ pid: Int, _ service: JSONValue) -> String {
         let texts = ["service", "version", "file", "state"].map { ($0, JSONText.string(service[$0]?.string)) }
-        let numbers = ["generation", "workers", "listeners", "in_flight", "waiting", "draining", "memory_bytes"].map {
+        let numbers = [
+            "generation", "workers", "stuck_workers", "listeners", "in_flight", "waiting", "draining", "memory_bytes",
+        ].map {
             ($0, "\(service[$0]?.integer ?? 0)")
         }
         let rest = [("connected", "\(service["connected"]?.bool ?? false)"), ("uptime", "\(uptime(service))")]
@@ -62,11 +64,17 @@ struct PsCommand: ParsableCommand {
         ]
         for (pid, service) in rows {
             func number(_ name: String) -> String { "\(service[name]?.integer ?? 0)" }
-            let state = service["state"]?.string ?? ""
+            let stuck = service["stuck_workers"]?.integer ?? 0
             let isConnected = service["connected"]?.bool ?? false
+            var state = service["state"]?.string ?? ""
+            if state == "running", stuck > 0 {
+                state = "\(stuck) stuck"
+            } else if state == "running", !isConnected {
+                state = "no broker"
+            }
             lines.append([
                 "\(pid)", service["service"]?.string ?? "", service["version"]?.string ?? "",
-                state == "running" && !isConnected ? "no broker" : state, number("generation"), number("workers"),
+                state, number("generation"), number("workers"),
                 number("in_flight"), number("waiting"), number("draining"),
                 size(service["memory_bytes"]?.integer ?? 0), time(uptime(service)), service["file"]?.string ?? "",
             ])

@@ -1,10 +1,12 @@
 """Trusted and untrusted scripts, and workers that are stuck."""
 
+import json
 import os
+import re
 import signal
 import time
 
-from harness import panini, script_text
+from harness import PATIENCE, Client, panini, script_text, wait_until
 
 
 def test_ordinary_scripts_have_no_files_and_trusted_ones_do(check, tmp_path):
@@ -151,6 +153,63 @@ def test_a_stuck_worker_is_reported_and_comes_back(start, nats_server):
     )
     running.wait_for(r"worker \S+ is stuck: a script of test has held it for \d+\.\d s and cannot be ended")
     running.wait_for(r"worker \S+ has come back after [23]\.\d s")
+
+
+STICKING = """
+app.listen("stick", function(msg) os.execute("sleep " .. msg.data.seconds) return { worker = panini.worker } end)
+app.listen("ask", function(msg) return { worker = panini.worker } end)
+"""
+
+
+def test_other_workers_take_over_from_a_stuck_one(start, nats_server, tmp_path):
+    client = Client(nats_server.url)
+    control = {"PANINI_CONTROL_DIR": str(tmp_path / "control")}
+    running = start(
+        nats_server.url,
+        STICKING,
+        options="limits = { cpu = 0.1 }",
+        arguments=["--trust", "--workers", "2", "--wedged-after", "0.5"],
+        env=control,
+    )
+    client.collect("stick", [b'{"seconds": 4}'])
+    running.wait_for(r"the connection of worker-(\d) was ended: the other workers get its messages")
+    stuck = int(re.findall(r"connection of worker-(\d) was ended", running.output)[0])
+    # The broker may still be hearing of the end.
+    wait_until(lambda: client.ask("ask", {}, timeout=PATIENCE) == {"worker": 1 - stuck}, "another worker answers")
+    for _ in range(20):
+        assert client.ask("ask", {}, timeout=2) == {"worker": 1 - stuck}
+    status = json.loads(panini("ps", "--json", env=control).stdout)[0]
+    assert status["stuck_workers"] == 1
+    assert status["workers"] == 2
+    assert status["connected"] is True
+    reload = panini("reload", env=control)
+    assert reload.returncode == 1
+    assert f"a script holds worker-{stuck}, which cannot be reloaded; restart the program" in reload.stderr
+    running.wait_for(r"has come back after")
+    wait_until(lambda: client.ask("ask", {}, timeout=2) == {"worker": stuck}, "the worker takes part again")
+    assert json.loads(panini("ps", "--json", env=control).stdout)[0]["stuck_workers"] == 0
+    assert panini("reload", env=control).returncode == 0
+    client.close()
+
+
+def test_a_stop_does_not_wait_for_a_stuck_worker(start, nats_server):
+    client = Client(nats_server.url)
+    running = start(
+        nats_server.url,
+        STICKING,
+        options="limits = { cpu = 0.1 }, shutdown_timeout = 3600",
+        arguments=["--trust", "--workers", "2", "--wedged-after", "0.5"],
+    )
+    client.collect("stick", [b'{"seconds": 600}'])
+    running.wait_for(r"is stuck: a script of test has held it")
+    client.close()
+    running.signal(signal.SIGTERM)
+    # What the script has started holds the output open: its end is not waited for.
+    assert running.process.wait(PATIENCE) == 1
+    os.killpg(running.process.pid, signal.SIGKILL)
+    running.wait()
+    assert re.search(r"a script holds worker-\d", running.output)
+    running.expected_exit = 1
 
 
 def test_a_stuck_worker_ends_the_program_when_asked_to(start, nats_server):

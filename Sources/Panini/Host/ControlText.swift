@@ -20,6 +20,7 @@ enum ControlText {
             ("service", string(service.serviceName)), ("version", string(service.version)),
             ("file", string(service.path)), ("state", string(service.state)),
             ("generation", "\(service.generation)"), ("workers", "\(service.workers)"),
+            ("stuck_workers", "\(service.stuckWorkers)"),
             ("listeners", "\(service.listeners)"), ("in_flight", "\(service.inFlight)"),
             ("waiting", "\(service.waiting)"), ("draining", "\(service.draining)"),
             ("memory_bytes", "\(service.memoryBytes)"), ("connected", "\(service.isConnected)"),

@@ -2,6 +2,7 @@
 // serves no message.
 
 import Logging
+import LuaVM
 import NIOCore
 import PaniniObservability
 
@@ -19,6 +20,10 @@ final class HostCore {
     private var failure: PaniniError?
     private var watcher: FileWatcher?
     private var control: ControlServer?
+    /// Which worker runs on which thread, by the watchdog's numbers.
+    private var threads: [UInt64: Int] = [:]
+    private var stuckWorkers: Set<Int> = []
+    private var wedgeToken: UInt64?
 
     init(
         loop: any EventLoop,
@@ -55,6 +60,7 @@ final class HostCore {
         services = configuration.scripts.map { path in
             ServiceController(path: path, workers: workers, loop: loop, settings: settings)
         }
+        watchWorkers()
         if configuration.watchesFiles { startWatching() }
         if let directory = configuration.controlDirectory { startControl(directory) }
         for service in services { start(service) }
@@ -140,6 +146,28 @@ final class HostCore {
         return EventLoopFuture.whenAllSucceed(reloads, on: loop)
     }
 
+    // MARK: - Workers that are stuck
+
+    private func watchWorkers() {
+        let box = NIOLoopBound(self, eventLoop: loop)
+        for worker in workers {
+            worker.submit { _ in LuaWatchdog.threadNumber }.hop(to: loop).whenSuccess { number in
+                box.value.threads[number] = worker.index
+            }
+        }
+        let loop = loop
+        wedgeToken = WedgedWorkers.onChange { worker, isStuck in
+            // The watchdog's thread; the host may have ended meanwhile.
+            loop.execute { box.value.workerChanged(worker.thread, isStuck: isStuck) }
+        }
+    }
+
+    private func workerChanged(_ thread: UInt64, isStuck: Bool) {
+        guard let index = threads[thread] else { return }
+        if isStuck { stuckWorkers.insert(index) } else { stuckWorkers.remove(index) }
+        for service in services { service.workerChanged(index, isStuck: isStuck) }
+    }
+
     private func startWatching() {
         let watcher = FileWatcher(loop: loop, logger: logger)
         self.watcher = watcher
@@ -196,8 +224,13 @@ final class HostCore {
         watcher?.stop()
         control?.stop()
         events.finish()
-        let failure = failure
-        EventLoopFuture.andAllComplete(workers.map { $0.end() }, on: loop).whenComplete { _ in
+        if let wedgeToken { WedgedWorkers.removeListener(wedgeToken) }
+        var failure = failure
+        if failure == nil, let held = stuckWorkers.min() {
+            failure = PaniniError(code: .workerStuck, message: "a script holds worker-\(held) and could not be ended")
+        }
+        let free = workers.filter { !stuckWorkers.contains($0.index) }
+        EventLoopFuture.andAllComplete(free.map { $0.end() }, on: loop).whenComplete { [failure] _ in
             if let failure { promise.fail(failure) } else { promise.succeed() }
         }
     }

@@ -26,6 +26,7 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
             case notRunning = "not_running"
             case needsRestart = "needs_restart"
             case superseded = "superseded"
+            case workerStuck = "worker_stuck"
         }
 
         private let kind: Kind
@@ -65,6 +66,8 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
         public static let notRunning = Code(kind: .notRunning)
         /// A new version changes what a running service keeps: its name, its connection.
         public static let needsRestart = Code(kind: .needsRestart)
+        /// A script holds a worker that cannot be freed: nothing can be changed or ended there.
+        public static let workerStuck = Code(kind: .workerStuck)
         /// A newer version came while one was being made ready.
         static let superseded = Code(kind: .superseded)
 

@@ -111,6 +111,10 @@ public final class PaniniHost: ServiceLifecycle.Service {
             try await eventLoop.flatSubmit { [self] in
                 core.value.start()
             }.get()
+        } catch let error as PaniniError where error.code == .workerStuck {
+            isFinished.withLock { $0 = true }
+            leaveWorkers()
+            throw error
         } catch {
             try? await finish()
             throw error
@@ -130,9 +134,19 @@ public final class PaniniHost: ServiceLifecycle.Service {
         }
         let result = Result { try done.wait() }
         isFinished.withLock { $0 = true }
+        if case .failure(let error as PaniniError) = result, error.code == .workerStuck {
+            leaveWorkers()
+            throw error
+        }
         try workerGroup.syncShutdownGracefully()
         try group.syncShutdownGracefully()
         try result.get()
+    }
+
+    /// A thread that a script holds cannot be waited for: its group stays as it is until the process ends.
+    private func leaveWorkers() {
+        _ = Unmanaged.passRetained(workerGroup)
+        _ = Unmanaged.passRetained(self)
     }
 
     private func finish() async throws {

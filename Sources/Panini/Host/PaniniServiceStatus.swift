@@ -14,6 +14,9 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var generation: Int
     /// How many workers run it.
     public var workers: Int
+    /// How many of its workers do not come back from a script (see ``WedgedWorkers``), or have not answered in time; what
+    /// they do is not in the numbers below.
+    public var stuckWorkers = 0
     /// How many subjects it listens to.
     public var listeners: Int
     /// Handlers, ticks and streams that run or wait.
@@ -24,7 +27,7 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var draining = 0
     /// Memory of its Lua states in bytes, those of draining versions included.
     public var memoryBytes = 0
-    /// Whether all of its workers have a connection to a broker.
+    /// Whether all of its workers that answer have a connection to a broker.
     public var isConnected = true
     /// Seconds since it was started.
     public var uptime: Double

@@ -24,6 +24,16 @@ extension ServiceController {
             promise.fail(PaniniError(code: .notRunning, message: "\(name) is not running"))
             return promise.futureResult
         }
+        if let stuck = instances.first(where: { stuckWorkers.contains($0.index) }) {
+            promise.fail(
+                PaniniError(
+                    code: .workerStuck,
+                    message:
+                        "\(name): a script holds worker-\(stuck.index), which cannot be reloaded; restart the program"
+                )
+            )
+            return promise.futureResult
+        }
         guard let running = reload else {
             begin(promise, isRescue: isRescue)
             return promise.futureResult

@@ -39,17 +39,20 @@ extension ServiceController {
             listeners: report?.listeners.count ?? 0,
             uptime: Double((NIODeadline.now() - startedAt).nanoseconds) / 1e9
         )
-        let parts = instances.map { $0.run(on: loop) { $0.workerStatus } }
+        let parts = instances.map { instance in
+            answer(of: instance, within: .seconds(1), nil) { $0.run(on: $1) { $0.workerStatus } }
+        }
         return EventLoopFuture.whenAllSucceed(parts, on: loop).map { parts in
             var status = base
-            for part in parts {
+            status.stuckWorkers = parts.count { $0 == nil }
+            for part in parts.compactMap({ $0 }) {
                 status.inFlight += part.inFlight
                 status.waiting += part.waiting
                 status.draining = max(status.draining, part.draining)
                 status.memoryBytes += part.memoryBytes
                 status.isConnected = status.isConnected && part.isConnected
             }
-            if parts.isEmpty { status.isConnected = false }
+            if parts.allSatisfy({ $0 == nil }) { status.isConnected = false }
             return status
         }
     }

@@ -54,6 +54,8 @@ final class ServiceController {
     /// Those who asked for a reload while one was going on.
     var nextReload: [EventLoopPromise<PaniniReloadReport>] = []
     var startedAt = NIODeadline.now()
+    /// Workers that a script holds.
+    var stuckWorkers: Set<Int> = []
 
     // What is known of its files.
     var signatures: [String: FileSignature?] = [:]
@@ -263,9 +265,17 @@ final class ServiceController {
     }
 
     private func stopInstances() -> EventLoopFuture<PaniniError?> {
+        // Services end their stops by themselves; only a worker that a script holds needs more than that.
+        let patience = TimeAmount.nanoseconds(nanoseconds(options?.shutdownTimeout ?? 30)) + .seconds(15)
         let stops = instances.map { instance in
-            instance.wait(on: loop) { service in
-                service.stop().assumeIsolated().map { service.failure }.nonisolated()
+            let held = PaniniError(
+                code: .workerStuck,
+                message: "\(name): a script holds worker-\(instance.index): the stop does not wait for it any longer"
+            )
+            return answer(of: instance, within: patience, held) { instance, loop in
+                instance.wait(on: loop) { service in
+                    service.stop().assumeIsolated().map { service.failure }.nonisolated()
+                }
             }
         }
         return EventLoopFuture.whenAllSucceed(stops, on: loop).map { $0.compactMap { $0 }.first }

@@ -19,12 +19,14 @@ public struct PaniniWedgedWorker: Sendable, Equatable {
 /// The workers of this process that are stuck now.
 ///
 /// A thread that is stuck can neither be ended nor do anything else: its messages wait, and the broker calls it slow. The
-/// log says so at once. `onChange` is where the other workers may take over its subscriptions, or the program may end.
+/// log says so at once. A host whose other workers run the same services ends the stuck one's connections, so that the
+/// broker gives its messages to them; `onChange` is where a program may do more about it, such as to end.
 public enum WedgedWorkers {
     private struct State {
         var wedged: [UInt64: PaniniWedgedWorker] = [:]
         var total: UInt64 = 0
-        var listeners: [@Sendable (PaniniWedgedWorker, _ isStuck: Bool) -> Void] = []
+        var listeners: [(token: UInt64, call: @Sendable (PaniniWedgedWorker, _ isStuck: Bool) -> Void)] = []
+        var lastToken: UInt64 = 0
     }
 
     private static let state = Mutex(State())
@@ -41,8 +43,21 @@ public enum WedgedWorkers {
     /// and run no Lua.
     ///
     /// - Parameter listener: Takes the worker, and whether it is stuck now.
-    public static func onChange(_ listener: @escaping @Sendable (PaniniWedgedWorker, Bool) -> Void) {
-        state.withLock { $0.listeners.append(listener) }
+    /// - Returns: What ``removeListener(_:)`` takes.
+    @discardableResult
+    public static func onChange(_ listener: @escaping @Sendable (PaniniWedgedWorker, Bool) -> Void) -> UInt64 {
+        state.withLock { state in
+            state.lastToken += 1
+            state.listeners.append((state.lastToken, listener))
+            return state.lastToken
+        }
+    }
+
+    /// Ends what ``onChange(_:)`` began; a call that is going on still returns.
+    ///
+    /// - Parameter token: What it returned.
+    public static func removeListener(_ token: UInt64) {
+        state.withLock { $0.listeners.removeAll { $0.token == token } }
     }
 
     /// Begins to watch. Once for the process; a second call changes the settings.
@@ -81,7 +96,7 @@ public enum WedgedWorkers {
                 """
             )
         }
-        for listener in listeners { listener(worker, !wedge.isOver) }
+        for listener in listeners { listener.call(worker, !wedge.isOver) }
     }
 
     private static func rounded(_ seconds: Double) -> Double { (seconds * 10).rounded() / 10 }

@@ -1,17 +1,21 @@
 // Owns: the way from the host's loop to one service on one worker. Lives on the host's loop; what it carries over is only
 // touched on the worker's.
 
+import NATS
 import NIOCore
 
 /// A service on one of the workers, as the host's loop sees it.
 struct WorkerInstance: Sendable {
     let index: Int
+    /// Ends the worker's connection when its loop does not come back.
+    let linkCut: NATSLinkCut
     private let service: NIOLoopBound<Service>
     private let loop: any EventLoop
 
     /// Called on the worker's loop.
     init(_ service: Service) {
         index = service.worker.index
+        linkCut = service.connection.linkCut
         loop = service.worker.eventLoop
         self.service = NIOLoopBound(service, eventLoop: loop)
     }
