@@ -23,6 +23,7 @@ enum {
     SLAB = 16 * 1024,
     SMALL_STATE = 96 * 1024,  // below this the first page of each class would cost more than it saves
     KEPT_EMPTY = 16,          // slabs that wait for the next burst with their pages
+    CROWDED = 256,            // more of them than this give their pages back before malloc is asked for a large block
 };
 // Addresses only; pages come as they are touched. When a state outgrows it, malloc takes over.
 static const size_t RESERVED = (size_t)1 << 30;
@@ -35,6 +36,7 @@ typedef struct panini_slab {
     uint32_t size;    // of a block
     uint32_t class;
     bool is_partial;  // in the list of its class
+    bool is_bare;     // empty, and all but its first page are the system's again
 } panini_slab;
 
 enum { FIRST_BLOCK = (sizeof(panini_slab) + 15) & ~15 };
@@ -70,6 +72,7 @@ static panini_slab *new_slab(panini_pool *pool, uint32_t class) {
     if (slab) {
         pool->empty = slab->next;
         pool->empty_count--;
+        if (!slab->is_bare) pool->full_empty_count--;
     } else {
         if (pool->used + SLAB > pool->reserved) return NULL;
         slab = (panini_slab *)(pool->base + pool->used);
@@ -77,6 +80,7 @@ static panini_slab *new_slab(panini_pool *pool, uint32_t class) {
     }
     slab->free = NULL;
     slab->live = 0;
+    slab->is_bare = false;
     slab->fresh = FIRST_BLOCK;
     slab->class = class;
     slab->size = (class + 1) * PANINI_POOL_GRAIN;
@@ -99,7 +103,11 @@ static bool reserve(panini_pool *pool) {
 }
 
 static void *take(panini_pool *pool, size_t size, size_t in_use) {
-    if (size > PANINI_POOL_LARGEST) return malloc(size);
+    if (size > PANINI_POOL_LARGEST) {
+        // What the collector has freed in here is no use for it, and would come on top of it.
+        if (size >= SLAB && pool->full_empty_count > CROWDED) panini_pool_trim(pool);
+        return malloc(size);
+    }
     if (!pool->base && (in_use < SMALL_STATE || !reserve(pool))) return malloc(size);
     uint32_t class = class_of(size);
     panini_slab *slab = pool->partial[class];
@@ -132,6 +140,7 @@ static void give(panini_pool *pool, void *block) {
         slab->next = pool->empty;
         pool->empty = slab;
         pool->empty_count++;
+        pool->full_empty_count++;
     }
 }
 
@@ -143,7 +152,10 @@ void *panini_pool_resize(panini_pool *pool, void *block, size_t old_size, size_t
     if (!block) return take(pool, new_size, in_use);
     bool is_ours = owns(pool, block);
     if (is_ours && new_size <= PANINI_POOL_LARGEST && class_of(new_size) == slab_of(pool, block)->class) return block;
-    if (!is_ours && (new_size > PANINI_POOL_LARGEST || !pool->base)) return realloc(block, new_size);
+    if (!is_ours && (new_size > PANINI_POOL_LARGEST || !pool->base)) {
+        if (new_size >= SLAB && pool->full_empty_count > CROWDED) panini_pool_trim(pool);
+        return realloc(block, new_size);
+    }
     void *moved = take(pool, new_size, in_use);
     if (!moved) return NULL;
     memcpy(moved, block, old_size < new_size ? old_size : new_size);
@@ -155,7 +167,10 @@ void panini_pool_trim(panini_pool *pool) {
     // The list runs through the slabs' own first pages, which therefore stay; the other pages of each go.
     size_t kept = 0;
     for (panini_slab *slab = pool->empty; slab; slab = slab->next) {
-        if (++kept > KEPT_EMPTY) madvise((char *)slab + 4096, SLAB - 4096, MADV_DONTNEED);
+        if (slab->is_bare || ++kept <= KEPT_EMPTY) continue;
+        madvise((char *)slab + 4096, SLAB - 4096, MADV_DONTNEED);
+        slab->is_bare = true;
+        pool->full_empty_count--;
     }
 }
 

@@ -103,12 +103,19 @@ package final class ByteWriter {
         storage.pointee.count = count
     }
 
+    /// What is kept from one use to the next; a rare large message does not cost its memory for ever.
+    package static let keptCapacity = 1 << 20
+
     package func removeAll(keepingCapacity: Bool = true) {
         storage.pointee.count = 0
-        if !keepingCapacity, let block = realloc(storage.pointee.base, 64) {
-            storage.pointee.base = block.assumingMemoryBound(to: UInt8.self)
-            storage.pointee.capacity = 64
-        }
+        if !keepingCapacity || storage.pointee.capacity > Self.keptCapacity { shrink(to: 64) }
+    }
+
+    @inline(never)
+    private func shrink(to capacity: Int) {
+        guard let block = realloc(storage.pointee.base, capacity) else { return }
+        storage.pointee.base = block.assumingMemoryBound(to: UInt8.self)
+        storage.pointee.capacity = capacity
     }
 }
 

@@ -23,7 +23,7 @@ extension LuaVM {
     package func isExhausted() -> Bool { panini_is_exhausted(vm) != 0 }
 
     /// The most that a value may become as bytes: what the state has left, and enough for an answer that says so.
-    var bytesLeft: Int {
+    package var bytesLeft: Int {
         let limit = vm.pointee.bytes_limit
         guard limit > 0 else { return Int.max / 4 }
         return max(Int(limit) - Int(vm.pointee.bytes_in_use), 1 << 20)

@@ -354,6 +354,7 @@ attack("listeners later", function()
         local listener = app.listen("later." .. i, function() end)
         if listener then listener.unsubscribe() end
     end
+    return "listened"
 end)
 attack("get_logger again and again", function() local t = {} while true do t[#t + 1] = panini.get_logger("n" .. #t) end end)
 attack("shared values", function() if app.shared then for i = 1, 1e6 do app.shared.set("k" .. i, ("x"):rep(100)) end end end)

@@ -28,14 +28,13 @@ local app = panini.app{ service_name = "neighbour" }
 app.listen("ping", function(msg) return { n = msg.data.n } end)
 """
 
-# A fifth more than the budget, and what the host does for one message; its own code is slow in a debug build.
-ALLOWED = BUDGET * 1.2 + 0.01 if "release" in PROGRAM else BUDGET * 2.5
+# The target is a fifth more than the budget, and what the host does for one message: `scripts/test --hostile` asks for that,
+# on a machine that does nothing else. The ordinary check only has to notice what does not end.
+STRICT = bool(os.environ.get("PANINI_STRICT_TIMES"))
+ALLOWED = BUDGET * 1.2 + 0.01 if STRICT else BUDGET * 3
 
 # What docs/security.md says of what is known to remain: these must end, and are not timed.
 KNOWN = {"ephemerons": "one step of Lua's collector goes over them again and again"}
-
-# Open: unanswered behind all the others, answered at once when it runs alone. The neighbour must be served all the same.
-UNANSWERED = {"listeners later"}
 
 # Under a sanitizer everything takes longer, and has memory of its own.
 SANITIZED = bool(os.environ.get("PANINI_SANITIZED"))
@@ -82,75 +81,80 @@ def host(start, nats_server, tmp_path):
     client.close()
 
 
-def test_every_attack_ends_within_its_budget_and_its_memory(host):
+class Neighbour:
+    """Somebody who asks the service beside the attacker, all the time."""
+
+    def __init__(self, url):
+        self.client = Client(url)
+        self.times = []
+        self.failed = []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.ask)
+
+    def ask(self):
+        while not self.over.is_set():
+            begin = time.monotonic()
+            try:
+                assert self.client.ask("ping", {"n": 1}, timeout=20) == {"n": 1}
+            except Exception as error:
+                self.failed.append(repr(error))
+            self.times.append(time.monotonic() - begin)
+            time.sleep(0.002)
+
+    def take_p99(self):
+        times, self.times = sorted(self.times), []
+        return times[int(len(times) * 0.99)]
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        self.over.set()
+        self.thread.join()
+        self.client.close()
+
+
+def test_every_attack_ends_within_its_budget_and_its_memory_and_nobody_notices(host, nats_server):
     running, client = host
     names = client.ask("attack.names")
     assert len(names) >= 80
     pid = running.process.pid
     before = memory(pid)
     slow, silent = [], []
-    for number, name in enumerate(names, 1):
-        begin = thread_times(pid)
-        try:
-            client.request(f"attack.{number}", b"{}", timeout=20)
-        except Exception as error:
-            silent.append((name, repr(error)))
-        used = thread_times(pid) - begin
-        if used > ALLOWED:
-            # Once more: what an attack before has left to be done may have come between.
-            begin = thread_times(pid)
-            try:
-                client.request(f"attack.{number}", b"{}", timeout=20)
-            except Exception:
-                pass
-            used = min(used, thread_times(pid) - begin)
-        assert running.running, f"{name} ended the program:\n{running.output}"
-        # What it has spawned counts by itself.
-        if used > ALLOWED and "spawn" not in name and name not in KNOWN and name not in UNANSWERED:
-            slow.append((name, round(used, 3)))
-        assert client.ask("ping", {"n": number}) == {"n": number}, name
-    assert not [entry for entry in silent if entry[0] not in UNANSWERED]
-    if not SANITIZED:
-        assert not slow, "\n".join(map(str, slow))
-        # The limit is one of what Lua holds. A string that grows lies in memory twice for a moment, and the C library keeps
-        # what it was given for small blocks: measured 78 MB at a limit of 32 MB, over all attacks together.
-        assert memory(pid, "VmHWM") - before < 3 * LIMIT, (before, memory(pid, "VmHWM"))
+    with Neighbour(nats_server.url) as neighbour:
+        # What this machine takes for a ping while nothing else goes on.
+        time.sleep(1)
+        alone = neighbour.take_p99()
+        for number, name in enumerate(names, 1):
 
+            def attack():
+                begin = thread_times(pid)
+                try:
+                    client.request(f"attack.{number}", b"{}", timeout=20)
+                except Exception as error:
+                    silent.append((name, repr(error)))
+                return thread_times(pid) - begin
 
-def test_a_neighbour_on_the_same_thread_waits_no_longer_than_a_budget(host, nats_server):
-    running, client = host
-    names = client.ask("attack.names")
-    times = []
-    over = threading.Event()
-    steady = Client(nats_server.url)
-
-    def load():
-        while not over.is_set():
-            begin = time.monotonic()
-            steady.ask("ping", {"n": 1})
-            times.append(time.monotonic() - begin)
-            time.sleep(0.002)
-
-    # What this machine takes for a ping while nothing else goes on.
-    thread = threading.Thread(target=load)
-    thread.start()
-    time.sleep(1)
-    alone = sorted(times)[int(len(times) * 0.99)]
-    times.clear()
-    for number, name in enumerate(names, 1):
-        if name in KNOWN:
-            continue
-        try:
-            client.request(f"attack.{number}", b"{}", timeout=20)
-        except Exception:
-            pass
-    over.set()
-    thread.join()
-    assert running.running
-    p99 = sorted(times)[int(len(times) * 0.99)]
-    if not SANITIZED:
-        assert p99 < ALLOWED + 2 * alone, (p99, alone, len(times))
-    steady.close()
+            used = attack()
+            if used > ALLOWED and name not in KNOWN:
+                # Once more: what an attack before has left to be done may have come between.
+                used = min(used, attack())
+            assert running.running, f"{name} ended the program:\n{running.output}"
+            # What it has spawned counts by itself.
+            if used > ALLOWED and "spawn" not in name and name not in KNOWN:
+                slow.append((name, round(used, 3)))
+            assert client.ask("ping", {"n": number}) == {"n": number}, name
+        p99 = neighbour.take_p99()
+    assert not silent
+    assert not neighbour.failed
+    if SANITIZED:
+        return
+    assert not slow, "\n".join(map(str, slow))
+    assert p99 < ALLOWED + 2 * alone, (p99, alone)
+    # What Lua holds is within the limit at any moment; beside that are buffers of the host, what `app.shared` keeps, and
+    # pages that the C library has not given back yet. Measured: 53 MB more than at the start, over all attacks.
+    assert memory(pid, "VmHWM") - before < 2 * LIMIT, (before, memory(pid, "VmHWM"))
 
 
 @pytest.mark.parametrize("name", files.FILES)

@@ -155,8 +155,10 @@ step_faults() {
     PANINI_TEST_FAST=1 run_pytest "$PANINI_ROOT/Tests/Integration/test_faults.py"
 }
 
-# The scripts that attack the host, against a program with AddressSanitizer.
+# The scripts that attack the host: in time and in bounds in release, and against a program with AddressSanitizer.
 step_hostile() {
+    step_release
+    PANINI_STRICT_TIMES=1 run_pytest "$PANINI_ROOT/Tests/Integration/test_hostile.py"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:abort_on_error=1}"
     swift build --sanitize=address --scratch-path .build-asan --product panini
     PANINI_BIN="$PANINI_ROOT/.build-asan/debug/panini" PANINI_SANITIZED=1 PANINI_TEST_PATIENCE=120 \

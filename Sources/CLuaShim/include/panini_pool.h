@@ -21,6 +21,7 @@ typedef struct panini_pool {
     struct panini_slab *partial[PANINI_POOL_CLASSES];  // slabs with room, by class
     struct panini_slab *empty;                         // slabs without blocks, their pages still there
     size_t empty_count;
+    size_t full_empty_count;  // those of them whose pages are still there
     int is_off;      // the range could not be reserved
 } panini_pool;
 

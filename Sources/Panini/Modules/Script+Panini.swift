@@ -69,13 +69,15 @@ extension Script {
 
     func jsonEncode(_ call: HostCall) throws(Misuse) -> CInt {
         guard call.argumentCount > 0 else { throw Misuse("panini.json.encode: takes a value") }
-        writer.removeAll(keepingCapacity: true)
+        writer.removeAll()
+        defer { writer.removeAll() }
         if lua_type(call.L, 1) == LUA_TNIL {
             vm.pushString(call.L, "null" as StaticString)
             return 1
         }
         do throws(LuaJSONError) {
-            try vm.encodeJSON(call.L, 1, into: writer)
+            // The text is there twice for a moment: here, and as Lua's string.
+            try vm.encodeJSON(call.L, 1, into: writer, limit: vm.bytesLeft / 2)
         } catch {
             throw Misuse("panini.json.encode: \(error.description)")
         }
@@ -100,7 +102,8 @@ extension Script {
     func base64Encode(_ call: HostCall) throws(Misuse) -> CInt {
         let bytes = try call.bytes(1, "the bytes")
         try call.requireRoom(for: bytes.count / 3 * 4 + 4)
-        writer.removeAll(keepingCapacity: true)
+        writer.removeAll()
+        defer { writer.removeAll() }
         var index = 0
         while index < bytes.count, index & 0xFFFF < 0xFFFD || !vm.isRunOver {
             let remaining = bytes.count - index
@@ -132,7 +135,8 @@ extension Script {
             return call.failure(CallError("decode", "not base64: its length is no multiple of four"))
         }
         try call.requireRoom(for: text.count / 4 * 3)
-        writer.removeAll(keepingCapacity: true)
+        writer.removeAll()
+        defer { writer.removeAll() }
         var index = 0
         while index < text.count, index & 0xFFFF < 0xFFFC || !vm.isRunOver {
             let isLast = index + 4 == text.count

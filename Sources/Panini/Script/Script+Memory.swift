@@ -8,6 +8,8 @@ import LuaVM
 extension Script {
     /// What a coroutine and the call that starts it take, at least.
     static let coroutineBytes = 4096
+    /// How many bytes must be free below the limit for them to go back to the system at once.
+    private static let worthGivingBack = 4 << 20
 
     private static let memoryError = LuaError(kind: .memory, message: LuaVM.memoryText)
 
@@ -57,7 +59,13 @@ extension Script {
     /// Something failed for want of memory. Usually that was its own doing, and the rest goes on; a state that is full even
     /// after a collection will not recover by itself.
     func memoryFailed() {
-        guard !isExhaustionReported, phase == .live, vm.isExhausted() else { return }
+        guard !isExhaustionReported, phase == .live else { return }
+        writer.removeAll()
+        guard vm.isExhausted() else {
+            // What one has hoarded is not kept for the next, whose blocks are of other sizes.
+            if vm.memoryLimit - vm.memoryInUse > Self.worthGivingBack { panini_release_free_memory(vm.state) }
+            return
+        }
         isExhaustionReported = true
         service?.scriptExhausted(self)
     }
@@ -65,7 +73,7 @@ extension Script {
 
 extension SpawnRecord {
     /// What one takes outside of Lua until it starts.
-    static let charge = 256
+    static let charge = 512
 }
 
 extension Service {

@@ -52,6 +52,7 @@ extension Service {
         guard state == .running, !housekeeping.isCollecting else { return }
         let wasBusy = housekeeping.isBusy
         housekeeping.isBusy = false
+        script.writer.removeAll()
         let bytes = script.vm.memoryInUse
         let hasCalmedDown = script.suspendedPeak > 500 && script.suspendedCount * 2 < script.suspendedPeak
         if bytes > Self.smallHeap, bytes > housekeeping.live + housekeeping.live / 2 || hasCalmedDown {
