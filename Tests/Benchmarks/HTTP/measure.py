@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""CPU time of the web server per request beside nginx with its Lua module, interleaved; medians, and the latency wrk saw.
+"""CPU time of the web server per request beside nginx with its Lua module and aiohttp, interleaved; medians, and the latency
+wrk saw.
 
-Usage: measure.py PANINI [ROUNDS]. Fetches wrk and nginx with apt-get download into .tools/bench/http, installs nothing.
+Usage: measure.py PANINI[,PANINI...] [ROUNDS]. Fetches wrk and nginx with apt-get download and aiohttp from PyPI into
+.tools/bench/http, installs nothing. Several programs are compared with each other in the same run.
 """
 
 import os
@@ -53,6 +55,10 @@ def set_up():
         subprocess.run(["apt-get", "download", *PACKAGES], cwd=TOOLS, check=True, stderr=subprocess.DEVNULL)
         for package in TOOLS.glob("*.deb"):
             subprocess.run(["dpkg", "-x", package, root], check=True)
+    if not (TOOLS / "venv" / "done").exists():
+        subprocess.run([sys.executable, "-m", "venv", TOOLS / "venv"], check=True)
+        subprocess.run([TOOLS / "venv/bin/pip", "install", "--quiet", "aiohttp==3.14.5"], check=True)
+        (TOOLS / "venv" / "done").touch()
     return root
 
 
@@ -84,11 +90,11 @@ def load(root, environment, pid, port, workload):
 
 
 def main():
-    program, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    programs, rounds = sys.argv[1].split(","), int(sys.argv[2]) if len(sys.argv) > 2 else 5
     root = set_up()
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
-    broker_port, nginx_port, panini_port = free_port(), free_port(), free_port()
+    broker_port, nginx_port, aiohttp_port = free_port(), free_port(), free_port()
     configuration = TOOLS / "nginx.conf"
     user = "user root;" if os.getuid() == 0 else ""
     configuration.write_text(CONFIGURATION.format(root=root, tools=TOOLS, port=nginx_port, user=user))
@@ -103,14 +109,19 @@ def main():
         start(ROOT / ".tools/venv/bin/nats-server", "-p", str(broker_port))
         time.sleep(0.5)
         nginx = start(*on(0), root / "usr/sbin/nginx", "-c", configuration, "-p", TOOLS, env=environment)
-        panini = start(
-            *on(0), program, "run", HERE / "service.lua", "--server", f"nats://127.0.0.1:{broker_port}", "--web-port", str(panini_port)
-        )
+        aiohttp = start(*on(0), TOOLS / "venv/bin/python", HERE / "aiohttp_service.py", str(aiohttp_port))
+        peers = [["nginx", 0, nginx_port], ["aiohttp", aiohttp.pid, aiohttp_port]]
+        for number, program in enumerate(programs, 1):
+            port = free_port()
+            broker = f"nats://127.0.0.1:{broker_port}"
+            panini = start(*on(0), program, "run", HERE / "service.lua", "--server", broker, "--web-port", str(port))
+            peers.append([f"panini{number}" if len(programs) > 1 else "panini", panini.pid, port])
         time.sleep(1.5)
         children = pathlib.Path(f"/proc/{nginx.pid}/task/{nginx.pid}/children").read_text().split()
+        peers[0][1] = children[0]
         for _ in range(rounds):
             for workload in WORKLOADS:
-                for name, pid, port in (("nginx", children[0], nginx_port), ("panini", panini.pid, panini_port)):
+                for name, pid, port in peers:
                     found.setdefault((workload, name), []).append(load(root, environment, pid, port, workload))
     finally:
         for process in reversed(started):
