@@ -11,7 +11,7 @@ final class NATSChannelHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     /// nil once detached.
-    private(set) var connection: NATSConnection?
+    @exclusivity(unchecked) private(set) var connection: NATSConnection?
     var handshake = HandshakeMachine()
     /// What the server said last.
     var info = NATSServerInfo()
@@ -29,9 +29,9 @@ final class NATSChannelHandler: ChannelInboundHandler {
     var establishedAt: NIODeadline?
     private(set) var context: ChannelHandlerContext?
     private(set) var isWritable = true
-    private var parser: NATSOperationParser
+    @exclusivity(unchecked) private var parser: NATSOperationParser
     /// What the last read left: the beginning of an operation.
-    private var leftover = ByteBuffer()
+    @exclusivity(unchecked) private var leftover = ByteBuffer()
 
     /// Whether the beginning of an operation was read, but not its end.
     var hasLeftover: Bool { leftover.readableBytes > 0 }

@@ -64,7 +64,7 @@ package final class NATSConnection {
     /// The epoch of `link`.
     var linkEpoch = 0
     /// Set while the server has asked its clients to leave.
-    var move: MoveProgress?
+    @exclusivity(unchecked) var move: MoveProgress?
     var drain: DrainProgress?
 
     // Inbound.
@@ -75,7 +75,7 @@ package final class NATSConnection {
 
     // Outbound.
     /// The TCP connection once its handshake is done; nil while there is none.
-    var link: NATSChannelHandler?
+    @exclusivity(unchecked) var link: NATSChannelHandler?
     /// How other threads end the link when this one's loop does not come back.
     package let linkCut = NATSLinkCut()
     /// The TCP connection whose handshake is going on.
@@ -86,8 +86,8 @@ package final class NATSConnection {
     var headersRefused = false
     /// nil while publishing is allowed.
     var publishRefusal: NATSPublishRefusal?
-    var inBurst = false
-    var flushScheduled = false
+    @exclusivity(unchecked) var inBurst = false
+    @exclusivity(unchecked) var flushScheduled = false
     var flushTask: (@Sendable () -> Void)?
     let hot: UnsafeMutablePointer<HotState>
 

@@ -19,7 +19,7 @@ package final class NATSSubscription {
     package var handler: any NATSSubscriptionHandler
 
     /// How many messages were delivered, over all reconnects.
-    package internal(set) var delivered = 0
+    @exclusivity(unchecked) package internal(set) var delivered = 0
     /// After how many delivered messages it ends, nil for never.
     package internal(set) var maximum: Int?
     var phase = Phase.active

@@ -47,26 +47,18 @@ extension Script {
         ).unsafelyUnwrapped
         block.pointee.route = Int32(clamping: request.route)
         var to = UnsafeMutableRawPointer(panini_request_bytes(block).unsafelyUnwrapped)
-        func put(_ text: String) -> Int {
-            var text = text
-            return text.withUTF8 { text in
-                if let from = text.baseAddress { to.copyMemory(from: from, byteCount: text.count) }
-                to += text.count
-                return text.count
-            }
-        }
-        block.pointee.method_length = UInt32(put(method))
+        block.pointee.method_length = UInt32(Self.put(method, &to))
         let path = request.path.count
-        _ = put(head.uri)
+        _ = Self.put(head.uri, &to)
         block.pointee.path_length = UInt32(path)
         // With the question mark, so that nothing is moved.
         block.pointee.query_length = UInt32(target - path)
-        block.pointee.address_length = UInt32(put(request.remoteAddress))
+        block.pointee.address_length = UInt32(Self.put(request.remoteAddress, &to))
         for (name, value) in head.headers {
-            _ = put(name)
+            _ = Self.put(name, &to)
             to.storeBytes(of: 0x3A, as: UInt8.self)
             to += 1
-            _ = put(value)
+            _ = Self.put(value, &to)
             to.storeBytes(of: 0x0A, as: UInt8.self)
             to += 1
         }
@@ -75,6 +67,17 @@ extension Script {
             if let from = body.baseAddress { to.copyMemory(from: from, byteCount: body.count) }
         }
         block.pointee.body_length = UInt32(bodySize)
+    }
+
+    @inline(__always)
+    private static func put(_ text: String, _ to: inout UnsafeMutableRawPointer) -> Int {
+        var text = text
+        let count = text.withUTF8 { text in
+            if let from = text.baseAddress { to.copyMemory(from: from, byteCount: text.count) }
+            return text.count
+        }
+        to += count
+        return count
     }
 
     fileprivate func pushField(_ L: OpaquePointer, _ request: RequestBytes, _ field: CInt) {

@@ -49,7 +49,7 @@ final class Script {
     /// The connection's name at the broker; made up when the options have none.
     var clientName = ""
     var phase = Phase.loading
-    var standing = Standing.staged
+    @exclusivity(unchecked) var standing = Standing.staged
     /// Counts up with each version of the service's code.
     let generation: Int
     var options: AppOptions?
@@ -59,7 +59,7 @@ final class Script {
     /// Everything it listens to, by number.
     var listeners: [Int64: Listener] = [:]
     /// What a stop, and the end of a script that was replaced, wait for: handlers, ticks, spawned functions.
-    var activeCount = 0
+    @exclusivity(unchecked) var activeCount = 0
     /// Which of its start or stop hooks runs.
     var hook = HookProgress()
     var onHookEnd: (() -> Void)?
@@ -130,8 +130,8 @@ final class Script {
     /// One list per distinct time limit of handlers.
     var deadlineLists: [DeadlineList] = []
     /// Work for the outermost level, so that completions never nest.
-    var ready = FIFO<ReadyItem>()
-    var depth = 0
+    @exclusivity(unchecked) var ready = FIFO<ReadyItem>()
+    @exclusivity(unchecked) var depth = 0
     /// Whether a stop waits for what runs now; inherited by what it spawns.
     var currentHoldsStop = false
     /// Functions started by app.spawn that still run, by the number of their handle.

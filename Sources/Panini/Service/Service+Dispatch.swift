@@ -105,7 +105,7 @@ extension Service {
             if sync.isOn { return syncEnded(script) }
             if !listener.pending.isEmpty { pump(listener) }
             if listener.isEnded { releaseIfDone(listener) }
-            if script.isEnding { endIfIdle(script) }
+            if script.standing == .draining || state == .stopping { endIfIdle(script) }
         case .tick(let timer):
             script.activeCount -= 1
             tickEnded(timer)

@@ -24,7 +24,7 @@ final class Service {
     /// What the workers of this service have in common.
     let shared: ServiceShared
     /// The script that serves.
-    var script: Script
+    @exclusivity(unchecked) var script: Script
     /// The next one, while it is made ready beside it.
     var staged: Staging?
     /// Those before it that still run something, the oldest first.
@@ -32,12 +32,12 @@ final class Service {
     var options: AppOptions
     let clientName: String
     var logger: Logger
-    var state = State.loaded
+    @exclusivity(unchecked) var state = State.loaded
     let connection: NATSConnection
     private let events: ConnectionEvents
 
     /// Serialises everything under `app_strategy = "sync"`.
-    var sync = SyncStrategy()
+    @exclusivity(unchecked) var sync = SyncStrategy()
     /// The broker was lost before it confirmed the subscriptions.
     var awaitsReconnect = false
     /// The stop has come to the scripts' on_stop.
@@ -75,7 +75,7 @@ final class Service {
     var endingWebs: [HTTPServer] = []
     /// The port it is bound to.
     var webPort: Int?
-    var requestsInFlight = 0
+    @exclusivity(unchecked) var requestsInFlight = 0
     /// Fetches for scripts.
     private(set) lazy var fetcher = HTTPFetcher(
         eventLoop: worker.eventLoop,
@@ -85,14 +85,14 @@ final class Service {
     /// The subjects of `app.http.nats_bridge`.
     private(set) lazy var bridge = NATSBridge(service: self)
 
-    var housekeeping = Housekeeping()
+    @exclusivity(unchecked) var housekeeping = Housekeeping()
 
     /// Answers the NATS services protocol; nil when it is off.
     var directory: ServiceDirectory?
     /// The others are to be told anew what this worker serves.
     var isEndpointsChangeTold = false
     /// The clock at the first request of the read burst that is going on; 0 when there was none.
-    var burstTime: UInt64 = 0
+    @exclusivity(unchecked) var burstTime: UInt64 = 0
 
     private let errorWriter = ByteWriter()
 

@@ -7,6 +7,9 @@ package import NIOHTTP1
 import NIOTLS
 
 /// One HTTP/1.1 connection.
+///
+/// What changes with every request is left out of Swift's dynamic checks of exclusive access, as in the host's `Listener`: only
+/// the loop comes here, and nothing of it is handed on `inout` to what could come back.
 package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandler, HTTPResponder, HTTPServerConnection
 {
     package typealias InboundIn = HTTPServerRequestPart
@@ -31,33 +34,33 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     }
 
     private let server: HTTPServer
-    private var context: ChannelHandlerContext?
-    private var phase = Phase.idle
+    @exclusivity(unchecked) private var context: ChannelHandlerContext?
+    @exclusivity(unchecked) private var phase = Phase.idle
     /// The server's tick at which the phase began.
-    private var since: UInt64 = 0
-    private var request: HTTPRequest?
-    private var requestNumber: UInt64 = 0
-    private var keepsAlive = true
-    private var isHead = false
-    private var is10 = false
-    private var hasEncoding = false
-    private var isOffer = false
+    @exclusivity(unchecked) private var since: UInt64 = 0
+    @exclusivity(unchecked) private var request: HTTPRequest?
+    @exclusivity(unchecked) private var requestNumber: UInt64 = 0
+    @exclusivity(unchecked) private var keepsAlive = true
+    @exclusivity(unchecked) private var isHead = false
+    @exclusivity(unchecked) private var is10 = false
+    @exclusivity(unchecked) private var hasEncoding = false
+    @exclusivity(unchecked) private var isOffer = false
     /// Bytes since the request began, before its head was complete.
-    private var headBytes = 0
+    @exclusivity(unchecked) private var headBytes = 0
     /// Parts of further requests that came before this one was answered.
-    private var waiting: [HTTPServerRequestPart] = []
+    @exclusivity(unchecked) private var waiting: [HTTPServerRequestPart] = []
     private var isReadingPaused = false
     /// In the middle of a burst of reads: what is to be written goes out at its end.
-    private var isReading = false
+    @exclusivity(unchecked) private var isReading = false
     private var inputClosed = false
-    private var out = ByteBuffer()
+    @exclusivity(unchecked) private var out = ByteBuffer()
     private var address = ""
     /// Everything has been written; only the client's end is awaited.
     private var isOutputShut = false
     // For the access log, when there is one.
-    private var begun = NIODeadline.distantPast
-    private var answeredStatus = 0
-    private var answeredBytes = 0
+    @exclusivity(unchecked) private var begun = NIODeadline.distantPast
+    @exclusivity(unchecked) private var answeredStatus = 0
+    @exclusivity(unchecked) private var answeredBytes = 0
     /// What was still to be written at the last look.
     private var lastBuffered = 0
     /// Its place in the server's list.

@@ -11,17 +11,17 @@ package final class HTTPRequest {
     /// The peer's address, as text.
     package let remoteAddress: String
     /// The delegate's route.
-    package var route = -1
+    @exclusivity(unchecked) package var route = -1
     /// Which of the delegate's versions that route belongs to.
-    package var generation = 0
+    @exclusivity(unchecked) package var generation = 0
     /// The upgrade to WebSocket that it asks for, once it was checked.
     package var handshake: WebSocketHandshake?
     /// Headers that its answer gets, whoever gives it.
-    package var answerHeaders: [(name: String, value: String)] = []
+    @exclusivity(unchecked) package var answerHeaders: [(name: String, value: String)] = []
     /// The number under which the delegate finds it; 0: none.
-    package var openNumber: UInt64 = 0
+    @exclusivity(unchecked) package var openNumber: UInt64 = 0
     /// The largest body the delegate accepts, in bytes.
-    package var maximumBody = 1 << 20
+    @exclusivity(unchecked) package var maximumBody = 1 << 20
     /// Where the answer goes; nil when the connection is gone.
     package internal(set) weak var connection: (any HTTPResponder)?
     /// Which request of its connection it is: an answer with an older number comes too late.

@@ -75,8 +75,8 @@ package final class HTTPServer {
     var idleTicks: UInt64 { times.idle }
     var lingerTicks: UInt64 { times.linger }
     private(set) var compressor: HTTPCompressor?
-    private var dateSecond = -1
-    private var dateLine = ByteBuffer()
+    @exclusivity(unchecked) private var dateSecond = -1
+    @exclusivity(unchecked) private var dateLine = ByteBuffer()
     private var dateText = ""
     /// What became of WebSocket connections.
     package internal(set) var webSockets = WebSocketCounters()
