@@ -31,16 +31,16 @@ enum AppOptionFlags {
     }
 
     private static let commands: [String: Command] = {
-        let service = [
-            "--server", "--config", "--log-level", "--log-queue", "--json", "--trust", "--untrusted", "--allow-env",
-            "--allow-net", "--allow-read", "--allow-publish", "--allow-listen",
+        let permissions = [
+            "--trust", "--untrusted", "--allow-env", "--allow-net", "--allow-read", "--allow-publish", "--allow-listen",
         ]
+        let service = ["--server", "--config", "--log-level", "--log-queue", "--json"] + permissions
         let host = service + ["--wedged", "--wedged-after"] + ["--strict", "--workers", "--watch"]
         return [
             "run": Command(host, OptionDefinition.all),
             "dev": Command(host + ["--no-watch"], OptionDefinition.all),
             "check": Command(service, OptionDefinition.all),
-            "test": Command(["--service", "--filter", "--timeout", "--log-level", "--config"], OptionDefinition.all),
+            "test": Command(["--service", "--filter", "--timeout", "--log-level", "--config"] + permissions, OptionDefinition.all),
             "publish": Command(["--server", "--header", "--reply"], security),
             "request": Command(["--server", "--header", "--timeout", "--json"], security),
             "subscribe": Command(["--server", "--count", "--queue", "--json"], security),

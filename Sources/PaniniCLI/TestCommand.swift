@@ -24,7 +24,8 @@ struct TestCommand: AsyncParsableCommand {
             with next([timeout]) and count(); t.equal(actual, expected), t.ok(value), t.matches(text, pattern), \
             t.raises(fn [, pattern]), t.eventually(fn [, timeout]) and t.skip(reason) check.
 
-            The options of panini.app{...} can be given for the services as to run. Exit codes: 0 all tests passed, \
+            The options of panini.app{...} can be given for the services as to run. \(PermissionArguments.help) That goes \
+            for the services; the tests themselves are ordinary scripts. Exit codes: 0 all tests passed, \
             1 a test failed, or something could not run, 2 wrong usage.
             """
     )
@@ -57,6 +58,8 @@ struct TestCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Options as a JSON object, with the names of panini.app{...}.", valueName: "file"))
     var config: String?
 
+    @OptionGroup var permissions: PermissionArguments
+
     @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
     var appOptions: [String] = []
 
@@ -67,7 +70,8 @@ struct TestCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let overrides = try ServiceArguments.overrides(flags: appOptions, config: config)
+        var overrides = try ServiceArguments.overrides(flags: appOptions, config: config)
+        overrides.permissions = try permissions.permissions()
         let files = try files.isEmpty ? TestFiles.here() : files
         let log = PaniniLogs(descriptor: 2, style: .text, level: logLevel?.level ?? .critical)
         log.bootstrap()

@@ -361,6 +361,7 @@ app.listen("stream", function(msg)
         sizes[#sizes + 1] = #piece
         if msg.data.sleep then app.sleep(msg.data.sleep) end
         if msg.data.fail then error("no more") end
+        if msg.data.spin then while true do end end
         if msg.data.stop then return false end
     end, timeout = msg.data.timeout, max_body = msg.data.max_body })
     local total = 0
@@ -383,6 +384,22 @@ def test_streams(service, client, peer):
     assert client.ask("stream", {"url": server.url + "/plain", "max_body": 1000})["code"] == "too_large"
 
 
+def test_a_file_of_certificates_must_be_readable_for_an_untrusted_script(service, client, peer):
+    server = peer(lambda r: reply(b"x"))
+    service(
+        """
+        app.listen("ca", function(msg)
+            local ok, err = pcall(app.http.fetch, msg.data.url, { ca_file = "/etc/hostname" })
+            return { ok = ok, err = tostring(err) }
+        end)
+        """,
+        arguments=["--untrusted", "--allow-listen", "ca", "--allow-net", "127.0.0.1"],
+    )
+    result = client.ask("ca", {"url": server.url})
+    assert result["ok"] is False
+    assert "ca_file: the script may not read /etc/hostname (--allow-read /etc/hostname)" in result["err"]
+
+
 def test_streams_end_early(service, client, peer):
     closed = threading.Event()
 
@@ -396,12 +413,16 @@ def test_streams_end_early(service, client, peer):
         return None
 
     server = peer(lambda r: endless)
-    service(STREAM)
+    service(STREAM, options="limits = { cpu = 0.2 }")
     result = client.ask("stream", {"url": server.url, "stop": True})
     assert result["pieces"] == 1 and result["status"] == 200
     assert closed.wait(PATIENCE)
     closed.clear()
     assert_error(client.request("stream", json.dumps({"url": server.url, "fail": True}).encode()), 500)
+    assert closed.wait(PATIENCE)
+    closed.clear()
+    # Its budget of CPU time is over.
+    assert_error(client.request("stream", json.dumps({"url": server.url, "spin": True}).encode()), 504)
     assert closed.wait(PATIENCE)
     closed.clear()
     # A time-out while the function waits is told when it has ended.

@@ -270,6 +270,24 @@ def test_a_filter_and_options(tmp_path):
     assert result.returncode == 1 and "no such" in result.stderr
 
 
+def test_permissions_go_for_the_services(tmp_path):
+    (tmp_path / "reads.lua").write_text(
+        script_text('app.listen("reads", function() return { value = tostring(panini.env("PANINI_TEST_VALUE")) } end)')
+    )
+    (tmp_path / "reads_test.lua").write_text(
+        'test("reads", function(t) t.equal(t.request("reads", {}).data.value, panini.env("WANTED")) end)\n'
+    )
+
+    def run(wanted, *arguments):
+        return panini("test", *arguments, cwd=tmp_path, env={"PANINI_TEST_VALUE": "here", "WANTED": wanted})
+
+    untrusted = ["--untrusted", "--allow-listen", "reads"]
+    assert run("here").returncode == 0
+    assert run("nil", *untrusted).returncode == 0
+    assert run("here", *untrusted, "--allow-env", "PANINI_TEST_VALUE").returncode == 0
+    assert run("here", "--allow-env", "PANINI_TEST_VALUE").returncode == 2
+
+
 def test_no_test_file(tmp_path):
     result = panini("test", cwd=tmp_path)
     assert result.returncode == 2 and "_test.lua" in result.stderr

@@ -108,7 +108,9 @@ extension Script {
             case ("stream", LUA_TFUNCTION): break
             case ("ca_file", LUA_TSTRING):
                 let path = vm.string(L, value) ?? ""
-                fetch.tls.authorityFile = path.hasPrefix("/") ? path : "\(directory)/\(path)"
+                let file = path.hasPrefix("/") ? path : "\(directory)/\(path)"
+                try requireReadable(file, "app.http.fetch: ca_file")
+                fetch.tls.authorityFile = file
             case ("verify", LUA_TBOOLEAN): fetch.tls.verifies = lua_toboolean(L, value) != 0
             default: throw Misuse("app.http.fetch: option \"\(name)\" cannot be \(call.typeName(value))")
             }
