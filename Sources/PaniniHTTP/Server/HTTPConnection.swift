@@ -229,7 +229,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             guard let request, case .body = phase else { return }
             if let refusal = request.finishBody() { return refuse(refusal) }
             phase = .answering
-            server.delegate.server(server, received: request)
+            server.turns.take(request)
         }
     }
 

@@ -75,6 +75,7 @@ package final class HTTPServer {
     var idleTicks: UInt64 { times.idle }
     var lingerTicks: UInt64 { times.linger }
     private(set) var compressor: HTTPCompressor?
+    private(set) lazy var turns = HTTPTurns(self)
     @exclusivity(unchecked) private var dateSecond = -1
     @exclusivity(unchecked) private var dateLine = ByteBuffer()
     private var dateText = ""

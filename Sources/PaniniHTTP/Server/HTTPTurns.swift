@@ -1,0 +1,73 @@
+// Owns: the order in which requests are served when many are there at once. Loop-bound.
+
+import NIOCore
+
+/// Hands requests on in the order of their arrival, some at a time.
+///
+/// A loop asks which connections can be read, and serves all of them; a client that is answered last finds the loop asking
+/// again before it has sent its next request, and is last once more: of 64 busy connections one or two waited twice as long as the
+/// others. So after some requests the loop looks for new ones first, and those that came meanwhile go behind those that wait.
+final class HTTPTurns {
+    private unowned let server: HTTPServer
+    /// Served since the loop last looked.
+    private var served = 0
+    private var waiting: [HTTPRequest] = []
+    private var first = 0
+    /// Whoever comes goes behind those that wait.
+    private var isFull = false
+
+    /// How many are served before the loop looks for others.
+    private static let length = 16
+    /// Later than the loop's look at its tasks, which it goes through before it looks at its sockets.
+    private static let pause = TimeAmount.microseconds(3)
+
+    init(_ server: HTTPServer) { self.server = server }
+
+    /// A request is complete.
+    func take(_ request: HTTPRequest) {
+        guard !isFull, served < Self.length else {
+            isFull = true
+            waiting.append(request)
+            return
+        }
+        if served == 0 {
+            // Runs when the loop has gone through all that could be read.
+            let box = NIOLoopBound(self, eventLoop: server.eventLoop)
+            server.eventLoop.execute { box.value.looked() }
+        }
+        served += 1
+        server.delegate.server(server, received: request)
+    }
+
+    private func looked() {
+        served = 0
+        if isFull { next() }
+    }
+
+    private func next() {
+        var left = Self.length
+        while left > 0, first < waiting.count {
+            let request = waiting[first]
+            first += 1
+            // Its client may have gone.
+            guard request.isOpen else { continue }
+            left -= 1
+            server.delegate.server(server, received: request)
+        }
+        guard first < waiting.count else {
+            waiting.removeAll(keepingCapacity: first <= 1024)
+            first = 0
+            isFull = false
+            return
+        }
+        if first > 1024 {
+            waiting.removeFirst(first)
+            first = 0
+        }
+        let box = NIOLoopBound(self, eventLoop: server.eventLoop)
+        server.eventLoop.scheduleTask(in: Self.pause) { box.value.next() }
+    }
+}
+
+@available(*, unavailable)
+extension HTTPTurns: Sendable {}
