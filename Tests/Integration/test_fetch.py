@@ -422,7 +422,7 @@ def test_streams_end_early(service, client, peer):
     assert closed.wait(PATIENCE)
     closed.clear()
     # Its budget of CPU time is over.
-    assert_error(client.request("stream", json.dumps({"url": server.url, "spin": True}).encode()), 504)
+    assert_error(client.request("stream", json.dumps({"url": server.url, "spin": True, "timeout": 3600}).encode()), 504)
     assert closed.wait(PATIENCE)
     closed.clear()
     # A time-out while the function waits is told when it has ended.

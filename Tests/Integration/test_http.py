@@ -329,6 +329,35 @@ def test_streams(web):
     assert answer.text == "data: two\ndata: lines\n\nevent: tick\nid: 7\ndata: {\"n\":1}\n\ndata: refused\n\n"
 
 
+def test_many_at_once_are_all_answered_once_and_those_who_leave_cost_nothing(web):
+    client, _ = web("""
+        app.http.get("/number/{n}", function(req)
+            -- Long enough for the next to be there before it is over.
+            local until_ = os.clock() + 0.0005
+            while os.clock() < until_ do end
+            return req.params.n
+        end)
+    """)
+    sockets = [socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) for _ in range(200)]
+    for round_ in range(3):
+        for number, raw in enumerate(sockets):
+            raw.sendall(b"GET /number/%d HTTP/1.1\r\nHost: x\r\n\r\n" % (round_ * 1000 + number))
+        leaving, sockets = sockets[1::4], [raw for index, raw in enumerate(sockets) if index % 4 != 1]
+        numbers = [number for number in range(len(sockets) + len(leaving)) if number % 4 != 1]
+        for raw in leaving:
+            raw.close()
+        for number, raw in zip(numbers, sockets):
+            text = str(round_ * 1000 + number).encode()
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n" + text):
+                piece = raw.recv(65536)
+                assert piece, answer
+                answer += piece
+            assert statuses(answer) == [200]
+    for raw in sockets:
+        raw.close()
+
+
 def test_keep_alive_and_continue(web):
     client, _ = web("""
         app.http.get("/hello", function(req) return "hello" end)

@@ -156,6 +156,8 @@ extension Script {
             service?.activityFailed(activity, error, of: self)
             fail(activity, error)
             if error.kind == .memory { memoryFailed() }
+            // Nothing of a coroutine that was ended by its budget runs any more, also not what closes its streams.
+            if error.kind == .cpu { service?.fetcher.cancelAll(of: self, context: co.id) }
             service?.activityEnded(activity, of: self)
         }
     }

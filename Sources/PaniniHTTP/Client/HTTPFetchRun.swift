@@ -7,7 +7,7 @@ import NIOHTTP1
 /// A fetch from its start to its one end.
 final class HTTPFetchRun {
     let id: HTTPFetchID
-    private let context: UInt64
+    let context: UInt64
     private let seconds: Double
     private let isStreamed: Bool
     private weak var sink: (any HTTPFetchSink)?

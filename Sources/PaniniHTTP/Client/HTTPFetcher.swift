@@ -84,9 +84,9 @@ package final class HTTPFetcher {
         run.cancel()
     }
 
-    /// Ends all fetches of one sink, without telling it.
-    package func cancelAll(of sink: any HTTPFetchSink) {
-        for (id, run) in runs where run.belongs(to: sink) { cancel(id) }
+    /// Ends all fetches of one sink, or those of one of its contexts, without telling it.
+    package func cancelAll(of sink: any HTTPFetchSink, context: UInt64? = nil) {
+        for (id, run) in runs where run.belongs(to: sink) && (context == nil || run.context == context) { cancel(id) }
     }
 
     /// Ends all fetches, without telling their sinks, and closes the connections.
