@@ -47,7 +47,7 @@ COMPUTING = """
 app.listen("work", function(msg)
   local began = os.clock()
   local x = 0
-  for i = 1, 130000 do x = x + i * i % 7 end
+  for i = 1, 600000 do x = x + i * i % 7 end
   return { x = x }
 end)
 """
