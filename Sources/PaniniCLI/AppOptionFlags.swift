@@ -40,7 +40,10 @@ enum AppOptionFlags {
             "run": Command(host, OptionDefinition.all),
             "dev": Command(host + ["--no-watch"], OptionDefinition.all),
             "check": Command(service, OptionDefinition.all),
-            "test": Command(["--service", "--filter", "--timeout", "--log-level", "--config"] + permissions, OptionDefinition.all),
+            "test": Command(
+                ["--service", "--filter", "--timeout", "--log-level", "--config"] + permissions,
+                OptionDefinition.all
+            ),
             "publish": Command(["--server", "--header", "--reply"], security),
             "request": Command(["--server", "--header", "--timeout", "--json"], security),
             "subscribe": Command(["--server", "--count", "--queue", "--json"], security),
