@@ -200,6 +200,26 @@ void panini_validator_push_guard(lua_State *L, const panini_guard_host *host) {
     lua_pushcclosure(L, guard, 4);
 }
 
+// Upvalues: the function, the host.
+static int feed(lua_State *L) {
+    const panini_guard_host *host = lua_touserdata(L, lua_upvalueindex(2));
+    luaL_checkstack(L, 8, NULL);
+    lua_settop(L, 1);
+    host->push_value(L, host->push_context);
+    // The value is on top, whatever else lies above the argument.
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -3);
+    int base = lua_gettop(L) - 3;
+    lua_callk(L, 2, LUA_MULTRET, (lua_KContext)base, guard_returned);
+    return guard_returned(L, LUA_OK, (lua_KContext)base);
+}
+
+void panini_validator_push_feeder(lua_State *L, const panini_guard_host *host) {
+    lua_pushlightuserdata(L, (void *)host);
+    lua_pushcclosure(L, feed, 2);
+}
+
 // ---- the type
 
 static void set_literal(lua_State *L, int table, const char *key) {

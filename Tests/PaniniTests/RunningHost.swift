@@ -87,6 +87,11 @@ struct Running {
     }
 }
 
+/// A change of the configuration, for calls that end with another closure.
+func configuring(
+    _ change: @escaping (inout PaniniHostConfiguration) -> Void
+) -> (inout PaniniHostConfiguration) -> Void { change }
+
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A script in a folder of its own, until it is removed.

@@ -190,13 +190,86 @@ private func docs_embedding_178() async throws {
     let vm: LuaVM = given()
     _ = (logger, configuration, host, vm)
     do {
+        struct Order: Codable, LuaConvertible {
+            var id: Int
+            var items: [String]
+        }
+
+        actor Store {
+            func find(_ id: Int) -> Order? { nil }
+            func add(_ order: Order) {}
+            func tidy() {}
+        }
+
+        let store = Store()
+        configuration.service("orders.lua") { service in
+            service.listen("orders.{id}.get", options: .init(queue: "workers", timeout: .seconds(2))) { message async throws -> Order in
+                guard let id = Int(message.parameter("id") ?? ""), let order = await store.find(id) else {
+                    throw PaniniScriptError(code: 404, "there is no such order")
+                }
+                return order
+            }
+            service.listen("orders.add") { (message: PaniniMessage, order: Order) async in await store.add(order) }
+            service.timer(every: .seconds(60), options: .init(name: "tidy")) { () async in await store.tidy() }
+            service.route(.get, "/health") { request in "fine" }
+            service.route(.post, "/orders") { (request: PaniniRequest, order: Order) in
+                PaniniAnswer(status: 201, headers: ["location": "/orders/\(order.id)"], json: order)
+            }
+        }
+    }
+}
+
+// docs/embedding.md, line 226
+private func docs_embedding_226() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        configuration.service(named: "clock", options: ["version": "1.0.0"]) { service in
+            service.listen("clock.now") { message in "\(ContinuousClock.now)" }
+        }
+    }
+}
+
+// docs/embedding.md, line 237
+private func docs_embedding_237() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        configuration.opensWebPorts = false
+        let request = PaniniRequest(
+            method: "POST",
+            target: "/orders?notify=true",
+            headers: ["content-type": "application/json"],
+            body: Array(#"{"id": 7, "items": ["tea"]}"#.utf8),
+            remoteAddress: "192.0.2.1"
+        )
+        let response = try await host.handle(request)
+        print(response.status, response.headers["location"] ?? "-")
+        for try await piece in response.body { print(piece.count, "bytes") }
+    }
+}
+
+// docs/embedding.md, line 264
+private func docs_embedding_264() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
         let group = ServiceGroup(services: [host], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
     }
 }
 
-// docs/embedding.md, line 185
-private func docs_embedding_185() async throws {
+// docs/embedding.md, line 271
+private func docs_embedding_271() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -211,8 +284,8 @@ private func docs_embedding_185() async throws {
     }
 }
 
-// docs/embedding.md, line 204
-private func docs_embedding_204() async throws {
+// docs/embedding.md, line 290
+private func docs_embedding_290() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -521,8 +594,38 @@ private func sources_panini_panini_docc_embedding_42() async throws {
     }
 }
 
-// Sources/Panini/Panini.docc/Embedding.md, line 49
-private func sources_panini_panini_docc_embedding_49() async throws {
+// Sources/Panini/Panini.docc/Embedding.md, line 51
+private func sources_panini_panini_docc_embedding_51() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        configuration.service("orders.lua") { service in
+            service.listen("orders.count") { message in 3 }
+            service.timer(every: .seconds(60), options: .init(name: "tidy")) { print("tidy") }
+            service.route(.get, "/health") { request in "fine" }
+        }
+    }
+}
+
+// Sources/Panini/Panini.docc/Embedding.md, line 67
+private func sources_panini_panini_docc_embedding_67() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        let response = try await host.handle(PaniniRequest(target: "/orders/7"))
+        let body = try await response.body.collect()
+        print(response.status, body.count)
+    }
+}
+
+// Sources/Panini/Panini.docc/Embedding.md, line 77
+private func sources_panini_panini_docc_embedding_77() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

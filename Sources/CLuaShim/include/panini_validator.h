@@ -96,6 +96,11 @@ typedef struct panini_guard_host {
 // `host` must outlive the function. Raises only for want of memory.
 void panini_validator_push_guard(lua_State *L, const panini_guard_host *host);
 
+// Pops a function and pushes one of one argument: it calls the popped one with the argument and the argument's value, and
+// returns what that returns. Nothing is validated; an error of the value is raised. `host` must outlive the function.
+// Raises only for want of memory.
+void panini_validator_push_feeder(lua_State *L, const panini_guard_host *host);
+
 // Whether the whole text matches a compiled pattern. 1, 0, or -1 when `steps` are used up; counts them down.
 int panini_pattern_matches(const uint8_t *program, const char *text, size_t length, int64_t *steps);
 

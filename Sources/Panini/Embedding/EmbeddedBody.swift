@@ -85,6 +85,9 @@ struct EmbeddedBody: Sendable {
     /// The most stack that it needs beside its arguments.
     static let stack: CInt = 12
 
+    /// One that reads and pushes by itself.
+    init(invoke: @escaping @Sendable (EmbeddedCall) -> CInt) { self.invoke = invoke }
+
     /// A function that answers at once.
     init<each Argument: LuaConvertible, Result: LuaConvertible>(
         _ body: @escaping @Sendable (repeat each Argument) throws -> Result

@@ -66,7 +66,7 @@ extension Script {
     }
 
     /// Keeps a function for as long as the state may call it.
-    private func keep(_ body: EmbeddedBody, named name: String, isMethod: Bool = false) -> EmbeddedFunction {
+    func keep(_ body: EmbeddedBody, named name: String, isMethod: Bool = false) -> EmbeddedFunction {
         let function = EmbeddedFunction(script: self, name: name, body: body, isMethod: isMethod)
         embedding.functions.append(function)
         return function

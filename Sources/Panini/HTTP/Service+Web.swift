@@ -10,7 +10,7 @@ import PaniniHTTP
 extension Service: HTTPServerDelegate {
     /// Opens the port, last of all that a start does.
     func startWebServer(port: Int?) -> EventLoopFuture<Void> {
-        guard options.webServer else { return worker.eventLoop.makeSucceededVoidFuture() }
+        guard options.webServer, opensWebPort else { return worker.eventLoop.makeSucceededVoidFuture() }
         let server = HTTPServer(
             configuration: webConfiguration(options, port: port),
             eventLoop: worker.eventLoop,
@@ -25,7 +25,7 @@ extension Service: HTTPServerDelegate {
         }
     }
 
-    private func webConfiguration(_ options: AppOptions, port: Int?) -> HTTPServerConfiguration {
+    func webConfiguration(_ options: AppOptions, port: Int?) -> HTTPServerConfiguration {
         var configuration = HTTPServerConfiguration()
         configuration.host = options.webHost
         configuration.port = port ?? options.webPort
@@ -90,7 +90,7 @@ extension Service: HTTPServerDelegate {
     /// Makes the web server of the staged script ready: another port is bound now, and answers from the switch on.
     func stageWeb(port: Int?) -> EventLoopFuture<Void> {
         guard let new = staged?.options else { return worker.eventLoop.makeSucceededVoidFuture() }
-        guard new.webServer else {
+        guard new.webServer, opensWebPort else {
             if web != nil { staged?.web = .close }
             return worker.eventLoop.makeSucceededVoidFuture()
         }
@@ -152,7 +152,9 @@ extension Service: HTTPServerDelegate {
 
     // MARK: - Requests
 
-    func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer? {
+    func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer? { admits(request) }
+
+    func admits(_ request: HTTPRequest) -> HTTPAnswer? {
         let routes = script.registrations.routes
         let method = request.head.method.rawValue
         request.maximumBody = options.webMaxBody
@@ -184,7 +186,9 @@ extension Service: HTTPServerDelegate {
         }
     }
 
-    func server(_ server: HTTPServer, received request: HTTPRequest) {
+    func server(_ server: HTTPServer, received request: HTTPRequest) { received(request) }
+
+    func received(_ request: HTTPRequest) {
         guard let route = route(of: request) else {
             request.answer(.failure(404, "there is nothing here"))
             return
@@ -229,7 +233,9 @@ extension Service: HTTPServerDelegate {
         return .request(route, request)
     }
 
-    func server(_ server: HTTPServer, answered report: HTTPAnswerReport) {
+    func server(_ server: HTTPServer, answered report: HTTPAnswerReport) { logAccess(report) }
+
+    func logAccess(_ report: HTTPAnswerReport) {
         guard script.logs(.info, "access") else { return }
         script.log(
             .info,
@@ -242,13 +248,17 @@ extension Service: HTTPServerDelegate {
         )
     }
 
-    func server(_ server: HTTPServer, lost request: HTTPRequest) {
+    func server(_ server: HTTPServer, lost request: HTTPRequest) { lost(request) }
+
+    func lost(_ request: HTTPRequest) {
         for script in scripts where script.phase == .live {
             script.writable(request, .failure(CallError("closed", "the client has closed the connection")))
         }
     }
 
-    func server(_ server: HTTPServer, canWrite request: HTTPRequest) {
+    func server(_ server: HTTPServer, canWrite request: HTTPRequest) { canWrite(request) }
+
+    func canWrite(_ request: HTTPRequest) {
         for script in scripts where script.phase == .live { script.writable(request, .success) }
     }
 

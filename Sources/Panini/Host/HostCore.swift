@@ -13,6 +13,7 @@ final class HostCore {
     private let logger: Logger
     private let onReady: (PaniniServiceReport) -> Void
     private let events: HostEvents
+    private let mounts: HTTPMounts
     private let workers: [Worker.Handle]
     private(set) var services: [ServiceController] = []
     private var finished: EventLoopPromise<Void>?
@@ -31,6 +32,7 @@ final class HostCore {
         workers: [Worker.Handle],
         logger: Logger,
         events: HostEvents,
+        mounts: HTTPMounts,
         onReady: @escaping (PaniniServiceReport) -> Void
     ) {
         self.loop = loop
@@ -38,6 +40,7 @@ final class HostCore {
         self.workers = workers
         self.logger = logger
         self.events = events
+        self.mounts = mounts
         self.onReady = onReady
     }
 
@@ -55,6 +58,8 @@ final class HostCore {
             middlewares: configuration.middlewares,
             modules: configuration.modules,
             texts: configuration.texts,
+            registrations: configuration.registrations,
+            opensWebPorts: configuration.opensWebPorts,
             logger: logger
         )
         services = configuration.scripts.map { path in
@@ -86,6 +91,8 @@ final class HostCore {
             let (this, service) = box.value
             switch result {
             case .success(let report):
+                let place = this.configuration.scripts.firstIndex(of: service.path) ?? this.configuration.scripts.count
+                this.mounts.add(service.name, place: place, service.instances)
                 this.watcher?.watch(service)
                 this.events.tell(.started(report))
                 this.onReady(report)
@@ -214,6 +221,7 @@ final class HostCore {
             }
             for service in this.services { this.events.tell(.stopped(service: service.name)) }
             this.services = []
+            this.mounts.removeAll()
             this.finish()
         }
     }

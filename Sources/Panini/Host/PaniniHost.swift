@@ -21,6 +21,9 @@ public struct PaniniHostConfiguration: Sendable {
     public var logs: PaniniLogs?
     /// How many threads run scripts, each with a Lua state of every service; at least 1.
     public var workers = 1
+    /// Whether services with `web_server = true` open their ports; false when all requests come by
+    /// ``PaniniHost/handle(_:by:)``.
+    public var opensWebPorts = true
     /// Whether a service is reloaded when one of its files has changed.
     public var watchesFiles = false
     /// A folder for the socket through which `panini ps` and `panini reload` find the program; nil: there is none. It is
@@ -32,6 +35,8 @@ public struct PaniniHostConfiguration: Sendable {
     public var middlewares: [any PaniniMiddleware] = []
     /// Swift functions for every service, by the module that scripts `require`.
     public var modules: [PaniniModule] = []
+    /// What Swift registers beside the scripts, by the scripts' paths: see ``service(_:_:)``.
+    public var registrations: [String: PaniniRegistrations] = [:]
     /// Scripts and modules of theirs that are no files: their texts by the paths under which `scripts` and `require` find
     /// them. A text wins over a file of the same path.
     public var texts: [String: String] = [:]
@@ -64,6 +69,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
     /// The loop takes no more work once the host has ended; guards `stop()` against coming later.
     private let isFinished = Mutex(false)
     private let hostEvents = HostEvents()
+    private let mounts = HTTPMounts()
 
     /// Prepares a host; nothing runs before ``run()``.
     ///
@@ -87,6 +93,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
                 workers: workers,
                 logger: logger,
                 events: hostEvents,
+                mounts: mounts,
                 onReady: onReady
             ),
             eventLoop: eventLoop
@@ -169,6 +176,19 @@ extension PaniniHost {
     /// What happens to the services from now on: started, reloaded, failed, stopped. Each use of it is a sequence of its own,
     /// which ends when the host has; a reader that is slower than 1024 events loses the oldest.
     public var events: AsyncStream<PaniniHostEvent> { hostEvents.stream() }
+
+    /// The services that are there, by their places; nothing once the host has ended.
+    func mounted(_ service: String?) -> [HTTPMount] {
+        isFinished.withLock { $0 ? [] : mounts.all(named: service) }
+    }
+
+    /// Does something with the workers' loops, unless these are gone.
+    func whileLoopsRun(_ body: () -> Void) -> Bool {
+        isFinished.withLock { isFinished in
+            if !isFinished { body() }
+            return !isFinished
+        }
+    }
 
     func completions(of service: String) async throws -> SwiftCompletions? {
         guard !isFinished.withLock({ $0 }) else { return nil }

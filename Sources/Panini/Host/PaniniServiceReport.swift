@@ -90,15 +90,17 @@ public enum PaniniCheck {
     ///   - overrides: Options from outside the script.
     ///   - logger: Where what the script prints while loading goes.
     ///   - modules: The Swift functions that the script is going to have.
+    ///   - registrations: What Swift is going to register beside the script.
     /// - Returns: What the script registered.
     /// - Throws: ``PaniniError`` with the file and line of the mistake.
     public static func check(
         path: String,
         overrides: PaniniOverrides = PaniniOverrides(),
         logger: Logger,
-        modules: [PaniniModule] = []
+        modules: [PaniniModule] = [],
+        registrations: PaniniRegistrations = PaniniRegistrations()
     ) throws(PaniniError) -> PaniniServiceReport {
-        let place = ScriptPlace(modules: modules)
+        let place = ScriptPlace(modules: modules, registrations: registrations)
         let script = try ServiceLoader.loadScript(path, overrides: overrides, logger: logger, place: place)
         defer { script.close() }
         guard let options = script.options else {

@@ -14,6 +14,8 @@ struct LoadSettings: Sendable {
     let middlewares: [any PaniniMiddleware]
     let modules: [PaniniModule]
     let texts: [String: String]
+    let registrations: [String: PaniniRegistrations]
+    let opensWebPorts: Bool
     let logger: Logger
 }
 
@@ -99,7 +101,8 @@ final class ServiceController {
                 threadName: worker.threadName,
                 store: store,
                 sources: sources,
-                modules: settings.modules
+                modules: settings.modules,
+                registrations: settings.registrations[path] ?? PaniniRegistrations()
             )
         }
         return Self.load(path, settings, places, loop)
@@ -227,7 +230,7 @@ final class ServiceController {
         let box = NIOLoopBound(self, eventLoop: loop)
         let host = loop
         let made = zip(workers, loaded).map { worker, loaded in
-            worker.submit { [shared, clientName] worker in
+            worker.submit { [shared, clientName, opensWebPort = settings.opensWebPorts] worker in
                 let (script, options) = loaded.value
                 let service = try Service(
                     worker: worker,
@@ -235,6 +238,7 @@ final class ServiceController {
                     script: script,
                     options: options,
                     clientName: clientName ?? script.clientName,
+                    opensWebPort: opensWebPort,
                     logger: script.logger
                 )
                 service.onFailure = { error in

@@ -86,6 +86,12 @@ enum ServiceLoader {
                 traceback: error.traceback
             )
         }
+        do throws(PaniniError) {
+            try script.install(place.registrations)
+        } catch {
+            script.close()
+            throw error
+        }
         return script
     }
 

@@ -28,6 +28,11 @@ struct WorkerInstance: Sendable {
         loop.submit { [service] in try body(service.value) }.hop(to: host)
     }
 
+    /// Runs something on the worker's loop; nobody waits for it.
+    func execute(_ body: @escaping @Sendable (Service) -> Void) {
+        loop.execute { [service] in body(service.value) }
+    }
+
     /// The same for what takes its time.
     func wait<Result: Sendable>(
         on host: any EventLoop,

@@ -281,7 +281,7 @@ extension Script {
     }
 
     /// The registry's table of a pattern's named tokens.
-    private func parameters(of pattern: SubjectPattern) -> LuaReference? {
+    func parameters(of pattern: SubjectPattern) -> LuaReference? {
         guard !pattern.parameters.isEmpty else { return nil }
         let L = vm.state
         lua_createtable(L, CInt(pattern.parameters.count * 2), 0)

@@ -18,4 +18,6 @@ struct ScriptPlace: Sendable {
     var sources = SourceFiles()
     /// What the program around the host offers.
     var modules: [PaniniModule] = []
+    /// What it registers beside the script.
+    var registrations = PaniniRegistrations()
 }

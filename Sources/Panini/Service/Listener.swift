@@ -73,6 +73,8 @@ final class Listener {
     var isPumping = false
     /// True for listeners made after the load: they end when the script that made them is replaced.
     let isDynamic: Bool
+    /// Registered by the program around the host: scripts cannot end it.
+    let isNative: Bool
 
     // Counters, for statistics and for one report per episode.
     @exclusivity(unchecked) var received: UInt64 = 0
@@ -89,7 +91,8 @@ final class Listener {
         middlewares: [MiddlewareLayer] = [],
         origin: String,
         subjects: [ListenerSubject],
-        isDynamic: Bool
+        isDynamic: Bool,
+        isNative: Bool = false
     ) {
         self.id = id
         self.script = script
@@ -105,6 +108,7 @@ final class Listener {
         self.places = options.concurrency
         self.subjects = subjects
         self.isDynamic = isDynamic
+        self.isNative = isNative
         for subject in subjects { subject.listener = self }
     }
 

@@ -288,6 +288,7 @@ extension Service {
         for server in endingWebs { server.close() }
         connection.close()
         closeScripts()
+        closeLocalExchanges()
         fetcher.close()
         stopPromise?.succeed()
     }

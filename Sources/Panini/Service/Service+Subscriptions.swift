@@ -62,10 +62,10 @@ extension Service {
         }
     }
 
-    /// Ends every listener of a subject; returns how many there were.
+    /// Ends every listener of a subject that the script has made; returns how many there were.
     func endListeners(of subject: String, in script: Script) -> Int {
         let found = script.listeners.values.filter { listener in
-            !listener.isEnded && listener.subjects.contains { $0.pattern.subject == subject }
+            !listener.isEnded && !listener.isNative && listener.subjects.contains { $0.pattern.subject == subject }
         }
         for listener in found { end(listener) }
         return found.count

@@ -76,6 +76,10 @@ final class Service {
     /// The port it is bound to.
     var webPort: Int?
     @exclusivity(unchecked) var requestsInFlight = 0
+    /// Whether a web server opens its port; without, requests come by ``PaniniHost/handle(_:by:)`` alone.
+    let opensWebPort: Bool
+    /// Requests that came without a socket and are not answered yet.
+    var localExchanges: [ObjectIdentifier: HTTPLocalExchange] = [:]
     /// Fetches for scripts.
     private(set) lazy var fetcher = HTTPFetcher(
         eventLoop: worker.eventLoop,
@@ -102,6 +106,7 @@ final class Service {
         script: Script,
         options: AppOptions,
         clientName: String,
+        opensWebPort: Bool = true,
         logger: Logger
     ) throws(PaniniError) {
         self.worker = worker
@@ -109,6 +114,7 @@ final class Service {
         self.script = script
         self.options = options
         self.clientName = clientName
+        self.opensWebPort = opensWebPort
         self.logger = logger
         self.events = ConnectionEvents()
         self.connection = NATSConnection(

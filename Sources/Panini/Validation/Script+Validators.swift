@@ -123,7 +123,7 @@ extension Script {
     }
 
     /// A message has failed its validation.
-    fileprivate func messageIsInvalid(_ message: UnsafeMutablePointer<panini_message>) {
+    func messageIsInvalid(_ message: UnsafeMutablePointer<panini_message>) {
         message.pointee.flags |= UInt8(PANINI_MESSAGE_INVALID)
         service?.invalidMessages &+= 1
         listeners[message.pointee.owner]?.invalid &+= 1

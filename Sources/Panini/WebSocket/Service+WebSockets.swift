@@ -14,6 +14,13 @@ extension Service {
     /// - Returns: The answer that refuses it; nil to go on, first to the middlewares.
     func refusal(of request: HTTPRequest, by route: WebSocketRoute) -> HTTPAnswer? {
         guard state == .running else { return .failure(503, "the service is stopping") }
+        guard request.canUpgrade else {
+            return .failure(
+                426,
+                "a WebSocket needs a connection to the service's own port",
+                headers: [("upgrade", "websocket")]
+            )
+        }
         switch WebSocketHandshake.check(request.head, route.terms, isSecure: options.webCertificateFile != nil) {
         case .success(let handshake):
             request.handshake = handshake

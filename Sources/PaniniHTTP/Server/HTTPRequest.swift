@@ -16,6 +16,8 @@ package final class HTTPRequest {
     @exclusivity(unchecked) package var generation = 0
     /// The upgrade to WebSocket that it asks for, once it was checked.
     package var handshake: WebSocketHandshake?
+    /// Whether there is a connection that could become one of WebSocket.
+    package internal(set) var canUpgrade = true
     /// Headers that its answer gets, whoever gives it.
     @exclusivity(unchecked) package var answerHeaders: [(name: String, value: String)] = []
     /// The number under which the delegate finds it; 0: none.

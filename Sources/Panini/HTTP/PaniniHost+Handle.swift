@@ -1,0 +1,160 @@
+// Owns: requests of HTTP that another server brings: from a task to a worker's thread, through the same routes as over a
+// port, and the answer back. Any thread.
+
+import NIOCore
+import NIOHTTP1
+import PaniniHTTP
+import Synchronization
+
+extension PaniniHost {
+    /// Answers a request by the routes of the services, as their web servers would: with the same limits, middlewares and
+    /// handlers. For a program that has a server of its own and mounts scripts in it.
+    ///
+    /// ```swift
+    /// let response = try await host.handle(PaniniRequest(target: "/orders/7"))
+    /// print(response.status, try await response.body.collect())
+    /// ```
+    ///
+    /// A service must say `web_server = true`; whether it opens its port, too, says
+    /// ``PaniniHostConfiguration/opensWebPorts``. Nothing is compressed. Routes of WebSockets answer 426: they need a
+    /// connection.
+    ///
+    /// - Parameters:
+    ///   - request: Method, target, headers and body. The body is complete; it may have a `content-encoding`.
+    ///   - service: The name of the service that answers; nil: the first in the configuration that has a route for it.
+    /// - Returns: The answer, errors included: 404 for an unknown path, 413 for a body over `web_max_body`. As soon as its head
+    ///   is there; a streamed body goes on coming.
+    /// - Throws: ``PaniniError`` with the code `not_running` when there is no such service that serves HTTP, or the host does
+    ///   not run; `CancellationError` when the task is cancelled.
+    public func handle(_ request: PaniniRequest, by service: String? = nil) async throws -> PaniniResponse {
+        guard let instance = try await instance(for: request, service) else {
+            throw PaniniError(
+                code: .notRunning,
+                message: service.map { "no service \"\($0)\" runs and serves HTTP (web_server = true)" }
+                    ?? "no service runs and serves HTTP (web_server = true)"
+            )
+        }
+        let call = LocalCall()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                call.begin(continuation)
+                let isSent = whileLoopsRun { instance.execute { service in service.handle(request, call) } }
+                if !isSent { call.end(.failure(PaniniError(code: .notRunning, message: "the host has ended"))) }
+            }
+        } onCancel: {
+            call.end(.failure(CancellationError()))
+            _ = whileLoopsRun { instance.execute { service in service.giveUp(call) } }
+        }
+    }
+
+    /// The worker of the service that a request is for.
+    private func instance(for request: PaniniRequest, _ service: String?) async throws -> WorkerInstance? {
+        var best: (instance: WorkerInstance, rank: Int)?
+        for mount in mounted(service) {
+            guard let instance = mount.instance else { continue }
+            let rank = await withCheckedContinuation { continuation in
+                let isSent = whileLoopsRun { instance.execute { continuation.resume(returning: $0.rank(of: request)) } }
+                if !isSent { continuation.resume(returning: 0) }
+            }
+            if rank == 3 { return instance }
+            if rank > best?.rank ?? 0 { best = (instance, rank) }
+        }
+        return best?.instance
+    }
+}
+
+/// One call of ``PaniniHost/handle(_:by:)``: resumes whoever waits, once.
+final class LocalCall: Sendable {
+    private struct State {
+        var continuation: CheckedContinuation<PaniniResponse, any Error>?
+        var result: Result<PaniniResponse, any Error>?
+    }
+
+    private let state = Mutex(State())
+
+    var isOver: Bool { state.withLock { $0.result != nil } }
+
+    func begin(_ continuation: CheckedContinuation<PaniniResponse, any Error>) {
+        let result = state.withLock { state in
+            if state.result == nil { state.continuation = continuation }
+            return state.result
+        }
+        if let result { continuation.resume(with: result) }
+    }
+
+    func end(_ result: Result<PaniniResponse, any Error>) {
+        let continuation = state.withLock { state -> CheckedContinuation<PaniniResponse, any Error>? in
+            guard state.result == nil else { return nil }
+            state.result = result
+            defer { state.continuation = nil }
+            return state.continuation
+        }
+        continuation?.resume(with: result)
+    }
+}
+
+extension Service: HTTPLocalDelegate {
+    /// How well this service fits a request: 3 it has the route, 2 the path, 1 it serves HTTP, 0 it does not.
+    fileprivate func rank(of request: PaniniRequest) -> Int {
+        guard options.webServer, state == .running || state == .stopping else { return 0 }
+        let path = request.target.prefix { $0 != "?" }
+        switch script.registrations.routes.table.match(method: request.method, path: path.utf8) {
+        case .found: return 3
+        case .methodNotAllowed: return 2
+        case .notFound: return 1
+        }
+    }
+
+    fileprivate func handle(_ request: PaniniRequest, _ call: LocalCall) {
+        guard !call.isOver else { return }
+        guard state == .running || state == .stopping else {
+            return call.end(
+                .failure(PaniniError(code: .notRunning, message: "\(options.serviceName) does not run any more"))
+            )
+        }
+        let head = HTTPRequestHead(
+            version: .http1_1,
+            method: HTTPMethod(rawValue: request.method),
+            uri: request.target,
+            headers: HTTPHeaders(request.headers.map { ($0.name, $0.value) })
+        )
+        let exchange = HTTPLocalExchange(
+            head: head,
+            remoteAddress: request.remoteAddress,
+            delegate: self,
+            eventLoop: worker.eventLoop
+        ) { answer in
+            call.end(.success(PaniniResponse(answer)))
+        }
+        exchange.call = call
+        localExchanges[ObjectIdentifier(exchange)] = exchange
+        exchange.begin(body: ByteBuffer(bytes: request.body), limits: webConfiguration(options, port: nil))
+    }
+
+    /// Whoever called waits no longer.
+    fileprivate func giveUp(_ call: LocalCall) {
+        for exchange in localExchanges.values where exchange.call === call { exchange.lost() }
+    }
+
+    func ended(_ exchange: HTTPLocalExchange) {
+        guard localExchanges.removeValue(forKey: ObjectIdentifier(exchange)) != nil else { return }
+        if options.webAccessLog { logAccess(exchange.report) }
+    }
+
+    /// The service has stopped: whoever still waits hears so.
+    func closeLocalExchanges() {
+        for exchange in localExchanges.values { exchange.close() }
+        localExchanges = [:]
+    }
+}
+
+extension PaniniResponse {
+    fileprivate init(_ answer: HTTPLocalExchange.Answer) {
+        status = answer.status
+        headers = PaniniHTTPFields(answer.headers)
+        switch answer.body {
+        case .bytes(let bytes): body = PaniniBody(content: .bytes(bytes))
+        case .stream(let stream): body = PaniniBody(content: .stream(PaniniBody.Stream(stream)))
+        }
+    }
+}
