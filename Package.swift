@@ -22,14 +22,18 @@ let package = Package(
         .library(name: "LuaVM", targets: ["LuaVM"]),
         .library(name: "NATS", targets: ["NATS"]),
         .library(name: "Panini", targets: ["Panini"]),
+        .library(name: "PaniniConfiguration", targets: ["PaniniConfiguration"]),
         .library(name: "PaniniObservability", targets: ["PaniniObservability"]),
         .library(name: "PaniniTesting", targets: ["PaniniTesting"]),
         .executable(name: "panini", targets: ["PaniniCLI"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
@@ -98,13 +102,21 @@ let package = Package(
             name: "Panini",
             dependencies: [
                 "CLuaShim", "LuaVM", "NATSProtocol", "NATS", "PaniniHTTP", "PaniniObservability",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
+            swiftSettings: swiftSettings
+        ),
+        .target(
+            name: "PaniniConfiguration",
+            dependencies: ["Panini", .product(name: "Configuration", package: "swift-configuration")],
             swiftSettings: swiftSettings
         ),
         .target(
@@ -178,6 +190,13 @@ let package = Package(
             dependencies: ["PaniniObservability", .product(name: "Logging", package: "swift-log")],
             swiftSettings: swiftSettings
         ),
+        .testTarget(
+            name: "PaniniConfigurationTests",
+            dependencies: [
+                "Panini", "PaniniConfiguration", .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: swiftSettings
+        ),
         .testTarget(name: "PaniniCLITests", dependencies: ["PaniniCLI", "Panini"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PaniniHTTPTests",
@@ -195,11 +214,16 @@ let package = Package(
             name: "PaniniTests",
             dependencies: [
                 "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol", "PaniniObservability", "PaniniTesting",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             swiftSettings: swiftSettings
         ),
@@ -230,7 +254,9 @@ if Context.environment["PANINI_EXAMPLES"] != nil {
         .target(
             name: "DocumentationSnippets",
             dependencies: [
-                "LuaVM", "NATS", "NATSProtocol", "Panini", "PaniniObservability", "PaniniTesting",
+                "LuaVM", "NATS", "NATSProtocol", "Panini", "PaniniConfiguration", "PaniniObservability",
+                "PaniniTesting",
+                .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -49,10 +49,11 @@ struct HostArguments: ParsableArguments {
         var scripts: [String] = []
         var optional: Set<String> = []
         for file in files.isEmpty ? [ProjectScript.usual] : files {
-            guard let found = try Self.scripts(in: file) else {
+            guard let found = PaniniHostConfiguration.scripts(in: file) else {
                 scripts.append(file)
                 continue
             }
+            guard !found.isEmpty else { throw CommandFailure("\(file): no scripts (*.lua) in this folder") }
             scripts += found
             optional.formUnion(found)
         }
@@ -63,21 +64,5 @@ struct HostArguments: ParsableArguments {
         configuration.watchesFiles = watches
         configuration.controlDirectory = ControlDirectory.usual
         return configuration
-    }
-
-    /// The scripts of a folder, in order; nil when it is none.
-    private static func scripts(in path: String) throws(CommandFailure) -> [String]? {
-        guard let folder = opendir(path) else { return nil }
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name.hasSuffix(".lua"), !name.hasPrefix("."), !TestFiles.isTest(name) { names.append(name) }
-        }
-        guard !names.isEmpty else { throw CommandFailure("\(path): no scripts (*.lua) in this folder") }
-        let base = path.hasSuffix("/") ? path : path + "/"
-        return names.sorted().map { base + $0 }
     }
 }

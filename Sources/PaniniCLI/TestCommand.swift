@@ -127,7 +127,7 @@ enum TestFiles {
         return found
     }
 
-    static func isTest(_ name: String) -> Bool { name.hasSuffix(ending) }
+    static func isTest(_ name: String) -> Bool { PaniniHostConfiguration.isTest(name) }
 
     /// `orders.lua` beside `orders_test.lua`, or in the folder above.
     static func script(of test: String) -> String? {

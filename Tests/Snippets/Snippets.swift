@@ -1,12 +1,14 @@
 // Made by scripts/snippets from the documentation: do not edit. Compiled, never run.
 // swift-format-ignore-file
 
+import Configuration
 import LuaVM
 import Logging
 import NATS
 import NATSProtocol
 import NIOCore
 import Panini
+import PaniniConfiguration
 import PaniniObservability
 import PaniniTesting
 import ServiceLifecycle
@@ -74,6 +76,18 @@ private func docs_embedding_41() async throws {
     let vm: LuaVM = given()
     _ = (logger, configuration, host, vm)
     do {
+        try configuration.addScripts(in: "/etc/shop/scripts")
+    }
+}
+
+// docs/embedding.md, line 56
+private func docs_embedding_56() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
         var overrides = PaniniOverrides()
         overrides.set("servers", texts: ["nats://broker:4222"], origin: "settings")
         overrides.set("handler_timeout", text: "5", origin: "settings")
@@ -82,8 +96,22 @@ private func docs_embedding_41() async throws {
     }
 }
 
-// docs/embedding.md, line 54
-private func docs_embedding_54() async throws {
+// docs/embedding.md, line 69
+private func docs_embedding_69() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+
+        let reader = ConfigReader(provider: EnvironmentVariablesProvider())
+        var configuration = try PaniniHostConfiguration(reader.scoped(to: "panini"))
+    }
+}
+
+// docs/embedding.md, line 99
+private func docs_embedding_99() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -114,8 +142,8 @@ private func docs_embedding_54() async throws {
     }
 }
 
-// docs/embedding.md, line 116
-private func docs_embedding_116() async throws {
+// docs/embedding.md, line 161
+private func docs_embedding_161() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -142,8 +170,8 @@ private func docs_embedding_116() async throws {
     }
 }
 
-// docs/embedding.md, line 144
-private func docs_embedding_144() async throws {
+// docs/embedding.md, line 189
+private func docs_embedding_189() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -170,8 +198,8 @@ private func docs_embedding_144() async throws {
     }
 }
 
-// docs/embedding.md, line 170
-private func docs_embedding_170() async throws {
+// docs/embedding.md, line 215
+private func docs_embedding_215() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -182,8 +210,8 @@ private func docs_embedding_170() async throws {
     }
 }
 
-// docs/embedding.md, line 178
-private func docs_embedding_178() async throws {
+// docs/embedding.md, line 223
+private func docs_embedding_223() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -219,8 +247,8 @@ private func docs_embedding_178() async throws {
     }
 }
 
-// docs/embedding.md, line 226
-private func docs_embedding_226() async throws {
+// docs/embedding.md, line 271
+private func docs_embedding_271() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -233,8 +261,8 @@ private func docs_embedding_226() async throws {
     }
 }
 
-// docs/embedding.md, line 237
-private func docs_embedding_237() async throws {
+// docs/embedding.md, line 282
+private func docs_embedding_282() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -255,8 +283,8 @@ private func docs_embedding_237() async throws {
     }
 }
 
-// docs/embedding.md, line 264
-private func docs_embedding_264() async throws {
+// docs/embedding.md, line 309
+private func docs_embedding_309() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -268,8 +296,8 @@ private func docs_embedding_264() async throws {
     }
 }
 
-// docs/embedding.md, line 271
-private func docs_embedding_271() async throws {
+// docs/embedding.md, line 316
+private func docs_embedding_316() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -284,8 +312,8 @@ private func docs_embedding_271() async throws {
     }
 }
 
-// docs/embedding.md, line 290
-private func docs_embedding_290() async throws {
+// docs/embedding.md, line 360
+private func docs_embedding_360() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

@@ -16,7 +16,9 @@ let package = Package(
             dependencies: [
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Panini", package: "panini"),
-            ]
+            ],
+            // Copied as they are: `Bundle.module` finds them wherever the program lies.
+            resources: [.copy("Scripts")]
         ),
         .executableTarget(
             name: "orders-service",

@@ -107,7 +107,7 @@ struct MergedOptions {
         values["servers"] = Given(value: .list(clean), origin: servers.origin, rank: servers.rank)
     }
 
-    private static func checkServers(_ servers: [String]) throws(OptionProblem) {
+    static func checkServers(_ servers: [String]) throws(OptionProblem) {
         for server in servers {
             do throws(NATSError) {
                 _ = try NATSServerAddress(parsing: server)

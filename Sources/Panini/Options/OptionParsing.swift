@@ -90,6 +90,27 @@ extension OptionDefinition {
         }
     }
 
+    /// What is wrong with a value that came as text; nil when it is fine.
+    package func problem(with text: String) -> String? {
+        do throws(OptionProblem) {
+            _ = try parse(text)
+            return nil
+        } catch {
+            return error.message
+        }
+    }
+
+    /// The same for a list of texts.
+    package func problem(with texts: [String]) -> String? {
+        do throws(OptionProblem) {
+            _ = try check(.array(texts.map { .string($0) }))
+            if name == "servers" { try MergedOptions.checkServers(texts) }
+            return nil
+        } catch {
+            return error.message
+        }
+    }
+
     private var expectation: String {
         switch kind {
         case .string, .path, .choice: "a string"

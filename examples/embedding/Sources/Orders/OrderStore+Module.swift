@@ -1,10 +1,19 @@
-// The store as scripts see it: the module `store`.
+// The store as scripts see it, the module `store`; and what Swift registers beside the script.
 
 import Panini
 
 extension Order: LuaConvertible {}
 
 extension PaniniHostConfiguration {
+    /// Registers `orders.count.CUSTOMER` in Swift, as a part of the script's service.
+    public mutating func countOrders(of store: OrderStore) {
+        service(OrderScripts.folder + "/orders.lua") { service in
+            service.listen("orders.count.{customer}") { message async throws -> Int in
+                try await store.count(of: message.parameter("customer") ?? "")
+            }
+        }
+    }
+
     /// Offers the store to scripts.
     public mutating func offer(_ store: OrderStore) {
         module("store") { module in

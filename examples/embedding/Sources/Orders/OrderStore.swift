@@ -69,6 +69,11 @@ public struct OrderStore: Sendable {
         }
     }
 
+    /// How many orders a customer has.
+    public func count(of customer: String) async throws -> Int {
+        try await database.read { try Order.filter(Column("customer") == customer).fetchCount($0) }
+    }
+
     /// Moves an order from one state to another; false when it was not in that state.
     public func move(_ id: Int64, from: String, to: String) async throws -> Bool {
         try await database.write { database in

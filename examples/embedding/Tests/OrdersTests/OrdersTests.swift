@@ -8,11 +8,13 @@ import Testing
 
 @Suite("orders")
 struct OrdersTests {
-    private static let script = #filePath.replacing("Tests/OrdersTests/OrdersTests.swift", with: "Scripts/orders.lua")
-
     private func run(_ body: (PaniniTestHost, OrderStore) async throws -> Void) async throws {
         let store = try OrderStore(path: nil)
-        try await PaniniTestHost.run(scripts: [Self.script], configure: { $0.offer(store) }) { test in
+        let change: (inout PaniniHostConfiguration) -> Void = { configuration in
+            configuration.offer(store)
+            configuration.countOrders(of: store)
+        }
+        try await PaniniTestHost.run(scripts: [OrderScripts.folder + "/orders.lua"], configure: change) { test in
             try await body(test, store)
         }
     }
@@ -65,6 +67,22 @@ struct OrdersTests {
             let reply = try await test.client.request("", to: "orders.of.nobody")
             #expect(reply.text == "[]")
         }
+    }
+
+    @Test func aCustomersOrdersAreCountedInSwift() async throws {
+        try await run { test, store in
+            for id in [1, 2] as [Int64] {
+                try await store.add(Order(id: id, customer: "ada", total: 5, state: "new"))
+            }
+            let count = try await test.request("orders.count.ada")
+            #expect(count == 2)
+        }
+    }
+
+    @Test func theScriptsAreResources() throws {
+        var configuration = PaniniHostConfiguration(scripts: [])
+        try configuration.addScripts(in: OrderScripts.folder)
+        #expect(configuration.scripts == [OrderScripts.folder + "/orders.lua"])
     }
 
     @Test func aWrongOrderNeverReachesTheStore() async throws {
