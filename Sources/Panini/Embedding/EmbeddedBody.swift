@@ -2,6 +2,7 @@
 // once per function and used by all scripts. Runs on the worker's thread, but for the bodies of async functions.
 
 import CLuaShim
+import Instrumentation
 import LuaVM
 
 /// One call from Lua.
@@ -152,9 +153,11 @@ final class EmbeddedFunction {
         return function._withUnsafeGuaranteedRef { function in
             let L = L.unsafelyUnwrapped
             guard lua_checkstack(L, EmbeddedBody.stack) != 0 else { return 0 }
-            return function.body.invoke(
-                EmbeddedCall(script: function.script, L: L, name: function.name, isMethod: function.isMethod)
-            )
+            let call = EmbeddedCall(script: function.script, L: L, name: function.name, isMethod: function.isMethod)
+            if function.script.isTraced, let context = function.script.traceContext {
+                return InstrumentationContext.withValue(context) { function.body.invoke(call) }
+            }
+            return function.body.invoke(call)
         }
     }
 }

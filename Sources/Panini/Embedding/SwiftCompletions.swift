@@ -2,6 +2,7 @@
 // that other threads touch; it is locked for an append.
 
 import CLuaShim
+import Instrumentation
 import LuaVM
 import NIOCore
 import Synchronization
@@ -88,8 +89,14 @@ extension Script {
             )
         }
         let name = call.name
+        let context = traceContext
         let task = Task.detached {
-            let push = await body()
+            let push: PushResult
+            if let context {
+                push = await InstrumentationContext.withValue(context) { await body() }
+            } else {
+                push = await body()
+            }
             completions.add(SwiftCompletions.Item(coroutine: id, name: name, push: push))
         }
         nextWait = .swift(SwiftTask(task))

@@ -26,6 +26,8 @@ final class HTTPRoute {
     var received: UInt64 = 0
     var failed: UInt64 = 0
     var invalid: UInt64 = 0
+    /// Made when somebody wants them.
+    var metrics: MessageMetrics?
 
     init(
         script: Script,

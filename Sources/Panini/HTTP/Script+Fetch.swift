@@ -32,6 +32,10 @@ extension Script {
         fetch.isStreamed = guardNumber != nil
         try readFetchOptions(call, &fetch)
         try requireSuspendable(call)
+        if isTraced {
+            let own = Set(fetch.headers.map(\.name))
+            fetch.headers += traceFields.filter { !own.contains($0.name) }
+        }
         guard let id = vm.running?.id else { return 0 }
         // A reload may have changed it.
         service.fetcher.maximumConnections = service.options.fetchMaxConnections

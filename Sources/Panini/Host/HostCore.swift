@@ -1,6 +1,7 @@
 // Owns: the services of a host: which run, start, reload and stop. Lives on the host's own loop, which runs no script and
 // serves no message.
 
+import CoreMetrics
 import Logging
 import LuaVM
 import NIOCore
@@ -20,6 +21,7 @@ final class HostCore {
     private var isStopping = false
     private var failure: PaniniError?
     private var watcher: FileWatcher?
+    private var metrics: HostMetrics?
     private var control: ControlServer?
     /// Which worker runs on which thread, by the watchdog's numbers.
     private var threads: [UInt64: Int] = [:]
@@ -45,7 +47,9 @@ final class HostCore {
     }
 
     /// The future ends when every service has stopped; it fails with the first error that ended one.
-    func start() -> EventLoopFuture<Void> {
+    ///
+    /// - Parameter instruments: The backends of whoever runs the host.
+    func start(_ instruments: HostInstruments?) -> EventLoopFuture<Void> {
         let promise = loop.makePromise(of: Void.self)
         finished = promise
         guard !isStopping else {
@@ -55,17 +59,20 @@ final class HostCore {
         let settings = LoadSettings(
             overrides: configuration.overrides,
             logs: configuration.logs,
-            middlewares: configuration.middlewares,
+            middlewares: configuration.middlewares
+                + (instruments.map { [InstrumentMiddleware(instruments: $0)] } ?? []),
             modules: configuration.modules,
             texts: configuration.texts,
             registrations: configuration.registrations,
             opensWebPorts: configuration.opensWebPorts,
+            instruments: instruments,
             logger: logger
         )
         services = configuration.scripts.map { path in
             ServiceController(path: path, workers: workers, loop: loop, settings: settings)
         }
         watchWorkers()
+        if let factory = instruments?.metrics { startMetrics(factory) }
         if configuration.watchesFiles { startWatching() }
         if let directory = configuration.controlDirectory { startControl(directory) }
         for service in services { start(service) }
@@ -80,10 +87,14 @@ final class HostCore {
             events.tell(.failed(service: service.name, error))
             stop()
         }
-        service.onReload = { [events, unowned service] result in
+        service.onReload = { [events, metrics, unowned service] result in
             switch result {
-            case .success(let report): events.tell(.reloaded(report))
-            case .failure(let error): events.tell(.reloadFailed(service: service.name, error))
+            case .success(let report):
+                metrics?.reloaded(service.name, milliseconds: report.milliseconds)
+                events.tell(.reloaded(report))
+            case .failure(let error):
+                metrics?.notReloaded(service.name)
+                events.tell(.reloadFailed(service: service.name, error))
             }
         }
         let box = NIOLoopBound((self, service), eventLoop: loop)
@@ -94,6 +105,7 @@ final class HostCore {
                 let place = this.configuration.scripts.firstIndex(of: service.path) ?? this.configuration.scripts.count
                 this.mounts.add(service.name, place: place, service.instances)
                 this.watcher?.watch(service)
+                this.metrics?.started(service.name)
                 this.events.tell(.started(report))
                 this.onReady(report)
             case .failure(let error): this.notStarted(service, error)
@@ -110,6 +122,7 @@ final class HostCore {
         {
             logger.debug("\(service.path) makes no app and is left out")
         } else if let error = error as? PaniniError {
+            metrics?.failed(service.name)
             failure = failure ?? error
             events.tell(.failed(service: service.name, error))
             if !isAlone || configuration.scripts.count > 1 { service.logger.error("\(error.message)") }
@@ -189,6 +202,23 @@ final class HostCore {
         return instance.run(on: loop) { $0.script.embedding.completions(of: $0.script) }
     }
 
+    // MARK: - Metrics
+
+    private func startMetrics(_ factory: any MetricsFactory) {
+        let metrics = HostMetrics(factory)
+        self.metrics = metrics
+        let box = NIOLoopBound(self, eventLoop: loop)
+        metrics.start(on: loop) { box.value.lookAtServices() }
+    }
+
+    private func lookAtServices() {
+        guard let metrics else { return }
+        let box = NIOLoopBound(metrics, eventLoop: loop)
+        for service in services where service.state == .running {
+            service.look().whenSuccess { status, counters in box.value.looked(at: status, counters) }
+        }
+    }
+
     // MARK: - Status
 
     /// What runs, in the order of the command line.
@@ -212,6 +242,9 @@ final class HostCore {
         guard !isStopping else { return }
         isStopping = true
         watcher?.stop()
+        // What was counted since the last look.
+        lookAtServices()
+        metrics?.stop()
         guard !services.isEmpty else { return finish() }
         let box = NIOLoopBound(self, eventLoop: loop)
         EventLoopFuture.whenAllSucceed(services.map { $0.stop() }, on: loop).whenComplete { result in
@@ -229,6 +262,7 @@ final class HostCore {
     private func finish() {
         guard let promise = finished else { return }
         finished = nil
+        metrics?.stop()
         watcher?.stop()
         control?.stop()
         events.finish()

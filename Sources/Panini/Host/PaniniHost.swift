@@ -40,6 +40,8 @@ public struct PaniniHostConfiguration: Sendable {
     /// Scripts and modules of theirs that are no files: their texts by the paths under which `scripts` and `require` find
     /// them. A text wins over a file of the same path.
     public var texts: [String: String] = [:]
+    /// Backends in place of those that the process has; for tests.
+    var instruments: HostInstruments?
 
     /// A configuration with the default settings.
     ///
@@ -70,6 +72,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
     private let isFinished = Mutex(false)
     private let hostEvents = HostEvents()
     private let mounts = HTTPMounts()
+    private let instruments: HostInstruments?
 
     /// Prepares a host; nothing runs before ``run()``.
     ///
@@ -85,6 +88,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         workerGroup = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.workers))
         eventLoop = group.next()
+        instruments = configuration.instruments
         let workers = workerGroup.makeIterator().enumerated().map { Worker.Handle(eventLoop: $1, index: $0) }
         core = NIOLoopBoundBox.makeBoxSendingValue(
             HostCore(
@@ -114,9 +118,10 @@ public final class PaniniHost: ServiceLifecycle.Service {
     }
 
     private func serve() async throws {
+        let instruments = instruments ?? HostInstruments.current
         do {
             try await eventLoop.flatSubmit { [self] in
-                core.value.start()
+                core.value.start(instruments)
             }.get()
         } catch let error as PaniniError where error.code == .workerStuck {
             isFinished.withLock { $0 = true }
@@ -136,8 +141,9 @@ public final class PaniniHost: ServiceLifecycle.Service {
     ///
     /// - Throws: What ``run()`` throws.
     public func runBlocking() throws {
+        let instruments = instruments ?? HostInstruments.current
         let done = eventLoop.flatSubmit { [self] in
-            core.value.start()
+            core.value.start(instruments)
         }
         let result = Result { try done.wait() }
         isFinished.withLock { $0 = true }

@@ -11,6 +11,7 @@ struct WorkerStatus: Sendable {
     var draining = 0
     var memoryBytes = 0
     var isConnected = false
+    var counters = WorkerCounters()
 }
 
 extension Service {
@@ -23,12 +24,16 @@ extension Service {
         }
         status.draining = draining.count
         status.isConnected = connection.isConnected
+        status.counters = workerCounters
         return status
     }
 }
 
 extension ServiceController {
-    func status() -> EventLoopFuture<PaniniServiceStatus> {
+    func status() -> EventLoopFuture<PaniniServiceStatus> { look().map { status, _ in status } }
+
+    /// The status, and what was counted since the start.
+    func look() -> EventLoopFuture<(PaniniServiceStatus, WorkerCounters)> {
         let base = PaniniServiceStatus(
             serviceName: name,
             version: options?.version ?? "",
@@ -44,6 +49,7 @@ extension ServiceController {
         }
         return EventLoopFuture.whenAllSucceed(parts, on: loop).map { parts in
             var status = base
+            var counters = WorkerCounters()
             status.stuckWorkers = parts.count { $0 == nil }
             for part in parts.compactMap({ $0 }) {
                 status.inFlight += part.inFlight
@@ -51,9 +57,10 @@ extension ServiceController {
                 status.draining = max(status.draining, part.draining)
                 status.memoryBytes += part.memoryBytes
                 status.isConnected = status.isConnected && part.isConnected
+                counters = counters + part.counters
             }
             if parts.allSatisfy({ $0 == nil }) { status.isConnected = false }
-            return status
+            return (status, counters)
         }
     }
 }

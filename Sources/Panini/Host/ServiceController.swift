@@ -16,6 +16,7 @@ struct LoadSettings: Sendable {
     let texts: [String: String]
     let registrations: [String: PaniniRegistrations]
     let opensWebPorts: Bool
+    let instruments: HostInstruments?
     let logger: Logger
 }
 
@@ -102,7 +103,8 @@ final class ServiceController {
                 store: store,
                 sources: sources,
                 modules: settings.modules,
-                registrations: settings.registrations[path] ?? PaniniRegistrations()
+                registrations: settings.registrations[path] ?? PaniniRegistrations(),
+                instruments: settings.instruments
             )
         }
         return Self.load(path, settings, places, loop)

@@ -78,6 +78,15 @@ struct Middlewares {
         return observations[slot].remove(at: index)
     }
 
+    /// The innermost state of a type that a coroutine has.
+    func innermost<State: AnyObject>(slot: Int, _ type: State.Type) -> State? {
+        guard slot < observations.count else { return nil }
+        for observation in observations[slot].reversed() {
+            if let state = observation.state as? State { return state }
+        }
+        return nil
+    }
+
     /// Those of a coroutine that are left when it ends, innermost first.
     mutating func takeAll(slot: Int) -> [NativeObservation] {
         guard slot < observations.count, !observations[slot].isEmpty else { return [] }

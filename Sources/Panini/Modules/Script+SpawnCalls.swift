@@ -22,6 +22,7 @@ extension Script {
     private func startSpawned(_ call: HostCall, _ index: CInt) -> SpawnRecord {
         let record = SpawnRecord(holdsStop: currentHoldsStop)
         if record.holdsStop { activeCount += 1 }
+        if isTraced { record.context = traceContext }
         lua_pushvalue(call.L, index)
         ready.append(.start(vm.makeReference(call.L), record))
         return record

@@ -41,6 +41,7 @@ extension Script {
                 let co = vm.acquireCoroutine()
                 vm.push(function, onto: co.thread)
                 vm.release(function)
+                if isTraced { spawnContexts[Int(co.slot)] = record.context }
                 currentHoldsStop = record.holdsStop
                 settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
             case .resume(let id, let completion):
@@ -141,6 +142,7 @@ extension Script {
             // Of calls inside a coroutine of the script's own that was never run to its end.
             endObservations(slot: Int(co.slot), activity, vm.isKilled(co) ? .overBudget : .internalError)
         }
+        if isTraced, outcome != .suspended { spawnContexts[Int(co.slot)] = nil }
         switch outcome {
         case .returned(let count):
             finish(co, count, activity)
@@ -202,6 +204,7 @@ extension Script {
         endObservations(slot: Int(co.slot), job.activity, reason)
         service?.cancel(job, of: self)
         forget(job, slot: Int(co.slot))
+        if isTraced { spawnContexts[Int(co.slot)] = nil }
         depth += 1
         vm.discard(co)
         depth -= 1

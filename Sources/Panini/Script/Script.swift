@@ -2,6 +2,7 @@
 // Loop-bound. Knows nothing of how a connection works; the service it belongs to carries out sends and waits.
 
 import CLuaShim
+import Instrumentation
 import Logging
 import LuaVM
 import NATS
@@ -143,6 +144,12 @@ final class Script {
     var isExhaustionReported = false
     /// Encoded payloads; reused.
     let writer = ByteWriter()
+    /// Whether messages have spans.
+    let isTraced: Bool
+    /// The spans that spawned functions are in, by the slots of their coroutines.
+    var spawnContexts: [Int: InstrumentationContext] = [:]
+    /// What is counted of sends; made when the first of a kind is.
+    var sendMetrics: [PaniniMiddlewareKind: MessageMetrics] = [:]
     /// What Swift modules need in this state.
     let embedding = ScriptEmbedding()
 
@@ -157,6 +164,7 @@ final class Script {
         self.path = path
         self.generation = place.generation
         self.place = place
+        self.isTraced = place.instruments?.traces != nil
         self.directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         self.overrides = overrides
         let level = overrides.permissions.level(of: path)

@@ -20,4 +20,6 @@ struct ScriptPlace: Sendable {
     var modules: [PaniniModule] = []
     /// What it registers beside the script.
     var registrations = PaniniRegistrations()
+    /// The backends that it has for metrics and traces.
+    var instruments: HostInstruments?
 }

@@ -1,6 +1,7 @@
 // Owns: what a coroutine runs for (a message, a task, a tick ...) and what a suspended one waits for. Loop-bound.
 
 import CLuaShim
+import Instrumentation
 import LuaVM
 import NATS
 import PaniniHTTP
@@ -127,6 +128,8 @@ final class SpawnRecord {
     /// The group and position of a `wait_all`.
     var group: WaitGroup?
     var position = 0
+    /// The span that it was started in.
+    var context: InstrumentationContext?
     /// A stop waits for it: it was started by a handler or a tick, not by a task that may run for ever.
     let holdsStop: Bool
 

@@ -82,6 +82,9 @@ final class Listener {
     var refused: UInt64 = 0
     var invalid: UInt64 = 0
     var isOverloaded = false
+    // Made when somebody wants them.
+    var publishMetrics: MessageMetrics?
+    var requestMetrics: MessageMetrics?
 
     init(
         id: Int64,

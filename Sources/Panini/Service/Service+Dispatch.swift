@@ -80,6 +80,7 @@ extension Service {
         reply: UnsafeRawBufferPointer
     ) {
         listener.refused &+= 1
+        refusedMessages &+= 1
         if reply.isEmpty { droppedMessages &+= 1 }
         if !listener.isOverloaded {
             listener.isOverloaded = true

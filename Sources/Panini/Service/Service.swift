@@ -64,6 +64,7 @@ final class Service {
     var exhaustedScripts: UInt64 = 0
     var undecodable: UInt64 = 0
     var invalidMessages: UInt64 = 0
+    var refusedMessages: UInt64 = 0
     var droppedMessages: UInt64 = 0
     var errorReplies: UInt64 = 0
     var failedTasks: UInt64 = 0

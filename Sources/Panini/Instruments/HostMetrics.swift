@@ -1,0 +1,116 @@
+// Owns: the metrics of services as a whole: gauges and counters that are read every few seconds, and what happens to services.
+// Lives on the host's loop, only when the program has a backend for metrics.
+
+import CoreMetrics
+import NIOCore
+
+/// Gives the backend what the host knows of its services.
+final class HostMetrics {
+    /// How often gauges are set.
+    static let interval = TimeAmount.seconds(5)
+
+    private struct OfService {
+        let memory: Gauge
+        let inFlight: Gauge
+        let waiting: Gauge
+        let draining: Gauge
+        let generation: Gauge
+        let connected: Gauge
+        let counters: [Counter]
+        var counted = WorkerCounters()
+    }
+
+    private let factory: any MetricsFactory
+    private var services: [String: OfService] = [:]
+    private var polls: RepeatedTask?
+
+    init(_ factory: any MetricsFactory) { self.factory = factory }
+
+    /// - Parameter look: Reads the status of all services.
+    func start(on loop: any EventLoop, look: @escaping @Sendable () -> Void) {
+        polls = loop.scheduleRepeatedTask(initialDelay: Self.interval, delay: Self.interval) { _ in look() }
+    }
+
+    func stop() {
+        polls?.cancel()
+        polls = nil
+    }
+
+    // MARK: - Events
+
+    func started(_ service: String) { count("panini_service_starts", service, "ok") }
+    func failed(_ service: String) { count("panini_service_starts", service, "error") }
+
+    func reloaded(_ service: String, milliseconds: Double) {
+        count("panini_reloads", service, "ok")
+        Timer(label: "panini_reload_duration", dimensions: [("service", service)], factory: factory)
+            .recordNanoseconds(Int64(milliseconds * 1e6))
+    }
+
+    func notReloaded(_ service: String) { count("panini_reloads", service, "error") }
+
+    private func count(_ name: String, _ service: String, _ result: String) {
+        Counter(label: name, dimensions: [("service", service), ("result", result)], factory: factory).increment()
+    }
+
+    // MARK: - Looks
+
+    func looked(at status: PaniniServiceStatus, _ counters: WorkerCounters) {
+        var known = services[status.serviceName] ?? make(status.serviceName)
+        known.memory.record(status.memoryBytes)
+        known.inFlight.record(status.inFlight)
+        known.waiting.record(status.waiting)
+        known.draining.record(status.draining)
+        known.generation.record(status.generation)
+        known.connected.record(status.isConnected ? 1 : 0)
+        for (counter, (now, before)) in zip(known.counters, zip(counters.values, known.counted.values))
+        where now > before {
+            counter.increment(by: Int64(clamping: now - before))
+        }
+        known.counted = counters
+        services[status.serviceName] = known
+    }
+
+    private func make(_ service: String) -> OfService {
+        func gauge(_ name: String) -> Gauge { Gauge(label: name, dimensions: [("service", service)], factory: factory) }
+        return OfService(
+            memory: gauge("panini_memory_bytes"),
+            inFlight: gauge("panini_in_flight"),
+            waiting: gauge("panini_waiting_messages"),
+            draining: gauge("panini_draining_versions"),
+            generation: gauge("panini_generation"),
+            connected: gauge("panini_connected"),
+            counters: WorkerCounters.names.map {
+                Counter(label: $0, dimensions: [("service", service)], factory: factory)
+            }
+        )
+    }
+}
+
+@available(*, unavailable)
+extension HostMetrics: Sendable {}
+
+/// What a service has counted since its start.
+struct WorkerCounters: Sendable {
+    static let names = [
+        "panini_refused_messages", "panini_dropped_messages", "panini_undecodable_messages", "panini_invalid_messages",
+        "panini_error_replies", "panini_task_failures", "panini_denied_publishes", "panini_refused_http_requests",
+        "panini_exhausted_states",
+    ]
+
+    /// In the order of the names.
+    var values = [UInt64](repeating: 0, count: names.count)
+
+    static func + (one: WorkerCounters, other: WorkerCounters) -> WorkerCounters {
+        WorkerCounters(values: zip(one.values, other.values).map { $0 &+ $1 })
+    }
+}
+
+extension Service {
+    var workerCounters: WorkerCounters {
+        WorkerCounters(values: [
+            refusedMessages, droppedMessages, undecodable, invalidMessages, errorReplies, failedTasks, deniedPublishes,
+            refusedRequests, exhaustedScripts,
+        ])
+    }
+}

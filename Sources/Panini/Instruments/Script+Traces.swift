@@ -1,0 +1,45 @@
+// Owns: which span a script's coroutine is in, for what it sends and for the Swift functions that it calls. Worker's thread.
+
+import CLuaShim
+import Instrumentation
+import LuaVM
+import NATSProtocol
+import PaniniHTTP
+import Tracing
+
+extension Script {
+    /// The context of what runs now: of the innermost span of its coroutine, or of the function that spawned it. Nil without
+    /// traces.
+    var traceContext: InstrumentationContext? {
+        guard isTraced, let slot = vm.running?.slot else { return nil }
+        if let observed = middlewares.innermost(slot: Int(slot), InstrumentMiddleware.Observed.self) {
+            return observed.span?.context
+        }
+        return spawnContexts[Int(slot)]
+    }
+
+    /// The route of a request; nil for one that is answered without.
+    func route(of request: HTTPRequest) -> HTTPRoute? {
+        registrations.routes.all.indices.contains(request.route) ? registrations.routes.all[request.route] : nil
+    }
+
+    /// The header fields of a message, copied.
+    func headerFields(_ message: UnsafeMutablePointer<panini_message>) -> [(name: String, value: String)] {
+        var lines = NATSHeaderLines(
+            UnsafeRawBufferPointer(start: panini_message_headers(message), count: Int(message.pointee.headers_length))
+        )
+        var fields: [(name: String, value: String)] = []
+        while let field = lines.next() {
+            fields.append((String(decoding: field.name, as: UTF8.self), String(decoding: field.value, as: UTF8.self)))
+        }
+        return fields
+    }
+
+    /// The fields that carry the context of what runs now to another server; none without traces.
+    var traceFields: [(name: String, value: String)] {
+        guard let context = traceContext, let traces = place.instruments?.traces else { return [] }
+        var headers = TraceHeaders()
+        traces.instrument.inject(context, into: &headers, using: TraceHeaders.Writer())
+        return headers.fields.map { ($0.name.lowercased(), $0.value) }
+    }
+}

@@ -1,0 +1,257 @@
+// Metrics and traces, as the backends of the program around the host get them.
+
+import CoreMetrics
+import Foundation
+import InMemoryTracing
+import Instrumentation
+import LuaVM
+import MetricsTestKit
+import NATS
+import NATSProtocol
+import NIOCore
+import Synchronization
+import Testing
+import Tracing
+
+@testable import Panini
+
+private let script = """
+    local app = panini.app{ service_name = "shop", web_server = true, pending_limit = 1 }
+    local swift = require "swift"
+    app.listen("orders.{id}", { queue = "workers" }, function(msg)
+        if msg.params.id == "bad" then return nil, { code = 404, message = "no such order" } end
+        if msg.params.id == "crash" then error("bug") end
+        return msg.params.id
+    end)
+    app.listen("chain", function(msg)
+        local answer = assert(app.request("orders.7", ""))
+        app.publish("audit.log", "seen")
+        return { answer, swift.context(), swift.later() }
+    end)
+    app.listen("spawns", function(msg)
+        local handle = app.spawn(function() return swift.context() end)
+        return handle.wait()
+    end)
+    app.listen("slow", { timeout = 0.02 }, function() app.sleep(600) end)
+    app.listen("one", { concurrency = 1 }, function() return swift.wait() end)
+    app.http.get("/orders/{id}", function(req) return req.params.id .. swift.context() end)
+    """
+
+/// The trace and span that Swift code runs in.
+private func currentSpan() -> String {
+    guard let span = InstrumentationContext.current?.inMemorySpanContext else { return "none" }
+    return "\(span.traceID)/\(span.spanID)"
+}
+
+private func configure(
+    _ instruments: HostInstruments?,
+    wait: @escaping @Sendable () async -> Void = {}
+) -> (inout PaniniHostConfiguration) -> Void {
+    configuring { configuration in
+        configuration.instruments = instruments
+        configuration.opensWebPorts = false
+        configuration.module("swift") { module in
+            module.function("context") { () in currentSpan() }
+            module.function("later") { () async in currentSpan() }
+            module.function("wait") { () async -> Bool in
+                await wait()
+                return true
+            }
+        }
+        configuration.service(configuration.scripts[0]) { service in
+            service.listen("native") { (_: PaniniMessage) async in currentSpan() }
+        }
+    }
+}
+
+extension Running {
+    fileprivate func refusal(_ subject: String) async throws -> String? {
+        try await client.request("", to: subject, timeout: .seconds(20)).headers["Nats-Service-Error-Code"]
+    }
+}
+
+@Suite("metrics of the host")
+struct MetricsTests {
+    private let metrics = TestMetrics()
+
+    private func total(_ label: String, _ dimensions: [(String, String)]) -> Int64 {
+        metrics.counterTotal(label: label, dimensions: dimensions)
+    }
+
+    @Test func messagesAreCountedWithTheirEndsAndDurations() async throws {
+        let instruments = HostInstruments(metrics: metrics, traces: nil)
+        try await Running.with(script, configure: configure(instruments)) { running in
+            for id in ["1", "2", "3"] { try await running.expect("orders.\(id)", gives: id) }
+            #expect(try await running.refusal("orders.bad") == "404")
+            #expect(try await running.refusal("orders.crash") == "500")
+            #expect(try await running.refusal("slow") == "504")
+            _ = try await running.ask("chain")
+            let response = try await running.host.handle(PaniniRequest(target: "/orders/9"))
+            #expect(response.status == 200)
+        }
+        let orders = [("service", "shop"), ("subject", "orders.*"), ("kind", "request")]
+        // Three of the client's and one of the script itself.
+        #expect(total("panini_messages", orders + [("result", "ok")]) == 4)
+        #expect(total("panini_messages", orders + [("result", "error")]) == 2)
+        #expect(try metrics.expectTimer("panini_messages_duration", orders).values.count == 6)
+        #expect(try metrics.expectTimer("panini_messages_duration", orders).values.allSatisfy { $0 > 0 })
+        let slow = [("service", "shop"), ("subject", "slow"), ("kind", "request")]
+        #expect(total("panini_messages", slow + [("result", "abandoned")]) == 1)
+        let sends = [("service", "shop"), ("kind", "request")]
+        #expect(total("panini_sends", sends + [("result", "ok")]) == 1)
+        #expect(total("panini_sends", [("service", "shop"), ("kind", "publish"), ("result", "ok")]) == 1)
+        let route = [("service", "shop"), ("method", "GET"), ("route", "/orders/{id}")]
+        #expect(total("panini_http_requests", route + [("result", "ok")]) == 1)
+        #expect(total("panini_service_starts", [("service", "shop"), ("result", "ok")]) == 1)
+        // Read when the host stops, for everything since the last look.
+        #expect(total("panini_error_replies", [("service", "shop")]) == 3)
+        #expect(try metrics.expectGauge("panini_generation", [("service", "shop")]).lastValue == 1)
+        #expect(try metrics.expectGauge("panini_connected", [("service", "shop")]).lastValue == 1)
+        #expect(try #require(metrics.expectGauge("panini_memory_bytes", [("service", "shop")]).lastValue) > 0)
+    }
+
+    @Test func refusedMessagesAndReloadsAreCounted() async throws {
+        let entered = Mutex(0)
+        let goOn = Mutex(false)
+        let path = Mutex("")
+        let instruments = HostInstruments(metrics: metrics, traces: nil)
+        let inner = configure(instruments) {
+            entered.withLock { $0 += 1 }
+            while !goOn.withLock({ $0 }) { try? await Task.sleep(for: .milliseconds(1)) }
+        }
+        try await Running.with(
+            script,
+            configure: configuring { configuration in
+                inner(&configuration)
+                path.withLock { $0 = configuration.scripts[0] }
+            }
+        ) { running in
+            async let first = running.ask("one")
+            while entered.withLock({ $0 }) == 0 { try await Task.sleep(for: .milliseconds(1)) }
+            async let second = running.ask("one")
+            while try await running.host.status()[0].waiting == 0 { try await Task.sleep(for: .milliseconds(1)) }
+            #expect(try await running.refusal("one") == "429")
+            goOn.withLock { $0 = true }
+            _ = try await (first, second)
+            for outcome in try await running.host.reload() { _ = try outcome.get() }
+            try "broken(".write(toFile: path.withLock { $0 }, atomically: true, encoding: .utf8)
+            for outcome in try await running.host.reload() {
+                #expect(throws: PaniniError.self) { try outcome.get() }
+            }
+        }
+        #expect(total("panini_refused_messages", [("service", "shop")]) == 1)
+        #expect(total("panini_reloads", [("service", "shop"), ("result", "ok")]) == 1)
+        #expect(total("panini_reloads", [("service", "shop"), ("result", "error")]) == 1)
+        #expect(try metrics.expectTimer("panini_reload_duration", [("service", "shop")]).values.count == 1)
+        #expect(try metrics.expectGauge("panini_generation", [("service", "shop")]).lastValue == 2)
+    }
+
+    @Test func withoutBackendsThereIsNothing() async throws {
+        // This process has set up none.
+        #expect(HostInstruments.current == nil)
+        try await Running.with(script, configure: configure(nil)) { running in
+            try await running.expect("native", gives: "none")
+            _ = try await running.ask("chain")
+        }
+        #expect(metrics.counters.isEmpty)
+    }
+}
+
+@Suite("traces of the host")
+struct TraceTests {
+    private let tracer = InMemoryTracer()
+    private var instruments: HostInstruments? {
+        HostInstruments(metrics: nil, traces: .init(instrument: tracer, tracer: tracer))
+    }
+
+    /// The spans that have ended, by their names.
+    private func spans() -> [String: FinishedInMemorySpan] {
+        Dictionary(tracer.finishedSpans.map { ($0.operationName, $0) }, uniquingKeysWith: { $1 })
+    }
+
+    @Test func aTraceGoesThroughMessagesInAndOut() async throws {
+        var answer = ""
+        let audit = Mutex<[String: String]>([:])
+        try await Running.with(script, configure: configure(instruments)) { running in
+            let log = try await running.client.subscribe("audit.log")
+            try await running.client.flush()
+            var headers = NATSHeaders()
+            headers.add(InMemoryTracer.traceIDKey, "trace-of-the-caller")
+            headers.add(InMemoryTracer.spanIDKey, "span-of-the-caller")
+            let reply = try await running.client.request("", to: "chain", headers: headers, timeout: .seconds(20))
+            answer = String(buffer: reply.payload)
+            var iterator = log.makeAsyncIterator()
+            let seen = try await iterator.next()
+            audit.withLock { $0["trace"] = seen?.headers[InMemoryTracer.traceIDKey] }
+            audit.withLock { $0["span"] = seen?.headers[InMemoryTracer.spanIDKey] }
+        }
+        let spans = spans()
+        let chain = try #require(spans["process chain"])
+        let request = try #require(spans["request orders.7"])
+        let order = try #require(spans["process orders.*"])
+        let publish = try #require(spans["publish audit.log"])
+        for span in [chain, request, order, publish] { #expect(span.traceID == "trace-of-the-caller") }
+        #expect(chain.parentSpanID == "span-of-the-caller")
+        #expect(chain.kind == .server)
+        #expect(request.parentSpanID == chain.spanID)
+        #expect(request.kind == .client)
+        #expect(order.parentSpanID == request.spanID)
+        #expect(publish.parentSpanID == chain.spanID)
+        #expect(publish.kind == .producer)
+        #expect(audit.withLock { $0 } == ["trace": "trace-of-the-caller", "span": publish.spanID])
+        // Swift functions, at once or later, run in the handler's span.
+        #expect(answer == #"[7,"trace-of-the-caller/\#(chain.spanID)","trace-of-the-caller/\#(chain.spanID)"]"#)
+        #expect(chain.attributes["service.name"]?.toSpanAttribute() == .string("shop"))
+        #expect(order.attributes["messaging.destination.name"]?.toSpanAttribute() == .string("orders.7"))
+        #expect(tracer.activeSpans.isEmpty)
+    }
+
+    @Test func failuresAreMarked() async throws {
+        try await Running.with(script, configure: configure(instruments)) { running in
+            let codes = (try await running.refusal("orders.bad"), try await running.refusal("slow"))
+            #expect(codes == ("404", "504"))
+        }
+        let spans = spans()
+        let bad = try #require(spans["process orders.*"])
+        #expect(bad.status?.code == .error)
+        #expect(bad.status?.message == "no such order")
+        #expect(bad.attributes["error.type"]?.toSpanAttribute() == .string("404"))
+        #expect(spans["process slow"]?.status?.code == .error)
+        #expect(tracer.activeSpans.isEmpty)
+    }
+
+    @Test func whatAHandlerSpawnsBelongsToIt() async throws {
+        var answer = ""
+        var native = ""
+        try await Running.with(script, configure: configure(instruments)) { running in
+            answer = try await running.ask("spawns")
+            native = try await running.ask("native")
+            // The coroutine is used again: nothing of the last span is left.
+            _ = try await running.ask("spawns")
+        }
+        let all = tracer.finishedSpans
+        let spawns = all.filter { $0.operationName == "process spawns" }
+        #expect(spawns.count == 2)
+        #expect(answer == "\(spawns[0].traceID)/\(spawns[0].spanID)")
+        let span = try #require(all.first { $0.operationName == "process native" })
+        #expect(native == "\(span.traceID)/\(span.spanID)")
+    }
+
+    @Test func requestsOfHTTPHaveSpans() async throws {
+        var text = ""
+        try await Running.with(script, configure: configure(instruments)) { running in
+            let response = try await running.host.handle(
+                PaniniRequest(
+                    target: "/orders/7?a=b",
+                    headers: [InMemoryTracer.traceIDKey: "t", InMemoryTracer.spanIDKey: "s"]
+                )
+            )
+            text = String(decoding: try await response.body.collect(), as: UTF8.self)
+        }
+        let span = try #require(spans()["GET /orders/{id}"])
+        #expect(span.traceID == "t" && span.parentSpanID == "s")
+        #expect(text == "7t/\(span.spanID)")
+        #expect(span.attributes["http.route"]?.toSpanAttribute() == .string("/orders/{id}"))
+        #expect(span.attributes["url.path"]?.toSpanAttribute() == .string("/orders/7"))
+    }
+}
