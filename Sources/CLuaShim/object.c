@@ -21,13 +21,28 @@ static int object_gc(lua_State *L) {
     return 0;
 }
 
+// The user values of an object: the method that was asked for last, and its name. So a loop makes no function per call.
+enum { KEPT_METHOD = 1, KEPT_NAME, KEPT_COUNT = 2 };
+
 // Upvalues: the methods, the host's function.
 static int object_index(lua_State *L) {
     lua_settop(L, 2);
+    lua_getiuservalue(L, 1, KEPT_NAME);
+    if (lua_rawequal(L, 2, 3)) {
+        lua_getiuservalue(L, 1, KEPT_METHOD);
+        return 1;
+    }
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TLIGHTUSERDATA) return 0;
-    void *context = lua_touserdata(L, 2);
-    lua_settop(L, 1);
+    void *context = lua_touserdata(L, 3);
+    lua_settop(L, 2);
+    lua_pushvalue(L, 1);
     panini_push_bound_function(L, (panini_host_function)lua_touserdata(L, lua_upvalueindex(2)), context);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, 1, KEPT_NAME);
+    lua_pushvalue(L, 3);
+    lua_setiuservalue(L, 1, KEPT_METHOD);
     return 1;
 }
 
@@ -65,7 +80,7 @@ void panini_object_push_metatable(
 }
 
 void panini_object_push(lua_State *L, int metatable_reference, void *object) {
-    panini_object *block = lua_newuserdatauv(L, sizeof(panini_object), 0);
+    panini_object *block = lua_newuserdatauv(L, sizeof(panini_object), KEPT_COUNT);
     block->object = object;
     block->release = NULL;
     lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_reference);

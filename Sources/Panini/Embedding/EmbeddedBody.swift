@@ -1,11 +1,15 @@
 // Owns: a Swift function as scripts can call it: from arguments on Lua's stack to results there. The generic part, made
 // once per function and used by all scripts. Runs on the worker's thread, but for the bodies of async functions.
+//
+// What is inlinable is so for the program's compiler to know the types of the arguments: without, the runtime looks for the
+// type of all arguments together at each call.
 
 import CLuaShim
 import Instrumentation
 import LuaVM
 
 /// One call from Lua.
+@usableFromInline
 struct EmbeddedCall {
     unowned(unsafe) let script: Script
     let L: OpaquePointer
@@ -15,8 +19,10 @@ struct EmbeddedCall {
     var isMethod = false
 
     /// Turns what a body threw into `nil, err`, or into an error at the script's line.
+    @usableFromInline
     func fail(_ error: any Error) -> CInt {
         switch error {
+        case let error as ArgumentCursor.Refused: return raise(error.message)
         case let error as PaniniScriptError:
             lua_pushnil(L)
             script.push(CallError(error), onto: L)
@@ -32,6 +38,7 @@ struct EmbeddedCall {
         return LuaVM.raise
     }
 
+    @usableFromInline
     func push(_ result: some LuaConvertible) -> CInt {
         let top = lua_gettop(L)
         do throws(LuaMismatch) {
@@ -45,19 +52,23 @@ struct EmbeddedCall {
 }
 
 /// Reads one argument after the other.
+@usableFromInline
 struct ArgumentCursor {
     let call: EmbeddedCall
     private var position: CInt = 0
     /// Arguments that the script did not write.
     private var hidden: CInt { call.isMethod ? 1 : 0 }
 
+    @usableFromInline
     init(_ call: EmbeddedCall) { self.call = call }
 
     /// Raised as misuse: names the argument.
+    @usableFromInline
     struct Refused: Error {
         let message: String
     }
 
+    @usableFromInline
     mutating func next<Value: LuaConvertible>(_ type: Value.Type) throws(Refused) -> Value {
         position += 1
         do throws(LuaMismatch) {
@@ -69,38 +80,48 @@ struct ArgumentCursor {
     }
 
     /// Refuses what nobody takes: a forgotten comma is found, a trailing nil is fine.
-    func finish() throws(Refused) {
+    @usableFromInline
+    func refuseMore(than count: CInt) throws(Refused) {
         let given = lua_gettop(call.L)
-        guard given > position else { return }
-        for index in (position + 1)...given where lua_type(call.L, index) != LUA_TNIL {
-            let taken = position - hidden
+        guard given > count else { return }
+        for index in (count + 1)...given where lua_type(call.L, index) != LUA_TNIL {
+            let taken = count - hidden
             throw Refused(message: "takes \(taken) \(taken == 1 ? "argument" : "arguments"), not \(given - hidden)")
         }
     }
 }
 
 /// A Swift function without its types.
+@usableFromInline
 struct EmbeddedBody: Sendable {
     /// Returns as host functions do.
-    let invoke: @Sendable (EmbeddedCall) -> CInt
+    @usableFromInline let invoke: @Sendable (EmbeddedCall) -> CInt
     /// The most stack that it needs beside its arguments.
     static let stack: CInt = 12
 
+    @inlinable
+    static func count<each Argument>(_ types: (repeat (each Argument).Type)) -> CInt {
+        var count: CInt = 0
+        for _ in repeat each types { count += 1 }
+        return count
+    }
+
     /// One that reads and pushes by itself.
+    @usableFromInline
     init(invoke: @escaping @Sendable (EmbeddedCall) -> CInt) { self.invoke = invoke }
 
     /// A function that answers at once.
+    @inlinable
     init<each Argument: LuaConvertible, Result: LuaConvertible>(
         _ body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) {
+        // No tuple of the arguments: its type would be looked up for each call.
+        let count = Self.count((repeat (each Argument).self))
         invoke = { call in
             var cursor = ArgumentCursor(call)
             do {
-                let arguments = (repeat try cursor.next((each Argument).self))
-                try cursor.finish()
-                return call.push(try body(repeat each arguments))
-            } catch let error as ArgumentCursor.Refused {
-                return call.raise(error.message)
+                try cursor.refuseMore(than: count)
+                return call.push(try body(repeat try cursor.next((each Argument).self)))
             } catch {
                 return call.fail(error)
             }
@@ -111,11 +132,12 @@ struct EmbeddedBody: Sendable {
     init<each Argument: LuaConvertible, Result: LuaConvertible>(
         waiting body: @escaping @Sendable (repeat each Argument) async throws -> Result
     ) {
+        let count = Self.count((repeat (each Argument).self))
         invoke = { call in
             var cursor = ArgumentCursor(call)
             do {
+                try cursor.refuseMore(than: count)
                 let arguments = (repeat try cursor.next((each Argument).self))
-                try cursor.finish()
                 return try call.script.startWaiting(call) {
                     do {
                         let result = try await body(repeat each arguments)
@@ -124,8 +146,6 @@ struct EmbeddedBody: Sendable {
                         return { $0.fail(error) }
                     }
                 }
-            } catch let error as ArgumentCursor.Refused {
-                return call.raise(error.message)
             } catch {
                 return call.fail(error)
             }

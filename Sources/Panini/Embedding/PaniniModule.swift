@@ -63,11 +63,12 @@ public struct PaniniModule: Sendable {
     ///   - name: Its name in the module.
     ///   - body: Takes the arguments. What it returns is the call's result; ``PaniniScriptError`` becomes `nil, err`, and
     ///     every other error is raised at the script's line.
+    @inlinable
     public mutating func function<each Argument: LuaConvertible, Result: LuaConvertible>(
         _ name: String,
         _ body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) {
-        add(name, .function(EmbeddedBody(body)))
+        offer(name, EmbeddedBody(body))
     }
 
     /// Offers a function that answers at once and has no result.
@@ -76,18 +77,17 @@ public struct PaniniModule: Sendable {
     ///   - name: Its name in the module.
     ///   - body: Takes the arguments. The call returns true; ``PaniniScriptError`` becomes `nil, err`, and every other error
     ///     is raised at the script's line.
+    @inlinable
     public mutating func function<each Argument: LuaConvertible>(
         _ name: String,
         _ body: @escaping @Sendable (repeat each Argument) throws -> Void
     ) {
-        add(
+        offer(
             name,
-            .function(
-                EmbeddedBody { (argument: repeat each Argument) throws -> Bool in
-                    try body(repeat each argument)
-                    return true
-                }
-            )
+            EmbeddedBody { (argument: repeat each Argument) throws -> Bool in
+                try body(repeat each argument)
+                return true
+            }
         )
     }
 
@@ -150,6 +150,9 @@ public struct PaniniModule: Sendable {
         build(&methods)
         objects.append(ObjectDefinition(key: ObjectIdentifier(type), name: name, methods: methods.methods))
     }
+
+    @usableFromInline
+    mutating func offer(_ name: String, _ body: EmbeddedBody) { add(name, .function(body)) }
 
     private mutating func add(_ name: String, _ content: Member.Content) {
         precondition(!members.contains { $0.name == name }, "module \(self.name) has two members \"\(name)\"")

@@ -29,11 +29,13 @@ extension PaniniObject {
 
     /// Reads the object of a handle.
     public static func read(_ argument: LuaArgument) throws(LuaMismatch) -> Self {
-        guard let type = argument.script.embedding.types[ObjectIdentifier(Self.self)] else {
+        let embedding = argument.script.embedding
+        guard let metatable = embedding.metatable(of: ObjectIdentifier(Self.self)) else {
             throw LuaMismatch("cannot be a \(Self.self): no module declares that type")
         }
-        guard let block = panini_userdata_at(argument.L, argument.index, type.metatable) else {
-            throw LuaMismatch("must be a \(type.name), not \(argument.typeName)")
+        guard let block = panini_userdata_at(argument.L, argument.index, metatable) else {
+            let name = embedding.types[ObjectIdentifier(Self.self)]?.name ?? "\(Self.self)"
+            throw LuaMismatch("must be a \(name), not \(argument.typeName)")
         }
         let object = Unmanaged<AnyObject>.fromOpaque(
             block.assumingMemoryBound(to: panini_object.self).pointee.object.unsafelyUnwrapped
@@ -44,11 +46,11 @@ extension PaniniObject {
 
     /// Pushes a handle that keeps the object alive.
     public func push(to results: LuaResults) throws(LuaMismatch) {
-        guard let type = results.script.embedding.types[ObjectIdentifier(Self.self)] else {
+        guard let metatable = results.script.embedding.metatable(of: ObjectIdentifier(Self.self)) else {
             throw LuaMismatch("is a \(Self.self), a type that no module declares")
         }
         try results.reserve()
-        panini_object_push(results.L, type.metatable, Unmanaged<AnyObject>.passRetained(self).toOpaque())
+        panini_object_push(results.L, metatable, Unmanaged<AnyObject>.passRetained(self).toOpaque())
     }
 }
 
@@ -61,6 +63,7 @@ public struct PaniniObjectMethods<Object: PaniniObject> {
     /// - Parameters:
     ///   - name: Its name.
     ///   - body: Takes the object and the arguments. Results and errors are as for functions.
+    @inlinable
     public mutating func method<each Argument: LuaConvertible, Result: LuaConvertible>(
         _ name: String,
         _ body: @escaping @Sendable (Object, repeat each Argument) throws -> Result
@@ -73,6 +76,7 @@ public struct PaniniObjectMethods<Object: PaniniObject> {
     /// - Parameters:
     ///   - name: Its name.
     ///   - body: Takes the object and the arguments.
+    @inlinable
     public mutating func method<each Argument: LuaConvertible>(
         _ name: String,
         _ body: @escaping @Sendable (Object, repeat each Argument) throws -> Void
@@ -116,7 +120,8 @@ public struct PaniniObjectMethods<Object: PaniniObject> {
         )
     }
 
-    private mutating func add(_ name: String, _ body: EmbeddedBody) {
+    @usableFromInline
+    mutating func add(_ name: String, _ body: EmbeddedBody) {
         precondition(!methods.contains { $0.name == name }, "\(Object.self) has two methods \"\(name)\"")
         methods.append(ObjectDefinition.Method(name: name, body: body))
     }

@@ -76,10 +76,20 @@ extension Script {
 /// What Swift modules need in one script's state.
 final class ScriptEmbedding {
     var types: [ObjectIdentifier: ObjectType] = [:]
+    /// The class that was looked for last, and its handles' metatable.
+    private var last: (key: ObjectIdentifier, metatable: CInt)?
     /// What Lua's closures point to.
     var functions: [EmbeddedFunction] = []
     /// Made when a function first waits.
     private(set) var completions: SwiftCompletions?
+
+    /// The metatable of a class' handles; nil when no module declares it.
+    func metatable(of key: ObjectIdentifier) -> CInt? {
+        if let last, last.key == key { return last.metatable }
+        guard let type = types[key] else { return nil }
+        last = (key, type.metatable)
+        return type.metatable
+    }
 
     func completions(of script: Script) -> SwiftCompletions? {
         if let completions { return completions }

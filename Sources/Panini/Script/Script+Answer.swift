@@ -271,6 +271,7 @@ func isValidUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         if word & 0x8080_8080_8080_8080 != 0 { break }
         index += 8
     }
+    while index < count, bytes[index] < 0x80 { index += 1 }
     if index == count { return true }
     return String(validating: bytes[index...], as: UTF8.self) != nil
 }

@@ -1,6 +1,7 @@
 // What a Swift function costs a script, over a call of a Lua function: PANINI_BENCHMARK=1 swift run -c release
-// EmbeddingBenchmark. The figures of docs/performance.md.
+// EmbeddingBenchmark [CASE...]. The figures of docs/performance.md.
 
+import Glibc
 import LuaVM
 import Panini
 import PaniniTesting
@@ -58,21 +59,41 @@ private func configure(_ configuration: inout PaniniHostConfiguration) {
     }
 }
 
+/// CPU time of the process so far, in microseconds.
+private func cpuTime() -> Double {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    func microseconds(_ time: timeval) -> Double { Double(time.tv_sec) * 1e6 + Double(time.tv_usec) }
+    return microseconds(usage.ru_utime) + microseconds(usage.ru_stime)
+}
+
+private func rounded(_ microseconds: Double) -> Double { (microseconds * 1000).rounded() / 1000 }
+
 try await PaniniTestHost.run(scripts: ["bench.lua"], configure: configure) { test in
-    let cases: [(String, Int)] = [
+    let all: [(String, Int)] = [
         ("lua_nothing", 2_000_000), ("swift_nothing", 2_000_000), ("lua_add", 2_000_000), ("swift_add", 2_000_000),
         ("swift_text", 1_000_000), ("swift_codable", 100_000), ("swift_method", 1_000_000), ("lua_spawn", 20_000),
         ("swift_async", 20_000), ("swift_async_together", 200_000),
     ]
-    for (name, count) in cases {
-        var best = Double.infinity
-        for _ in 0..<5 {
+    let chosen = CommandLine.arguments.dropFirst()
+    let cases = all.filter { chosen.isEmpty || chosen.contains($0.0) }
+    // One round of all after the other, so that a busy moment does not fall on one case alone.
+    var times: [String: [(wall: Double, cpu: Double)]] = [:]
+    for _ in 0..<7 {
+        for (name, count) in cases {
+            let before = cpuTime()
             guard case .number(let microseconds)? = try await test.host.call("run", of: "bench", name, count).first
             else {
                 fatalError("no figure")
             }
-            best = min(best, microseconds)
+            times[name, default: []].append((microseconds, (cpuTime() - before) / Double(count)))
         }
-        print("\(name): \((best * 1000).rounded() / 1000) µs")
+    }
+    print("per call, median of 7 rounds: CPU time of the process (time that passed)")
+    for (name, _) in cases {
+        let runs = times[name] ?? []
+        let cpu = runs.map(\.cpu).sorted()[runs.count / 2]
+        let wall = runs.map(\.wall).sorted()[runs.count / 2]
+        print("\(name): \(rounded(cpu)) µs (\(rounded(wall)) µs)")
     }
 }
