@@ -375,6 +375,29 @@ struct HandleTests {
         }
     }
 
+    @Test func aWorkerThatIsStuckIsLeftOut() async throws {
+        try await Running.with(
+            webScript,
+            configure: configuring { configuration in
+                configuration.opensWebPorts = false
+                configuration.workers = 2
+            }
+        ) { running in
+            let mount = try #require(running.host.mounted("shop").first)
+            #expect(Set((0..<4).map { _ in mount.instance?.index }) == [0, 1])
+            mount.workerChanged(0, isStuck: true)
+            #expect(Set((0..<4).map { _ in mount.instance?.index }) == [1])
+            var answer = try await running.get(web("/text"))
+            #expect(answer.text == "text")
+            mount.workerChanged(1, isStuck: true)
+            let error = await #expect(throws: PaniniError.self) { try await running.get(web("/text")) }
+            #expect(error?.code == .notRunning)
+            mount.workerChanged(0, isStuck: false)
+            answer = try await running.get(web("/text"))
+            #expect(answer.status == 200)
+        }
+    }
+
     @Test func thePortIsOpenedOnlyWhenItMay() async throws {
         // TEST-NET-3: an address that no machine has.
         let script = """

@@ -10,6 +10,8 @@ final class HTTPMount: Sendable {
     let place: Int
     private let instances: [WorkerInstance]
     private let next = Atomic<UInt>(0)
+    /// Workers that a script holds.
+    private let stuck = Mutex<Set<Int>>([])
 
     init(name: String, place: Int, _ instances: [WorkerInstance]) {
         self.name = name
@@ -17,10 +19,18 @@ final class HTTPMount: Sendable {
         self.instances = instances
     }
 
-    /// The worker whose turn it is.
+    /// The worker whose turn it is; nil when none can take anything.
     var instance: WorkerInstance? {
-        guard !instances.isEmpty else { return nil }
-        return instances[Int(next.wrappingAdd(1, ordering: .relaxed).oldValue % UInt(instances.count))]
+        let stuck = stuck.withLock { $0 }
+        let free = stuck.isEmpty ? instances : instances.filter { !stuck.contains($0.index) }
+        guard !free.isEmpty else { return nil }
+        return free[Int(next.wrappingAdd(1, ordering: .relaxed).oldValue % UInt(free.count))]
+    }
+
+    func workerChanged(_ index: Int, isStuck: Bool) {
+        stuck.withLock { stuck in
+            if isStuck { stuck.insert(index) } else { stuck.remove(index) }
+        }
     }
 }
 
@@ -35,6 +45,10 @@ final class HTTPMounts: Sendable {
             mounts.append(mount)
             mounts.sort { $0.place < $1.place }
         }
+    }
+
+    func workerChanged(_ index: Int, isStuck: Bool) {
+        for mount in all(named: nil) { mount.workerChanged(index, isStuck: isStuck) }
     }
 
     func removeAll() { mounts.withLock { $0 = [] } }

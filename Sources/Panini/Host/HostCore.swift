@@ -186,6 +186,7 @@ final class HostCore {
         guard let index = threads[thread] else { return }
         if isStuck { stuckWorkers.insert(index) } else { stuckWorkers.remove(index) }
         for service in services { service.workerChanged(index, isStuck: isStuck) }
+        mounts.workerChanged(index, isStuck: isStuck)
     }
 
     private func startWatching() {

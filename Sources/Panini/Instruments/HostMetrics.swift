@@ -16,6 +16,7 @@ final class HostMetrics {
         let draining: Gauge
         let generation: Gauge
         let connected: Gauge
+        let stuckWorkers: Gauge
         let counters: [Counter]
         var counted = WorkerCounters()
     }
@@ -63,11 +64,13 @@ final class HostMetrics {
         known.draining.record(status.draining)
         known.generation.record(status.generation)
         known.connected.record(status.isConnected ? 1 : 0)
+        known.stuckWorkers.record(status.stuckWorkers)
         for (counter, (now, before)) in zip(known.counters, zip(counters.values, known.counted.values))
         where now > before {
             counter.increment(by: Int64(clamping: now - before))
         }
-        known.counted = counters
+        // A worker that does not answer is not counted anew when it does.
+        known.counted.values = zip(counters.values, known.counted.values).map { max($0, $1) }
         services[status.serviceName] = known
     }
 
@@ -80,6 +83,7 @@ final class HostMetrics {
             draining: gauge("panini_draining_versions"),
             generation: gauge("panini_generation"),
             connected: gauge("panini_connected"),
+            stuckWorkers: gauge("panini_stuck_workers"),
             counters: WorkerCounters.names.map {
                 Counter(label: $0, dimensions: [("service", service)], factory: factory)
             }
