@@ -652,8 +652,8 @@ private func sources_panini_panini_docc_embedding_67() async throws {
     }
 }
 
-// Sources/Panini/Panini.docc/Embedding.md, line 77
-private func sources_panini_panini_docc_embedding_77() async throws {
+// Sources/Panini/Panini.docc/Embedding.md, line 88
+private func sources_panini_panini_docc_embedding_88() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
