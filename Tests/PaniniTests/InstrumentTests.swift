@@ -146,6 +146,31 @@ struct MetricsTests {
         #expect(try metrics.expectGauge("panini_generation", [("service", "shop")]).lastValue == 2)
     }
 
+    @Test func theWebServersConnectionsAndMessagesAreCounted() async throws {
+        let port = try FreePort.find()
+        let text = """
+            local app = panini.app{ service_name = "web", web_server = true, web_port = \(port), logger_required = false }
+            app.http.websocket("/echo", function(ws)
+              while true do
+                local data = ws.receive()
+                if not data then return end
+                ws.send(data)
+              end
+            end)
+            """
+        let instruments = HostInstruments(metrics: metrics, traces: nil)
+        try await Running.with(text, configure: configuring { $0.instruments = instruments }) { _ in
+            let echoed = try RawWebSocket.echo("hello", path: "/echo", port: port)
+            #expect(echoed == "hello")
+        }
+        let service = [("service", "web")]
+        #expect(total("panini_http_connections", service) == 1)
+        #expect(total("panini_websockets", service) == 1)
+        #expect(total("panini_websocket_received", service) == 1)
+        #expect(total("panini_websocket_sent", service) == 1)
+        #expect(total("panini_websocket_failures", service) == 0)
+    }
+
     @Test func withoutBackendsThereIsNothing() async throws {
         // This process has set up none.
         #expect(HostInstruments.current == nil)

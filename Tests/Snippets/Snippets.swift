@@ -312,8 +312,8 @@ private func docs_embedding_316() async throws {
     }
 }
 
-// docs/embedding.md, line 360
-private func docs_embedding_360() async throws {
+// docs/embedding.md, line 363
+private func docs_embedding_363() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

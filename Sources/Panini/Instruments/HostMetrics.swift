@@ -3,6 +3,7 @@
 
 import CoreMetrics
 import NIOCore
+import PaniniHTTP
 
 /// Gives the backend what the host knows of its services.
 final class HostMetrics {
@@ -99,7 +100,9 @@ struct WorkerCounters: Sendable {
     static let names = [
         "panini_refused_messages", "panini_dropped_messages", "panini_undecodable_messages", "panini_invalid_messages",
         "panini_error_replies", "panini_task_failures", "panini_denied_publishes", "panini_refused_http_requests",
-        "panini_exhausted_states",
+        "panini_exhausted_states", "panini_http_connections", "panini_http_refused_connections",
+        "panini_http_rejected_requests", "panini_websockets", "panini_websocket_received", "panini_websocket_sent",
+        "panini_websocket_failures", "panini_websocket_refused_sends", "panini_fetches", "panini_fetch_failures",
     ]
 
     /// In the order of the names.
@@ -112,9 +115,14 @@ struct WorkerCounters: Sendable {
 
 extension Service {
     var workerCounters: WorkerCounters {
-        WorkerCounters(values: [
+        let http = web?.counters
+        let sockets = web?.webSockets
+        return WorkerCounters(values: [
             refusedMessages, droppedMessages, undecodable, invalidMessages, errorReplies, failedTasks, deniedPublishes,
-            refusedRequests, exhaustedScripts,
+            refusedRequests, exhaustedScripts, http?.connections ?? 0, http?.refusedConnections ?? 0,
+            http?.refusedRequests.values.reduce(0, &+) ?? 0, sockets?.opened ?? 0, sockets?.received ?? 0,
+            sockets?.sent ?? 0, (sockets?.failed.values.reduce(0, &+) ?? 0) &+ (sockets?.timedOut ?? 0),
+            sockets?.refusedSends ?? 0, fetcher.counters.started, fetcher.counters.failed,
         ])
     }
 }
