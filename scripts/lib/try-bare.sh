@@ -35,10 +35,16 @@ app.listen("hello", function(msg)
 end)
 LUA
 
-enter=(chroot "$root")
-[ "$(id -u)" = 0 ] || enter=(unshare --map-root-user chroot "$root")
+# With /proc, as every machine and container has it: Swift's run time reads the program's arguments there. One process
+# from the beginning to the end, so that its number is the program's.
+mkdir -p "$root/proc"
+enter=(unshare --mount --propagation private)
+[ "$(id -u)" = 0 ] || enter+=(--map-root-user)
+# shellcheck disable=SC2016 # for the shell that is started
+enter+=(bash -c 'mount --rbind /proc "$0/proc" && exec chroot "$0" "$@"' "$root")
 
-"${enter[@]}" /panini check /srv/hello.lua >/dev/null || die "panini check fails in the bare root file system"
+"${enter[@]}" /panini check /srv/hello.lua >"$folder/checked" || die "panini check fails in the bare root file system"
+grep -q hello "$folder/checked" || die "panini check does not tell of the service in the bare root file system"
 
 "${enter[@]}" /panini dev /srv/hello.lua >"$folder/said" 2>&1 &
 service=$!
