@@ -171,7 +171,7 @@ def test_other_workers_take_over_from_a_stuck_one(start, nats_server, tmp_path):
         arguments=["--trust", "--workers", "2", "--wedged-after", "0.5"],
         env=control,
     )
-    client.collect("stick", [b'{"seconds": 4}'])
+    client.collect("stick", [b'{"seconds": 8}'])
     running.wait_for(r"the connection of worker-(\d) was ended: the other workers get its messages")
     stuck = int(re.findall(r"connection of worker-(\d) was ended", running.output)[0])
     # The broker may still be hearing of the end.
