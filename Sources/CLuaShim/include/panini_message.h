@@ -14,6 +14,7 @@ enum {
     PANINI_MESSAGE_ANSWERED = 1,     // a reply has gone out, or the host has given up on one
     PANINI_MESSAGE_DECODED = 2,      // user value 1 holds `data`
     PANINI_MESSAGE_INVALID = 4,      // a validator has refused `data`
+    PANINI_MESSAGE_HAS_HEADERS = 8,  // the host keeps headers for the reply
 };
 
 typedef struct panini_message {

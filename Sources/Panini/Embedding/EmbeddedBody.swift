@@ -130,6 +130,7 @@ struct EmbeddedBody: Sendable {
 
     /// A function that waits.
     init<each Argument: LuaConvertible, Result: LuaConvertible>(
+        _ start: PaniniTaskStart,
         waiting body: @escaping @Sendable (repeat each Argument) async throws -> Result
     ) {
         let count = Self.count((repeat (each Argument).self))
@@ -138,7 +139,7 @@ struct EmbeddedBody: Sendable {
             do {
                 try cursor.refuseMore(than: count)
                 let arguments = (repeat try cursor.next((each Argument).self))
-                return try call.script.startWaiting(call) {
+                return try call.script.startWaiting(call, start) {
                     do {
                         let result = try await body(repeat each arguments)
                         return { $0.push(result) }

@@ -2,6 +2,7 @@
 // lives in the script's state and goes with it.
 
 import CLuaShim
+import Instrumentation
 public import LuaVM
 
 /// A function of a script, as a Swift function gets it for an argument.
@@ -78,11 +79,36 @@ extension SwiftCompletions {
     /// Calls, on the worker's thread, the function that `push` pushes.
     func call(
         _ arguments: [any LuaConvertible],
-        push: @escaping @Sendable (Script, OpaquePointer) -> Void
+        push: @escaping @Sendable (Script, OpaquePointer) throws -> Void
     ) async throws -> [LuaValue] {
-        try await withCheckedThrowingContinuation { continuation in
+        try await call(arguments, push: push) { script, L, first, count in
+            var values: [LuaValue] = []
+            do throws(LuaMismatch) {
+                for index in stride(from: first, through: first + count - 1, by: 1) {
+                    values.append(try LuaArgument(script: script, L: L, index: index).value)
+                }
+            } catch {
+                throw PaniniScriptError(code: "conversion", "a result \(error.description)")
+            }
+            return values
+        }
+    }
+
+    /// The same; `take` reads the results: their number from an index on.
+    func call<Result: Sendable>(
+        _ arguments: [any LuaConvertible],
+        push: @escaping @Sendable (Script, OpaquePointer) throws -> Void,
+        take: @escaping @Sendable (Script, OpaquePointer, CInt, CInt) throws -> Result
+    ) async throws -> Result {
+        let context = InstrumentationContext.current
+        return try await withCheckedThrowingContinuation { continuation in
             execute { script in
-                script.callFromSwift(arguments, push: { push(script, $0) }) { continuation.resume(with: $0) }
+                let call = SwiftCall { script, L, first, count in
+                    continuation.resume(with: Swift.Result { try take(script, L, first, count) })
+                } failed: {
+                    continuation.resume(throwing: $0)
+                }
+                script.start(call, arguments, in: context) { try push(script, $0) }
             } otherwise: {
                 continuation.resume(throwing: PaniniScriptError(code: "closed", "the script runs no more"))
             }
@@ -92,39 +118,59 @@ extension SwiftCompletions {
 
 /// A call from Swift that is under way.
 final class SwiftCall {
-    private let done: (Result<[LuaValue], any Error>) -> Void
+    /// Takes the results: their number from an index on.
+    typealias Take = (Script, OpaquePointer, _ first: CInt, _ count: CInt) -> Void
+
+    private let take: Take
+    private let failed: (any Error) -> Void
     private var isDone = false
 
-    init(_ done: @escaping (Result<[LuaValue], any Error>) -> Void) { self.done = done }
+    /// One of the two is called, once.
+    init(_ take: @escaping Take, failed: @escaping (any Error) -> Void) {
+        self.take = take
+        self.failed = failed
+    }
 
-    func end(_ result: Result<[LuaValue], any Error>) {
+    func end(_ script: Script, _ L: OpaquePointer, _ first: CInt, _ count: CInt) {
         guard !isDone else { return }
         isDone = true
-        done(result)
+        take(script, L, first, count)
+    }
+
+    func fail(_ error: any Error) {
+        guard !isDone else { return }
+        isDone = true
+        failed(error)
     }
 
     /// The script was closed, or the coroutine given up: whoever waits must hear of it.
-    deinit { end(.failure(PaniniScriptError(code: "closed", "the call was given up: the script ends"))) }
+    deinit { fail(PaniniScriptError(code: "closed", "the call was given up: the script ends")) }
 }
 
 @available(*, unavailable)
 extension SwiftCall: Sendable {}
 
 extension Script {
-    /// Starts a function in a coroutine of its own. `done` is called exactly once.
-    func callFromSwift(
+    /// Starts a function in a coroutine of its own.
+    ///
+    /// - Parameters:
+    ///   - call: Hears of the end.
+    ///   - arguments: Pushed after the function.
+    ///   - context: The span that it belongs to.
+    ///   - push: Pushes the function.
+    func start(
+        _ call: SwiftCall,
         _ arguments: [any LuaConvertible],
-        push: (OpaquePointer) -> Void,
-        _ done: @escaping (Result<[LuaValue], any Error>) -> Void
+        in context: InstrumentationContext?,
+        push: (OpaquePointer) throws -> Void
     ) {
-        let call = SwiftCall(done)
         guard phase == .live else {
-            return call.end(.failure(PaniniScriptError(code: "closed", "the script runs no more")))
+            return call.fail(PaniniScriptError(code: "closed", "the script runs no more"))
         }
         let co = vm.acquireCoroutine()
-        push(co.thread)
         let results = LuaResults(script: self, L: co.thread)
         do {
+            try push(co.thread)
             guard lua_checkstack(co.thread, CInt(clamping: arguments.count) + EmbeddedBody.stack) != 0 else {
                 throw LuaMismatch("too many arguments for the Lua stack")
             }
@@ -137,11 +183,12 @@ extension Script {
             }
         } catch {
             vm.recycle(co)
-            return call.end(.failure(error))
+            return call.fail(error)
         }
         let record = SpawnRecord(holdsStop: true)
         record.call = call
         activeCount += 1
+        if isTraced { spawnContexts[Int(co.slot)] = context }
         enter {
             currentHoldsStop = true
             settle(co, vm.resume(co, argumentCount: CInt(arguments.count)), .spawned(record))
@@ -153,17 +200,9 @@ extension Script {
         let first = lua_gettop(L) - count + 1
         if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
             let error = readError(L, first + 1)
-            return call.end(.failure(PaniniScriptError(error.code, error.message)))
+            return call.fail(PaniniScriptError(error.code, error.message))
         }
-        do {
-            var values: [LuaValue] = []
-            for index in stride(from: first, through: first + count - 1, by: 1) {
-                values.append(try LuaArgument(script: self, L: L, index: index).value)
-            }
-            call.end(.success(values))
-        } catch {
-            call.end(.failure(PaniniScriptError(code: "conversion", "a result \(error.description)")))
-        }
+        call.end(self, L, first, count)
     }
 }
 

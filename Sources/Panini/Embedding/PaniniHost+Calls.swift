@@ -1,7 +1,6 @@
 // Owns: calls from Swift into a running service, by names. Any thread; the function runs on a worker's.
 
 public import LuaVM
-import NIOCore
 
 extension PaniniHost {
     /// Calls a global function of a service's script, in the version that serves now, and waits until it has ended.
@@ -30,20 +29,9 @@ extension PaniniHost {
 
 extension SwiftCompletions {
     fileprivate func callGlobal(_ name: String, _ arguments: [any LuaConvertible]) async throws -> [LuaValue] {
-        try await withCheckedThrowingContinuation { continuation in
-            execute { script in
-                guard script.vm.pushGlobal(name, onto: script.vm.state) else {
-                    return continuation.resume(
-                        throwing: PaniniScriptError(code: "not_found", "the script has no global function \"\(name)\"")
-                    )
-                }
-                let function = script.vm.makeReference(script.vm.state)
-                script.callFromSwift(arguments, push: { script.vm.push(function, onto: $0) }) {
-                    continuation.resume(with: $0)
-                }
-                script.vm.release(function)
-            } otherwise: {
-                continuation.resume(throwing: PaniniScriptError(code: "closed", "the script runs no more"))
+        try await call(arguments) { script, L in
+            guard script.vm.pushGlobal(name, onto: L) else {
+                throw PaniniScriptError(code: "not_found", "the script has no global function \"\(name)\"")
             }
         }
     }

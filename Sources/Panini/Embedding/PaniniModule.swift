@@ -20,7 +20,7 @@ import LuaVM
 ///
 /// A module is declared before the host runs. Every Lua state gets it: of each service, each worker and each version that
 /// a reload brings. A function that is not async runs on the worker's thread and holds up all of its messages, so it must
-/// not block; an async one runs elsewhere, in a task of its own, and only the coroutine that called it waits.
+/// not block; an async one runs in a task of its own, and only the coroutine that called it waits.
 public struct PaniniModule: Sendable {
     /// What scripts `require`.
     public let name: String
@@ -91,34 +91,38 @@ public struct PaniniModule: Sendable {
         )
     }
 
-    /// Offers a function that takes its time: it runs in a task off the worker's thread, and only the coroutine that calls
-    /// it waits. The task is cancelled when that coroutine is given up: its time is over, or the service stops.
+    /// Offers a function that takes its time: it runs in a task, and only the coroutine that calls it waits. The task is
+    /// cancelled when that coroutine is given up: its time is over, or the service stops.
     ///
     /// - Parameters:
     ///   - name: Its name in the module.
+    ///   - start: Where the task begins: on the worker's thread until it first waits, or off it.
     ///   - body: Takes the arguments. What it returns is the call's result; ``PaniniScriptError`` becomes `nil, err`, and
     ///     every other error is raised at the script's line.
     public mutating func function<each Argument: LuaConvertible, Result: LuaConvertible>(
         _ name: String,
+        start: PaniniTaskStart = .onWorker,
         _ body: @escaping @Sendable (repeat each Argument) async throws -> Result
     ) {
-        add(name, .function(EmbeddedBody(waiting: body)))
+        add(name, .function(EmbeddedBody(start, waiting: body)))
     }
 
     /// Offers a function that takes its time and has no result.
     ///
     /// - Parameters:
     ///   - name: Its name in the module.
+    ///   - start: Where the task begins: on the worker's thread until it first waits, or off it.
     ///   - body: Takes the arguments. The call returns true; ``PaniniScriptError`` becomes `nil, err`, and every other error
     ///     is raised at the script's line.
     public mutating func function<each Argument: LuaConvertible>(
         _ name: String,
+        start: PaniniTaskStart = .onWorker,
         _ body: @escaping @Sendable (repeat each Argument) async throws -> Void
     ) {
         add(
             name,
             .function(
-                EmbeddedBody(waiting: { (argument: repeat each Argument) async throws -> Bool in
+                EmbeddedBody(start, waiting: { (argument: repeat each Argument) async throws -> Bool in
                     try await body(repeat each argument)
                     return true
                 })

@@ -94,26 +94,30 @@ public struct PaniniObjectMethods<Object: PaniniObject> {
     ///
     /// - Parameters:
     ///   - name: Its name.
+    ///   - start: Where its task begins: on the worker's thread until it first waits, or off it.
     ///   - body: Takes the object and the arguments.
     public mutating func method<each Argument: LuaConvertible, Result: LuaConvertible>(
         _ name: String,
+        start: PaniniTaskStart = .onWorker,
         _ body: @escaping @Sendable (Object, repeat each Argument) async throws -> Result
     ) {
-        add(name, EmbeddedBody(waiting: body))
+        add(name, EmbeddedBody(start, waiting: body))
     }
 
     /// Adds a method that takes its time and has no result; the call returns true.
     ///
     /// - Parameters:
     ///   - name: Its name.
+    ///   - start: Where its task begins: on the worker's thread until it first waits, or off it.
     ///   - body: Takes the object and the arguments.
     public mutating func method<each Argument: LuaConvertible>(
         _ name: String,
+        start: PaniniTaskStart = .onWorker,
         _ body: @escaping @Sendable (Object, repeat each Argument) async throws -> Void
     ) {
         add(
             name,
-            EmbeddedBody(waiting: { (object: Object, argument: repeat each Argument) async throws -> Bool in
+            EmbeddedBody(start, waiting: { (object: Object, argument: repeat each Argument) async throws -> Bool in
                 try await body(object, repeat each argument)
                 return true
             })

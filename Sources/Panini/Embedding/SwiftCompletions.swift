@@ -65,6 +65,39 @@ final class SwiftCompletions: Sendable {
     }
 }
 
+/// Where the end of a call's task meets the call: whichever comes first leaves word for the other.
+final class SwiftEnding: Sendable {
+    private enum State {
+        case running
+        case ended(PushResult)
+        case awaited
+    }
+
+    private let state = Mutex(State.running)
+
+    /// The task has ended.
+    ///
+    /// - Returns: Whether the coroutine waits for it, and must be woken.
+    func end(_ push: @escaping PushResult) -> Bool {
+        state.withLock { state in
+            if case .awaited = state { return true }
+            state = .ended(push)
+            return false
+        }
+    }
+
+    /// The coroutine would wait.
+    ///
+    /// - Returns: What to push when the task has ended already, and nothing has to be waited for.
+    func await() -> PushResult? {
+        state.withLock { state in
+            if case .ended(let push) = state { return push }
+            state = .awaited
+            return nil
+        }
+    }
+}
+
 /// The task of a call that waits.
 final class SwiftTask {
     let task: Task<Void, Never>
@@ -78,8 +111,13 @@ final class SwiftTask {
 extension SwiftTask: Sendable {}
 
 extension Script {
-    /// Runs `body` in a task off the loop, and suspends the calling coroutine until it is done.
-    func startWaiting(_ call: EmbeddedCall, _ body: @escaping @Sendable () async -> PushResult) throws -> CInt {
+    /// Runs `body` in a task, and suspends the calling coroutine until it is done. A body that begins here and ends without
+    /// having waited is answered at once: two changes of thread cost several times what such a call does.
+    func startWaiting(
+        _ call: EmbeddedCall,
+        _ start: PaniniTaskStart,
+        _ body: @escaping @Sendable () async -> PushResult
+    ) throws -> CInt {
         guard phase == .live, let completions = embedding.completions(of: self) else {
             throw PaniniMisuse("waits, which cannot be while the file runs; use app.on_start_task")
         }
@@ -90,15 +128,22 @@ extension Script {
         }
         let name = call.name
         let context = traceContext
-        let task = Task.detached {
+        let ending = SwiftEnding()
+        let work: @Sendable () async -> Void = {
             let push: PushResult
             if let context {
                 push = await InstrumentationContext.withValue(context) { await body() }
             } else {
                 push = await body()
             }
-            completions.add(SwiftCompletions.Item(coroutine: id, name: name, push: push))
+            if ending.end(push) { completions.add(SwiftCompletions.Item(coroutine: id, name: name, push: push)) }
         }
+        let task =
+            switch start {
+            case .onWorker: Task.immediateDetached(operation: work)
+            case .offWorker: Task.detached(operation: work)
+            }
+        if let push = ending.await() { return push(call) }
         nextWait = .swift(SwiftTask(task))
         return LuaVM.suspend
     }

@@ -28,11 +28,12 @@ extension EmbeddedBody {
 
     /// A handler that takes its time.
     static func answeringLater<Reply: LuaConvertible>(
+        _ start: PaniniTaskStart,
         _ prepare: @escaping @Sendable (EmbeddedCall) throws(LuaMismatch) -> @Sendable () async throws -> Reply
     ) -> EmbeddedBody {
         EmbeddedBody { call in
             call.handling(prepare) { handler in
-                try call.script.startWaiting(call) {
+                try call.script.startWaiting(call, start) {
                     do {
                         let reply = try await handler()
                         return { $0.push(reply) }
@@ -46,11 +47,12 @@ extension EmbeddedBody {
 
     /// A handler that takes its time and gives nothing back.
     static func silentLater(
+        _ start: PaniniTaskStart,
         _ prepare: @escaping @Sendable (EmbeddedCall) throws(LuaMismatch) -> @Sendable () async throws -> Void
     ) -> EmbeddedBody {
         EmbeddedBody { call in
             call.handling(prepare) { handler in
-                try call.script.startWaiting(call) {
+                try call.script.startWaiting(call, start) {
                     do {
                         try await handler()
                         return { _ in 0 }

@@ -3,13 +3,14 @@
 import CLuaShim
 import NATSProtocol
 
-/// A message that a listener in Swift has received.
+/// A message that a listener in Swift has received, or the reply to a request.
 public struct PaniniMessage: Sendable {
     private let bytes: [UInt8]
     private let subjectLength: Int
     private let replyLength: Int
     private let headersLength: Int
     private let named: [SubjectPattern.Parameter]
+    private let completions: SwiftCompletions?
 
     init(_ call: EmbeddedCall) {
         // Index 1 is the message: nothing but a listener's chain calls this.
@@ -19,11 +20,12 @@ public struct PaniniMessage: Sendable {
         )
     }
 
-    private init(_ message: UnsafeMutablePointer<panini_message>, of script: Script) {
+    init(_ message: UnsafeMutablePointer<panini_message>, of script: Script) {
         subjectLength = Int(message.pointee.subject_length)
         replyLength = Int(message.pointee.reply_length)
         headersLength = Int(message.pointee.headers_length)
         let count = subjectLength + replyLength + headersLength + Int(message.pointee.payload_length)
+        completions = script.embedding.completions(of: script)
         bytes = Array(UnsafeRawBufferPointer(start: panini_message_subject(message), count: count))
         if message.pointee.params_reference == 0 {
             named = []
@@ -42,6 +44,9 @@ public struct PaniniMessage: Sendable {
 
     /// The payload's bytes.
     public var payload: ArraySlice<UInt8> { bytes[(subjectLength + replyLength + headersLength)...] }
+
+    /// The service that received it, to publish and request as it.
+    public var app: PaniniApp { PaniniApp(way: .script(completions)) }
 
     /// The payload as text; what is no UTF-8 becomes U+FFFD.
     public var text: String { String(decoding: payload, as: UTF8.self) }

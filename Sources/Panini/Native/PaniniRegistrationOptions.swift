@@ -41,6 +41,8 @@ public struct PaniniListenerOptions: Sendable {
     public var replies = true
     /// Its own middlewares, inside those of the service; the last one is the outermost.
     public var middlewares: [any PaniniMiddleware] = []
+    /// Where the task of an async handler begins.
+    public var start = PaniniTaskStart.onWorker
 
     /// The usual options, but for those that are given.
     ///
@@ -53,6 +55,7 @@ public struct PaniniListenerOptions: Sendable {
     ///   - metadata: What the services protocol tells of it.
     ///   - replies: False for a listener that never answers.
     ///   - middlewares: Its own middlewares.
+    ///   - start: Where the task of an async handler begins.
     public init(
         queue: Queue = .ofTheService,
         dataType: DataType = .json,
@@ -61,7 +64,8 @@ public struct PaniniListenerOptions: Sendable {
         name: String? = nil,
         metadata: [String: String] = [:],
         replies: Bool = true,
-        middlewares: [any PaniniMiddleware] = []
+        middlewares: [any PaniniMiddleware] = [],
+        start: PaniniTaskStart = .onWorker
     ) {
         self.queue = queue
         self.dataType = dataType
@@ -71,6 +75,7 @@ public struct PaniniListenerOptions: Sendable {
         self.metadata = metadata
         self.replies = replies
         self.middlewares = middlewares
+        self.start = start
     }
 }
 
@@ -94,6 +99,8 @@ public struct PaniniTimerOptions: Sendable {
     public var mode = Mode.rate
     /// Whether it ticks on each worker, and not on the first one only.
     public var eachWorker = false
+    /// Where the task of an async tick begins.
+    public var start = PaniniTaskStart.onWorker
 
     /// The usual options, but for those that are given.
     ///
@@ -103,18 +110,21 @@ public struct PaniniTimerOptions: Sendable {
     ///   - jitter: Each tick is put off by a random time up to this one.
     ///   - mode: What the interval is between.
     ///   - eachWorker: Whether it ticks on each worker.
+    ///   - start: Where the task of an async tick begins.
     public init(
         name: String? = nil,
         immediate: Bool = true,
         jitter: Duration = .zero,
         mode: Mode = .rate,
-        eachWorker: Bool = false
+        eachWorker: Bool = false,
+        start: PaniniTaskStart = .onWorker
     ) {
         self.name = name
         self.immediate = immediate
         self.jitter = jitter
         self.mode = mode
         self.eachWorker = eachWorker
+        self.start = start
     }
 }
 
@@ -126,6 +136,8 @@ public struct PaniniRouteOptions: Sendable {
     public var timeout: Duration?
     /// Its own middlewares, inside those of the service; the last one is the outermost.
     public var middlewares: [any PaniniMiddleware] = []
+    /// Where the task of an async handler begins.
+    public var start = PaniniTaskStart.onWorker
 
     /// The usual options, but for those that are given.
     ///
@@ -133,10 +145,17 @@ public struct PaniniRouteOptions: Sendable {
     ///   - maximumBody: The largest body in bytes.
     ///   - timeout: How long a handler may wait.
     ///   - middlewares: Its own middlewares.
-    public init(maximumBody: Int? = nil, timeout: Duration? = nil, middlewares: [any PaniniMiddleware] = []) {
+    ///   - start: Where the task of an async handler begins.
+    public init(
+        maximumBody: Int? = nil,
+        timeout: Duration? = nil,
+        middlewares: [any PaniniMiddleware] = [],
+        start: PaniniTaskStart = .onWorker
+    ) {
         self.maximumBody = maximumBody
         self.timeout = timeout
         self.middlewares = middlewares
+        self.start = start
     }
 }
 

@@ -48,7 +48,7 @@ extension PaniniRegistrations {
         )
     }
 
-    /// Listens to a subject with a handler that takes its time: it runs in a task off the worker's thread.
+    /// Listens to a subject with a handler that takes its time: it runs in a task.
     ///
     /// - Parameters:
     ///   - subject: As in scripts.
@@ -63,7 +63,7 @@ extension PaniniRegistrations {
             subject,
             options,
             takesData: false,
-            .answeringLater { call in
+            .answeringLater(options.start) { call in
                 let message = PaniniMessage(call)
                 return { try await handler(message) }
             }
@@ -85,7 +85,7 @@ extension PaniniRegistrations {
             subject,
             options,
             takesData: false,
-            .silentLater { call in
+            .silentLater(options.start) { call in
                 let message = PaniniMessage(call)
                 return { try await handler(message) }
             }
@@ -142,8 +142,7 @@ extension PaniniRegistrations {
         )
     }
 
-    /// Listens to a subject with a handler that takes the message's data and its time: it runs in a task off the worker's
-    /// thread.
+    /// Listens to a subject with a handler that takes the message's data and its time: it runs in a task.
     ///
     /// - Parameters:
     ///   - subject: As in scripts.
@@ -158,7 +157,7 @@ extension PaniniRegistrations {
             subject,
             options,
             takesData: true,
-            .answeringLater { call throws(LuaMismatch) in
+            .answeringLater(options.start) { call throws(LuaMismatch) in
                 let data = try call.fed(Data.self)
                 let message = PaniniMessage(call)
                 return { try await handler(message, data) }
@@ -181,7 +180,7 @@ extension PaniniRegistrations {
             subject,
             options,
             takesData: true,
-            .silentLater { call throws(LuaMismatch) in
+            .silentLater(options.start) { call throws(LuaMismatch) in
                 let data = try call.fed(Data.self)
                 let message = PaniniMessage(call)
                 return { try await handler(message, data) }

@@ -30,7 +30,7 @@ extension PaniniRegistrations {
         )
     }
 
-    /// Serves a path with a handler that takes its time: it runs in a task off the worker's thread.
+    /// Serves a path with a handler that takes its time: it runs in a task.
     ///
     /// - Parameters:
     ///   - method: The method.
@@ -48,7 +48,7 @@ extension PaniniRegistrations {
             path,
             options,
             takesBody: false,
-            .answeringLater { call in
+            .answeringLater(options.start) { call in
                 let request = PaniniRequest(call)
                 return { try await handler(request) }
             }
@@ -83,8 +83,7 @@ extension PaniniRegistrations {
         )
     }
 
-    /// Serves a path with a handler that takes the JSON of the request's body and its time: it runs in a task off the
-    /// worker's thread.
+    /// Serves a path with a handler that takes the JSON of the request's body and its time: it runs in a task.
     ///
     /// - Parameters:
     ///   - method: The method.
@@ -102,7 +101,7 @@ extension PaniniRegistrations {
             path,
             options,
             takesBody: true,
-            .answeringLater { call throws(LuaMismatch) in
+            .answeringLater(options.start) { call throws(LuaMismatch) in
                 let body = try call.fed(Body.self)
                 let request = PaniniRequest(call)
                 return { try await handler(request, body) }

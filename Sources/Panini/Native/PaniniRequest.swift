@@ -17,6 +17,11 @@ public struct PaniniRequest: Sendable {
     public var remoteAddress: String
     /// What the path's parameters captured, decoded; empty before a route was found.
     public internal(set) var parameters: [String: String] = [:]
+    private var completions: SwiftCompletions?
+
+    /// The service that received it, to publish and request as it; a request that no service has received yet has none, and
+    /// every use of this throws.
+    public var app: PaniniApp { PaniniApp(way: .script(completions)) }
 
     /// Makes a request.
     ///
@@ -76,6 +81,7 @@ extension PaniniRequest {
         body = Array(bytes.body)
         remoteAddress = String(decoding: bytes.address, as: UTF8.self)
         parameters = call.script.parameters(of: bytes)
+        completions = call.script.embedding.completions(of: call.script)
     }
 }
 

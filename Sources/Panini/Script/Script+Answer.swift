@@ -15,6 +15,7 @@ extension Script {
         _ message: UnsafeMutablePointer<panini_message>
     ) {
         let first = lua_gettop(L) - count + 1
+        let headers = takeReplyHeaders(message)
         if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
             let error = readError(L, first + 1)
             listener.failed &+= 1
@@ -44,7 +45,16 @@ extension Script {
         }
         message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
         do throws(SendFailure) {
-            try send(L, first, dataType: nil, subject: replyOf(message), reply: emptyBytes, headers: emptyBytes)
+            try headers.withUnsafeBufferPointer { headers throws(SendFailure) in
+                try send(
+                    L,
+                    first,
+                    dataType: nil,
+                    subject: replyOf(message),
+                    reply: emptyBytes,
+                    headers: UnsafeRawBufferPointer(headers)
+                )
+            }
             if message.pointee.arrived != 0 { service?.requestAnswered(message) }
         } catch {
             replyFailed(message, listener, error)
@@ -70,6 +80,7 @@ extension Script {
 
     /// Sends the error reply of a request, once; does nothing for a one-way message.
     func refuse(_ message: UnsafeMutablePointer<panini_message>, _ listener: Listener, _ error: ReplyError) {
+        _ = takeReplyHeaders(message)
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else { return }
         message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
         guard message.pointee.reply_length > 0, listener.replies else { return }

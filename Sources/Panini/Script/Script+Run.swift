@@ -167,6 +167,7 @@ extension Script {
     /// The activity with a message of its own, to be freed; the same one where there is none.
     private func detached(_ activity: Activity) -> (Activity, UnsafeMutablePointer<panini_message>?) {
         guard case .message(let listener, let message) = activity else { return (activity, nil) }
+        _ = takeReplyHeaders(message)
         guard let copy = panini_message_detach(message) else { fatalError("out of memory for the answer of a failure") }
         return (.message(listener, copy), copy)
     }

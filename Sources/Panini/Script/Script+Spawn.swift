@@ -43,7 +43,7 @@ extension Script {
         case .string(let text): code = .text(text)
         case nil: code = .text("error")
         }
-        if let call = record.call { return call.end(.failure(PaniniScriptError(error.code, error.message))) }
+        if let call = record.call { return call.fail(PaniniScriptError(error.code, error.message)) }
         let failure = CallError(code, error.message)
         if let group = record.group {
             group.hasErrors = true

@@ -148,6 +148,8 @@ final class Script {
     let isTraced: Bool
     /// The spans that spawned functions are in, by the slots of their coroutines.
     var spawnContexts: [Int: InstrumentationContext] = [:]
+    /// The headers that replies of Swift handlers will have, encoded, by their messages.
+    var replyHeaders: [UnsafeMutablePointer<panini_message>: [UInt8]] = [:]
     /// What is counted of sends; made when the first of a kind is.
     var sendMetrics: [PaniniMiddlewareKind: MessageMetrics] = [:]
     /// What Swift modules need in this state.
