@@ -142,8 +142,8 @@ private func docs_embedding_99() async throws {
     }
 }
 
-// docs/embedding.md, line 161
-private func docs_embedding_161() async throws {
+// docs/embedding.md, line 164
+private func docs_embedding_164() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -170,8 +170,8 @@ private func docs_embedding_161() async throws {
     }
 }
 
-// docs/embedding.md, line 189
-private func docs_embedding_189() async throws {
+// docs/embedding.md, line 192
+private func docs_embedding_192() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -198,8 +198,8 @@ private func docs_embedding_189() async throws {
     }
 }
 
-// docs/embedding.md, line 215
-private func docs_embedding_215() async throws {
+// docs/embedding.md, line 218
+private func docs_embedding_218() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -210,8 +210,8 @@ private func docs_embedding_215() async throws {
     }
 }
 
-// docs/embedding.md, line 223
-private func docs_embedding_223() async throws {
+// docs/embedding.md, line 226
+private func docs_embedding_226() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -247,8 +247,32 @@ private func docs_embedding_223() async throws {
     }
 }
 
-// docs/embedding.md, line 271
-private func docs_embedding_271() async throws {
+// docs/embedding.md, line 275
+private func docs_embedding_275() async throws {
+    let logger = Logger(label: "snippet")
+    var configuration = PaniniHostConfiguration(scripts: [])
+    let host: PaniniHost = given()
+    let vm: LuaVM = given()
+    _ = (logger, configuration, host, vm)
+    do {
+        struct Price: Codable, LuaConvertible {
+            var sku: String
+            var cents: Int
+        }
+
+        configuration.service("orders.lua") { service in
+            service.listen("orders.price") { (message: PaniniMessage, sku: String) async throws -> PaniniReply in
+                let price = try await message.app.request("prices.get", ["sku": sku], timeout: .seconds(2), as: Price.self)
+                try await message.app.publish("prices.asked", ["sku": sku], headers: ["Source": "orders"])
+                return PaniniReply(price.cents, headers: ["Currency": "EUR"])
+            }
+            service.timer(every: .seconds(60)) { app in try await app.publish("orders.alive", true) }
+        }
+    }
+}
+
+// docs/embedding.md, line 297
+private func docs_embedding_297() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -261,8 +285,8 @@ private func docs_embedding_271() async throws {
     }
 }
 
-// docs/embedding.md, line 282
-private func docs_embedding_282() async throws {
+// docs/embedding.md, line 308
+private func docs_embedding_308() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -283,8 +307,8 @@ private func docs_embedding_282() async throws {
     }
 }
 
-// docs/embedding.md, line 309
-private func docs_embedding_309() async throws {
+// docs/embedding.md, line 335
+private func docs_embedding_335() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -296,8 +320,8 @@ private func docs_embedding_309() async throws {
     }
 }
 
-// docs/embedding.md, line 316
-private func docs_embedding_316() async throws {
+// docs/embedding.md, line 342
+private func docs_embedding_342() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -312,8 +336,8 @@ private func docs_embedding_316() async throws {
     }
 }
 
-// docs/embedding.md, line 363
-private func docs_embedding_363() async throws {
+// docs/embedding.md, line 389
+private func docs_embedding_389() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -609,8 +633,8 @@ private func sources_panini_panini_docc_embedding_10() async throws {
     }
 }
 
-// Sources/Panini/Panini.docc/Embedding.md, line 42
-private func sources_panini_panini_docc_embedding_42() async throws {
+// Sources/Panini/Panini.docc/Embedding.md, line 43
+private func sources_panini_panini_docc_embedding_43() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -622,8 +646,8 @@ private func sources_panini_panini_docc_embedding_42() async throws {
     }
 }
 
-// Sources/Panini/Panini.docc/Embedding.md, line 51
-private func sources_panini_panini_docc_embedding_51() async throws {
+// Sources/Panini/Panini.docc/Embedding.md, line 52
+private func sources_panini_panini_docc_embedding_52() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -638,8 +662,8 @@ private func sources_panini_panini_docc_embedding_51() async throws {
     }
 }
 
-// Sources/Panini/Panini.docc/Embedding.md, line 67
-private func sources_panini_panini_docc_embedding_67() async throws {
+// Sources/Panini/Panini.docc/Embedding.md, line 68
+private func sources_panini_panini_docc_embedding_68() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -652,8 +676,8 @@ private func sources_panini_panini_docc_embedding_67() async throws {
     }
 }
 
-// Sources/Panini/Panini.docc/Embedding.md, line 88
-private func sources_panini_panini_docc_embedding_88() async throws {
+// Sources/Panini/Panini.docc/Embedding.md, line 89
+private func sources_panini_panini_docc_embedding_89() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

@@ -122,10 +122,13 @@ public struct PaniniModule: Sendable {
         add(
             name,
             .function(
-                EmbeddedBody(start, waiting: { (argument: repeat each Argument) async throws -> Bool in
-                    try await body(repeat each argument)
-                    return true
-                })
+                EmbeddedBody(
+                    start,
+                    waiting: { (argument: repeat each Argument) async throws -> Bool in
+                        try await body(repeat each argument)
+                        return true
+                    }
+                )
             )
         )
     }

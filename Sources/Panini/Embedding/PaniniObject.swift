@@ -117,10 +117,13 @@ public struct PaniniObjectMethods<Object: PaniniObject> {
     ) {
         add(
             name,
-            EmbeddedBody(start, waiting: { (object: Object, argument: repeat each Argument) async throws -> Bool in
-                try await body(object, repeat each argument)
-                return true
-            })
+            EmbeddedBody(
+                start,
+                waiting: { (object: Object, argument: repeat each Argument) async throws -> Bool in
+                    try await body(object, repeat each argument)
+                    return true
+                }
+            )
         )
     }
 

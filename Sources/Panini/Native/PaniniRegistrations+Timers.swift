@@ -26,7 +26,9 @@ extension PaniniRegistrations {
         options: PaniniTimerOptions = PaniniTimerOptions(),
         _ tick: @escaping @Sendable () async throws -> Void
     ) {
-        timers.append(NativeTimer(interval: interval, options: options, body: .silentLater(options.start) { _ in tick }))
+        timers.append(
+            NativeTimer(interval: interval, options: options, body: .silentLater(options.start) { _ in tick })
+        )
     }
 
     /// Calls a function again and again that takes its time and sends as the service.

@@ -20,6 +20,7 @@ private let script = """
         swift_codable = function(n) local f = swift.codable for i = 1, n do f({ x = 1, y = 2 }) end end,
         swift_method = function(n) local o = swift.object() for i = 1, n do o.add(2) end end,
         lua_spawn = function(n) for i = 1, n do app.sleep(0) end end,
+        swift_off_worker = function(n) local f = swift.elsewhere for i = 1, n do f(i) end end,
         swift_async = function(n) local f = swift.later for i = 1, n do f(i) end end,
         -- Many at once: the way a busy service calls.
         swift_async_together = function(n)
@@ -56,6 +57,7 @@ private func configure(_ configuration: inout PaniniHostConfiguration) {
         module.function("text") { (text: String) in text }
         module.function("codable") { (point: Point) in point.x + point.y }
         module.function("later") { (number: Int) async in number }
+        module.function("elsewhere", start: .offWorker) { (number: Int) async in number }
     }
 }
 
@@ -73,7 +75,7 @@ try await PaniniTestHost.run(scripts: ["bench.lua"], configure: configure) { tes
     let all: [(String, Int)] = [
         ("lua_nothing", 2_000_000), ("swift_nothing", 2_000_000), ("lua_add", 2_000_000), ("swift_add", 2_000_000),
         ("swift_text", 1_000_000), ("swift_codable", 100_000), ("swift_method", 1_000_000), ("lua_spawn", 20_000),
-        ("swift_async", 20_000), ("swift_async_together", 200_000),
+        ("swift_async", 20_000), ("swift_async_together", 200_000), ("swift_off_worker", 20_000),
     ]
     let chosen = CommandLine.arguments.dropFirst()
     let cases = all.filter { chosen.isEmpty || chosen.contains($0.0) }
