@@ -7,6 +7,7 @@
 #include "panini_kill.h"
 #include "panini_library.h"
 #include "panini_vm.h"
+#include "panini_weak.h"
 
 // ---- protected calls
 
@@ -149,6 +150,7 @@ static int base_setmetatable(lua_State *L) {
             return luaL_error(L, "__gc is not available: use <close> variables");
         }
         lua_pop(L, 1);
+        panini_note_metatable(L);
     }
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) {
         lua_getmetatable(L, 1);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "panini_run.h"
+#include "panini_weak.h"
 
 // The error's value: nobody else has this address.
 static char sentinel;
@@ -63,17 +64,32 @@ int panini_raise_killed(lua_State *L) {
 static void hook(lua_State *L, lua_Debug *event) {
     (void)event;
     if (!panini_vm_of(L)->killed) {
-        // Left over from a run that has ended just in time.
+        // For the look at weak tables, or left over from a run that has ended just in time.
         lua_sethook(L, NULL, 0, 0);
+        panini_weak_hook(L);
         return;
     }
     panini_raise_killed(L);
 }
 
-void panini_kill_from_signal(panini_vm *vm) {
-    vm->killed = 1;
+void panini_hook_next(panini_vm *vm) {
     panini_activation *at = vm->activation;
     if (at != NULL) lua_sethook(at->thread, hook, LUA_MASKCOUNT | LUA_MASKCALL, 1);
+}
+
+void panini_kill_from_signal(panini_vm *vm) {
+    if (!vm->killed) vm->is_kill_for_weak_keys = 0;
+    vm->killed = 1;
+    panini_hook_next(vm);
+}
+
+int panini_kill_for_weak_keys(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    vm->is_kill_for_weak_keys = 1;
+    vm->killed = 1;
+    // Whoever catches the error meets it again.
+    panini_hook_next(vm);
+    return panini_raise_killed(L);
 }
 
 void *panini_begin_work(panini_vm *vm) {

@@ -11,6 +11,7 @@
 #include "panini_kill.h"
 #include "panini_libraries.h"
 #include "panini_run.h"
+#include "panini_weak.h"
 
 static char traceback_key, spare_key;
 
@@ -29,6 +30,8 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     }
     if (new_size > old_size && vm->bytes_limit != 0 && vm->may_fail) {
         size_t growth = new_size - old_size;
+        vm->unchecked += growth;
+        if (vm->unchecked > PANINI_WEAK_STEP) panini_weak_due(vm);
         size_t limit = vm->has_reserve ? vm->bytes_limit + PANINI_RESERVE : vm->bytes_limit;
         if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
             vm->refused++;
@@ -104,6 +107,7 @@ static int set_up(lua_State *L) {
     lua_pushliteral(L, "error in error handling");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
     int is_trusted = lua_toboolean(L, 1);
+    panini_open_weak(L);
     panini_open_libraries(L, is_trusted);
     panini_open_require(L, is_trusted);
     return 0;

@@ -63,6 +63,8 @@ uint64_t panini_thread_time(void) { return nanoseconds(CLOCK_THREAD_CPUTIME_ID);
 
 uint64_t panini_watchdog_kill_count(void) { return atomic_load_explicit(&kill_count, memory_order_relaxed); }
 
+void panini_watchdog_count_kill(void) { atomic_fetch_add_explicit(&kill_count, 1, memory_order_relaxed); }
+
 int panini_watchdog_signal(void) { return used_signal; }
 
 // ---- the signal

@@ -54,12 +54,39 @@ extension LuaVM {
         return text.hasSuffix(": ") ? String(text.dropLast(2)) : text
     }
 
+    /// How many values tables with weak keys (`__mode = "k"`) may have all together; 0 for any number. Lua's collector goes
+    /// over them in one step that no limit of time can end. Holds while there is a ``cpuLimit``.
+    package var weakKeyLimit: Int {
+        get { vm.pointee.weak_limit }
+        set { vm.pointee.weak_limit = max(newValue, 0) }
+    }
+
+    /// Looks at the tables with weak keys now.
+    ///
+    /// - Returns: What is wrong with them, for people; nil when nothing is.
+    package func weakKeyProblem() -> String? {
+        switch panini_weak_check(state) {
+        case CInt(PANINI_WEAK_LATE): "__mode = \"k\" must be in the metatable before setmetatable gets it"
+        case CInt(PANINI_WEAK_MANY): weakKeyText
+        default: nil
+        }
+    }
+
+    private var weakKeyText: String { "more than \(weakKeyLimit) values in tables with weak keys (limits.weak_keys)" }
+
     /// The error of a run that was ended.
     func overBudget() -> LuaError {
         let place = String(cString: panini_kill_place(vm))
+        var reason = "more than \(LuaVM.text(cpuLimit)) s of CPU time"
+        if vm.pointee.is_kill_for_weak_keys != 0 {
+            vm.pointee.is_kill_for_weak_keys = 0
+            reason = weakKeyText
+            // What the run has left behind must not count against the next one.
+            panini_collect(state)
+        }
         return LuaError(
             kind: .cpu,
-            message: (place.isEmpty ? "" : place + ": ") + "more than \(LuaVM.text(cpuLimit)) s of CPU time",
+            message: (place.isEmpty ? "" : place + ": ") + reason,
             traceback: String(cString: panini_kill_traceback(vm))
         )
     }

@@ -26,6 +26,9 @@ public final class LuaVM {
         /// All stretches of a coroutine that waits count together. A run that takes longer is ended, whatever the script
         /// does about it.
         public var cpuLimit: Double
+        /// How many values tables with weak keys may have all together; 0 for any number. Holds while there is a
+        /// ``cpuLimit``: Lua's collector goes over them in one step, which takes a time that grows with their square.
+        public var weakKeyLimit: Int
         /// Opens `io`, all of `os` and modules in C as well, and leaves the libraries writable. Only for scripts that are
         /// as trustworthy as the program itself.
         public var isTrusted: Bool
@@ -33,12 +36,13 @@ public final class LuaVM {
         /// The most that ``jsonMaximumDepth`` can be: what the C stack of any thread bears.
         public static var largestJSONDepth: Int { 512 }
 
-        /// The default settings: 1000 pooled coroutines, a JSON depth of 128, no limits of memory and CPU time.
+        /// The default settings: 1000 pooled coroutines, a JSON depth of 128, no other limits.
         public init() {
             maximumPooledCoroutines = 1000
             jsonMaximumDepth = 128
             memoryLimit = 0
             cpuLimit = 0
+            weakKeyLimit = 0
             isTrusted = false
         }
     }
@@ -95,6 +99,7 @@ public final class LuaVM {
             )
         )
         vm.pointee.bytes_limit = max(configuration.memoryLimit, 0)
+        weakKeyLimit = configuration.weakKeyLimit
         if configuration.cpuLimit > 0 { cpuLimit = configuration.cpuLimit }
     }
 

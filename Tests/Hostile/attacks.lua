@@ -195,6 +195,50 @@ attack("ephemerons", function()
     local last = {}
     while true do local key = {} t[key] = last last = key end
 end)
+attack("ephemerons, made weak late", function()
+    local meta = {}
+    local t, last = setmetatable({}, meta), {}
+    meta.__mode = "k"
+    while true do local key = {} t[key] = last last = key end
+end)
+attack("ephemerons, made weak and given again", function()
+    local meta, last = {}, {}
+    setmetatable({}, meta)
+    meta.__mode = "k"
+    local t = setmetatable({}, meta)
+    while true do local key = {} t[key] = last last = key end
+end)
+attack("ephemerons, a table for each", function()
+    local meta, all, last = { __mode = "k" }, {}, {}
+    while true do
+        local key, t = {}, setmetatable({}, meta)
+        t[key] = last
+        last = key
+        all[#all + 1] = t
+    end
+end)
+attack("ephemerons, in pcall and coroutines", function()
+    local t, last = setmetatable({}, { __mode = "k" }), {}
+    local function grow() while true do local key = {} t[key] = last last = key end end
+    while true do pcall(coroutine.wrap(grow)) end
+end)
+attack("ephemerons, between others", function()
+    local t, last, others = setmetatable({}, { __mode = "k" }), {}, {}
+    while true do
+        local key = {}
+        t[key] = { last }
+        last = key
+        others[#others + 1] = setmetatable({}, {})
+    end
+end)
+attack("ephemerons of an earlier run", function()
+    kept = kept or setmetatable({}, { __mode = "k" })
+    local last = kept_last or {}
+    for _ = 1, 5000 do local key = {} kept[key] = last last = key end
+    kept_last = last
+    local list = {}
+    while true do list[#list + 1] = {} end
+end)
 
 -- ---- metatables
 

@@ -117,6 +117,34 @@ def test_a_file_over_its_budget_does_not_load(check):
     assert "test.lua:2: more than 0.1 s of CPU time" in result.stderr
 
 
+WEAK = """
+        app.listen("fill", function(msg)
+            cache = cache or setmetatable({}, { __mode = "k" })
+            list = list or {}
+            for i = 1, msg.data.count do local key = {} list[#list + 1] = key cache[key] = { key } end
+            return #list
+        end)
+"""
+
+
+def test_values_in_tables_with_weak_keys_are_limited(service, client):
+    running = service(WEAK, options="limits = { weak_keys = 20000 }")
+    assert client.ask("fill", {"count": 10000}) == 10000
+    assert failure(client, "fill", b'{"count": 50000}')["code"] == 504
+    running.wait_for(r"handler of fill .* failed: .*more than 20000 values in tables with weak keys \(limits.weak_keys\)")
+
+
+def test_the_limit_of_weak_keys_can_be_raised(service, client):
+    service(WEAK, arguments=["--limits-weak-keys", "200000"], options="limits = { weak_keys = 2000 }")
+    assert client.ask("fill", {"count": 100000}) == 100000
+
+
+def test_a_file_that_makes_a_metatable_weak_late_does_not_load(check):
+    result = check("local meta = {}\nlocal cache = setmetatable({}, meta)\nmeta.__mode = 'k'")
+    assert result.returncode == 1
+    assert "__mode" in result.stderr and "test.lua" in result.stderr
+
+
 def test_limits_from_outside_hold_before_the_script_makes_its_app(check):
     result = check("while true do end\nlocal app = panini.app{ service_name = 'late' }", "--limits-load", "0.1")
     assert result.returncode == 1

@@ -98,6 +98,91 @@ import Testing
         #expect(machine.finish(next, machine.resume(next)) == ["100", "false", #""x""#])
     }
 
+    // MARK: - Tables with weak keys
+
+    /// A chain of keys, each the value of the next one: the worst for Lua's collector.
+    private static let chain = """
+        local function chain(t, count)
+          local last = {}
+          for i = 1, count do local key = {} t[key] = last last = key end
+          return last
+        end
+        """
+
+    private func weakMachine() throws -> Machine {
+        try Machine {
+            $0.cpuLimit = 5
+            $0.memoryLimit = 64 << 20
+            $0.weakKeyLimit = 5000
+        }
+    }
+
+    static let manyWeakKeys: [(name: String, script: String)] = [
+        ("one table", "chain(setmetatable({}, {__mode = 'k'}), 1e7)"),
+        ("caught", "local t = setmetatable({}, {__mode = 'k'}) while true do pcall(chain, t, 1e7) end"),
+        ("in a coroutine", "coroutine.wrap(function() chain(setmetatable({}, {__mode = 'k'}), 1e7) end)()"),
+        (
+            "many tables",
+            """
+            local meta, all, last = {__mode = 'k'}, {}, {}
+            while true do
+              local key, t = {}, setmetatable({}, meta)
+              t[key] = last last = key all[#all + 1] = t
+            end
+            """
+        ),
+        (
+            "values that lead there",
+            "local t, l = setmetatable({}, {__mode = 'k'}), {} while true do local k = {} t[k] = {l} l = k end"
+        ),
+    ]
+
+    @Test(arguments: manyWeakKeys) func manyWeakKeysEndTheRun(_ attack: (name: String, script: String)) throws {
+        let machine = try weakMachine()
+        let co = try machine.coroutine("\(Self.chain) \(attack.script)")
+        #expect(machine.resume(co) == .failed)
+        let error = machine.vm.takeError(co)
+        #expect(error.kind == .cpu)
+        #expect(error.message.contains("more than 5000 values in tables with weak keys"))
+        // What it has left behind counts no more.
+        let next = try machine.coroutine(
+            "\(Self.chain) local t = setmetatable({}, {__mode = 'k'}) chain(t, 3000) chain({}, 50000) return 'fine'"
+        )
+        #expect(machine.finish(next, machine.resume(next)) == [#""fine""#])
+    }
+
+    @Test func plainValuesAndOtherModesAreNotCounted() throws {
+        let machine = try weakMachine()
+        let co = try machine.coroutine(
+            """
+            \(Self.chain)
+            local keys, numbers = {}, setmetatable({}, {__mode = 'k'})
+            for i = 1, 20000 do keys[i] = {} numbers[keys[i]] = i end
+            local texts = setmetatable({}, {__mode = 'k'})
+            for i = 1, 20000 do texts[keys[i]] = 'text' .. i end
+            for _, mode in ipairs{'v', 'kv', 'vk', ''} do chain(setmetatable({}, {__mode = mode}), 20000) end
+            return #keys
+            """
+        )
+        #expect(machine.finish(co, machine.resume(co)) == ["20000"])
+    }
+
+    @Test func aMetatableThatBecomesWeakLateIsRefused() throws {
+        let machine = try weakMachine()
+        let given = try machine.coroutine("local m = {} setmetatable({}, m) m.__mode = 'k' setmetatable({}, m)")
+        #expect(machine.resume(given) == .failed)
+        #expect(machine.vm.takeError(given).message.contains("__mode"))
+        let grown = try machine.coroutine(
+            "\(Self.chain) local m = {} local t = setmetatable({}, m) m.__mode = 'k' chain(t, 1e6)"
+        )
+        #expect(machine.resume(grown) == .failed)
+        #expect(machine.vm.takeError(grown).message.contains("before setmetatable gets it"))
+        #expect(machine.vm.weakKeyProblem() == nil)
+        try machine.vm.run("late = {} setmetatable({}, late) late.__mode = 'k'", name: "late.lua")
+        #expect(machine.vm.weakKeyProblem()?.contains("before setmetatable gets it") == true)
+        #expect(machine.vm.weakKeyProblem() == nil, "it is strong now")
+    }
+
     @Test func timeOfWaitsDoesNotCountAndStretchesAdd() throws {
         let machine = try machine()
         let stretch = "local t = os.clock() while os.clock() - t < 0.02 do end"

@@ -36,6 +36,12 @@ void *panini_begin_work(panini_vm *vm);
 // Whether the work was to end.
 int panini_end_work(panini_vm *vm, void *work);
 
+// Ends the run from within, because of its weak tables. Raises.
+int panini_kill_for_weak_keys(lua_State *L);
+
+// The next instruction or call of the innermost thread runs the hook. Safe in a signal's context and in the allocator.
+void panini_hook_next(panini_vm *vm);
+
 // From the signal's handler, on the state's thread.
 void panini_kill_from_signal(panini_vm *vm);
 #endif

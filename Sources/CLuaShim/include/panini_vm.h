@@ -67,6 +67,10 @@ typedef struct panini_vm {
     // 1 while a refused allocation unwinds C and Lua frames only; 0 whenever Swift called into Lua directly.
     int may_fail;
     int close_depth;
+    // Tables with weak keys (panini_weak.h): how many values may be in them, 0: any; what the state has grown by since
+    // the last look; whether it is time for one; and whether there is anything to look at.
+    size_t weak_limit, unchecked;
+    int is_weak_due, has_metatables;
     // The collector runs with the measure for large states.
     int is_large;
     panini_pool pool;
@@ -83,6 +87,8 @@ typedef struct panini_vm {
     // It has raised the error that ends it.
     int has_kill_note;
     struct panini_kill_note *kill_note;
+    // It was not for its time, but for its weak tables.
+    int is_kill_for_weak_keys;
     // The state in whose run this one was entered.
     struct panini_vm *outer;
     // A global that did not exist is being assigned: its name is at 2, the value at 3. Must not raise. NULL: nobody asks.
@@ -140,6 +146,11 @@ void panini_push_positioned(lua_State *L, const char *message, size_t length);
 static inline void panini_push_array_metatable(lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_ARRAY_METATABLE);
 }
+
+// Looks at the tables with weak keys: whether all is fine, a metatable was made weak after it was given to a table (it is
+// strong again), or there are more values in them than weak_limit. Raises nothing.
+enum { PANINI_WEAK_FINE, PANINI_WEAK_LATE, PANINI_WEAK_MANY };
+int panini_weak_check(lua_State *L);
 
 // A full collection.
 void panini_collect(lua_State *L);

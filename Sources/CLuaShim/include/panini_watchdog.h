@@ -30,4 +30,6 @@ uint64_t panini_watch_number(void);
 
 // How many runs were ended so far, in the whole process.
 uint64_t panini_watchdog_kill_count(void);
+// One more, that the watchdog did not end.
+void panini_watchdog_count_kill(void);
 #endif

@@ -71,6 +71,9 @@ enum ServiceLoader {
             switch script.vm.resume(co, argumentCount: 0) {
             case .returned:
                 script.vm.recycle(co)
+                if let problem = script.vm.weakKeyProblem() {
+                    throw LuaError(kind: .runtime, message: "\(path): \(problem)")
+                }
                 script.fileEnded()
             case .failed: throw script.vm.takeError(co)
             case .suspended:

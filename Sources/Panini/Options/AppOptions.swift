@@ -39,6 +39,7 @@ struct AppOptions: Sendable {
     /// Seconds of CPU time of one run; the bytes of the Lua state; seconds of CPU time of the script's file.
     var cpuLimit = 1.0
     var memoryLimit = 256 << 20
+    var weakKeyLimit = 10_000
     var loadLimit = 5.0
     var webServer = false
     var webHost = "127.0.0.1"
@@ -106,6 +107,7 @@ struct AppOptions: Sendable {
     init(limits values: [String: OptionValue] = [:]) {
         if case .number(let seconds) = values["limits.cpu"] { cpuLimit = seconds }
         if case .integer(let bytes) = values["limits.memory"] { memoryLimit = Int(bytes) }
+        if case .integer(let number) = values["limits.weak_keys"] { weakKeyLimit = Int(number) }
         if case .number(let seconds) = values["limits.load"] { loadLimit = seconds }
     }
 
@@ -157,6 +159,7 @@ struct AppOptions: Sendable {
             case ("services", .boolean(let flag)): services = flag
             case ("limits.cpu", .number(let seconds)): cpuLimit = seconds
             case ("limits.memory", .integer(let bytes)): memoryLimit = Int(bytes)
+            case ("limits.weak_keys", .integer(let number)): weakKeyLimit = Int(number)
             case ("limits.load", .number(let seconds)): loadLimit = seconds
             case ("web_server", .boolean(let flag)): webServer = flag
             case ("web_host", .string(let text)): webHost = text

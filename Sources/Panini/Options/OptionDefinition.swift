@@ -130,6 +130,11 @@ public struct OptionDefinition: Sendable {
         .init("shared_limit", .size(0...(1 << 40)), "memory of app.shared (64MB)"),
         .init("limits.cpu", .number(0.001...86400), "seconds of CPU time of one handler run (1)"),
         .init("limits.memory", .size((1 << 20)...(1 << 40)), "memory of the Lua state (256MB)"),
+        .init(
+            "limits.weak_keys",
+            .integer(1...1_000_000_000),
+            "values in tables with weak keys and strong values (10000)"
+        ),
         .init("limits.load", .number(0.001...86400), "seconds of CPU time of the script's file (5)"),
     ]
 

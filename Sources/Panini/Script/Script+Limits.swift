@@ -14,6 +14,7 @@ extension Script {
         let options = AppOptions.limits(in: overrides)
         configuration.cpuLimit = options.loadLimit
         configuration.memoryLimit = options.memoryLimit
+        configuration.weakKeyLimit = options.weakKeyLimit
         return configuration
     }
 
@@ -21,6 +22,7 @@ extension Script {
     func applyLimits(_ options: AppOptions) {
         vm.setLabel(options.serviceName)
         vm.memoryLimit = options.memoryLimit
+        vm.weakKeyLimit = options.weakKeyLimit
         vm.cpuLimit = options.loadLimit
     }
 
@@ -52,7 +54,7 @@ extension AppOptions {
     static func limits(in overrides: PaniniOverrides) -> AppOptions {
         var merged = MergedOptions()
         do throws(AppOptions.Failure) {
-            try merged.add(overrides.only(["limits.cpu", "limits.memory", "limits.load"]))
+            try merged.add(overrides.only(["limits.cpu", "limits.memory", "limits.weak_keys", "limits.load"]))
         } catch {
             return AppOptions()
         }

@@ -1,0 +1,22 @@
+// Tables with weak keys and strong values. To clear them Lua's collector goes over all of them again and again, in one step
+// that nothing can interrupt: up to once for each value, when the values are keys themselves. So their number is
+// bounded. Lives on the thread of its Lua state.
+#ifndef PANINI_WEAK_H
+#define PANINI_WEAK_H
+#include <lua.h>
+
+#include "panini_vm.h"
+
+// Between two looks a state may grow by so much: some two thousand values in a table.
+enum { PANINI_WEAK_STEP = 256 * 1024 };
+
+// Makes the lists. Raises only for want of memory.
+void panini_open_weak(lua_State *L);
+// Notes that the table at 1 gets the metatable at 2. Raises when that one was made weak after it was given to others.
+void panini_note_metatable(lua_State *L);
+
+// The state has grown by PANINI_WEAK_STEP bytes since the last look: the next instruction looks. Called by the allocator.
+void panini_weak_due(panini_vm *vm);
+// From the hook: looks when it is time to, and raises when there are too many, or a metatable was made weak late.
+void panini_weak_hook(lua_State *L);
+#endif
