@@ -283,8 +283,8 @@ private func docs_embedding_282() async throws {
     }
 }
 
-// docs/embedding.md, line 309
-private func docs_embedding_309() async throws {
+// docs/embedding.md, line 310
+private func docs_embedding_310() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -296,8 +296,8 @@ private func docs_embedding_309() async throws {
     }
 }
 
-// docs/embedding.md, line 316
-private func docs_embedding_316() async throws {
+// docs/embedding.md, line 317
+private func docs_embedding_317() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -312,8 +312,8 @@ private func docs_embedding_316() async throws {
     }
 }
 
-// docs/embedding.md, line 363
-private func docs_embedding_363() async throws {
+// docs/embedding.md, line 364
+private func docs_embedding_364() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
