@@ -2,6 +2,7 @@
 // lives in the script's state and goes with it.
 
 import CLuaShim
+import Instrumentation
 public import LuaVM
 
 /// A function of a script, as a Swift function gets it for an argument.
@@ -80,9 +81,12 @@ extension SwiftCompletions {
         _ arguments: [any LuaConvertible],
         push: @escaping @Sendable (Script, OpaquePointer) -> Void
     ) async throws -> [LuaValue] {
-        try await withCheckedThrowingContinuation { continuation in
+        let context = InstrumentationContext.current
+        return try await withCheckedThrowingContinuation { continuation in
             execute { script in
-                script.callFromSwift(arguments, push: { push(script, $0) }) { continuation.resume(with: $0) }
+                script.callFromSwift(arguments, in: context, push: { push(script, $0) }) {
+                    continuation.resume(with: $0)
+                }
             } otherwise: {
                 continuation.resume(throwing: PaniniScriptError(code: "closed", "the script runs no more"))
             }
@@ -111,9 +115,10 @@ final class SwiftCall {
 extension SwiftCall: Sendable {}
 
 extension Script {
-    /// Starts a function in a coroutine of its own. `done` is called exactly once.
+    /// Starts a function in a coroutine of its own, which belongs to the span of its caller. `done` is called exactly once.
     func callFromSwift(
         _ arguments: [any LuaConvertible],
+        in context: InstrumentationContext?,
         push: (OpaquePointer) -> Void,
         _ done: @escaping (Result<[LuaValue], any Error>) -> Void
     ) {
@@ -141,9 +146,11 @@ extension Script {
         }
         let record = SpawnRecord(holdsStop: true)
         record.call = call
+        record.context = context
         activeCount += 1
         enter {
             currentHoldsStop = true
+            if isTraced { beginSpan(co, .spawned(record), function: 1) }
             settle(co, vm.resume(co, argumentCount: CInt(arguments.count)), .spawned(record))
         }
     }

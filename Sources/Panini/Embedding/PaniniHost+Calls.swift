@@ -1,5 +1,6 @@
 // Owns: calls from Swift into a running service, by names. Any thread; the function runs on a worker's.
 
+import Instrumentation
 public import LuaVM
 import NIOCore
 
@@ -30,7 +31,8 @@ extension PaniniHost {
 
 extension SwiftCompletions {
     fileprivate func callGlobal(_ name: String, _ arguments: [any LuaConvertible]) async throws -> [LuaValue] {
-        try await withCheckedThrowingContinuation { continuation in
+        let context = InstrumentationContext.current
+        return try await withCheckedThrowingContinuation { continuation in
             execute { script in
                 guard script.vm.pushGlobal(name, onto: script.vm.state) else {
                     return continuation.resume(
@@ -38,7 +40,7 @@ extension SwiftCompletions {
                     )
                 }
                 let function = script.vm.makeReference(script.vm.state)
-                script.callFromSwift(arguments, push: { script.vm.push(function, onto: $0) }) {
+                script.callFromSwift(arguments, in: context, push: { script.vm.push(function, onto: $0) }) {
                     continuation.resume(with: $0)
                 }
                 script.vm.release(function)

@@ -8,14 +8,13 @@ import PaniniHTTP
 import Tracing
 
 extension Script {
-    /// The context of what runs now: of the innermost span of its coroutine, or of the function that spawned it. Nil without
-    /// traces.
+    /// The context of what runs now: of the innermost span of its coroutine, or of what began that. Nil without traces.
     var traceContext: InstrumentationContext? {
         guard isTraced, let slot = vm.running?.slot else { return nil }
         if let observed = middlewares.innermost(slot: Int(slot), InstrumentMiddleware.Observed.self) {
             return observed.span?.context
         }
-        return spawnContexts[Int(slot)]
+        return taskSpans[Int(slot)]?.context
     }
 
     /// The route of a request; nil for one that is answered without.
