@@ -362,6 +362,89 @@ struct TraceTests {
         #expect(Set(all.map(\.spanID)).count == all.count)
     }
 
+    @Test func fetchesHaveSpansThatEndOnce() async throws {
+        let port = try FreePort.find()
+        let text = """
+            local app = panini.app{
+                service_name = "shop", web_server = true, web_port = \(port), shutdown_timeout = 0.1,
+                logger_required = false,
+            }
+            local base = "127.0.0.1:\(port)"
+            app.http.get("/up", function(req) return string.rep("x", 100000) end)
+            app.http.get("/moved", function() return panini.response{ status = 302, headers = { location = "/up" } } end)
+            for _, path in ipairs{ "/never", "/ever" } do app.http.get(path, function() app.sleep(600) end) end
+            app.listen("up", function()
+                local res = assert(app.http.fetch("http://ann:secret@" .. base .. "/moved?key=secret"))
+                return res.status
+            end)
+            app.listen("missing", function() return assert(app.http.fetch("http://" .. base .. "/missing")).status end)
+            app.listen("refused", function() return app.http.fetch("http://127.0.0.1:1/") end)
+            app.listen("late", function() return app.http.fetch("http://" .. base .. "/never", { timeout = 0.02 }) end)
+            app.listen("given.up", { timeout = 0.02 }, function() app.http.fetch("http://" .. base .. "/never") end)
+            app.listen("some", function()
+                local count = 0
+                assert(app.http.fetch("http://" .. base .. "/up", { stream = function(piece)
+                    count = count + 1
+                    return false
+                end }))
+                return count
+            end)
+            app.listen("raises", function()
+                app.http.fetch("http://" .. base .. "/up", { stream = function() error("bug") end })
+            end)
+            app.listen("own", function()
+                local headers = { ["\(InMemoryTracer.traceIDKey)"] = "own", ["\(InMemoryTracer.spanIDKey)"] = "mine" }
+                return assert(app.http.fetch("http://" .. base .. "/up", { headers = headers })).status
+            end)
+            app.listen("ever", function() app.http.fetch("http://" .. base .. "/ever", { timeout = 3600 }) end)
+            """
+        var ends: [String: FinishedInMemorySpan] = [:]
+        try await Running.with(
+            text,
+            configure: configuring { $0.instruments = instruments },
+            expectsTimeout: true
+        ) { running in
+            for (subject, reply) in [("up", "200"), ("missing", "404"), ("some", "1"), ("own", "200")] {
+                try await running.expect(subject, gives: reply)
+            }
+            for (subject, code) in [("refused", "500"), ("late", "504"), ("given.up", "504"), ("raises", "500")] {
+                #expect(try await running.refusal(subject) == code)
+            }
+            try running.client.publish("", to: "ever")
+            try await eventually { tracer.activeSpans.contains { $0.operationName == "GET /ever" } }
+        }
+        let all = tracer.finishedSpans
+        let parents = Dictionary(all.map { ($0.spanID, $0.operationName) }, uniquingKeysWith: { $1 })
+        for span in all where span.kind == .client { ends[parents[span.parentSpanID ?? ""] ?? "none"] = span }
+        #expect(ends.count == 9)
+        #expect(ends.values.allSatisfy { $0.operationName == "GET" })
+        func attribute(_ subject: String, _ name: String) -> SpanAttribute? {
+            ends["process \(subject)"]?.attributes[name]?.toSpanAttribute()
+        }
+        #expect(attribute("up", "service.name") == .string("shop"))
+        #expect(attribute("up", "http.request.method") == .string("GET"))
+        #expect(attribute("up", "server.address") == .string("127.0.0.1"))
+        #expect(attribute("up", "server.port") == .int64(Int64(port)))
+        #expect(attribute("up", "url.full") == .string("http://127.0.0.1:\(port)/moved"))
+        for (subject, status, error) in [
+            ("up", 200, nil), ("some", 200, nil), ("raises", 200, nil), ("missing", 404, "404"),
+            ("refused", nil, "connect"), ("late", nil, "timeout"), ("given.up", nil, "abandoned"),
+            ("ever", nil, "abandoned"),
+        ] as [(String, Int64?, String?)] {
+            #expect(attribute(subject, "http.response.status_code") == status.map { .int64($0) }, "\(subject)")
+            #expect(attribute(subject, "error.type") == error.map { .string($0) }, "\(subject)")
+            #expect(ends["process \(subject)"]?.status?.code == error.map { _ in .error }, "\(subject)")
+        }
+        // Its context is what went out, over the redirect, too.
+        let fetch = try #require(ends["process up"])
+        for name in ["GET /moved", "GET /up"] {
+            #expect(all.contains { $0.operationName == name && $0.parentSpanID == fetch.spanID })
+        }
+        #expect(all.contains { $0.operationName == "GET /up" && $0.traceID == "own" && $0.parentSpanID == "mine" })
+        #expect(tracer.activeSpans.isEmpty)
+        #expect(Set(all.map(\.spanID)).count == all.count)
+    }
+
     @Test func callsFromSwiftBelongToTheirCallers() async throws {
         let text = """
             local app = panini.app{ service_name = "shop", logger_required = false }

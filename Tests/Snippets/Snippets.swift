@@ -312,8 +312,8 @@ private func docs_embedding_317() async throws {
     }
 }
 
-// docs/embedding.md, line 372
-private func docs_embedding_372() async throws {
+// docs/embedding.md, line 376
+private func docs_embedding_376() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

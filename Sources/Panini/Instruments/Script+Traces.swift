@@ -33,12 +33,4 @@ extension Script {
         }
         return fields
     }
-
-    /// The fields that carry the context of what runs now to another server; none without traces.
-    var traceFields: [(name: String, value: String)] {
-        guard let context = traceContext, let traces = place.instruments?.traces else { return [] }
-        var headers = TraceHeaders()
-        traces.instrument.inject(context, into: &headers, using: TraceHeaders.Writer())
-        return headers.fields.map { ($0.name.lowercased(), $0.value) }
-    }
 }
