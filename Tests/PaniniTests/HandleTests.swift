@@ -88,6 +88,36 @@ struct HandleTests {
         }
     }
 
+    @Test func answersToHEADTellTheLengthOfTheBody() async throws {
+        let folder = Mutex("")
+        try await Running.with(
+            webScript,
+            configure: configuring { configuration in
+                configuration.opensWebPorts = false
+                folder.withLock { $0 = String(configuration.scripts[0].dropLast("/service.lua".count)) }
+            }
+        ) { running in
+            try "0123456789".write(toFile: folder.withLock { $0 } + "/file.txt", atomically: true, encoding: .utf8)
+            for (target, length) in [("/text", "4"), ("/file?name=file.txt", "10"), ("/busy", nil), ("/unknown", nil)] {
+                let get = try await running.get(web(target))
+                let head = try await running.get(web(target, method: "HEAD"))
+                #expect(head.status == get.status)
+                #expect(head.text == "")
+                #expect(head.headers["content-length"] == length ?? String(get.text.utf8.count))
+                #expect(head.headers["content-type"] == get.headers["content-type"])
+                #expect(get.headers["content-length"] == nil)
+            }
+            let part = try await running.get(web("/file?name=file.txt", method: "HEAD", ["range": "bytes=5-7"]))
+            #expect(part.headers["content-length"] == "3")
+            // No body to GET either, or one whose length nobody knows.
+            for target in ["/nothing", "/stream?count=1"] {
+                let head = try await running.get(web(target, method: "HEAD"))
+                #expect(head.headers["content-length"] == nil)
+                #expect(head.text == "")
+            }
+        }
+    }
+
     @Test func refusalsAreThoseOfTheWebServer() async throws {
         try await Running.with(webScript, configure: withoutPort) { running in
             var answer = try await running.get(web("/unknown"))

@@ -43,6 +43,15 @@ private func currentSpan() -> String {
     return "\(span.traceID)/\(span.spanID)"
 }
 
+/// Looks again and again, until it is so; a minute at most.
+private func eventually(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool) async throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while !condition() {
+        try #require(ContinuousClock.now < deadline, sourceLocation: sourceLocation)
+        try await Task.sleep(for: .milliseconds(1))
+    }
+}
+
 private func configure(
     _ instruments: HostInstruments?,
     wait: @escaping @Sendable () async -> Void = {}
@@ -260,6 +269,219 @@ struct TraceTests {
         #expect(answer == "\(spawns[0].traceID)/\(spawns[0].spanID)")
         let span = try #require(all.first { $0.operationName == "process native" })
         #expect(native == "\(span.traceID)/\(span.spanID)")
+    }
+
+    @Test func ticksAndTasksHaveSpans() async throws {
+        let told = Mutex<[String: String]>([:])
+        try await Running.with(
+            """
+            local app = panini.app{ service_name = "shop", logger_required = false }
+            local swift = require "swift"
+            app.on_start_task(function()
+                app.publish("began", "")
+                swift.tell("start", swift.context())
+                app.spawn(function() swift.tell("spawned", swift.context()) end)
+            end)
+            app.task(function()
+                swift.tell("task", swift.later())
+                app.sleep(600)
+            end)
+            app.on_reload(function() swift.tell("reload", swift.context()) end)
+            app.on_stop(function() return nil, { code = "late", message = "too late" } end)
+            app.timer_task(3600, { name = "tidy" }, function()
+                app.sleep(0.001)
+                app.publish("tidied", "")
+                assert(app.request("answer", ""))
+                swift.tell("tidy", swift.later())
+            end)
+            app.timer_task(1800, function() error{ code = 409, message = "no time" } end)
+            app.listen("answer", function() return {} end)
+            """,
+            configure: configuring { configuration in
+                configuration.instruments = instruments
+                configuration.module("swift") { module in
+                    module.function("context") { () in currentSpan() }
+                    module.function("later") { () async in currentSpan() }
+                    module.function("tell") { (name: String, text: String) in told.withLock { $0[name] = text } }
+                }
+                configuration.service(configuration.scripts[0]) { service in
+                    service.timer(every: .milliseconds(3_600_500)) { told.withLock { $0["swift"] = currentSpan() } }
+                    service.timer(every: .seconds(3600), options: .init(name: "later")) { () async throws in
+                        told.withLock { $0["later"] = currentSpan() }
+                        throw PaniniScriptError(code: 418, "a teapot")
+                    }
+                }
+            }
+        ) { running in
+            let names = ["start", "spawned", "task", "tidy", "swift", "later"]
+            try await eventually { told.withLock { told in names.allSatisfy { told[$0] != nil } } }
+            for outcome in try await running.host.reload() { _ = try outcome.get() }
+        }
+        let all = tracer.finishedSpans
+        func span(_ name: String) throws -> FinishedInMemorySpan {
+            let span = try #require(
+                all.first { $0.operationName == name },
+                "\(name) is not among \(all.map(\.operationName))"
+            )
+            #expect(span.kind == .internal)
+            #expect(span.parentSpanID == nil)
+            #expect(span.attributes["service.name"]?.toSpanAttribute() == .string("shop"))
+            return span
+        }
+        func isIn(_ name: String, _ span: FinishedInMemorySpan) -> Bool {
+            told.withLock { $0[name] } == "\(span.traceID)/\(span.spanID)"
+        }
+        let start = try span("task on_start_task service.lua:3")
+        let task = try span("task service.lua:8")
+        let tidy = try span("timer tidy")
+        let roots = [start, task, tidy]
+        #expect(Set(roots.map(\.traceID)).count == 3)
+        #expect(all.contains { $0.operationName == "publish began" && $0.parentSpanID == start.spanID })
+        #expect(all.contains { $0.operationName == "publish tidied" && $0.parentSpanID == tidy.spanID })
+        let request = try #require(all.first { $0.operationName == "request answer" && $0.traceID == tidy.traceID })
+        #expect(all.contains { $0.operationName == "process answer" && $0.parentSpanID == request.spanID })
+        // Of each version, the second one ended by the stop: neither is an error.
+        #expect(all.filter { $0.operationName == task.operationName }.map(\.status?.code) == [nil, nil])
+        for (name, span) in [("reload", try span("task on_reload service.lua:12"))] { #expect(isIn(name, span)) }
+        // A reload has begun some anew.
+        for (name, of) in [
+            ("start", start.operationName), ("spawned", start.operationName), ("task", task.operationName),
+            ("tidy", tidy.operationName), ("swift", "timer every 3600.5 s"), ("later", "timer later"),
+        ] {
+            #expect(all.contains { $0.operationName == of && isIn(name, $0) }, "\(name)")
+        }
+        for (name, type, text) in [
+            ("timer every 1800 s", "409", "no time"), ("timer later", "418", "a teapot"),
+            ("task on_stop service.lua:13", "late", "too late"),
+        ] {
+            let failed = try span(name)
+            #expect(failed.status == SpanStatus(code: .error, message: text))
+            #expect(failed.attributes["error.type"]?.toSpanAttribute() == .string(type))
+        }
+        #expect(tracer.activeSpans.isEmpty)
+        #expect(Set(all.map(\.spanID)).count == all.count)
+    }
+
+    @Test func fetchesHaveSpansThatEndOnce() async throws {
+        let port = try FreePort.find()
+        let text = """
+            local app = panini.app{
+                service_name = "shop", web_server = true, web_port = \(port), shutdown_timeout = 0.1,
+                logger_required = false,
+            }
+            local base = "127.0.0.1:\(port)"
+            app.http.get("/up", function(req) return string.rep("x", 100000) end)
+            app.http.get("/moved", function() return panini.response{ status = 302, headers = { location = "/up" } } end)
+            for _, path in ipairs{ "/never", "/ever" } do app.http.get(path, function() app.sleep(600) end) end
+            app.listen("up", function()
+                local res = assert(app.http.fetch("http://ann:secret@" .. base .. "/moved?key=secret"))
+                return res.status
+            end)
+            app.listen("missing", function() return assert(app.http.fetch("http://" .. base .. "/missing")).status end)
+            app.listen("refused", function() return app.http.fetch("http://127.0.0.1:1/") end)
+            app.listen("late", function() return app.http.fetch("http://" .. base .. "/never", { timeout = 0.02 }) end)
+            app.listen("given.up", { timeout = 0.02 }, function() app.http.fetch("http://" .. base .. "/never") end)
+            app.listen("some", function()
+                local count = 0
+                assert(app.http.fetch("http://" .. base .. "/up", { stream = function(piece)
+                    count = count + 1
+                    return false
+                end }))
+                return count
+            end)
+            app.listen("raises", function()
+                app.http.fetch("http://" .. base .. "/up", { stream = function() error("bug") end })
+            end)
+            app.listen("own", function()
+                local headers = { ["\(InMemoryTracer.traceIDKey)"] = "own", ["\(InMemoryTracer.spanIDKey)"] = "mine" }
+                return assert(app.http.fetch("http://" .. base .. "/up", { headers = headers })).status
+            end)
+            app.listen("ever", function() app.http.fetch("http://" .. base .. "/ever", { timeout = 3600 }) end)
+            """
+        var ends: [String: FinishedInMemorySpan] = [:]
+        try await Running.with(
+            text,
+            configure: configuring { $0.instruments = instruments },
+            expectsTimeout: true
+        ) { running in
+            for (subject, reply) in [("up", "200"), ("missing", "404"), ("some", "1"), ("own", "200")] {
+                try await running.expect(subject, gives: reply)
+            }
+            for (subject, code) in [("refused", "500"), ("late", "504"), ("given.up", "504"), ("raises", "500")] {
+                #expect(try await running.refusal(subject) == code)
+            }
+            try running.client.publish("", to: "ever")
+            try await eventually { tracer.activeSpans.contains { $0.operationName == "GET /ever" } }
+        }
+        let all = tracer.finishedSpans
+        let parents = Dictionary(all.map { ($0.spanID, $0.operationName) }, uniquingKeysWith: { $1 })
+        for span in all where span.kind == .client { ends[parents[span.parentSpanID ?? ""] ?? "none"] = span }
+        #expect(ends.count == 9)
+        #expect(ends.values.allSatisfy { $0.operationName == "GET" })
+        func attribute(_ subject: String, _ name: String) -> SpanAttribute? {
+            ends["process \(subject)"]?.attributes[name]?.toSpanAttribute()
+        }
+        #expect(attribute("up", "service.name") == .string("shop"))
+        #expect(attribute("up", "http.request.method") == .string("GET"))
+        #expect(attribute("up", "server.address") == .string("127.0.0.1"))
+        #expect(attribute("up", "server.port") == .int64(Int64(port)))
+        #expect(attribute("up", "url.full") == .string("http://127.0.0.1:\(port)/moved"))
+        for (subject, status, error) in [
+            ("up", 200, nil), ("some", 200, nil), ("raises", 200, nil), ("missing", 404, "404"),
+            ("refused", nil, "connect"), ("late", nil, "timeout"), ("given.up", nil, "abandoned"),
+            ("ever", nil, "abandoned"),
+        ] as [(String, Int64?, String?)] {
+            #expect(attribute(subject, "http.response.status_code") == status.map { .int64($0) }, "\(subject)")
+            #expect(attribute(subject, "error.type") == error.map { .string($0) }, "\(subject)")
+            #expect(ends["process \(subject)"]?.status?.code == error.map { _ in .error }, "\(subject)")
+        }
+        // Its context is what went out, over the redirect, too.
+        let fetch = try #require(ends["process up"])
+        for name in ["GET /moved", "GET /up"] {
+            #expect(all.contains { $0.operationName == name && $0.parentSpanID == fetch.spanID })
+        }
+        #expect(all.contains { $0.operationName == "GET /up" && $0.traceID == "own" && $0.parentSpanID == "mine" })
+        #expect(tracer.activeSpans.isEmpty)
+        #expect(Set(all.map(\.spanID)).count == all.count)
+    }
+
+    @Test func callsFromSwiftBelongToTheirCallers() async throws {
+        let text = """
+            local app = panini.app{ service_name = "shop", logger_required = false }
+            local swift = require "swift"
+            function where() return swift.context() end
+            function fails(what) error(what) end
+            """
+        try await Running.with(text, configure: configure(instruments)) { running in
+            let outer = tracer.startSpan("outer", context: .topLevel)
+            let inside = try await InstrumentationContext.withValue(outer.context) {
+                try await running.host.call("where", of: "shop")
+            }
+            #expect(inside == [.string("\(outer.context.inMemorySpanContext?.traceID ?? "")/\(outer.spanID)")])
+            outer.end()
+            let outside = try await running.host.call("where", of: "shop")
+            let own = try #require(spans()["task service.lua:3"])
+            #expect(outside == [.string("\(own.traceID)/\(own.spanID)")])
+            await #expect(throws: PaniniScriptError.self) { try await running.host.call("fails", of: "shop", "x") }
+        }
+        #expect(spans()["task service.lua:4"]?.status?.code == .error)
+        #expect(tracer.activeSpans.isEmpty)
+    }
+
+    @Test func sendsFromSwiftBelongToTheirCallers() async throws {
+        try await Running.with(script, configure: configure(instruments)) { running in
+            let outer = tracer.startSpan("outer", context: .topLevel)
+            try await InstrumentationContext.withValue(outer.context) {
+                try await running.host.app("shop").publish("news.inside", "x")
+            }
+            outer.end()
+            let inside = try #require(spans()["publish news.inside"])
+            #expect(inside.traceID == outer.context.inMemorySpanContext?.traceID && inside.parentSpanID == outer.spanID)
+            try await running.host.app("shop").publish("news.outside", "x")
+            let outside = try #require(spans()["publish news.outside"])
+            #expect(outside.parentSpanID == nil && outside.traceID != inside.traceID)
+        }
+        #expect(tracer.activeSpans.isEmpty)
     }
 
     @Test func requestsOfHTTPHaveSpans() async throws {

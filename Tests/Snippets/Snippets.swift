@@ -307,8 +307,8 @@ private func docs_embedding_308() async throws {
     }
 }
 
-// docs/embedding.md, line 335
-private func docs_embedding_335() async throws {
+// docs/embedding.md, line 336
+private func docs_embedding_336() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -320,8 +320,8 @@ private func docs_embedding_335() async throws {
     }
 }
 
-// docs/embedding.md, line 342
-private func docs_embedding_342() async throws {
+// docs/embedding.md, line 343
+private func docs_embedding_343() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -336,8 +336,8 @@ private func docs_embedding_342() async throws {
     }
 }
 
-// docs/embedding.md, line 389
-private func docs_embedding_389() async throws {
+// docs/embedding.md, line 402
+private func docs_embedding_402() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

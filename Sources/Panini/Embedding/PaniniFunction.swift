@@ -97,6 +97,7 @@ extension SwiftCompletions {
     /// The same; `take` reads the results: their number from an index on.
     func call<Result: Sendable>(
         _ arguments: [any LuaConvertible],
+        isSend: Bool = false,
         push: @escaping @Sendable (Script, OpaquePointer) throws -> Void,
         take: @escaping @Sendable (Script, OpaquePointer, CInt, CInt) throws -> Result
     ) async throws -> Result {
@@ -108,7 +109,7 @@ extension SwiftCompletions {
                 } failed: {
                     continuation.resume(throwing: $0)
                 }
-                script.start(call, arguments, in: context) { try push(script, $0) }
+                script.start(call, arguments, in: context, isSend: isSend) { try push(script, $0) }
             } otherwise: {
                 continuation.resume(throwing: PaniniScriptError(code: "closed", "the script runs no more"))
             }
@@ -157,11 +158,13 @@ extension Script {
     ///   - call: Hears of the end.
     ///   - arguments: Pushed after the function.
     ///   - context: The span that it belongs to.
+    ///   - isSend: It has no span of its own where there is none: what it sends has one.
     ///   - push: Pushes the function.
     func start(
         _ call: SwiftCall,
         _ arguments: [any LuaConvertible],
         in context: InstrumentationContext?,
+        isSend: Bool,
         push: (OpaquePointer) throws -> Void
     ) {
         guard phase == .live else {
@@ -187,10 +190,11 @@ extension Script {
         }
         let record = SpawnRecord(holdsStop: true)
         record.call = call
+        record.context = context
         activeCount += 1
-        if isTraced { spawnContexts[Int(co.slot)] = context }
         enter {
             currentHoldsStop = true
+            if isTraced, context != nil || !isSend { beginSpan(co, .spawned(record), function: 1) }
             settle(co, vm.resume(co, argumentCount: CInt(arguments.count)), .spawned(record))
         }
     }

@@ -16,7 +16,8 @@ extension PaniniHost {
     /// ```
     ///
     /// A service must say `web_server = true`; whether it opens its port, too, says
-    /// ``PaniniHostConfiguration/opensWebPorts``. Nothing is compressed. Routes of WebSockets answer 426: they need a
+    /// ``PaniniHostConfiguration/opensWebPorts``. Nothing is compressed. An answer to HEAD has the
+    /// `content-length` of the body that GET would have, others have none. Routes of WebSockets answer 426: they need a
     /// connection.
     ///
     /// - Parameters:

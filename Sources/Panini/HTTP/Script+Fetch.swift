@@ -32,14 +32,11 @@ extension Script {
         fetch.isStreamed = guardNumber != nil
         try readFetchOptions(call, &fetch)
         try requireSuspendable(call)
-        if isTraced {
-            let own = Set(fetch.headers.map(\.name))
-            fetch.headers += traceFields.filter { !own.contains($0.name) }
-        }
         guard let id = vm.running?.id else { return 0 }
+        let ended = isTraced ? beginSpan(&fetch) : nil
         // A reload may have changed it.
         service.fetcher.maximumConnections = service.options.fetchMaxConnections
-        let number = service.fetcher.start(fetch, context: id, sink: self)
+        let number = service.fetcher.start(fetch, context: id, sink: self, ended: ended)
         guardNumber?.pointee = Int64(number)
         nextWait = .fetch(number)
         return LuaVM.suspend

@@ -44,10 +44,7 @@ struct InstrumentMiddleware: PaniniMiddleware {
         let end: MessageEnd = outcome.isAbandoned ? .abandoned : error == nil ? .succeeded : .failed
         observed.metrics?.count(end, nanoseconds: NIODeadline.now().uptimeNanoseconds &- observed.begun)
         guard let span = observed.span else { return }
-        if let error {
-            span.attributes["error.type"] = error.code ?? "error"
-            span.setStatus(SpanStatus(code: .error, message: error.message))
-        }
+        if let error { span.markFailed(error.code, error.message) }
         span.end()
     }
 

@@ -8,14 +8,13 @@ import PaniniHTTP
 import Tracing
 
 extension Script {
-    /// The context of what runs now: of the innermost span of its coroutine, or of the function that spawned it. Nil without
-    /// traces.
+    /// The context of what runs now: of the innermost span of its coroutine, or of what began that. Nil without traces.
     var traceContext: InstrumentationContext? {
         guard isTraced, let slot = vm.running?.slot else { return nil }
         if let observed = middlewares.innermost(slot: Int(slot), InstrumentMiddleware.Observed.self) {
             return observed.span?.context
         }
-        return spawnContexts[Int(slot)]
+        return taskSpans[Int(slot)]?.context
     }
 
     /// The route of a request; nil for one that is answered without.
@@ -33,13 +32,5 @@ extension Script {
             fields.append((String(decoding: field.name, as: UTF8.self), String(decoding: field.value, as: UTF8.self)))
         }
         return fields
-    }
-
-    /// The fields that carry the context of what runs now to another server; none without traces.
-    var traceFields: [(name: String, value: String)] {
-        guard let context = traceContext, let traces = place.instruments?.traces else { return [] }
-        var headers = TraceHeaders()
-        traces.instrument.inject(context, into: &headers, using: TraceHeaders.Writer())
-        return headers.fields.map { ($0.name.lowercased(), $0.value) }
     }
 }

@@ -76,11 +76,7 @@ public struct PaniniMiddlewareOutcome: ~Copyable {
 
     private func error(_ L: OpaquePointer, _ index: CInt) -> PaniniMiddlewareError {
         let (code, message) = script.readError(L, index)
-        switch code {
-        case .integer(let number): return PaniniMiddlewareError(code: String(number), message: message)
-        case .string(let text): return PaniniMiddlewareError(code: text, message: message)
-        case nil: return PaniniMiddlewareError(code: nil, message: message)
-        }
+        return PaniniMiddlewareError(code: code?.text, message: message)
     }
 
     /// The error as a table for scripts, and pushes it.

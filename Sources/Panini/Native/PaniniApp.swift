@@ -120,7 +120,7 @@ public struct PaniniApp: Sendable {
         guard let function = HostFunctionEntry.app.first(where: { $0.name == name })?.function else {
             fatalError("app.\(name) is not in the table of host functions")
         }
-        return try await completions.call(arguments) { script, L in
+        return try await completions.call(arguments, isSend: true) { script, L in
             script.vm.pushHostFunction(function, context: Unmanaged.passUnretained(script).toOpaque(), onto: L)
         } take: { script, L, first, _ in
             try take(script, L, first)

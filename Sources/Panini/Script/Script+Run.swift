@@ -41,7 +41,7 @@ extension Script {
                 let co = vm.acquireCoroutine()
                 vm.push(function, onto: co.thread)
                 vm.release(function)
-                if isTraced { spawnContexts[Int(co.slot)] = record.context }
+                if isTraced { beginSpan(co, .spawned(record)) }
                 currentHoldsStop = record.holdsStop
                 settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
             case .resume(let id, let completion):
@@ -103,6 +103,7 @@ extension Script {
     func start(_ function: LuaReference, _ activity: Activity, push: (OpaquePointer) -> CInt = { _ in 0 }) {
         let co = vm.acquireCoroutine()
         vm.push(function, onto: co.thread)
+        if isTraced { beginSpan(co, activity) }
         currentHoldsStop = activity.holdsStop
         let count = push(co.thread)
         settle(co, vm.resume(co, argumentCount: count), activity)
@@ -142,9 +143,9 @@ extension Script {
             // Of calls inside a coroutine of the script's own that was never run to its end.
             endObservations(slot: Int(co.slot), activity, vm.isKilled(co) ? .overBudget : .internalError)
         }
-        if isTraced, outcome != .suspended { spawnContexts[Int(co.slot)] = nil }
         switch outcome {
         case .returned(let count):
+            if isTraced { endSpan(slot: Int(co.slot), returnedError(co.thread, count)) }
             finish(co, count, activity)
             vm.recycle(co)
             service?.activityEnded(activity, of: self)
@@ -155,6 +156,7 @@ extension Script {
             let (activity, message) = detached(activity)
             defer { panini_message_free(message) }
             let error = vm.takeError(co)
+            if isTraced { endSpan(slot: Int(co.slot), error) }
             service?.activityFailed(activity, error, of: self)
             fail(activity, error)
             if error.kind == .memory { memoryFailed() }
@@ -205,7 +207,7 @@ extension Script {
         endObservations(slot: Int(co.slot), job.activity, reason)
         service?.cancel(job, of: self)
         forget(job, slot: Int(co.slot))
-        if isTraced { spawnContexts[Int(co.slot)] = nil }
+        if isTraced { endSpan(slot: Int(co.slot), job.activity, givenUp: reason) }
         depth += 1
         vm.discard(co)
         depth -= 1

@@ -146,8 +146,8 @@ final class Script {
     let writer = ByteWriter()
     /// Whether messages have spans.
     let isTraced: Bool
-    /// The spans that spawned functions are in, by the slots of their coroutines.
-    var spawnContexts: [Int: InstrumentationContext] = [:]
+    /// The spans of what no message began, by the slots of their coroutines.
+    var taskSpans: [Int: TaskSpan] = [:]
     /// The headers that replies of Swift handlers will have, encoded, by their messages.
     var replyHeaders: [UnsafeMutablePointer<panini_message>: [UInt8]] = [:]
     /// What is counted of sends; made when the first of a kind is.
@@ -267,6 +267,7 @@ final class Script {
             guard let job else { continue }
             service?.cancel(job, of: self)
             endObservations(slot: slot, job.activity, .stopping)
+            if isTraced { endSpan(slot: slot, job.activity, givenUp: .stopping) }
         }
         // An alarm would keep this alive until its time.
         for list in deadlineLists { if let alarm = list.alarm { service?.worker.cancel(alarm) } }

@@ -37,10 +37,7 @@ extension Service {
             }
         }
         let timers = script.registrations.timers.map { timer in
-            let name =
-                timer.name.map { "timer \($0)" }
-                ?? "timer every \(formatted(Double(timer.intervalNanoseconds) / 1e9)) s"
-            return (name: name, form: "\(timer.intervalNanoseconds) \(timer.mode) \(timer.jitterNanoseconds)")
+            (name: timer.title, form: "\(timer.intervalNanoseconds) \(timer.mode) \(timer.jitterNanoseconds)")
         }
         let routes = script.registrations.routes.all.map { route in
             (name: "\(route.method) \(route.path)", form: "\(route.maximumBody ?? -1) \(route.timeoutNanoseconds)")

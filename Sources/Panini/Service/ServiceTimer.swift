@@ -61,6 +61,9 @@ final class ServiceTimer {
 
     var label: String { name ?? origin }
 
+    /// What it is called where no line of code is of use.
+    var title: String { "timer \(name ?? "every \(formatted(Double(intervalNanoseconds) / 1e9)) s")" }
+
     /// The time of the first tick.
     func begin(now: UInt64) -> UInt64 {
         due = isImmediate ? now : now &+ intervalNanoseconds

@@ -62,6 +62,16 @@ package struct HTTPFetchHead {
     package let url: HTTPURL
 }
 
+/// How a fetch ended, for whoever measures it.
+package enum HTTPFetchEnd {
+    /// With the whole answer, or with as much of a stream as was wanted.
+    case answered(status: Int)
+    /// The status is that of an answer that had begun.
+    case failed(HTTPFetchFailure, status: Int?)
+    /// Nobody waits for the answer any more.
+    case abandoned(status: Int?)
+}
+
 /// Why there is no answer, or no whole one.
 package struct HTTPFetchFailure: Error, Equatable {
     /// The stable code that scripts see.

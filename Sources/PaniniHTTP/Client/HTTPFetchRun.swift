@@ -12,6 +12,7 @@ final class HTTPFetchRun {
     private let isStreamed: Bool
     private weak var sink: (any HTTPFetchSink)?
     private unowned let fetcher: HTTPFetcher
+    private let ended: ((HTTPFetchEnd) -> Void)?
     private var machine: HTTPFetchMachine
     /// Where the request is under way; nil while it waits for one, and once its answer is complete.
     private var connection: HTTPClientConnection?
@@ -34,13 +35,21 @@ final class HTTPFetchRun {
         case failed(HTTPFetchFailure)
     }
 
-    init(_ fetch: HTTPFetch, id: HTTPFetchID, context: UInt64, sink: any HTTPFetchSink, fetcher: HTTPFetcher) {
+    init(
+        _ fetch: HTTPFetch,
+        id: HTTPFetchID,
+        context: UInt64,
+        sink: any HTTPFetchSink,
+        fetcher: HTTPFetcher,
+        ended: ((HTTPFetchEnd) -> Void)?
+    ) {
         self.id = id
         self.context = context
         self.seconds = fetch.seconds
         self.isStreamed = fetch.isStreamed
         self.sink = sink
         self.fetcher = fetcher
+        self.ended = ended
         self.machine = HTTPFetchMachine(fetch)
     }
 
@@ -180,7 +189,7 @@ final class HTTPFetchRun {
             self.outcome = outcome
             return
         }
-        over { sink in
+        over(outcome) { sink in
             switch outcome {
             case .complete:
                 if let head = machine.head { sink.fetch(context, completed: head, body: isStreamed ? nil : body) }
@@ -205,15 +214,24 @@ final class HTTPFetchRun {
 
     func cancel() {
         dropConnection()
-        over { _ in }
+        over(outcome) { _ in }
     }
 
-    private func over(_ event: (any HTTPFetchSink) -> Void) {
+    private func over(_ outcome: Outcome?, _ event: (any HTTPFetchSink) -> Void) {
         guard !isOver else { return }
         isOver = true
         timer?.cancel()
         fetcher.ended(self)
+        ended?(end(outcome))
         tell(event)
+    }
+
+    private func end(_ outcome: Outcome?) -> HTTPFetchEnd {
+        let status = machine.head?.status
+        if case .failed(let failure) = outcome { return .failed(failure, status: status) }
+        // A stream ends where its reader has enough.
+        if let status, outcome != nil || isStreamed { return .answered(status: status) }
+        return .abandoned(status: status)
     }
 
     private func dropConnection() {

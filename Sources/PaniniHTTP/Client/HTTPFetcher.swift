@@ -63,12 +63,19 @@ package final class HTTPFetcher {
 
     /// Starts a fetch. The sink hears of it later, never from within this call.
     ///
-    /// - Parameter context: The sink's own; given back with every call.
-    package func start(_ fetch: HTTPFetch, context: UInt64, sink: any HTTPFetchSink) -> HTTPFetchID {
+    /// - Parameters:
+    ///   - context: The sink's own; given back with every call.
+    ///   - ended: Called once, however the fetch ends; before the sink hears of it.
+    package func start(
+        _ fetch: HTTPFetch,
+        context: UInt64,
+        sink: any HTTPFetchSink,
+        ended: ((HTTPFetchEnd) -> Void)? = nil
+    ) -> HTTPFetchID {
         eventLoop.assertInEventLoop()
         lastID += 1
         counters.started &+= 1
-        let run = HTTPFetchRun(fetch, id: lastID, context: context, sink: sink, fetcher: self)
+        let run = HTTPFetchRun(fetch, id: lastID, context: context, sink: sink, fetcher: self, ended: ended)
         runs[lastID] = run
         run.start()
         return lastID

@@ -175,11 +175,15 @@ package final class HTTPLocalExchange: HTTPResponder {
         }
     }
 
-    private func give(_ status: Int, _ headers: [(name: String, value: String)], _ body: Body) {
+    /// - Parameter length: Of the body that GET would have; nil when nobody knows.
+    private func give(_ status: Int, _ headers: [(name: String, value: String)], length: Int?, _ body: Body) {
         self.status = status
         let give = answer
         answer = nil
-        give?(Answer(status: status, headers: headers + (request?.answerHeaders ?? []), body: body))
+        var headers = headers + (request?.answerHeaders ?? [])
+        // Of other answers the body tells it.
+        if isHead, let length, status != 204, status != 304 { headers.append(("content-length", String(length))) }
+        give?(Answer(status: status, headers: headers, body: body))
     }
 
     private func end() {
@@ -207,7 +211,8 @@ package final class HTTPLocalExchange: HTTPResponder {
         body: UnsafeRawBufferPointer
     ) {
         guard case .waiting = phase, request != nil else { return }
-        give(status, headers, .bytes(isHead || status == 204 || status == 304 ? [] : Array(body)))
+        let isBare = isHead || status == 204 || status == 304
+        give(status, headers, length: body.count, .bytes(isBare ? [] : Array(body)))
         bytes = isHead ? 0 : body.count
         end()
     }
@@ -216,7 +221,7 @@ package final class HTTPLocalExchange: HTTPResponder {
         guard case .waiting = phase, request != nil else { return }
         let body = HTTPLocalBody(self, eventLoop: eventLoop)
         phase = .streaming(body)
-        give(status, headers, .stream(body))
+        give(status, headers, length: nil, .stream(body))
     }
 
     package func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
@@ -242,12 +247,12 @@ package final class HTTPLocalExchange: HTTPResponder {
         guard case .waiting = phase, request != nil else { return file.close() }
         guard !isHead, !range.isEmpty, status != 304 else {
             file.close()
-            give(status, headers, .bytes([]))
+            give(status, headers, length: range.count, .bytes([]))
             return end()
         }
         let body = HTTPLocalBody(self, eventLoop: eventLoop)
         phase = .sending(body, file, range)
-        give(status, headers, .stream(body))
+        give(status, headers, length: range.count, .stream(body))
         sendFile()
     }
 
