@@ -246,12 +246,15 @@ static int start(void) {
     return status == 0;
 }
 
+static void start_once(void) {
+    if (is_started || has_failed) return;
+    is_started = start();
+    has_failed = !is_started;
+}
+
 int panini_watchdog_need(uint64_t budget) {
     pthread_mutex_lock(&mutex);
-    if (!is_started && !has_failed) {
-        is_started = start();
-        has_failed = !is_started;
-    }
+    start_once();
     uint64_t wanted = budget / 20;
     if (wanted < SHORTEST_TICK) wanted = SHORTEST_TICK;
     if (wanted < tick) tick = wanted;
@@ -297,6 +300,8 @@ panini_watch *panini_watch_make(void) {
     }
     prctl(PR_GET_NAME, thread->name);
     pthread_mutex_lock(&mutex);
+    // The signal must be known by now: Swift's own threads block all signals, and those that they make do so, too.
+    start_once();
     thread->number = ++thread_count;
     thread->next = list;
     list = thread;

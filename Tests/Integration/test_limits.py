@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from harness import free_port
+from harness import PROGRAM, Program, free_port, panini
 
 LIMITS = "limits = { cpu = 0.1, memory = '32MB' }"
 
@@ -37,6 +37,22 @@ def test_a_handler_over_its_cpu_budget_is_answered_504(service, client):
         assert client.ask("ok") == {"ok": True}
     running.wait_for(r"handler of spin \(.*test.lua:2\) failed: .*test.lua:2: more than 0.1 s of CPU time")
     running.wait_for(r"handler of caught \(.*test.lua:3\) failed: .*test.lua:4: more than 0.1 s of CPU time")
+
+
+def test_budgets_hold_in_dev_too(tmp_path):
+    """Its threads are made by Swift's own, which block all signals: the one that ends runs as well."""
+    (tmp_path / "spin.lua").write_text(
+        "local app = panini.app{ service_name = 'spin', limits = { cpu = 0.1 } }\n"
+        "app.listen('spin', function() while true do end end)\n"
+    )
+    program = Program([PROGRAM, "dev", "spin.lua"], cwd=tmp_path)
+    try:
+        url = program.wait_for(r"nats://127\.0\.0\.1:\d+").group(0)
+        program.wait_for(r"\bready\b")
+        result = panini("request", "spin", "--server", url)
+        assert '"code":504' in result.stdout, (result, program.output)
+    finally:
+        program.kill()
 
 
 def test_the_end_of_a_handler_is_its_neighbours_delay_and_no_more(service, client):
