@@ -343,7 +343,7 @@
 ---@class panini.AppOptions.limits
 ---@field cpu? number seconds of CPU time of one handler run (1)
 ---@field memory? integer|string memory of the Lua state (256MB)
----@field weak_keys? integer values in tables with weak keys and strong values (10000)
+---@field weak_keys? integer values in tables with weak keys and strong values (4000)
 ---@field load? number seconds of CPU time of the script's file (5)
 
 ---What `panini.app{...}` takes. Durations are seconds; sizes are bytes, or texts such as "64MB".

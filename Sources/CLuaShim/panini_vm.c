@@ -31,7 +31,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     if (new_size > old_size && vm->bytes_limit != 0 && vm->may_fail) {
         size_t growth = new_size - old_size;
         vm->unchecked += growth;
-        if (vm->unchecked > PANINI_WEAK_STEP) panini_weak_due(vm);
+        if (vm->unchecked > vm->weak_step) panini_weak_due(vm);
         size_t limit = vm->has_reserve ? vm->bytes_limit + PANINI_RESERVE : vm->bytes_limit;
         if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
             vm->refused++;
@@ -117,6 +117,7 @@ panini_vm *panini_vm_create(int is_trusted) {
     panini_vm *vm = aligned_alloc(16, (sizeof(panini_vm) + 15) & ~(size_t)15);
     if (vm == NULL) return NULL;
     *vm = (panini_vm){0};
+    vm->weak_step = PANINI_LONG_WEAK_STEP;
     vm->may_fail = 1;
     vm->main = lua_newstate(allocate, vm);
     vm->may_fail = 0;

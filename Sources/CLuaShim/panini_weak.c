@@ -55,6 +55,7 @@ void panini_note_metatable(lua_State *L) {
         lua_pushvalue(L, 1);
         lua_rawsetp(L, -2, lua_topointer(L, 1));
         lua_pop(L, 1);
+        panini_vm_of(L)->weak_step = PANINI_SHORT_WEAK_STEP;
     } else if (!is_known) {
         lua_pushvalue(L, 2);
         lua_rawsetp(L, -2, metatable);
@@ -83,11 +84,14 @@ static size_t count_values(lua_State *L, size_t most) {
 }
 
 static int has_too_many(lua_State *L) {
-    size_t left = panini_vm_of(L)->weak_limit;
+    panini_vm *vm = panini_vm_of(L);
+    size_t left = vm->weak_limit;
     int is_over = 0;
+    vm->weak_step = PANINI_LONG_WEAK_STEP;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
     lua_pushnil(L);
     while (!is_over && lua_next(L, -2)) {
+        vm->weak_step = PANINI_SHORT_WEAK_STEP;
         // A table counts as well: one value each in many of them is no better.
         size_t count = 1 + count_values(L, left);
         is_over = count > left;

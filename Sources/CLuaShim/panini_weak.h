@@ -7,15 +7,16 @@
 
 #include "panini_vm.h"
 
-// Between two looks a state may grow by so much: some two thousand values in a table.
-enum { PANINI_WEAK_STEP = 256 * 1024 };
+// Between two looks a state may grow by so much: while it has no tables with weak keys, and with them, where it is some five
+// hundred values.
+enum { PANINI_LONG_WEAK_STEP = 256 * 1024, PANINI_SHORT_WEAK_STEP = 64 * 1024 };
 
 // Makes the lists. Raises only for want of memory.
 void panini_open_weak(lua_State *L);
 // Notes that the table at 1 gets the metatable at 2. Raises when that one was made weak after it was given to others.
 void panini_note_metatable(lua_State *L);
 
-// The state has grown by PANINI_WEAK_STEP bytes since the last look: the next instruction looks. Called by the allocator.
+// The state has grown by weak_step bytes since the last look: the next instruction looks. Called by the allocator.
 void panini_weak_due(panini_vm *vm);
 // From the hook: looks when it is time to, and raises when there are too many, or a metatable was made weak late.
 void panini_weak_hook(lua_State *L);

@@ -2,7 +2,7 @@
 -- None of them may end later than the budget says, take more memory than the limit, or be noticed by anybody else.
 local app = panini.app{
     service_name = "attacker",
-    limits = { cpu = 0.1, memory = "32MB" },
+    limits = { cpu = 0.1, memory = "32MB", weak_keys = 1500 },
     handler_timeout = 3,
     logger_required = true,
 }
@@ -234,7 +234,7 @@ end)
 attack("ephemerons of an earlier run", function()
     kept = kept or setmetatable({}, { __mode = "k" })
     local last = kept_last or {}
-    for _ = 1, 5000 do local key = {} kept[key] = last last = key end
+    for _ = 1, 500 do local key = {} kept[key] = last last = key end
     kept_last = last
     local list = {}
     while true do list[#list + 1] = {} end

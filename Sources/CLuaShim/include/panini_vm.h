@@ -68,8 +68,8 @@ typedef struct panini_vm {
     int may_fail;
     int close_depth;
     // Tables with weak keys (panini_weak.h): how many values may be in them, 0: any; what the state has grown by since
-    // the last look; whether it is time for one; and whether there is anything to look at.
-    size_t weak_limit, unchecked;
+    // the last look, and may grow by; whether it is time for one; and whether there is anything to look at.
+    size_t weak_limit, unchecked, weak_step;
     int is_weak_due, has_metatables;
     // The collector runs with the measure for large states.
     int is_large;

@@ -39,7 +39,7 @@ struct AppOptions: Sendable {
     /// Seconds of CPU time of one run; the bytes of the Lua state; seconds of CPU time of the script's file.
     var cpuLimit = 1.0
     var memoryLimit = 256 << 20
-    var weakKeyLimit = 10_000
+    var weakKeyLimit = 4000
     var loadLimit = 5.0
     var webServer = false
     var webHost = "127.0.0.1"

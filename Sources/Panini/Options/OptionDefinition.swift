@@ -133,7 +133,7 @@ public struct OptionDefinition: Sendable {
         .init(
             "limits.weak_keys",
             .integer(1...1_000_000_000),
-            "values in tables with weak keys and strong values (10000)"
+            "values in tables with weak keys and strong values (4000)"
         ),
         .init("limits.load", .number(0.001...86400), "seconds of CPU time of the script's file (5)"),
     ]
