@@ -117,7 +117,7 @@ struct NativeSendingTests {
         try await Running.with(
             script,
             options: ["debug": "true"],
-            configure: { configuration in
+            configure: configuring { configuration in
                 beside { service in
                     service.listen("swift.bad") { message in PaniniReply("x", headers: ["a b": "value"]) }
                     service.listen("swift.lines") { message in PaniniReply("x", headers: ["name": "a\r\nb"]) }
@@ -243,7 +243,7 @@ struct NativeSendingTests {
     @Test func permissionsOfTheServiceHold() async throws {
         try await Running.with(
             script,
-            configure: { configuration in
+            configure: configuring { configuration in
                 configuration.overrides.permissions.untrusted = [configuration.scripts[0]]
                 configuration.overrides.permissions.publish = ["allowed.>"]
                 configuration.overrides.permissions.listen = [">"]
@@ -260,7 +260,7 @@ struct NativeSendingTests {
         let (ticks, tick) = AsyncStream<Void>.makeStream()
         try await Running.with(
             "panini.app{ service_name = \"shop\", web_server = true, web_port = 0 }",
-            configure: { configuration in
+            configure: configuring { configuration in
                 configuration.opensWebPorts = false
                 beside { service in
                     service.timer(every: .milliseconds(10)) { app in try await app.publish("ticks", "tick") }
@@ -299,7 +299,7 @@ struct NativeSendingTests {
         final class Object: PaniniObject {}
         try await Running.with(
             script,
-            configure: { configuration in
+            configure: configuring { configuration in
                 configuration.module("swift") { module in
                     module.type(Object.self, "object") { type in
                         type.method("off", start: .offWorker) { (_: Object) async in thread() }
