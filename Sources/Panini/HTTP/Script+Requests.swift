@@ -33,40 +33,35 @@ extension Script {
     ///
     /// - Parameter number: Of ``open(_:)``; 0: nobody looks for the request behind the object.
     func push(_ request: HTTPRequest, number: UInt64 = 0, onto L: OpaquePointer) {
-        let head = request.head
+        let head = request.raw
         let method = head.method.rawValue
-        var headerSize = 0
-        for (name, value) in head.headers { headerSize += name.utf8.count + value.utf8.count + 2 }
         let bodySize = request.body?.readableBytes ?? 0
-        let target = head.uri.utf8.count
         let block = panini_request_push(
             L,
             requestType,
             number,
-            method.utf8.count + target + request.remoteAddress.utf8.count + headerSize + bodySize
+            method.utf8.count + request.remoteAddress.utf8.count + head.bytes.count + bodySize
         ).unsafelyUnwrapped
         block.pointee.route = Int32(clamping: request.route)
         var to = UnsafeMutableRawPointer(panini_request_bytes(block).unsafelyUnwrapped)
         block.pointee.method_length = UInt32(Self.put(method, &to))
-        let path = request.path.count
-        _ = Self.put(head.uri, &to)
-        block.pointee.path_length = UInt32(path)
-        // With the question mark, so that nothing is moved.
-        block.pointee.query_length = UInt32(target - path)
-        block.pointee.address_length = UInt32(Self.put(request.remoteAddress, &to))
-        for (name, value) in head.headers {
-            _ = Self.put(name, &to)
-            to.storeBytes(of: 0x3A, as: UInt8.self)
-            to += 1
-            _ = Self.put(value, &to)
-            to.storeBytes(of: 0x0A, as: UInt8.self)
-            to += 1
+        // The query goes with its question mark, so that nothing is moved.
+        block.pointee.path_length = UInt32(head.pathLength)
+        block.pointee.query_length = UInt32(head.targetLength - head.pathLength)
+        block.pointee.headers_length = UInt32(head.bytes.count - head.targetLength)
+        head.bytes.withUnsafeBytes { bytes in
+            Self.put(UnsafeRawBufferPointer(rebasing: bytes[..<head.targetLength]), &to)
+            block.pointee.address_length = UInt32(Self.put(request.remoteAddress, &to))
+            Self.put(UnsafeRawBufferPointer(rebasing: bytes[head.targetLength...]), &to)
         }
-        block.pointee.headers_length = UInt32(headerSize)
-        request.body?.withUnsafeReadableBytes { body in
-            if let from = body.baseAddress { to.copyMemory(from: from, byteCount: body.count) }
-        }
+        request.body?.withUnsafeReadableBytes { Self.put($0, &to) }
         block.pointee.body_length = UInt32(bodySize)
+    }
+
+    @inline(__always)
+    private static func put(_ bytes: UnsafeRawBufferPointer, _ to: inout UnsafeMutableRawPointer) {
+        if let from = bytes.baseAddress { to.copyMemory(from: from, byteCount: bytes.count) }
+        to += bytes.count
     }
 
     @inline(__always)

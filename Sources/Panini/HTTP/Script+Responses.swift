@@ -188,8 +188,8 @@ extension Script {
         switch folder.open(Array(vm.stringBytes(L, file) ?? emptyBytes)) {
         case .notFound: refuse(request, ReplyError(404, "there is nothing here"))
         case .folder:
-            let query = request.query.isEmpty ? "" : "?\(Substring(request.query))"
-            let location = [(name: "location", value: "\(Substring(request.path))/\(query)")]
+            let query = request.query.isEmpty ? "" : "?\(request.query)"
+            let location = [(name: "location", value: "\(request.path)/\(query)")]
             request.answer(HTTPAnswer(status: 301, headers: location))
         case .found(let found):
             let plan = HTTPFilePlan(size: found.size, entityTag: found.entityTag, modified: found.modified) {

@@ -155,22 +155,39 @@ extension Service: HTTPServerDelegate {
     func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer? { admits(request) }
 
     func admits(_ request: HTTPRequest) -> HTTPAnswer? {
-        let routes = script.registrations.routes
-        let method = request.head.method.rawValue
+        guard let route = match(request) else { return unmatched(request) }
+        route.received &+= 1
+        request.maximumBody = route.maximumBody ?? options.webMaxBody
+        guard state == .running || state == .stopping else { return .failure(503, "the service is starting") }
+        if requestsInFlight >= options.webMaxRequests {
+            refusedRequests &+= 1
+            return .failure(503, "too many requests are being answered", headers: [("retry-after", "1")])
+        }
+        guard let terms = route.webSocket else { return nil }
+        return refusal(of: request, by: terms)
+    }
+
+    /// Finds the route of a request in the script that runs.
+    private func match(_ request: HTTPRequest) -> HTTPRoute? {
+        let script = script
+        let head = request.raw
+        let found = head.bytes.withUnsafeBufferPointer { bytes in
+            script.registrations.routes.table.find(
+                method: head.method.rawValue,
+                in: UnsafeBufferPointer(rebasing: bytes[..<head.pathLength])
+            )
+        }
+        guard let found else { return nil }
+        request.route = found
+        request.generation = script.generation
+        return script.registrations.routes.all[found]
+    }
+
+    /// The answer to a request without a route.
+    private func unmatched(_ request: HTTPRequest) -> HTTPAnswer? {
         request.maximumBody = options.webMaxBody
-        switch routes.table.match(method: method, path: request.path) {
-        case .found(let index, _):
-            let route = routes.all[index]
-            route.received &+= 1
-            request.route = index
-            request.generation = script.generation
-            if let own = route.maximumBody { request.maximumBody = own }
-            guard state == .running || state == .stopping else { return .failure(503, "the service is starting") }
-            if requestsInFlight >= options.webMaxRequests {
-                refusedRequests &+= 1
-                return .failure(503, "too many requests are being answered", headers: [("retry-after", "1")])
-            }
-            return route.webSocket.flatMap { refusal(of: request, by: $0) }
+        let method = request.method
+        switch script.registrations.routes.table.match(method: method, path: Substring(request.path).utf8) {
         case .methodNotAllowed(let allowed):
             var all = allowed
             if !all.contains("OPTIONS") { all.append("OPTIONS") }
@@ -182,7 +199,7 @@ extension Service: HTTPServerDelegate {
                 return nil
             }
             return .failure(405, "\(allowed.joined(separator: ", ")) only", headers: header)
-        case .notFound: return .failure(404, "there is nothing here")
+        case .notFound, .found: return .failure(404, "there is nothing here")
         }
     }
 
@@ -212,13 +229,9 @@ extension Service: HTTPServerDelegate {
     /// The route that a complete request goes to; matched again when the script was replaced while its body came in.
     private func route(of request: HTTPRequest) -> HTTPRoute? {
         if request.route < 0 { return script.optionsRoute }
-        let routes = script.registrations.routes
-        if request.generation == script.generation { return routes.all[request.route] }
-        guard case .found(let index, _) = routes.table.match(method: request.head.method.rawValue, path: request.path)
-        else { return nil }
-        request.route = index
-        request.generation = script.generation
-        return routes.all[index]
+        let script = script
+        if request.generation == script.generation { return script.registrations.routes.all[request.route] }
+        return match(request)
     }
 
     /// A request that has not begun runs on the script that has taken over.

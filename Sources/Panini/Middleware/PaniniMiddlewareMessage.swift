@@ -39,7 +39,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         switch source {
         case .received(let message): script.text(script.subjectOf(message))
         case .sent(let L): script.vm.string(L, 1) ?? ""
-        case .requested(let request): String(Substring(request.path))
+        case .requested(let request): request.path
         case .past(let subject): String(decoding: subject, as: UTF8.self)
         }
     }
@@ -91,7 +91,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
 
     /// The method of a request to the web server; nil for messages.
     public var method: String? {
-        if case .requested(let request) = source { request.head.method.rawValue } else { nil }
+        if case .requested(let request) = source { request.method } else { nil }
     }
 
     /// Gives a send a header, in place of one of the same name; of a request to the web server, gives the answer one more.

@@ -79,7 +79,7 @@ package final class HTTPLocalExchange: HTTPResponder {
         path = String(head.uri.prefix { $0 != "?" })
         self.remoteAddress = remoteAddress
         request = HTTPRequest(
-            head: head,
+            head: HTTPHead(head),
             connection: self,
             number: Self.number,
             remoteAddress: remoteAddress,

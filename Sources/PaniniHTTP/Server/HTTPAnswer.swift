@@ -1,7 +1,5 @@
 // Owns: the bytes of a response's head, and the small responses that the server gives by itself. Pure; any thread.
 
-import NIOCore
-
 /// A response that is complete: status, headers and a body.
 package struct HTTPAnswer {
     package var status: Int
@@ -76,40 +74,5 @@ package struct HTTPAnswer {
         case 505: "HTTP Version Not Supported"
         default: "Status"
         }
-    }
-}
-
-extension ByteBuffer {
-    mutating func writeDecimal(_ number: Int) {
-        var digits: (UInt64, UInt64, UInt64) = (0, 0, 0)
-        withUnsafeMutableBytes(of: &digits) { bytes in
-            var at = bytes.count
-            var rest = number
-            repeat {
-                at -= 1
-                bytes[at] = UInt8(48 + rest % 10)
-                rest /= 10
-            } while rest > 0
-            _ = writeBytes(UnsafeRawBufferPointer(rebasing: bytes[at...]))
-        }
-    }
-
-    mutating func writeStatusLine(_ status: Int) {
-        if status == 200 {
-            writeStaticString("HTTP/1.1 200 OK\r\n")
-            return
-        }
-        writeStaticString("HTTP/1.1 ")
-        writeDecimal(status)
-        writeStaticString(" ")
-        writeStaticString(HTTPAnswer.reason(status))
-        writeStaticString("\r\n")
-    }
-
-    mutating func writeHeader(_ name: String, _ value: String) {
-        writeString(name)
-        writeStaticString(": ")
-        writeString(value)
-        writeStaticString("\r\n")
     }
 }

@@ -1,9 +1,9 @@
-// Owns: one connection: its requests one after another, its time limits, and the bytes that go out. Loop-bound, a handler
-// of its channel. Knows neither routes nor what answers.
+// Owns: one connection: its requests one after another, its time limits, and the bytes that go out. Loop-bound, the handler
+// of its channel, behind that of TLS only. Knows neither routes nor what answers.
 
 import Glibc
 package import NIOCore
-package import NIOHTTP1
+import NIOHTTP1
 import NIOTLS
 
 /// One HTTP/1.1 connection.
@@ -12,7 +12,8 @@ import NIOTLS
 /// the loop comes here, and nothing of it is handed on `inout` to what could come back.
 package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandler, HTTPResponder, HTTPServerConnection
 {
-    package typealias InboundIn = HTTPServerRequestPart
+    package typealias InboundIn = ByteBuffer
+    package typealias InboundOut = ByteBuffer
     package typealias OutboundOut = ByteBuffer
 
     private enum Phase {
@@ -31,9 +32,18 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         case closing
         /// The channel is somebody else's.
         case upgraded
+
+        /// What waits is looked at once the request is answered.
+        var mayReadLater: Bool {
+            switch self {
+            case .answering, .streaming, .sending: true
+            case .idle, .head, .body, .closing, .upgraded: false
+            }
+        }
     }
 
     private let server: HTTPServer
+    private let parser: HTTPRequestParser
     @exclusivity(unchecked) private var context: ChannelHandlerContext?
     @exclusivity(unchecked) private var phase = Phase.idle
     /// The server's tick at which the phase began.
@@ -45,16 +55,20 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     @exclusivity(unchecked) private var is10 = false
     @exclusivity(unchecked) private var hasEncoding = false
     @exclusivity(unchecked) private var isOffer = false
+    @exclusivity(unchecked) private var hasBody = false
+    /// The parser is between the head and the end of a message.
+    @exclusivity(unchecked) private var isInMessage = false
+    @exclusivity(unchecked) private var isParsing = false
     /// Bytes since the request began, before its head was complete.
     @exclusivity(unchecked) private var headBytes = 0
-    /// Parts of further requests that came before this one was answered.
-    @exclusivity(unchecked) private var waiting: [HTTPServerRequestPart] = []
-    private var isReadingPaused = false
+    /// Bytes behind a request that is not answered yet.
+    @exclusivity(unchecked) private var unread = ByteBuffer()
+    @exclusivity(unchecked) private var isReadingPaused = false
     /// In the middle of a burst of reads: what is to be written goes out at its end.
     @exclusivity(unchecked) private var isReading = false
-    private var inputClosed = false
+    @exclusivity(unchecked) private var inputClosed = false
     @exclusivity(unchecked) private var out = ByteBuffer()
-    private var address = ""
+    @exclusivity(unchecked) private var address = ""
     /// Everything has been written; only the client's end is awaited.
     private var isOutputShut = false
     // For the access log, when there is one.
@@ -66,12 +80,18 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     /// Its place in the server's list.
     var index: Int?
 
-    /// How many parts of pipelined requests may wait before the socket is left alone.
-    private static let maximumWaitingParts = 64
+    /// How many bytes of pipelined requests may wait before the socket is left alone.
+    private static let maximumUnreadBytes = 64 << 10
     /// How many bytes may come behind the head of an upgrade before it is answered.
     private static let maximumEarlyBytes = 128 << 10
 
-    init(server: HTTPServer) { self.server = server }
+    init(server: HTTPServer) {
+        self.server = server
+        parser = HTTPRequestParser(
+            maximumBytes: server.configuration.maximumHeaderBytes,
+            maximumFields: server.configuration.maximumHeaderCount
+        )
+    }
 
     // MARK: - Channel
 
@@ -86,11 +106,13 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
+        // In the moment between the two, what comes behind may have closed it.
+        if isUpgraded { return context.fireChannelInactive() }
         self.context = nil
         server.remove(self)
         if case .sending(let file, _) = phase { file.close() }
         phase = .closing
-        waiting = []
+        unread.clear()
         if let request {
             self.request = nil
             request.connection = nil
@@ -99,46 +121,39 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         }
     }
 
+    /// Of TLS, or of the socket.
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard error is HTTPParserError else { return context.close(promise: nil) }
-        switch phase {
-        case .idle, .head, .body:
-            let status = (error as? HTTPParserError) == .headerOverflow ? 431 : 400
-            refuse(status, status == 431 ? "the request's head is too large" : "this is not HTTP/1.1")
-        case .answering, .streaming, .sending:
-            // Requests before the malformed one are answered first.
-            keepsAlive = false
-            waiting = []
-            inputClosed = true
-        case .closing, .upgraded: break
-        }
+        if isUpgraded { return context.fireErrorCaught(error) }
+        context.close(promise: nil)
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if let event = event as? TLSUserEvent, event == .handshakeCompleted(negotiatedProtocol: "h2") {
             return becomeHTTP2()
         }
-        guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
+        guard case ChannelEvent.inputClosed = event, !isUpgraded else { return context.fireUserInboundEventTriggered(event) }
         inputClosed = true
         switch phase {
-        case .idle, .head, .body: closeWhenWritten()
-        case .answering, .streaming, .sending: keepsAlive = !waiting.isEmpty && keepsAlive
+        case .idle, .head, .body: inputEnded()
+        case .answering, .streaming, .sending: if unread.readableBytes == 0 { keepsAlive = false }
         case .closing, .upgraded: break
         }
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let part = unwrapInboundIn(data)
-        switch phase {
-        case .closing, .upgraded: return
-        case .answering, .streaming, .sending:
-            waiting.append(part)
-            if waiting.count > Self.maximumWaitingParts, !isReadingPaused {
+        var bytes = unwrapInboundIn(data)
+        if isPreface(bytes) { return becomeHTTP2(bytes) }
+        guard bytesArrived(bytes.readableBytes) else { return }
+        guard !isParsing, unread.readableBytes == 0, isReady else {
+            unread.discardReadBytes()
+            unread.writeBuffer(&bytes)
+            if !isOffer, !isReadingPaused, unread.readableBytes > Self.maximumUnreadBytes {
                 isReadingPaused = true
                 context.channel.setOption(.autoRead, value: false).whenFailure { _ in }
             }
-        default: take(part)
+            return
         }
+        parse(&bytes)
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -160,31 +175,26 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: - HTTP/2
 
-    /// The client speaks HTTP/2: this object only passes bytes on from here on.
-    private(set) var isHTTP2 = false
-
     /// Whether the first bytes of a connection are those of HTTP/2 without TLS (RFC 9113, section 3.4).
-    func isPreface(_ bytes: ByteBuffer) -> Bool {
-        guard case .idle = phase, requestNumber == 0, server.configuration.speaksHTTP2, server.configuration.tls == nil
+    private func isPreface(_ bytes: ByteBuffer) -> Bool {
+        guard requestNumber == 0, case .idle = phase, server.configuration.speaksHTTP2, server.configuration.tls == nil
         else {
             return false
         }
         return bytes.readableBytesView.starts(with: "PRI * HTTP/2.0".utf8)
     }
 
-    func becomeHTTP2() {
+    /// The client speaks HTTP/2: gives the channel and the place in the server's list to what speaks it.
+    private func becomeHTTP2(_ bytes: ByteBuffer? = nil) {
         guard let context else { return }
         let pipeline = context.pipeline.syncOperations
         let (handler, http2) = HTTP2Connection.handlers(server, context.eventLoop)
         do {
-            let counter = try pipeline.handler(type: HTTPByteCounter.self)
-            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            isHTTP2 = true
             self.context = nil
-            phase = .closing
+            phase = .upgraded
             server.replace(self, with: http2)
-            try pipeline.addHandlers([handler, http2], position: .after(counter))
-            pipeline.removeHandler(decoder, promise: nil)
+            try pipeline.addHandlers([handler, http2], position: .after(self))
+            if let bytes { context.fireChannelRead(wrapInboundOut(bytes)) }
             pipeline.removeHandler(self, promise: nil)
         } catch {
             context.close(promise: nil)
@@ -208,7 +218,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         case .body: break
         case .answering, .streaming, .sending:
             guard isOffer else { break }
-            // Kept for what is spoken after the upgrade; a client waits for its answer before it says much.
+            // For what is spoken after the upgrade; a client waits for its answer before it says much.
             headBytes += count
             if headBytes > Self.maximumEarlyBytes { close() }
         case .closing, .upgraded: return false
@@ -219,30 +229,75 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: - Requests
 
-    private func take(_ part: HTTPServerRequestPart) {
-        switch part {
-        case .head(let head): begin(head)
-        case .body(let bytes):
-            guard let request, case .body = phase else { return }
-            if let refusal = request.append(bytes) { refuse(refusal) }
-        case .end:
-            guard let request, case .body = phase else { return }
-            if let refusal = request.finishBody() { return refuse(refusal) }
-            phase = .answering
-            server.turns.take(request)
+    private var isUpgraded: Bool { if case .upgraded = phase { true } else { false } }
+
+    /// Whether further bytes can be looked at.
+    private var isReady: Bool {
+        switch phase {
+        case .idle, .head, .body: true
+        case .answering, .streaming, .sending, .closing, .upgraded: false
         }
     }
 
-    private func begin(_ head: HTTPRequestHead) {
+    /// Reads requests, as far as they can be served now; the rest waits.
+    ///
+    /// One level only: an answer given at once comes back here and finds it running.
+    private func parse(_ bytes: inout ByteBuffer) {
+        isParsing = true
+        while isReady, isInMessage || bytes.readableBytes > 0 {
+            if !isInMessage, case .idle = phase {
+                phase = .head
+                since = server.tick
+                headBytes = bytes.readableBytes
+            }
+            let (event, count) = bytes.withUnsafeReadableBytes { parser.read($0) }
+            if let request, case .body = phase { takeBody(request, bytes) }
+            bytes.moveReaderIndex(forwardBy: count)
+            switch event {
+            case .head:
+                isInMessage = true
+                begin(parser.facts)
+            case .end:
+                isInMessage = false
+                guard let request, case .body = phase else { break }
+                if let refusal = request.finishBody() {
+                    refuse(refusal)
+                    break
+                }
+                phase = .answering
+                // Whoever answers may ask for what follows.
+                if bytes.readableBytes > 0 { swap(&bytes, &unread) }
+                server.turns.take(request)
+                if unread.readableBytes > 0 { swap(&bytes, &unread) }
+            case .needsMore:
+                isParsing = false
+                return
+            case .malformed: refuse(400, "this is not HTTP/1.1")
+            case .overflow: refuse(431, "the request's head is too large")
+            }
+        }
+        isParsing = false
+        if bytes.readableBytes > 0, phase.mayReadLater { unread = bytes }
+    }
+
+    private func takeBody(_ request: HTTPRequest, _ bytes: ByteBuffer) {
+        for piece in parser.pieces {
+            let slice = bytes.getSlice(at: bytes.readerIndex + piece.lowerBound, length: piece.count)
+            if let refusal = slice.flatMap({ request.append($0) }) { return refuse(refusal) }
+        }
+    }
+
+    private func begin(_ facts: HTTPRequestParser.Facts) {
         guard let context else { return }
+        let head = parser.takeHead()
         server.countRequest()
         requestNumber &+= 1
         is10 = head.version == .http1_0
         isHead = head.method == .HEAD
-        // The parser takes what follows an offer to speak something else for that other protocol: nothing of it would be
-        // answered. Nothing else is spoken here.
-        isOffer = head.method == .CONNECT || head.headers.contains(name: "upgrade")
-        keepsAlive = head.isKeepAlive && !server.isStopping && !isOffer
+        // What follows an offer to speak something else may be in that other protocol. Nothing else is spoken here.
+        isOffer = head.method == .CONNECT || facts.offersUpgrade
+        hasBody = facts.isChunked || facts.hasOtherEncoding || facts.lengths > 0 && facts.length != 0
+        keepsAlive = facts.keepsAlive && !server.isStopping && !isOffer
         if address.isEmpty { address = context.channel.remoteAddress?.ipAddress ?? "" }
         let request = HTTPRequest(
             head: head,
@@ -256,24 +311,14 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         since = server.tick
         if server.configuration.reportsAnswers { begun = .now() }
         answeredBytes = 0
-        if let problem = problem(head) { return refuse(problem.status, problem.text) }
-        if hasEncoding, let refusal = request.setUpDecoding() { return refuse(refusal) }
-        if let answer = server.delegate.server(server, admits: request) {
-            // Small bodies are read to their end, so that the connection can be kept; others are not waited for.
-            return refuse(answer)
-        }
-        guard let length = head.headers.first(name: "content-length").flatMap({ Int($0) }) else {
-            return continueIfExpected(head)
-        }
-        guard length <= request.maximumBody else {
+        if let problem = problem(facts, head) { return refuse(problem.status, problem.text) }
+        if facts.hasContentEncoding, let refusal = request.setUpDecoding() { return refuse(refusal) }
+        if let answer = server.delegate.server(server, admits: request) { return refuse(answer) }
+        if let length = facts.length, length > request.maximumBody {
             return refuse(413, "the request's body is larger than \(request.maximumBody) bytes")
         }
-        if length > 0 { continueIfExpected(head) }
-    }
-
-    private func continueIfExpected(_ head: HTTPRequestHead) {
-        guard !is10, head.headers.contains(name: "expect") else { return }
-        guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else {
+        guard !is10, facts.length != 0, facts.expectation != .none else { return }
+        guard facts.expectation == .continue else {
             return refuse(417, "the only expectation that is met is 100-continue")
         }
         out.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
@@ -281,34 +326,20 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     }
 
     /// What the parser lets pass and the protocol does not (RFC 9112, sections 3.2 and 6.3).
-    private func problem(_ head: HTTPRequestHead) -> (status: Int, text: String)? {
+    private func problem(
+        _ facts: HTTPRequestParser.Facts,
+        _ head: HTTPHead
+    ) -> (status: Int, text: String)? {
+        guard head.version.major == 1 else { return (400, "this is not HTTP/1.1") }
         guard head.version == .http1_1 || is10 else { return (505, "HTTP/1.0 and HTTP/1.1 are spoken here") }
-        var size = head.uri.utf8.count + 16
-        var hosts = 0
-        var lengths = 0
-        var isChunked = false
-        hasEncoding = false
-        for (name, value) in head.headers {
-            size += name.utf8.count + value.utf8.count + 4
-            switch name.utf8.count {
-            case 4 where name.isHeader("host"): hosts += 1
-            case 14 where name.isHeader("content-length"):
-                lengths += 1
-                if value.isEmpty || !value.utf8.allSatisfy({ (48...57).contains($0) }) || Int(value) == nil {
-                    return (400, "content-length is no number")
-                }
-            case 16 where name.isHeader("content-encoding"): hasEncoding = true
-            case 17 where name.isHeader("transfer-encoding"):
-                guard value.isHeader("chunked"), !isChunked, !is10 else {
-                    return (is10 ? 400 : 501, "transfer-encoding can only be chunked")
-                }
-                isChunked = true
-            default: break
-            }
+        if facts.lengths > 0, facts.length == nil { return (400, "content-length is no number") }
+        if facts.hasOtherEncoding || facts.isChunked && is10 {
+            return (is10 ? 400 : 501, "transfer-encoding can only be chunked")
         }
-        if size > server.configuration.maximumHeaderBytes { return (431, "the request's head is too large") }
-        if lengths > 1 || lengths == 1 && isChunked { return (400, "a body has one length") }
-        if hosts != 1, !(is10 && hosts == 0) { return (400, "a request names one host") }
+        // The parser knows the limit of the connection's beginning.
+        if head.bytes.count > server.configuration.maximumHeaderBytes { return (431, "the request's head is too large") }
+        if facts.lengths > 1 || facts.lengths == 1 && facts.isChunked { return (400, "a body has one length") }
+        if facts.hosts != 1, !(is10 && facts.hosts == 0) { return (400, "a request names one host") }
         return nil
     }
 
@@ -318,7 +349,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     private func refuse(_ answer: HTTPAnswer) {
         server.countRefusal(answer.status)
         if begun == .distantPast, server.configuration.reportsAnswers { begun = .now() }
-        if let request, answer.status < 400 || answer.status == 404 || answer.status == 405, !hasBody(request.head) {
+        if request != nil, answer.status < 400 || answer.status == 404 || answer.status == 405, !hasBody {
             phase = .answering
             finish(answer)
             return
@@ -336,11 +367,6 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         begun = .distantPast
     }
 
-    private func hasBody(_ head: HTTPRequestHead) -> Bool {
-        if head.headers.contains(name: "transfer-encoding") { return true }
-        return head.headers.first(name: "content-length").map { $0 != "0" } ?? false
-    }
-
     /// Closes once everything is written. The client gets to read it: its own bytes are dropped for a moment meanwhile, as
     /// closing at once would reset the connection (RFC 9112, section 9.6).
     private func closeAfterRest() {
@@ -352,8 +378,16 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     private func closeWhenWritten() {
         phase = .closing
-        waiting = []
+        unread.clear()
         closeAfterRest()
+    }
+
+    /// Nothing more comes, and everything that came has been looked at.
+    private func inputEnded() {
+        guard case .idle = phase else {
+            return parser.mayEnd ? closeWhenWritten() : refuse(400, "the request is not complete")
+        }
+        closeWhenWritten()
     }
 
     private func shutOutput() {
@@ -398,26 +432,22 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         }
         let next = WebSocketConnection(server: server, settings: settings)
         let pipeline = context.pipeline.syncOperations
-        guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self),
-            let counter = try? pipeline.handler(type: HTTPByteCounter.self),
-            (try? pipeline.addHandler(next, position: .after(self))) != nil
-        else { return nil }
-        answeredStatus = 101
-        out.writeStatusLine(101)
-        server.writeDate(&out)
-        for (name, value) in headers { out.writeHeader(name, value) }
-        if let own = request?.answerHeaders { for (name, value) in own { out.writeHeader(name, value) } }
-        out.writeStaticString("\r\n")
+        guard (try? pipeline.addHandler(next, position: .after(self))) != nil else { return nil }
+        writeHead(101, headers, length: 0, keepAlive: true)
         flush()
         report()
         request = nil
         phase = .upgraded
         server.replace(self, with: next)
-        pipeline.removeHandler(counter, promise: nil)
-        pipeline.removeHandler(self, promise: nil)
-        // Last: what it holds of bytes behind the request goes to the next handler.
-        pipeline.removeHandler(decoder, promise: nil)
         self.context = nil
+        if unread.readableBytes > 0 {
+            // What came behind the request.
+            var rest = ByteBuffer()
+            swap(&rest, &unread)
+            context.fireChannelRead(wrapInboundOut(rest))
+            if !isReading { context.fireChannelReadComplete() }
+        }
+        pipeline.removeHandler(self, promise: nil)
         return next
     }
 
@@ -429,14 +459,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     package func beginStream(_ number: UInt64, status: Int, headers: [(name: String, value: String)]) {
         guard isWaiting(for: number), case .answering = phase else { return }
         if is10 { keepsAlive = false }
-        answeredStatus = status
-        out.writeStatusLine(status)
-        server.writeDate(&out)
-        for (name, value) in headers { out.writeHeader(name, value) }
-        if let own = request?.answerHeaders { for (name, value) in own { out.writeHeader(name, value) } }
-        if !is10 { out.writeStaticString("transfer-encoding: chunked\r\n") }
-        writeConnection(keepAlive: keepsAlive)
-        out.writeStaticString("\r\n")
+        answeredBytes = 0
+        writeHead(status, headers, length: nil, keepAlive: keepsAlive)
         phase = .streaming(isChunked: !is10)
         if !isReading { flush() }
     }
@@ -475,6 +499,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         range: Range<Int>
     ) {
         guard isWaiting(for: number), case .answering = phase else { return file.close() }
+        answeredBytes = 0
         writeHead(status, headers, length: range.count, keepAlive: keepsAlive)
         guard !isHead, !range.isEmpty else {
             file.close()
@@ -521,38 +546,51 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         _ body: UnsafeRawBufferPointer,
         keepAlive: Bool
     ) {
-        writeHead(status, headers, length: body.count, keepAlive: keepAlive)
-        guard !isHead, status != 204, status != 304 else { return }
-        answeredBytes = body.count
-        out.writeBytes(body)
+        let hasBody = !isHead && status != 204 && status != 304
+        answeredBytes = hasBody ? body.count : 0
+        writeHead(status, headers, length: body.count, body: hasBody ? body : nil, keepAlive: keepAlive)
     }
 
+    /// Writes all of a head, and what follows it at once.
+    ///
+    /// - Parameter length: Of the body, in bytes; nil: it comes in pieces.
     private func writeHead(
         _ status: Int,
         _ headers: [(name: String, value: String)],
-        length: Int,
+        length: Int?,
+        body: UnsafeRawBufferPointer? = nil,
         keepAlive: Bool
     ) {
         answeredStatus = status
-        answeredBytes = 0
-        out.writeStatusLine(status)
-        server.writeDate(&out)
-        for (name, value) in headers { out.writeHeader(name, value) }
-        if let own = request?.answerHeaders { for (name, value) in own { out.writeHeader(name, value) } }
-        if status != 204, status != 304, status >= 200 {
-            out.writeStaticString("content-length: ")
-            out.writeDecimal(length)
-            out.writeStaticString("\r\n")
-        }
-        writeConnection(keepAlive: keepAlive)
-        out.writeStaticString("\r\n")
-    }
-
-    private func writeConnection(keepAlive: Bool) {
-        if !keepAlive {
-            out.writeStaticString("connection: close\r\n")
-        } else if is10 {
-            out.writeStaticString("connection: keep-alive\r\n")
+        let own = request?.answerHeaders ?? []
+        var room = HTTPHeadWriter.room + (body?.count ?? 0)
+        for (name, value) in headers { room += name.utf8.count + value.utf8.count + 4 }
+        for (name, value) in own { room += name.utf8.count + value.utf8.count + 4 }
+        out.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
+            guard let start = bytes.baseAddress else { return 0 }
+            var writer = HTTPHeadWriter(start)
+            writer.writeStatusLine(status)
+            server.writeDate(&writer)
+            for (name, value) in headers { writer.writeHeader(name, value) }
+            for (name, value) in own { writer.writeHeader(name, value) }
+            if let length {
+                if status != 204, status != 304, status >= 200 {
+                    writer.write("content-length: ")
+                    writer.writeDecimal(length)
+                    writer.write("\r\n")
+                }
+            } else if !is10 {
+                writer.write("transfer-encoding: chunked\r\n")
+            }
+            if !keepAlive {
+                writer.write("connection: close\r\n")
+            } else if is10 {
+                writer.write("connection: keep-alive\r\n")
+            }
+            writer.write("\r\n")
+            if let body { writer.write(body) }
+            assert(writer.at - start <= room)
+            return writer.at - start
         }
     }
 
@@ -560,45 +598,27 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     private func ended() {
         report()
         request = nil
-        guard keepsAlive, !server.isStopping else {
-            phase = .closing
-            waiting = []
-            return closeAfterRest()
-        }
+        guard keepsAlive, !server.isStopping else { return closeWhenWritten() }
         phase = .idle
         since = server.tick
         if !isReading { flush() }
-        nextWaiting()
+        if !isParsing { readOn() }
     }
 
-    private func nextWaiting() {
-        guard !waiting.isEmpty else {
-            if inputClosed { closeWhenWritten() }
-            return
+    /// Looks at what came while the last request was answered.
+    private func readOn() {
+        if unread.readableBytes > 0 {
+            var bytes = ByteBuffer()
+            swap(&bytes, &unread)
+            parse(&bytes)
+            if !isReading { flush() }
         }
-        // One level only: an answer given at once comes back here and finds the loop running.
-        guard !isTakingWaiting else { return }
-        isTakingWaiting = true
-        while !waiting.isEmpty {
-            switch phase {
-            case .idle, .head, .body: break
-            case .answering, .streaming, .sending, .closing, .upgraded:
-                isTakingWaiting = false
-                return
-            }
-            if case .idle = phase { phase = .head }
-            take(waiting.removeFirst())
-        }
-        isTakingWaiting = false
-        if !isReading { flush() }
-        if isReadingPaused, let context {
+        if isReadingPaused, unread.readableBytes == 0, let context {
             isReadingPaused = false
             context.channel.setOption(.autoRead, value: true).whenFailure { _ in }
         }
-        if inputClosed, case .idle = phase { closeWhenWritten() }
+        if inputClosed, isReady { inputEnded() }
     }
-
-    private var isTakingWaiting = false
 
     private func flush() {
         guard out.readableBytes > 0, let context else { return }
@@ -647,7 +667,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     /// The server stops: answers what was asked, and closes.
     func stop() {
         keepsAlive = false
-        waiting = []
+        unread.clear()
         if isOutputShut { return close() }
         if case .idle = phase { closeWhenWritten() }
     }
@@ -671,26 +691,3 @@ extension String {
         }
     }
 }
-
-/// Stands before the parser, and tells the connection how much a request's head has taken so far.
-final class HTTPByteCounter: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-
-    private let connection: HTTPConnection
-
-    init(connection: HTTPConnection) { self.connection = connection }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if connection.isHTTP2 { return context.fireChannelRead(data) }
-        let bytes = unwrapInboundIn(data)
-        if connection.isPreface(bytes) {
-            connection.becomeHTTP2()
-            return context.fireChannelRead(data)
-        }
-        if connection.bytesArrived(bytes.readableBytes) { context.fireChannelRead(data) }
-    }
-}
-
-@available(*, unavailable)
-extension HTTPByteCounter: Sendable {}

@@ -8,6 +8,7 @@ extension HTTPRequest {
     ///
     /// - Returns: The refusal of an encoding that is not known here.
     func setUpDecoding() -> HTTPAnswer? {
+        var head = self.head
         let names = head.headers["content-encoding"].flatMap { $0.split(separator: ",") }.map {
             $0.filter { $0 != " " && $0 != "\t" }.lowercased()
         }.filter { !$0.isEmpty && $0 != "identity" }
@@ -23,6 +24,7 @@ extension HTTPRequest {
         // Whoever reads the body sees neither.
         head.headers.remove(name: "content-encoding")
         head.headers.remove(name: "content-length")
+        self.head = head
         return nil
     }
 

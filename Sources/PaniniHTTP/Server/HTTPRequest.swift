@@ -5,9 +5,11 @@ package import NIOHTTP1
 
 /// A request. It outlives its connection when a handler keeps it.
 package final class HTTPRequest {
-    package internal(set) var head: HTTPRequestHead
+    /// The head's bytes, as they go to a script.
+    @exclusivity(unchecked) package private(set) var raw: HTTPHead
+    @exclusivity(unchecked) private var decodedHead: HTTPRequestHead?
     /// The body as far as it has arrived; complete when the delegate is given the request.
-    package internal(set) var body: ByteBuffer?
+    @exclusivity(unchecked) package internal(set) var body: ByteBuffer?
     /// The peer's address, as text.
     package let remoteAddress: String
     /// The delegate's route.
@@ -15,9 +17,9 @@ package final class HTTPRequest {
     /// Which of the delegate's versions that route belongs to.
     @exclusivity(unchecked) package var generation = 0
     /// The upgrade to WebSocket that it asks for, once it was checked.
-    package var handshake: WebSocketHandshake?
+    @exclusivity(unchecked) package var handshake: WebSocketHandshake?
     /// Whether there is a connection that could become one of WebSocket.
-    package internal(set) var canUpgrade = true
+    @exclusivity(unchecked) package internal(set) var canUpgrade = true
     /// Headers that its answer gets, whoever gives it.
     @exclusivity(unchecked) package var answerHeaders: [(name: String, value: String)] = []
     /// The number under which the delegate finds it; 0: none.
@@ -25,25 +27,25 @@ package final class HTTPRequest {
     /// The largest body the delegate accepts, in bytes.
     @exclusivity(unchecked) package var maximumBody = 1 << 20
     /// Where the answer goes; nil when the connection is gone.
-    package internal(set) weak var connection: (any HTTPResponder)?
+    @exclusivity(unchecked) package internal(set) weak var connection: (any HTTPResponder)?
     /// Which request of its connection it is: an answer with an older number comes too late.
     package let number: UInt64
 
     /// Undoes the body's encoding; nil when it has none.
-    var decoder: HTTPInflater?
+    @exclusivity(unchecked) var decoder: HTTPInflater?
     /// The server's encoders; nil when it does not compress.
     let compressor: HTTPCompressor?
     /// The encoder of the streamed answer.
-    var encoder: HTTPDeflater?
+    @exclusivity(unchecked) var encoder: HTTPDeflater?
 
     init(
-        head: HTTPRequestHead,
+        head: HTTPHead,
         connection: any HTTPResponder,
         number: UInt64,
         remoteAddress: String,
         compressor: HTTPCompressor?
     ) {
-        self.head = head
+        raw = head
         self.connection = connection
         self.compressor = compressor
         self.number = number
@@ -52,17 +54,29 @@ package final class HTTPRequest {
 
     deinit { closeEncoder() }
 
-    /// The path without the query, as it was sent.
-    package var path: Substring.UTF8View {
-        let target = head.uri.utf8
-        return Substring(head.uri).utf8[..<(target.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex)]
+    /// The head as NIO's types have it: made when it is first asked for.
+    package internal(set) var head: HTTPRequestHead {
+        get {
+            if let decodedHead { return decodedHead }
+            let head = raw.decoded
+            decodedHead = head
+            return head
+        }
+        set {
+            decodedHead = newValue
+            raw = HTTPHead(newValue)
+        }
     }
 
+    /// The method as it was sent.
+    package var method: String { raw.method.rawValue }
+
+    /// The path without the query, as it was sent.
+    package var path: String { String(decoding: raw.bytes[..<raw.pathLength], as: UTF8.self) }
+
     /// What follows the question mark, as it was sent; empty without one.
-    package var query: Substring.UTF8View {
-        let target = head.uri.utf8
-        guard let mark = target.firstIndex(of: UInt8(ascii: "?")) else { return Substring("").utf8 }
-        return Substring(head.uri).utf8[target.index(after: mark)...]
+    package var query: String {
+        String(decoding: raw.bytes[..<raw.targetLength].dropFirst(raw.pathLength + 1), as: UTF8.self)
     }
 
     /// True while an answer can still be given.

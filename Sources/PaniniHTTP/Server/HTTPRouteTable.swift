@@ -131,79 +131,121 @@ package struct HTTPRouteTable {
     ///   - method: As it was sent. HEAD takes the route of GET where it has none of its own.
     ///   - path: Without the query, percent-encoded; it begins with a slash.
     package func match(method: String, path: Substring.UTF8View) -> HTTPRouteMatch {
-        guard path.first == UInt8(ascii: "/") else { return .notFound }
-        var captures: [Substring.UTF8View] = []
-        var allowed: [String] = []
-        if let route = find(0, path.dropFirst(), method, &captures, &allowed, depth: 0) {
-            return .found(route, captures)
+        var captures: [Range<Int>] = []
+        let match = Array(path).withUnsafeBufferPointer { bytes in
+            find(method: method, in: bytes, &captures).map(Search.found) ?? .allowed(allowed(in: bytes, method))
         }
-        guard !allowed.isEmpty else { return .notFound }
-        if allowed.contains("GET"), !allowed.contains("HEAD") { allowed.append("HEAD") }
-        return .methodNotAllowed(Array(Set(allowed)).sorted())
+        switch match {
+        case .found(let route):
+            return .found(
+                route,
+                captures.map { range in
+                    let start = path.index(path.startIndex, offsetBy: range.lowerBound)
+                    return path[start..<path.index(start, offsetBy: range.count)]
+                }
+            )
+        case .allowed(let methods): return methods.isEmpty ? .notFound : .methodNotAllowed(methods)
+        }
+    }
+
+    private enum Search {
+        case found(Int)
+        case allowed([String])
+    }
+
+    /// Finds the route of a request and nothing else: what there is to do for each of them.
+    package func find(method: String, in path: UnsafeBufferPointer<UInt8>) -> Int? {
+        var captures: [Range<Int>] = []
+        return find(method: method, in: path, &captures)
+    }
+
+    private func find(method: String, in path: UnsafeBufferPointer<UInt8>, _ captures: inout [Range<Int>]) -> Int? {
+        guard path.first == UInt8(ascii: "/") else { return nil }
+        var ends = Ends.route(of: method)
+        return find(0, 1, path, &ends, &captures, depth: 0)
+    }
+
+    /// The methods of a path that has no route for this one.
+    private func allowed(in path: UnsafeBufferPointer<UInt8>, _ method: String) -> [String] {
+        guard path.first == UInt8(ascii: "/") else { return [] }
+        var captures: [Range<Int>] = []
+        var ends = Ends.methods([])
+        _ = find(0, 1, path, &ends, &captures, depth: 0)
+        guard case .methods(var methods) = ends, !methods.isEmpty else { return [] }
+        if methods.contains("GET") { methods.insert("HEAD") }
+        return methods.sorted()
     }
 
     /// No pattern is deeper; paths beyond it can only match the rest of a pattern.
     private static let maximumDepth = 64
 
+    /// What is looked for where a path ends.
+    private enum Ends {
+        case route(of: String)
+        /// All methods, of all branches.
+        case methods(Set<String>)
+
+        mutating func pick(_ routes: [(method: String, route: Int, pattern: String)]) -> Int? {
+            switch self {
+            case .route(let method):
+                for entry in routes where entry.method == method || entry.method == "*" { return entry.route }
+                guard method == "HEAD" else { return nil }
+                return routes.first { $0.method == "GET" }?.route
+            case .methods(var methods):
+                self = .methods([])
+                methods.formUnion(routes.lazy.map(\.method))
+                self = .methods(methods)
+                return nil
+            }
+        }
+    }
+
     private func find(
         _ node: Int,
-        _ rest: Substring.UTF8View,
-        _ method: String,
-        _ captures: inout [Substring.UTF8View],
-        _ allowed: inout [String],
+        _ start: Int,
+        _ path: UnsafeBufferPointer<UInt8>,
+        _ ends: inout Ends,
+        _ captures: inout [Range<Int>],
         depth: Int
     ) -> Int? {
-        let slash = rest.firstIndex(of: UInt8(ascii: "/"))
-        let segment = rest[..<(slash ?? rest.endIndex)]
         if depth < Self.maximumDepth {
-            let isEncoded = segment.contains(UInt8(ascii: "%"))
-            for child in nodes[node].children
-            where child.segment.count == segment.count && segment.elementsEqual(child.segment)
-                || isEncoded && HTTPRouteTable.decoded(segment) == child.segment
-            {
-                if let found = descend(child.node, rest, slash, method, &captures, &allowed, depth: depth) {
-                    return found
-                }
+            var end = start
+            var isEncoded = false
+            while end < path.count, path[end] != UInt8(ascii: "/") {
+                if path[end] == UInt8(ascii: "%") { isEncoded = true }
+                end += 1
+            }
+            let segment = UnsafeBufferPointer(rebasing: path[start..<end])
+            for child in nodes[node].children where Self.isEqual(segment, child.segment, isEncoded: isEncoded) {
+                if let found = descend(child.node, end, path, &ends, &captures, depth: depth) { return found }
             }
             if let parameter = nodes[node].parameter, !segment.isEmpty {
-                captures.append(segment)
-                if let found = descend(parameter, rest, slash, method, &captures, &allowed, depth: depth) {
-                    return found
-                }
+                captures.append(start..<end)
+                if let found = descend(parameter, end, path, &ends, &captures, depth: depth) { return found }
                 captures.removeLast()
             }
         }
-        if !nodes[node].rest.isEmpty {
-            if let route = pick(nodes[node].rest, method) {
-                captures.append(rest)
-                return route
-            }
-            allowed += nodes[node].rest.map(\.method)
-        }
-        return nil
+        guard !nodes[node].rest.isEmpty, let route = ends.pick(nodes[node].rest) else { return nil }
+        captures.append(start..<path.count)
+        return route
+    }
+
+    @inline(__always)
+    private static func isEqual(_ segment: UnsafeBufferPointer<UInt8>, _ name: [UInt8], isEncoded: Bool) -> Bool {
+        if segment.count == name.count, segment.elementsEqual(name) { return true }
+        return isEncoded && decoded(Substring(decoding: segment, as: UTF8.self).utf8) == name
     }
 
     private func descend(
         _ node: Int,
-        _ rest: Substring.UTF8View,
-        _ slash: Substring.UTF8View.Index?,
-        _ method: String,
-        _ captures: inout [Substring.UTF8View],
-        _ allowed: inout [String],
+        _ end: Int,
+        _ path: UnsafeBufferPointer<UInt8>,
+        _ ends: inout Ends,
+        _ captures: inout [Range<Int>],
         depth: Int
     ) -> Int? {
-        if let slash {
-            return find(node, rest[rest.index(after: slash)...], method, &captures, &allowed, depth: depth + 1)
-        }
-        if let route = pick(nodes[node].routes, method) { return route }
-        allowed += nodes[node].routes.map(\.method)
-        return nil
-    }
-
-    private func pick(_ routes: [(method: String, route: Int, pattern: String)], _ method: String) -> Int? {
-        for entry in routes where entry.method == method || entry.method == "*" { return entry.route }
-        if method == "HEAD" { return pick(routes, "GET") }
-        return nil
+        end < path.count
+            ? find(node, end + 1, path, &ends, &captures, depth: depth + 1) : ends.pick(nodes[node].routes)
     }
 
     /// A segment with its escapes undone; as it is where one of them is none.

@@ -77,7 +77,7 @@ package final class HTTPServer {
     private(set) var compressor: HTTPCompressor?
     private(set) lazy var turns = HTTPTurns(self)
     @exclusivity(unchecked) private var dateSecond = -1
-    @exclusivity(unchecked) private var dateLine = ByteBuffer()
+    @exclusivity(unchecked) private var dateLine: [UInt8] = []
     private var dateText = ""
     /// What became of WebSocket connections.
     package internal(set) var webSockets = WebSocketCounters()
@@ -229,15 +229,7 @@ package final class HTTPServer {
 
     private func accept(_ channel: any Channel) throws {
         if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
-        let connection = HTTPConnection(server: self)
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = configuration.maximumHeaderBytes
-        limits.maxHeaderListSize = configuration.maximumHeaderBytes
-        limits.maxHeaderFieldCount = configuration.maximumHeaderCount
-        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits)
-        try channel.pipeline.syncOperations.addHandlers([
-            HTTPByteCounter(connection: connection), ByteToMessageHandler(decoder), connection,
-        ])
+        try channel.pipeline.syncOperations.addHandler(HTTPConnection(server: self))
     }
 
     // MARK: - Connections
@@ -331,9 +323,9 @@ package final class HTTPServer {
     // MARK: - Heads
 
     /// `date: ...` of the second that it is.
-    func writeDate(_ buffer: inout ByteBuffer) {
+    func writeDate(_ writer: inout HTTPHeadWriter) {
         updateDate()
-        buffer.writeImmutableBuffer(dateLine)
+        dateLine.withUnsafeBytes { writer.write($0) }
     }
 
     /// The same without the name.
@@ -347,8 +339,7 @@ package final class HTTPServer {
         guard now != dateSecond else { return }
         dateSecond = now
         dateText = HTTPDate.text(now)
-        dateLine.clear()
-        dateLine.writeHeader("date", dateText)
+        dateLine = Array("date: \(dateText)\r\n".utf8)
     }
 
     // MARK: - The access log
@@ -358,8 +349,8 @@ package final class HTTPServer {
         delegate.server(
             self,
             answered: HTTPAnswerReport(
-                method: request?.head.method.rawValue ?? "-",
-                path: request.map { String(Substring($0.path)) } ?? "-",
+                method: request?.method ?? "-",
+                path: request?.path ?? "-",
                 status: status,
                 bytes: bytes,
                 remoteAddress: address,

@@ -1,0 +1,369 @@
+// Owns: reading HTTP/1 requests from bytes, with NIO's llhttp: where a head and a message end, and what of a head the server
+// has to know. Loop-bound, one per connection. Does no I/O; knows neither channels nor answers.
+//
+// NIO's own decoder has a handler, an event, an object and some twenty checked accesses for each part of a request: more
+// than half of the time of a small one. Here a head stays the bytes that a script gets to see (docs/architecture.md).
+
+private import CNIOLLHTTP
+import NIOHTTP1
+
+/// A parser of HTTP/1 requests that stops where something has to be decided.
+final class HTTPRequestParser {
+    enum Event: Equatable {
+        /// All bytes are used up.
+        case needsMore
+        /// A head is complete: ``takeHead()``. Go on with what follows, even if that is nothing yet.
+        case head
+        /// The message is complete.
+        case end
+        /// It is no request, or a body that is not what its head says. There is no way on.
+        case malformed
+        /// The head, or what a body has beside its bytes, is larger than the limit.
+        case overflow
+    }
+
+    /// What the server has to know of a head.
+    struct Facts: Equatable {
+        enum Expectation {
+            case none
+            case `continue`
+            case other
+        }
+
+        var keepsAlive = false
+        var hosts = 0
+        var lengths = 0
+        /// Of `content-length`; nil: none, or no number.
+        var length: Int?
+        var isChunked = false
+        /// There is a `transfer-encoding` that is not `chunked`, or a second one.
+        var hasOtherEncoding = false
+        var hasContentEncoding = false
+        var offersUpgrade = false
+        var expectation = Expectation.none
+    }
+
+    private let parser: UnsafeMutablePointer<llhttp_t>
+    private let state: UnsafeMutablePointer<State>
+
+    /// - Parameters:
+    ///   - maximumBytes: Of a head, and of the trailers and extensions of one body.
+    ///   - maximumFields: Of a head.
+    init(maximumBytes: Int, maximumFields: Int) {
+        state = .allocate(capacity: 1)
+        state.initialize(to: State(maximumBytes: maximumBytes, maximumFields: maximumFields))
+        parser = .allocate(capacity: 1)
+        parser.initialize(to: llhttp_t())
+        c_nio_llhttp_init(parser, HTTP_REQUEST, settings.pointer)
+        parser.pointee.data = UnsafeMutableRawPointer(state)
+    }
+
+    deinit {
+        parser.deallocate()
+        state.pointee.storage?.deallocate()
+        state.deinitialize(count: 1)
+        state.deallocate()
+    }
+
+    /// Reads on.
+    ///
+    /// - Parameter bytes: What follows on the last that was used.
+    /// - Returns: What was met, and how many bytes were used.
+    func read(_ bytes: UnsafeRawBufferPointer) -> (event: Event, count: Int) {
+        if !state.pointee.pieces.isEmpty { state.pointee.pieces.removeAll(keepingCapacity: true) }
+        let start = bytes.baseAddress ?? UnsafeRawPointer(state)
+        state.pointee.start = start
+        switch c_nio_llhttp_execute(parser, start.assumingMemoryBound(to: CChar.self), bytes.count) {
+        case HPE_OK: return (.needsMore, bytes.count)
+        case HPE_PAUSED:
+            let end = UnsafeRawPointer(c_nio_llhttp_get_error_pos(parser)) ?? start
+            c_nio_llhttp_resume(parser)
+            return (state.pointee.isComplete ? .end : .head, end - start)
+        default: return (state.pointee.isOverflow ? .overflow : .malformed, 0)
+        }
+    }
+
+    /// Where bytes of the body lie in what was read last.
+    var pieces: [Range<Int>] { state.pointee.pieces }
+
+    /// Of the head that was met last.
+    var facts: Facts { state.pointee.facts }
+
+    /// The head that was met last; once.
+    func takeHead() -> HTTPHead {
+        state.pointee.takeHead(
+            methods[Int(parser.pointee.method)],
+            HTTPVersion(major: Int(parser.pointee.http_major), minor: Int(parser.pointee.http_minor))
+        )
+    }
+
+    /// Whether the bytes may end here.
+    var mayEnd: Bool { c_nio_llhttp_finish(parser) == HPE_OK }
+}
+
+@available(*, unavailable)
+extension HTTPRequestParser: Sendable {}
+
+/// What the callbacks write to.
+private struct State {
+    let maximumBytes: Int
+    let maximumFields: Int
+    /// Of the bytes that are being read.
+    var start: UnsafeRawPointer?
+    var pieces: [Range<Int>] = []
+    var facts = HTTPRequestParser.Facts()
+    var isOverflow = false
+    var isComplete = false
+
+    // The head, as HTTPHead keeps it.
+    var storage: UnsafeMutablePointer<UInt8>?
+    var capacity = 0
+    var count = 0
+    var targetLength = 0
+    var fields = 0
+    var nameStart = 0
+    var valueStart = 0
+    var isInName = false
+    var isInValue = false
+    var hasHead = false
+    /// Bytes of trailers and of the extensions of chunks.
+    var extraBytes = 0
+
+    /// What is kept for the next head.
+    private static let keptCapacity = 4096
+
+    init(maximumBytes: Int, maximumFields: Int) {
+        self.maximumBytes = maximumBytes
+        self.maximumFields = maximumFields
+    }
+
+    mutating func begin() {
+        facts = HTTPRequestParser.Facts()
+        isComplete = false
+        hasHead = false
+        isInName = false
+        isInValue = false
+        count = 0
+        targetLength = 0
+        fields = 0
+        extraBytes = 0
+    }
+
+    mutating func append(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
+        // The request line and each field have some more bytes than those that are kept.
+        guard count + length + 2 * fields + 16 <= maximumBytes else {
+            isOverflow = true
+            return false
+        }
+        reserve(length + 2)
+        guard let storage else { return false }
+        UnsafeMutableRawPointer(storage + count).copyMemory(from: bytes, byteCount: length)
+        count += length
+        return true
+    }
+
+    /// Makes room for so many further bytes.
+    private mutating func reserve(_ length: Int) {
+        guard count + length > capacity else { return }
+        capacity = max(256, (count + length) * 2)
+        let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
+        if let storage {
+            larger.update(from: storage, count: count)
+            storage.deallocate()
+        }
+        storage = larger
+    }
+
+    mutating func target(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
+        guard append(bytes, length) else { return false }
+        targetLength = count
+        return true
+    }
+
+    mutating func extra(_ length: Int) -> Bool {
+        extraBytes += length
+        if extraBytes > maximumBytes { isOverflow = true }
+        return !isOverflow
+    }
+
+    mutating func name(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
+        if hasHead { return extra(length) }
+        if !isInName {
+            endField()
+            fields += 1
+            if fields > maximumFields {
+                isOverflow = true
+                return false
+            }
+            nameStart = count
+            isInName = true
+        }
+        return append(bytes, length)
+    }
+
+    mutating func value(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
+        if hasHead { return extra(length) }
+        if isInName {
+            // The parser takes a line that begins with a colon; nobody else does.
+            guard count > nameStart, let storage else { return false }
+            storage[count] = UInt8(ascii: ":")
+            count += 1
+            valueStart = count
+            isInName = false
+            isInValue = true
+        }
+        return append(bytes, length)
+    }
+
+    mutating func endField() {
+        guard isInValue, let storage else { return }
+        isInValue = false
+        // White space around a value is not part of it (RFC 9112, section 5.1); that in front is left out by the parser.
+        while count > valueStart, storage[count - 1] == UInt8(ascii: " ") || storage[count - 1] == UInt8(ascii: "\t") {
+            count -= 1
+        }
+        note(
+            name: UnsafeBufferPointer(start: storage + nameStart, count: valueStart - 1 - nameStart),
+            value: UnsafeBufferPointer(start: storage + valueStart, count: count - valueStart)
+        )
+        storage[count] = UInt8(ascii: "\n")
+        count += 1
+    }
+
+    @inline(__always)
+    private mutating func note(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
+        switch name.count {
+        case 4 where name.isText("host"): facts.hosts += 1
+        case 6 where name.isText("expect"):
+            // The first one counts.
+            if facts.expectation == .none { facts.expectation = value.isText("100-continue") ? .continue : .other }
+        case 7 where name.isText("upgrade"): facts.offersUpgrade = true
+        case 14 where name.isText("content-length"):
+            facts.lengths += 1
+            facts.length = value.number
+        case 16 where name.isText("content-encoding"): facts.hasContentEncoding = true
+        case 17 where name.isText("transfer-encoding"):
+            if value.isText("chunked"), !facts.isChunked {
+                facts.isChunked = true
+            } else {
+                facts.hasOtherEncoding = true
+            }
+        default: break
+        }
+    }
+
+    mutating func endHead(keepsAlive: Bool) {
+        endField()
+        hasHead = true
+        facts.keepsAlive = keepsAlive
+    }
+
+    mutating func takeHead(_ method: HTTPMethod, _ version: HTTPVersion) -> HTTPHead {
+        let head = HTTPHead(
+            method: method,
+            version: version,
+            bytes: Array(UnsafeBufferPointer(start: storage, count: count)),
+            targetLength: targetLength
+        )
+        if capacity > Self.keptCapacity {
+            storage?.deallocate()
+            storage = nil
+            capacity = 0
+        }
+        return head
+    }
+}
+
+/// What the parser calls. All of it writes to the state behind the parser, and stops the parser at the end of a head and of a
+/// message.
+private struct Settings: @unchecked Sendable {
+    // Unchecked: written here, and only read afterwards.
+    let pointer = UnsafeMutablePointer<llhttp_settings_t>.allocate(capacity: 1)
+
+    init() {
+        c_nio_llhttp_settings_init(pointer)
+        pointer.pointee.on_message_begin = { parser in
+            state(parser).pointee.begin()
+            return 0
+        }
+        pointer.pointee.on_url = { parser, bytes, length in span(bytes, length) { state(parser).pointee.target($0, $1) } }
+        pointer.pointee.on_header_field = { parser, bytes, length in
+            span(bytes, length) { state(parser).pointee.name($0, $1) }
+        }
+        pointer.pointee.on_header_value = { parser, bytes, length in
+            span(bytes, length) { state(parser).pointee.value($0, $1) }
+        }
+        pointer.pointee.on_headers_complete = { parser in
+            state(parser).pointee.endHead(keepsAlive: c_nio_llhttp_should_keep_alive(parser) != 0)
+            return paused
+        }
+        pointer.pointee.on_body = { parser, bytes, length in
+            span(bytes, length) { bytes, length in
+                let at = bytes - (state(parser).pointee.start ?? bytes)
+                state(parser).pointee.pieces.append(at..<(at + length))
+                return true
+            }
+        }
+        pointer.pointee.on_chunk_extension_name = { parser, bytes, length in
+            span(bytes, length) { state(parser).pointee.extra($1) }
+        }
+        pointer.pointee.on_chunk_extension_value = { parser, bytes, length in
+            span(bytes, length) { state(parser).pointee.extra($1) }
+        }
+        pointer.pointee.on_message_complete = { parser in
+            state(parser).pointee.isComplete = true
+            // It does not always do so by itself (nodejs/llhttp, issue 202).
+            parser?.pointee.content_length = 0
+            return paused
+        }
+    }
+}
+
+private let settings = Settings()
+private let paused = CInt(HPE_PAUSED.rawValue)
+
+/// By the parser's numbers.
+private let methods: [HTTPMethod] = (0...HTTP_QUERY.rawValue).map { number in
+    HTTPMethod(rawValue: String(cString: c_nio_llhttp_method_name(llhttp_method(rawValue: number))))
+}
+
+@inline(__always)
+private func state(_ parser: UnsafeMutablePointer<llhttp_t>?) -> UnsafeMutablePointer<State> {
+    // Set at once after the parser was made, and never again.
+    parser.unsafelyUnwrapped.pointee.data.unsafelyUnwrapped.assumingMemoryBound(to: State.self)
+}
+
+@inline(__always)
+private func span(_ bytes: UnsafePointer<CChar>?, _ length: Int, _ take: (UnsafeRawPointer, Int) -> Bool) -> CInt {
+    guard let bytes else { return 0 }
+    return take(UnsafeRawPointer(bytes), length) ? 0 : -1
+}
+
+extension UnsafeBufferPointer<UInt8> {
+    /// Compares with a text in lower case, whatever the case of this one.
+    @inline(__always)
+    fileprivate func isText(_ text: StaticString) -> Bool {
+        guard count == text.utf8CodeUnitCount else { return false }
+        for index in 0..<count {
+            let byte = self[index]
+            guard (65...90).contains(byte) ? byte | 0x20 == text.utf8Start[index] : byte == text.utf8Start[index] else {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Decimal digits and nothing else.
+    fileprivate var number: Int? {
+        guard !isEmpty else { return nil }
+        var number = 0
+        for byte in self {
+            guard (48...57).contains(byte) else { return nil }
+            let (product, isLarge) = number.multipliedReportingOverflow(by: 10)
+            let (sum, isLarger) = product.addingReportingOverflow(Int(byte) - 48)
+            guard !isLarge, !isLarger else { return nil }
+            number = sum
+        }
+        return number
+    }
+}
