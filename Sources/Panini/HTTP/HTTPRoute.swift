@@ -15,15 +15,15 @@ final class HTTPRoute {
     let origin: String
     let middlewares: [MiddlewareLayer]
     /// What a request goes to: the handler, or the outermost middleware.
-    var entry: LuaReference
+    @exclusivity(unchecked) var entry: LuaReference
     /// Set for a route that upgrades; its handler is what accepts then.
-    var webSocket: WebSocketRoute?
+    @exclusivity(unchecked) var webSocket: WebSocketRoute?
     /// Bytes; nil: the app's `web_max_body`.
     let maximumBody: Int?
     let timeoutNanoseconds: Int64
 
     // Counters.
-    var received: UInt64 = 0
+    @exclusivity(unchecked) var received: UInt64 = 0
     var failed: UInt64 = 0
     var invalid: UInt64 = 0
     /// Made when somebody wants them.

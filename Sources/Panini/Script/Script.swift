@@ -56,7 +56,7 @@ final class Script {
     var options: AppOptions?
     /// A wrong option from outside, kept to be reported as such and not as the script's error.
     var outsideFailure: PaniniError?
-    var registrations = Registrations()
+    @exclusivity(unchecked) var registrations = Registrations()
     /// Everything it listens to, by number.
     var listeners: [Int64: Listener] = [:]
     /// What a stop, and the end of a script that was replaced, wait for: handlers, ticks, spawned functions.
@@ -87,8 +87,8 @@ final class Script {
     var validatorType: CInt = 0
     var middlewareHandleType: CInt = 0
     var nativeMiddlewareType: CInt = 0
-    var requestType: CInt = 0
-    var responseType: CInt = 0
+    @exclusivity(unchecked) var requestType: CInt = 0
+    @exclusivity(unchecked) var responseType: CInt = 0
     /// What the C side of messages calls; freed with the script, after the state is closed.
     private let callbacks: UnsafeMutablePointer<panini_message_callbacks>
 
@@ -97,7 +97,7 @@ final class Script {
 
     /// What native steps of middleware chains call; freed with the callbacks.
     let middlewareHost: UnsafeMutablePointer<panini_middleware_host>
-    var middlewares = Middlewares()
+    @exclusivity(unchecked) var middlewares = Middlewares()
     /// The sending calls behind all middlewares.
     private(set) lazy var directCalls = DirectCalls(vm, context: Unmanaged.passUnretained(self).toOpaque())
 
@@ -134,7 +134,7 @@ final class Script {
     @exclusivity(unchecked) var ready = FIFO<ReadyItem>()
     @exclusivity(unchecked) var depth = 0
     /// Whether a stop waits for what runs now; inherited by what it spawns.
-    var currentHoldsStop = false
+    @exclusivity(unchecked) var currentHoldsStop = false
     /// Functions started by app.spawn that still run, by the number of their handle.
     var spawned: [Int64: SpawnRecord] = [:]
     private(set) var nextHandle: Int64 = 0

@@ -29,7 +29,7 @@ final class Service {
     var staged: Staging?
     /// Those before it that still run something, the oldest first.
     var draining: [Script] = []
-    var options: AppOptions
+    @exclusivity(unchecked) var options: AppOptions
     let clientName: String
     var logger: Logger
     @exclusivity(unchecked) var state = State.loaded

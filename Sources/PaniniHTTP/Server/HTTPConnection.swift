@@ -267,7 +267,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
                 phase = .answering
                 // Whoever answers may ask for what follows.
                 if bytes.readableBytes > 0 { swap(&bytes, &unread) }
-                server.turns.take(request)
+                server.turns.take(request, of: server)
                 if unread.readableBytes > 0 { swap(&bytes, &unread) }
             case .needsMore:
                 isParsing = false

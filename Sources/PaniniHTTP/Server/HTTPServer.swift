@@ -54,28 +54,28 @@ protocol HTTPServerConnection: AnyObject {
 
 /// An HTTP server on one event loop.
 package final class HTTPServer {
-    package private(set) var configuration: HTTPServerConfiguration
+    @exclusivity(unchecked) package private(set) var configuration: HTTPServerConfiguration
     package let eventLoop: any EventLoop
-    package private(set) var counters = HTTPServerCounters()
+    @exclusivity(unchecked) package private(set) var counters = HTTPServerCounters()
     /// Set before ``start()``.
-    package unowned(unsafe) var delegate: any HTTPServerDelegate
+    @exclusivity(unchecked) package unowned(unsafe) var delegate: any HTTPServerDelegate
     private var listening: (any Channel)?
     private var connections: [any HTTPServerConnection] = []
-    private(set) var isStopping = false
+    @exclusivity(unchecked) private(set) var isStopping = false
     private var onDrained: (() -> Void)?
     private var ticks: RepeatedTask?
     private var tls: NIOSSLContext?
 
     /// Counts up while there are connections; one step is ``tickSeconds``.
-    private(set) var tick: UInt64 = 0
+    @exclusivity(unchecked) private(set) var tick: UInt64 = 0
     private var times: Times
     var tickSeconds: Double { times.step }
     var headerTicks: UInt64 { times.header }
     var bodyTicks: UInt64 { times.body }
     var idleTicks: UInt64 { times.idle }
     var lingerTicks: UInt64 { times.linger }
-    private(set) var compressor: HTTPCompressor?
-    private(set) lazy var turns = HTTPTurns(self)
+    @exclusivity(unchecked) private(set) var compressor: HTTPCompressor?
+    let turns = HTTPTurns()
     @exclusivity(unchecked) private var dateSecond = -1
     @exclusivity(unchecked) private var dateLine: [UInt8] = []
     private var dateText = ""

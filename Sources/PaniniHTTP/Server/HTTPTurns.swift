@@ -8,23 +8,20 @@ import NIOCore
 /// again before it has sent its next request, and is last once more: of 64 busy connections one or two waited twice as long as the
 /// others. So after some requests the loop looks for new ones first, and those that came meanwhile go behind those that wait.
 final class HTTPTurns {
-    private unowned let server: HTTPServer
     /// Served since the loop last looked.
-    private var served = 0
-    private var waiting: [HTTPRequest] = []
-    private var first = 0
+    @exclusivity(unchecked) private var served = 0
+    @exclusivity(unchecked) private var waiting: [HTTPRequest] = []
+    @exclusivity(unchecked) private var first = 0
     /// Whoever comes goes behind those that wait.
-    private var isFull = false
+    @exclusivity(unchecked) private var isFull = false
 
     /// How many are served before the loop looks for others.
     private static let length = 16
     /// Later than the loop's look at its tasks, which it goes through before it looks at its sockets.
     private static let pause = TimeAmount.microseconds(3)
 
-    init(_ server: HTTPServer) { self.server = server }
-
     /// A request is complete.
-    func take(_ request: HTTPRequest) {
+    func take(_ request: HTTPRequest, of server: HTTPServer) {
         guard !isFull, served < Self.length else {
             isFull = true
             waiting.append(request)
@@ -32,19 +29,19 @@ final class HTTPTurns {
         }
         if served == 0 {
             // Runs when the loop has gone through all that could be read.
-            let box = NIOLoopBound(self, eventLoop: server.eventLoop)
-            server.eventLoop.execute { box.value.looked() }
+            let box = NIOLoopBound(server, eventLoop: server.eventLoop)
+            server.eventLoop.execute { box.value.turns.looked(box.value) }
         }
         served += 1
         server.delegate.server(server, received: request)
     }
 
-    private func looked() {
+    private func looked(_ server: HTTPServer) {
         served = 0
-        if isFull { next() }
+        if isFull { next(server) }
     }
 
-    private func next() {
+    private func next(_ server: HTTPServer) {
         var left = Self.length
         while left > 0, first < waiting.count {
             let request = waiting[first]
@@ -64,8 +61,8 @@ final class HTTPTurns {
             waiting.removeFirst(first)
             first = 0
         }
-        let box = NIOLoopBound(self, eventLoop: server.eventLoop)
-        server.eventLoop.scheduleTask(in: Self.pause) { box.value.next() }
+        let box = NIOLoopBound(server, eventLoop: server.eventLoop)
+        server.eventLoop.scheduleTask(in: Self.pause) { box.value.turns.next(box.value) }
     }
 }
 

@@ -137,7 +137,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         guard let request, case .body = phase else { return }
         if let refusal = request.finishBody() { return refuse(refusal) }
         phase = .answering
-        server.turns.take(request)
+        server.turns.take(request, of: server)
     }
 
     /// Answers without the delegate.
