@@ -4,28 +4,22 @@ package import NIOCore
 package import NIOHTTP1
 
 /// A request. It outlives its connection when a handler keeps it.
+///
+/// What every request is asked for is kept behind computed properties: other modules would check each access to a stored one,
+/// as the attribute that says otherwise is known in this module only.
 package final class HTTPRequest {
-    /// The head's bytes, as they go to a script.
-    @exclusivity(unchecked) package private(set) var raw: HTTPHead
+    @exclusivity(unchecked) private var storedRaw: HTTPHead
     @exclusivity(unchecked) private var decodedHead: HTTPRequestHead?
-    /// The body as far as it has arrived; complete when the delegate is given the request.
-    @exclusivity(unchecked) package internal(set) var body: ByteBuffer?
+    @exclusivity(unchecked) private var storedBody: ByteBuffer?
+    @exclusivity(unchecked) private var delegateState = DelegateState()
     /// The peer's address, as text.
     package let remoteAddress: String
-    /// The delegate's route.
-    @exclusivity(unchecked) package var route = -1
-    /// Which of the delegate's versions that route belongs to.
-    @exclusivity(unchecked) package var generation = 0
     /// The upgrade to WebSocket that it asks for, once it was checked.
     @exclusivity(unchecked) package var handshake: WebSocketHandshake?
     /// Whether there is a connection that could become one of WebSocket.
     @exclusivity(unchecked) package internal(set) var canUpgrade = true
     /// Headers that its answer gets, whoever gives it.
     @exclusivity(unchecked) package var answerHeaders: [(name: String, value: String)] = []
-    /// The number under which the delegate finds it; 0: none.
-    @exclusivity(unchecked) package var openNumber: UInt64 = 0
-    /// The largest body the delegate accepts, in bytes.
-    @exclusivity(unchecked) package var maximumBody = 1 << 20
     /// Where the answer goes; nil when the connection is gone.
     @exclusivity(unchecked) package internal(set) weak var connection: (any HTTPResponder)?
     /// Which request of its connection it is: an answer with an older number comes too late.
@@ -45,7 +39,7 @@ package final class HTTPRequest {
         remoteAddress: String,
         compressor: HTTPCompressor?
     ) {
-        raw = head
+        storedRaw = head
         self.connection = connection
         self.compressor = compressor
         self.number = number
@@ -53,6 +47,47 @@ package final class HTTPRequest {
     }
 
     deinit { closeEncoder() }
+
+    /// What the delegate notes of a request.
+    private struct DelegateState {
+        var route = -1
+        var generation = 0
+        var openNumber: UInt64 = 0
+        var maximumBody = 1 << 20
+    }
+
+    /// The head's bytes, as they go to a script.
+    package var raw: HTTPHead { storedRaw }
+
+    /// The body as far as it has arrived; complete when the delegate is given the request.
+    package internal(set) var body: ByteBuffer? {
+        get { storedBody }
+        _modify { yield &storedBody }
+    }
+
+    /// The delegate's route.
+    package var route: Int {
+        get { delegateState.route }
+        set { delegateState.route = newValue }
+    }
+
+    /// Which of the delegate's versions that route belongs to.
+    package var generation: Int {
+        get { delegateState.generation }
+        set { delegateState.generation = newValue }
+    }
+
+    /// The number under which the delegate finds it; 0: none.
+    package var openNumber: UInt64 {
+        get { delegateState.openNumber }
+        set { delegateState.openNumber = newValue }
+    }
+
+    /// The largest body the delegate accepts, in bytes.
+    package var maximumBody: Int {
+        get { delegateState.maximumBody }
+        set { delegateState.maximumBody = newValue }
+    }
 
     /// The head as NIO's types have it: made when it is first asked for.
     package internal(set) var head: HTTPRequestHead {
@@ -64,7 +99,7 @@ package final class HTTPRequest {
         }
         set {
             decodedHead = newValue
-            raw = HTTPHead(newValue)
+            storedRaw = HTTPHead(newValue)
         }
     }
 
