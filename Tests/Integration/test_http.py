@@ -392,6 +392,45 @@ def test_keep_alive_and_continue(web):
     assert statuses(answer) == [200, 200] and b"connection: keep-alive" in answer
 
 
+def test_a_long_pipeline_behind_a_slow_request(web):
+    """More than the socket is read for while a request waits: every one is answered, in its turn, with its own body."""
+    client, _ = web("""
+        app.http.post("/{n}", function(req) if req.params.n == "0" then app.sleep(0.3) end return req.params.n .. req.body end)
+    """)
+    count, body = 2000, b"x" * 500
+    requests = b"".join(b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n" % n + body for n in range(count))
+    with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) as raw:
+        sender = threading.Thread(target=raw.sendall, args=(requests,))
+        sender.start()
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 OK") < count or not answers.endswith(b"%d" % (count - 1) + body):
+            part = raw.recv(65536)
+            assert part, answers[-300:]
+            answers += part
+        sender.join()
+    assert re.findall(rb"\r\n\r\n(\d+)x{500}", answers) == [b"%d" % n for n in range(count)]
+
+
+def test_a_long_pipeline_ends_with_the_clients_end(web):
+    client, _ = web("""app.http.get("/{n}", function(req) app.sleep(0.001) return req.params.n end)""")
+    requests = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(50))
+    assert statuses(exchange(client.port, requests)) == [200] * 50
+    # The last one is cut off.
+    assert statuses(exchange(client.port, requests[:-2])) == [200] * 49 + [400]
+
+
+def test_headers_are_bytes(web):
+    """As they were sent, without the white space around them; what is no UTF-8 is not repaired."""
+    client, _ = web("""
+        app.http.get("/", function(req)
+            return { #req.headers["x-latin"], req.headers["x-latin"]:byte(2), req.headers["x-space"], req.headers["x-empty"] }
+        end)
+    """)
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nX-Latin: a\xe9\r\nX-Space: \t b c \t \r\nX-Empty:  \r\n\r\n"
+    answer = exchange(client.port, head)
+    assert json.loads(answer.split(b"\r\n\r\n")[1]) == [2, 0xE9, "b c", ""]
+
+
 def test_large_answers_are_whole_however_slow_the_client(start, nats_server):
     client = Web(start(
         nats_server.url,
