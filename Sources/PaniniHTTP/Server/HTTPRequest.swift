@@ -21,7 +21,10 @@ package final class HTTPRequest {
     /// Headers that its answer gets, whoever gives it.
     @exclusivity(unchecked) package var answerHeaders: [(name: String, value: String)] = []
     /// Where the answer goes; nil when the connection is gone.
-    @exclusivity(unchecked) package internal(set) weak var connection: (any HTTPResponder)?
+    ///
+    /// Strong, as weak ones cost each request two objects' worth of counting: a connection lets go of its request when that is
+    /// answered, and says so to the request when it ends before.
+    @exclusivity(unchecked) package internal(set) var connection: (any HTTPResponder)?
     /// Which request of its connection it is: an answer with an older number comes too late.
     package let number: UInt64
 
