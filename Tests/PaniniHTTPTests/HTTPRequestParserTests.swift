@@ -129,7 +129,8 @@ struct HTTPRequestParserTests {
         var random = SystemRandom(seed: 20_261_128)
         let pool = bytes("\r\n\t :;,/?%#@\0\u{7f}GETHOSTPcl0129afx-\u{e9}")
         let inserts = [
-            "\r\n", "\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", " chunked", "Host: c\r\n", ": ", "\r\n ", "HTTP/2.0",
+            "\r\n", "\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", " chunked", "Host: c\r\n", ": ",
+            "\r\n ", "HTTP/2.0",
             "HTTP/0.9", "Connection: close\r\n", "Upgrade: x\r\n", "-1", "ffffffffffffffffff", "+5",
         ].map(bytes)
         for _ in 0..<10_000 {

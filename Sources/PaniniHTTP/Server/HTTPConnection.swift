@@ -131,7 +131,9 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         if let event = event as? TLSUserEvent, event == .handshakeCompleted(negotiatedProtocol: "h2") {
             return becomeHTTP2()
         }
-        guard case ChannelEvent.inputClosed = event, !isUpgraded else { return context.fireUserInboundEventTriggered(event) }
+        guard case ChannelEvent.inputClosed = event, !isUpgraded else {
+            return context.fireUserInboundEventTriggered(event)
+        }
         inputClosed = true
         switch phase {
         case .idle, .head, .body: inputEnded()
@@ -337,7 +339,9 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             return (is10 ? 400 : 501, "transfer-encoding can only be chunked")
         }
         // The parser knows the limit of the connection's beginning.
-        if head.bytes.count > server.configuration.maximumHeaderBytes { return (431, "the request's head is too large") }
+        if head.bytes.count > server.configuration.maximumHeaderBytes {
+            return (431, "the request's head is too large")
+        }
         if facts.lengths > 1 || facts.lengths == 1 && facts.isChunked { return (400, "a body has one length") }
         if facts.hosts != 1, !(is10 && facts.hosts == 0) { return (400, "a request names one host") }
         return nil

@@ -43,7 +43,10 @@ package struct HTTPHead: Sendable {
         for line in bytes[targetLength...].split(separator: UInt8(ascii: "\n")) {
             let colon = line.firstIndex(of: UInt8(ascii: ":")) ?? line.endIndex
             fields.append(
-                (String(decoding: line[..<colon], as: UTF8.self), String(decoding: line[colon...].dropFirst(), as: UTF8.self))
+                (
+                    String(decoding: line[..<colon], as: UTF8.self),
+                    String(decoding: line[colon...].dropFirst(), as: UTF8.self)
+                )
             )
         }
         return HTTPRequestHead(

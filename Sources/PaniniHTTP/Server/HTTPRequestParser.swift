@@ -286,7 +286,8 @@ private struct Settings: @unchecked Sendable {
             state(parser).pointee.begin()
             return 0
         }
-        pointer.pointee.on_url = { parser, bytes, length in span(bytes, length) { state(parser).pointee.target($0, $1) } }
+        pointer.pointee.on_url = { parser, bytes, length in span(bytes, length) { state(parser).pointee.target($0, $1) }
+        }
         pointer.pointee.on_header_field = { parser, bytes, length in
             span(bytes, length) { state(parser).pointee.name($0, $1) }
         }
