@@ -3,6 +3,8 @@
 import contextlib
 import json
 import re
+import select
+import signal
 import socket
 import ssl
 import struct
@@ -674,6 +676,29 @@ def test_connections_count(quick):
         ws.close()
     wait_until(opened, "a place is free again")
     held[-1].close()
+
+
+def test_a_client_that_is_gone_when_it_is_upgraded(quick):
+    """It has reset the connection behind the request before: the answer 101 meets that, and nobody may wait for it then."""
+    web, running = quick("""
+        app.http.get("/", function(req) return "hello" end)
+        app.http.websocket("/ws", function(ws) while ws.receive() do end end)
+    """)
+    first = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    upgrade = (
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE) as raw:
+            raw.sendall(first + upgrade[:40])
+            # Until the first answer is there, which is left unread: closing resets the connection.
+            select.select([raw], [], [], PATIENCE)
+            raw.sendall(upgrade[40:] + frame(TEXT, b"x"))
+    begun = time.monotonic()
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    assert time.monotonic() - begun < 10
 
 
 def test_a_handler_that_is_slow_holds_the_client_back(quick):

@@ -439,6 +439,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         guard (try? pipeline.addHandler(next, position: .after(self))) != nil else { return nil }
         writeHead(101, headers, length: 0, keepAlive: true)
         flush()
+        // Writing may have met the end of the connection: what comes next would never hear of it.
+        guard self.context != nil else { return nil }
         report()
         request = nil
         phase = .upgraded
@@ -510,6 +512,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             return ended()
         }
         flush()
+        guard context != nil else { return file.close() }
         phase = .sending(file, range)
         sendFile()
     }
