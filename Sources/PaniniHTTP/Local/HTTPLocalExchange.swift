@@ -79,7 +79,7 @@ package final class HTTPLocalExchange: HTTPResponder {
         path = String(head.uri.prefix { $0 != "?" })
         self.remoteAddress = remoteAddress
         request = HTTPRequest(
-            head: HTTPHead(head),
+            decoded: head,
             connection: self,
             number: Self.number,
             remoteAddress: remoteAddress,

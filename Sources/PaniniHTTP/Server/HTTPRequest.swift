@@ -49,6 +49,24 @@ package final class HTTPRequest {
         self.remoteAddress = remoteAddress
     }
 
+    /// The same for a head that came as text, which is kept as it is.
+    convenience init(
+        decoded head: HTTPRequestHead,
+        connection: any HTTPResponder,
+        number: UInt64,
+        remoteAddress: String,
+        compressor: HTTPCompressor?
+    ) {
+        self.init(
+            head: HTTPHead(head),
+            connection: connection,
+            number: number,
+            remoteAddress: remoteAddress,
+            compressor: compressor
+        )
+        decodedHead = head
+    }
+
     deinit { closeEncoder() }
 
     /// What the delegate notes of a request.

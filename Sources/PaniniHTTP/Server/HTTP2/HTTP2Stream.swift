@@ -104,7 +104,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         let (head, problem) = HTTP2RequestHead.read(fields, server.configuration)
         isHead = head.method == .HEAD
         let request = HTTPRequest(
-            head: HTTPHead(head),
+            decoded: head,
             connection: self,
             number: Self.number,
             remoteAddress: address,
