@@ -40,14 +40,35 @@ static void open_arrays(lua_State *L) {
 
 // ---- the list
 
-// In the registry. Lua's own list of what is loaded has the tables themselves, and gives functions their names in errors.
+// In the registry.
 static char modules_key;
 
 void panini_push_modules(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &modules_key); }
 
+// Pushes a table with the functions that are global now.
+static void push_functions(lua_State *L) {
+    lua_newtable(L);
+    lua_pushglobaltable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        if (lua_isfunction(L, -1)) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_rawset(L, -5);
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+// Lua's own list of what is loaded gives functions in C their names in errors: for each of them Lua goes over the list and
+// all tables in it, in one step. So it has the libraries alone, as they are here, and nothing that scripts can fill.
 static void open_modules(lua_State *L, int is_trusted) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     if (!is_trusted) {
+        push_functions(L);
+        lua_setfield(L, -2, LUA_GNAME);
         lua_newtable(L);
         lua_pushglobaltable(L);
         lua_setfield(L, -2, LUA_GNAME);

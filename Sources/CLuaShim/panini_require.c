@@ -7,6 +7,7 @@
 
 #include "panini_coroutine.h"
 #include "panini_internal.h"
+#include "panini_kill.h"
 #include "panini_libraries.h"
 #include "panini_library.h"
 
@@ -110,16 +111,13 @@ static int push_loaded(lua_State *L) {
     return lua_toboolean(L, -1);
 }
 
-// Keeps the value on top as the module named at 1. Lua's own list serves error messages.
+// Keeps the value on top as the module named at 1.
 static void note_loaded(lua_State *L) {
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     panini_push_modules(L);
-    for (int list = 0; list < 2; list++) {
-        lua_pushvalue(L, 1);
-        lua_pushvalue(L, -4 + list);
-        lua_rawset(L, -3);
-        lua_pop(L, 1);
-    }
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
 }
 
 // 1 name, 2 path, 3 chunk, 4 to-be-closed; then the body's one result.
@@ -206,6 +204,7 @@ static int require(lua_State *L) {
         vm->may_fail = 0;
         outcome = vm->loader.load(L, vm->loader.context, name, length);
         vm->may_fail = could_fail;
+        panini_check(L);
     }
     if (outcome < 0 && find_native(L)) outcome = 1;
     if (outcome < 0) return luaL_error(L, "module '%s' not found", name);

@@ -114,7 +114,7 @@ import Testing
         #expect(machine.resume(co) == .failed)
         let traceback = try #require(machine.vm.takeError(co).traceback)
         for part in [
-            "dir/service.lua:1: in upvalue 'deepest'", "dir/service.lua:2: in function 'middle'",
+            "dir/service.lua:1: in upvalue 'deepest'", "dir/service.lua:2: in global 'middle'",
             "dir/service.lua:3: in",
         ] {
             #expect(traceback.contains(part), "\(traceback)")
