@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "panini_kill.h"
+#include "panini_load.h"
 #include "panini_library.h"
 #include "panini_vm.h"
 #include "panini_weak.h"
@@ -85,26 +86,7 @@ static int traceback(lua_State *L) {
 
 // ---- loading
 
-// Text chunks only: bytecode can crash the interpreter. A `mode` that excludes text therefore excludes everything.
-enum { LOAD_RESERVED = 5 };
-
-static const char *read_piece(lua_State *L, void *data, size_t *size) {
-    (void)data;
-    panini_check(L);
-    luaL_checkstack(L, 2, "too many nested functions");
-    lua_pushvalue(L, 1);
-    lua_call(L, 0, 1);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        *size = 0;
-        return NULL;
-    }
-    if (!lua_isstring(L, -1)) luaL_error(L, "reader function must return a string");
-    // Kept in a slot of its own: the bytes must live until the next call.
-    lua_replace(L, LOAD_RESERVED);
-    return lua_tolstring(L, LOAD_RESERVED, size);
-}
-
+// Text chunks only. A `mode` that excludes text therefore excludes everything.
 static int base_load(lua_State *L) {
     size_t length = 0;
     const char *text = lua_tolstring(L, 1, &length);
@@ -118,12 +100,11 @@ static int base_load(lua_State *L) {
     }
     if (text != NULL) {
         const char *name = luaL_optstring(L, 2, text);
-        status = luaL_loadbufferx(L, text, length, name, "t");
+        status = panini_load_text(L, text, length, name);
     } else {
         const char *name = luaL_optstring(L, 2, "=(load)");
         luaL_checktype(L, 1, LUA_TFUNCTION);
-        lua_settop(L, LOAD_RESERVED);
-        status = lua_load(L, read_piece, NULL, name, "t");
+        status = panini_load_pieces(L, name);
     }
     if (status != LUA_OK) {
         panini_check(L);

@@ -78,18 +78,30 @@ void panini_hook_next(panini_vm *vm) {
 }
 
 void panini_kill_from_signal(panini_vm *vm) {
-    if (!vm->killed) vm->is_kill_for_weak_keys = 0;
+    if (!vm->killed) vm->kill_reason = PANINI_KILL_FOR_TIME;
     vm->killed = 1;
     panini_hook_next(vm);
 }
 
 int panini_kill_for_weak_keys(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
-    vm->is_kill_for_weak_keys = 1;
+    vm->kill_reason = PANINI_KILL_FOR_WEAK_KEYS;
     vm->killed = 1;
     // Whoever catches the error meets it again.
     panini_hook_next(vm);
     return panini_raise_killed(L);
+}
+
+void panini_kill_for_keys(panini_vm *vm) {
+    // Lua asks twice, and collects in between.
+    if (!vm->killed) {
+        panini_watchdog_count_kill();
+        vm->kill_reason = PANINI_KILL_FOR_KEYS;
+        vm->killed = 1;
+        panini_hook_next(vm);
+    }
+    // Where it was is not seen any more when Lua's error has passed.
+    if (!vm->has_kill_note) note_place(vm);
 }
 
 void *panini_begin_work(panini_vm *vm) {

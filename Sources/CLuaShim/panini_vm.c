@@ -10,6 +10,7 @@
 #include "panini_internal.h"
 #include "panini_kill.h"
 #include "panini_libraries.h"
+#include "panini_rehash.h"
 #include "panini_run.h"
 #include "panini_weak.h"
 
@@ -35,6 +36,10 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
         size_t limit = vm->has_reserve ? vm->bytes_limit + PANINI_RESERVE : vm->bytes_limit;
         if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
             vm->refused++;
+            return NULL;
+        }
+        if (block == NULL && new_size >= PANINI_REHASH_BYTES && panini_rehash_is_too_long(vm, new_size)) {
+            panini_kill_for_keys(vm);
             return NULL;
         }
     }
@@ -108,6 +113,7 @@ static int set_up(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
     int is_trusted = lua_toboolean(L, 1);
     panini_open_weak(L);
+    panini_open_rehash(L);
     panini_open_libraries(L, is_trusted);
     panini_open_require(L, is_trusted);
     return 0;

@@ -72,17 +72,33 @@ extension LuaVM {
         }
     }
 
+    /// Whether tables of this Lua are laid out as it is known here: if not, a table whose keys are all in one place holds the
+    /// thread for as long as Lua takes to make room in it.
+    package var knowsTables: Bool { vm.pointee.newindex_name != nil }
+
+    private static func keysText(_ limit: Double) -> String {
+        """
+        a table has too many keys that Lua keeps in one place (integers with a large common divisor, or floats that differ in \
+        their last digits): to make room would take more than a tenth of the \(text(limit)) s of CPU time; texts as keys \
+        are spread
+        """
+    }
+
     private var weakKeyText: String { "more than \(weakKeyLimit) values in tables with weak keys (limits.weak_keys)" }
 
     /// The error of a run that was ended.
-    func overBudget() -> LuaError {
-        let place = String(cString: panini_kill_place(vm))
+    ///
+    /// - Parameter path: The file that was compiled, when that was it.
+    func overBudget(compiling path: String? = nil) -> LuaError {
+        let place = path ?? String(cString: panini_kill_place(vm))
         var reason = "more than \(LuaVM.text(cpuLimit)) s of CPU time"
-        if vm.pointee.is_kill_for_weak_keys != 0 {
-            vm.pointee.is_kill_for_weak_keys = 0
+        switch Int(vm.pointee.kill_reason) {
+        case PANINI_KILL_FOR_WEAK_KEYS:
             reason = weakKeyText
             // What the run has left behind must not count against the next one.
             panini_collect(state)
+        case PANINI_KILL_FOR_KEYS: reason = LuaVM.keysText(cpuLimit)
+        default: break
         }
         return LuaError(
             kind: .cpu,

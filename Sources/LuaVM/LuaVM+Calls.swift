@@ -7,11 +7,19 @@ extension LuaVM {
     /// - Parameters:
     ///   - source: The text.
     ///   - path: Named in messages as it is given here.
-    /// - Throws: ``LuaError`` of kind `syntax`, its message starting with "path:line:".
+    /// - Throws: ``LuaError`` of kind `syntax`, its message starting with "path:line:"; of kind `cpu` when compiling it takes
+    ///   more than ``cpuLimit``, of kind `memory` when it does not fit.
     package func load(_ source: UnsafeRawBufferPointer, path: String) throws(LuaError) -> LuaReference {
         lua_checkstack(state, 4)
-        guard pushChunk(source, path: path, onto: state) == LUA_OK else {
-            throw popError(status: LUA_ERRSYNTAX, traceback: nil)
+        let status = pushChunk(source, path: path, onto: state)
+        guard status == LUA_OK else {
+            if status == CInt(PANINI_KILLED) {
+                lua_settop(state, -2)
+                throw overBudget(compiling: path)
+            }
+            let error = popError(status: status, traceback: nil)
+            guard error.kind == .memory else { throw error }
+            throw LuaError(kind: .memory, message: "\(path): \(error.message)")
         }
         return makeReference(state)
     }
@@ -23,7 +31,7 @@ extension LuaVM {
         }
     }
 
-    /// Pushes the compiled chunk, or the error message.
+    /// Pushes the compiled chunk, or the error message; something else when the run was ended.
     func pushChunk(_ source: UnsafeRawBufferPointer, path: String, onto L: OpaquePointer) -> CInt {
         let text = LuaVM.textToCompile(source)
         var name = "@" + path
@@ -32,7 +40,7 @@ extension LuaVM {
                 for (index, byte) in name.enumerated() { terminated[index] = CChar(bitPattern: byte) }
                 terminated[name.count] = 0
                 let bytes = text.baseAddress?.assumingMemoryBound(to: CChar.self)
-                return luaL_loadbufferx(L, bytes, text.count, terminated.baseAddress, "t")
+                return panini_compile(vm, L, bytes, text.count, terminated.baseAddress)
             }
         }
         // Lua names no chunk when it refuses one as binary.

@@ -95,6 +95,12 @@ attack("a text of blocks", function() return load(("do "):rep(1e5)) == nil end)
 attack("a text of locals", function() return load(("local a "):rep(300)) == nil end)
 attack("a text of constants", function() return load("return {" .. ("'x',1.5,"):rep(1e5) .. "}") ~= nil end)
 attack("a text of concatenations", function() return load("return " .. ("x.."):rep(1e5) .. "x") == nil end)
+attack("a text of ors", function() return load("return " .. ("a or "):rep(4e5) .. "a") ~= nil end)
+attack("a reader of ands", function()
+    local text = "return " .. ("a and "):rep(4e5) .. "a"
+    return load(function() local t = text text = nil return t end) ~= nil
+end)
+attack("a text of elseifs", function() return load("if x then " .. ("elseif y then z() "):rep(2e5) .. "end") ~= nil end)
 attack("collectgarbage", function() while true do collectgarbage("count") end end)
 attack("next over an emptied table", function()
     local t = {}
@@ -130,6 +136,36 @@ attack("gsub that grows", function() local s = "x" while true do s = s:gsub(".",
 -- ---- tables
 
 local claims = { __len = function() return 1e10 end }
+-- Multiples of 2^18 - 1 spread in a hash part of 2^17 nodes, and are all in one place in the next larger one.
+local function flood(set)
+    for i = 1, 2 ^ 17 + 1 do set(i * (2 ^ 18 - 1) // 1 | 0, i) end
+    return "made"
+end
+attack("keys in one place", function() local t = {} return flood(function(k, v) t[k] = v end) end)
+attack("keys in one place, caught", function()
+    local t = {}
+    while true do pcall(flood, function(k, v) pcall(rawset, t, k, v) end) end
+end)
+attack("keys in one place behind __newindex", function()
+    local t = setmetatable({}, { __newindex = {} })
+    return flood(function(k, v) t[k] = v end)
+end)
+attack("globals in one place", function() return flood(function(k, v) _G[k] = v end) end)
+local floats, float_count = {}, 0
+for part = 1, 8 do
+    attack("floats in one place " .. part, function()
+        while true do
+            float_count = float_count + 1
+            floats[1.5 + float_count * 2 ^ -52] = true
+        end
+    end)
+end
+attack("names in errors", function()
+    local large = {}
+    for i = 1, 3e4 do large["k" .. i] = i end
+    package.loaded.large, package.loaded.larger, large_too = large, { large = large }, large
+    while true do pcall(table.sort, { 2, 1 }, function() debug.traceback() pcall(string.rep) error("x") end) end
+end)
 attack("table.move of ten billion", function() table.move({}, 1, 1e10, 2) end)
 attack("table.insert with a false length", function() table.insert(setmetatable({}, claims), 1, 1) end)
 attack("table.remove with a false length", function() table.remove(setmetatable({}, claims), 1) end)

@@ -15,13 +15,6 @@ import Testing
         }
     }
 
-    /// CPU time of this thread, in seconds.
-    private func threadTime() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-    }
-
     static let endless: [(name: String, script: String)] = [
         ("a loop", "while true do end"),
         ("a loop of jumps", "::again:: goto again"),

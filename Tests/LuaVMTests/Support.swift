@@ -1,5 +1,6 @@
 // Small helpers for the tests of LuaVM: chunks from text, values to text, a host that suspends.
 import CLuaShim
+import Glibc
 import Testing
 
 @testable import LuaVM
@@ -109,4 +110,11 @@ final class Machine {
         }
         return String(decoding: writer.bytes, as: UTF8.self)
     }
+}
+
+/// CPU time of the calling thread, in seconds.
+func threadTime() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }

@@ -13,6 +13,7 @@
 #include "panini_handle.h"
 #include "panini_kill.h"
 #include "panini_libraries.h"
+#include "panini_load.h"
 #include "panini_message.h"
 #include "panini_middleware.h"
 #include "panini_number.h"

@@ -87,8 +87,10 @@ typedef struct panini_vm {
     // It has raised the error that ends it.
     int has_kill_note;
     struct panini_kill_note *kill_note;
-    // It was not for its time, but for its weak tables.
-    int is_kill_for_weak_keys;
+    // What for: PANINI_KILL_FOR_... of panini_kill.h.
+    int kill_reason;
+    // Lua's text "__newindex"; NULL when tables are not as panini_rehash.c expects.
+    const void *newindex_name;
     // The state in whose run this one was entered.
     struct panini_vm *outer;
     // A global that did not exist is being assigned: its name is at 2, the value at 3. Must not raise. NULL: nobody asks.
