@@ -24,7 +24,7 @@ struct OneStepTests {
 
     /// Lua looks for the names of functions in C in all that is loaded: that must not be what scripts have put there.
     @Test func largeModulesMakeErrorsNoSlower() throws {
-        let machine = try machine()
+        let machine = try Machine { $0.cpuLimit = 5 }
         machine.modules["large"] = "local t = {} for i = 1, 2e5 do t['k' .. i] = i end return t"
         try machine.run("require('large')")
         try machine.run("for i = 1, 2e5 do _G['g' .. i] = i end")
@@ -32,13 +32,13 @@ struct OneStepTests {
         let used = try time {
             try machine.run(
                 """
-                for i = 1, 50 do
+                for i = 1, 1000 do
                   pcall(table.sort, {2, 1}, function() debug.traceback('x') pcall(string.rep) error('y') end)
                 end
                 """
             )
         }
-        #expect(used < Self.budget)
+        #expect(used < 3, "\(used)")
         let co = try machine.coroutine("table.sort({2, 1}, function() string.rep() end)")
         #expect(machine.resume(co) == .failed)
         let error = machine.vm.takeError(co)
@@ -191,6 +191,7 @@ struct OneStepTests {
 
     /// If this fails, Lua lays out its tables in another way than panini_rehash.c knows, and the tests above fail, too.
     @Test func tablesAreAsExpected() throws {
-        #expect(try machine().vm.knowsTables)
+        let machine = try machine()
+        #expect(machine.vm.knowsTables)
     }
 }
