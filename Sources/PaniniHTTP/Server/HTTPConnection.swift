@@ -199,6 +199,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             if let bytes { context.fireChannelRead(wrapInboundOut(bytes)) }
             pipeline.removeHandler(self, promise: nil)
         } catch {
+            server.remove(http2)
             context.close(promise: nil)
         }
     }
