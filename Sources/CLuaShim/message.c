@@ -38,6 +38,7 @@ panini_message *panini_message_push(
     m->owner = 0;
     m->endpoint = NULL;
     m->arrived = 0;
+    m->request = 0;
     m->params_reference = 0;
     m->subject_length = (uint32_t)subject_length;
     m->reply_length = (uint32_t)reply_length;

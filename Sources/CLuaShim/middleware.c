@@ -8,25 +8,38 @@
 
 #include "panini_internal.h"
 #include "panini_kill.h"
+#include "panini_outcome.h"
 #include "panini_values.h"
 
 // ---- receiving: listen_publish, listen_request, http_request
 
-enum { STEP_FUNCTION = 1, STEP_NEXT, STEP_KIND };
-// `state` of a callback: false until it is called, then true, or the error that a one-way message's handler returned.
-enum { CALLBACK_NEXT = 1, CALLBACK_MESSAGE, CALLBACK_STATE, CALLBACK_KIND };
-enum { RECEIVE_MESSAGE = 1, RECEIVE_CALLBACK = 2 };
+enum { STEP_FUNCTION = 1, STEP_NEXT, STEP_KIND, STEP_HOST };
+// `state` of a callback: false until it is called, then true, or the record of how the inner call failed.
+enum { CALLBACK_NEXT = 1, CALLBACK_MESSAGE, CALLBACK_STATE };
+enum { RECEIVE_MESSAGE = 1, RECEIVE_CALLBACK = 2, RECEIVE_BASE = 3 };
+
+static bool has_failed(int status) { return status != LUA_OK && status != LUA_YIELD; }
+
+// Keeps the error that was raised, which is on top, in the function's upvalue, and raises it again.
+static int raise_noted(lua_State *L, int status, int upvalue) {
+    // Without memory there is none for a record either.
+    if (status == LUA_ERRMEM) return lua_error(L);
+    luaL_checkstack(L, 4, NULL);
+    lua_pushvalue(L, -1);
+    panini_push_raised(L);
+    lua_replace(L, lua_upvalueindex(upvalue));
+    return lua_error(L);
+}
 
 static int callback_returned(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
-    int count = lua_gettop(L);
-    // Nobody waits for the result of a one-way message: the error must not be lost by a middleware that returns nothing.
-    if (count >= 2 && lua_tointeger(L, lua_upvalueindex(CALLBACK_KIND)) == PANINI_LISTEN_PUBLISH && lua_isnil(L, 1) &&
-        !lua_isnil(L, 2)) {
-        lua_pushvalue(L, 2);
+    (void)context;
+    panini_check(L);
+    if (has_failed(status)) return raise_noted(L, status, CALLBACK_STATE);
+    if (panini_is_error(L, 2)) {
+        panini_push_returned(L, 2);
         lua_replace(L, lua_upvalueindex(CALLBACK_STATE));
     }
-    return count;
+    return lua_gettop(L) - 1;
 }
 
 static int callback(lua_State *L) {
@@ -39,66 +52,65 @@ static int callback(lua_State *L) {
     lua_pushboolean(L, 1);
     lua_replace(L, lua_upvalueindex(CALLBACK_STATE));
     lua_settop(L, 0);
+    lua_pushcfunction(L, panini_note_error);
     lua_pushvalue(L, lua_upvalueindex(CALLBACK_NEXT));
     lua_pushvalue(L, lua_upvalueindex(CALLBACK_MESSAGE));
-    lua_callk(L, 1, LUA_MULTRET, 0, callback_returned);
-    return callback_returned(L, LUA_OK, 0);
+    return callback_returned(L, lua_pcallk(L, 1, LUA_MULTRET, 1, 0, callback_returned), 0);
+}
+
+// Ends the step of a middleware in Lua: what it returned or raised lies above `base`, and the state of its inner call on top.
+static int step_ended(lua_State *L, int base, int status) {
+    const panini_middleware_host *host = lua_touserdata(L, lua_upvalueindex(STEP_HOST));
+    int kind = (int)lua_tointeger(L, lua_upvalueindex(STEP_KIND));
+    return panini_settle_outcome(L, base, status, host->covered, host->context, kind);
 }
 
 static int receive_returned(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
-    int count = lua_gettop(L) - RECEIVE_CALLBACK;
-    if (count > 0) return count;
+    (void)context;
+    panini_check(L);
     lua_getupvalue(L, RECEIVE_CALLBACK, CALLBACK_STATE);
-    if (lua_isboolean(L, -1)) return 0;
-    lua_pushnil(L);
-    lua_insert(L, -2);
-    return 2;
+    return step_ended(L, RECEIVE_BASE, status);
 }
 
 static int receive_step(lua_State *L) {
+    luaL_checkstack(L, 12, NULL);
     lua_settop(L, RECEIVE_MESSAGE);
     lua_pushvalue(L, lua_upvalueindex(STEP_NEXT));
     lua_pushvalue(L, RECEIVE_MESSAGE);
     lua_pushboolean(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(STEP_KIND));
-    lua_pushcclosure(L, callback, CALLBACK_KIND);
+    lua_pushcclosure(L, callback, CALLBACK_STATE);
+    lua_pushcfunction(L, panini_note_error);
     lua_pushvalue(L, lua_upvalueindex(STEP_FUNCTION));
     lua_pushvalue(L, RECEIVE_MESSAGE);
     lua_pushvalue(L, RECEIVE_CALLBACK);
-    lua_callk(L, 2, LUA_MULTRET, 0, receive_returned);
-    return receive_returned(L, LUA_OK, 0);
+    return receive_returned(L, lua_pcallk(L, 2, LUA_MULTRET, RECEIVE_BASE, 0, receive_returned), 0);
 }
 
 // ---- sending: send_publish, send_request
 
-// `state` of the inner call: false until it is made, true when it gave true, else a table of what it gave.
+// `state` of the inner call: false until it is made, true when it gave true, else the record of its outcome.
 enum { INNER_NEXT = 1, INNER_SUBJECT, INNER_MESSAGE, INNER_OPTIONS, INNER_STATE, INNER_KIND };
-enum { SEND_SUBJECT = 1, SEND_MESSAGE, SEND_OPTIONS, SEND_INNER };
+enum { SEND_SUBJECT = 1, SEND_MESSAGE, SEND_OPTIONS, SEND_INNER, SEND_BASE };
 
 static int inner_returned(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
-    int count = lua_gettop(L);
-    if (count == 1 && lua_isboolean(L, 1) && lua_toboolean(L, 1)) return count;
-    luaL_checkstack(L, 4, NULL);
-    lua_createtable(L, count, 1);
-    for (int i = 1; i <= count; i++) {
-        lua_pushvalue(L, i);
-        lua_rawseti(L, -2, i);
-    }
-    lua_pushinteger(L, count);
-    lua_rawseti(L, -2, 0);
+    (void)context;
+    panini_check(L);
+    if (has_failed(status)) return raise_noted(L, status, INNER_STATE);
+    int count = lua_gettop(L) - 1;
+    if (count == 1 && lua_isboolean(L, 2) && lua_toboolean(L, 2)) return count;
+    panini_push_returned(L, 2);
     lua_replace(L, lua_upvalueindex(INNER_STATE));
     return count;
 }
 
+static const char *inner_name(lua_State *L) {
+    return lua_tointeger(L, lua_upvalueindex(INNER_KIND)) == PANINI_SEND_PUBLISH ? "publish" : "request";
+}
+
 // publish(subject, message [, options]): what is left out stays as it was.
 static int inner_send(lua_State *L) {
-    int kind = (int)lua_tointeger(L, lua_upvalueindex(INNER_KIND));
     if (!lua_isboolean(L, lua_upvalueindex(INNER_STATE)) || lua_toboolean(L, lua_upvalueindex(INNER_STATE))) {
-        return luaL_error(
-            L, "%s was called twice by one middleware for one message",
-            kind == PANINI_SEND_PUBLISH ? "publish" : "request");
+        return luaL_error(L, "%s was called twice by one middleware for one message", inner_name(L));
     }
     lua_pushboolean(L, 1);
     lua_replace(L, lua_upvalueindex(INNER_STATE));
@@ -110,25 +122,22 @@ static int inner_send(lua_State *L) {
         lua_pushvalue(L, lua_upvalueindex(INNER_OPTIONS));
         lua_replace(L, SEND_OPTIONS);
     }
-    lua_pushvalue(L, lua_upvalueindex(INNER_NEXT));
+    lua_pushcfunction(L, panini_note_error);
     lua_insert(L, 1);
-    lua_callk(L, SEND_OPTIONS, LUA_MULTRET, 0, inner_returned);
-    return inner_returned(L, LUA_OK, 0);
+    lua_pushvalue(L, lua_upvalueindex(INNER_NEXT));
+    lua_insert(L, 2);
+    return inner_returned(L, lua_pcallk(L, SEND_OPTIONS, LUA_MULTRET, 1, 0, inner_returned), 0);
 }
 
-// A middleware that returns nothing leaves the caller what the inner call gave: a refused send is not lost by it.
+// A middleware that returns nothing leaves the caller what the inner call gave.
 static int send_returned(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
-    int count = lua_gettop(L) - SEND_INNER;
-    if (count > 0) return count;
+    (void)context;
+    panini_check(L);
+    int count = lua_gettop(L) - SEND_BASE;
     lua_getupvalue(L, SEND_INNER, INNER_STATE);
+    if (has_failed(status) || count > 0) return step_ended(L, SEND_BASE, status);
     if (lua_isboolean(L, -1)) return lua_toboolean(L, -1) ? 1 : 0;
-    int table = lua_gettop(L);
-    lua_rawgeti(L, table, 0);
-    count = (int)lua_tointeger(L, -1);
-    luaL_checkstack(L, count, NULL);
-    for (int i = 1; i <= count; i++) lua_rawgeti(L, table, i);
-    return count;
+    return panini_give_outcome(L, lua_gettop(L));
 }
 
 // Pushes a copy of the table at an index.
@@ -160,7 +169,7 @@ static void own_options(lua_State *L) {
 }
 
 static int send_step(lua_State *L) {
-    luaL_checkstack(L, 12, NULL);
+    luaL_checkstack(L, 14, NULL);
     lua_settop(L, SEND_OPTIONS);
     own_options(L);
     lua_pushvalue(L, lua_upvalueindex(STEP_NEXT));
@@ -170,18 +179,19 @@ static int send_step(lua_State *L) {
     lua_pushboolean(L, 0);
     lua_pushvalue(L, lua_upvalueindex(STEP_KIND));
     lua_pushcclosure(L, inner_send, INNER_KIND);
+    lua_pushcfunction(L, panini_note_error);
     lua_pushvalue(L, lua_upvalueindex(STEP_FUNCTION));
     lua_pushvalue(L, SEND_SUBJECT);
     lua_pushvalue(L, SEND_MESSAGE);
     lua_pushvalue(L, SEND_INNER);
     lua_pushvalue(L, SEND_OPTIONS);
-    lua_callk(L, 4, LUA_MULTRET, 0, send_returned);
-    return send_returned(L, LUA_OK, 0);
+    return send_returned(L, lua_pcallk(L, 4, LUA_MULTRET, SEND_BASE, 0, send_returned), 0);
 }
 
-void panini_middleware_push_step(lua_State *L, int kind) {
+void panini_middleware_push_step(lua_State *L, const panini_middleware_host *host, int kind) {
     lua_pushinteger(L, kind);
-    lua_pushcclosure(L, kind <= PANINI_SEND_REQUEST ? send_step : receive_step, STEP_KIND);
+    lua_pushlightuserdata(L, (void *)host);
+    lua_pushcclosure(L, kind <= PANINI_SEND_REQUEST ? send_step : receive_step, STEP_HOST);
 }
 
 // ---- native middlewares
@@ -189,27 +199,6 @@ void panini_middleware_push_step(lua_State *L, int kind) {
 enum { NATIVE_NEXT = 1, NATIVE_HOST, NATIVE_LAYER, NATIVE_KIND };
 // Above the arguments: the token and the message handler, then what the inner call gave.
 enum { NATIVE_SLOTS = 2 };
-
-// Message handler: an error that passes through a native step keeps the traceback of where it was raised.
-static int record_traceback(lua_State *L) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_TRACED_ERROR);
-    bool is_known = !lua_isnil(L, -1) && lua_rawequal(L, -1, 1);
-    lua_settop(L, 1);
-    if (is_known) return 1;
-    if (panini_vm_of(L)->killed || !lua_checkstack(L, 40)) return 1;
-    luaL_traceback(L, L, NULL, 1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_TRACED_TEXT);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_TRACED_ERROR);
-    return 1;
-}
-
-static void forget_traceback(lua_State *L) {
-    lua_pushnil(L);
-    lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_TRACED_ERROR);
-    lua_pushnil(L);
-    lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_TRACED_TEXT);
-}
 
 void panini_middleware_push_traceback(lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_TRACED_ERROR);
@@ -220,20 +209,36 @@ void panini_middleware_push_traceback(lua_State *L) {
     }
     lua_settop(L, -2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_TRACED_TEXT);
-    // Fields of the registry's array that exist: nothing is allocated.
-    forget_traceback(L);
+    panini_forget_error(L);
 }
 
+// The index of the error that the inner call ended with; its results, or its error value, lie above `base`.
+static int inner_error(int base, bool failed) { return failed ? base + 1 : base + 2; }
+
+// The host's function for a failure has ended: what it returned or raised lies above what the inner call gave.
 static int native_called(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    int kept = (int)(context >> 1), failed = (int)(context & 1);
-    int base = panini_middleware_argument_count((int)lua_tointeger(L, lua_upvalueindex(NATIVE_KIND))) + NATIVE_SLOTS;
-    int count = lua_gettop(L) - base - kept;
-    if (count > 0) {
-        if (failed) forget_traceback(L);
-        return count;
+    panini_check(L);
+    const panini_middleware_host *host = lua_touserdata(L, lua_upvalueindex(NATIVE_HOST));
+    int kind = (int)lua_tointeger(L, lua_upvalueindex(NATIVE_KIND));
+    int kept = (int)(context >> 1);
+    bool failed = context & 1;
+    int base = panini_middleware_argument_count(kind) + NATIVE_SLOTS, inner = base + kept;
+    if (has_failed(status)) {
+        int error = lua_gettop(L);
+        if (panini_takes_place(L, status, error, inner_error(base, failed))) return lua_error(L);
+        if (!lua_rawequal(L, error, inner_error(base, failed))) {
+            panini_vm *vm = panini_vm_of(L);
+            int could_fail = vm->may_fail;
+            vm->may_fail = 0;
+            host->covered(L, host->context, kind);
+            vm->may_fail = could_fail;
+            panini_check(L);
+        }
+    } else if (lua_gettop(L) > inner && (!lua_isnil(L, inner + 1) || panini_is_error(L, inner + 1))) {
+        if (failed) panini_forget_error(L);
+        return lua_gettop(L) - inner;
     }
-    lua_settop(L, base + kept);
+    lua_settop(L, inner);
     return failed ? lua_error(L) : kept;
 }
 
@@ -243,7 +248,8 @@ static int native_returned(lua_State *L, int status, lua_KContext context) {
     int kind = (int)lua_tointeger(L, lua_upvalueindex(NATIVE_KIND));
     int base = panini_middleware_argument_count(kind) + NATIVE_SLOTS;
     panini_check(L);
-    bool failed = status != LUA_OK && status != LUA_YIELD;
+    bool failed = has_failed(status);
+    int inner = lua_gettop(L);
     luaL_checkstack(L, 20, NULL);
     panini_vm *vm = panini_vm_of(L);
     int could_fail = vm->may_fail;
@@ -255,14 +261,21 @@ static int native_returned(lua_State *L, int status, lua_KContext context) {
         case PANINI_KEEP: return failed ? lua_error(L) : lua_gettop(L) - base;
         case PANINI_RAISE: return lua_error(L);
         case PANINI_CALL: {
-            lua_KContext kept = ((lua_KContext)(lua_gettop(L) - 3 - base) << 1) | failed;
-            lua_callk(L, 2, LUA_MULTRET, kept, native_called);
-            return native_called(L, LUA_OK, kept);
+            lua_KContext kept = ((lua_KContext)(inner - base) << 1) | failed;
+            return native_called(L, lua_pcallk(L, 2, LUA_MULTRET, base, kept, native_called), kept);
         }
-        default:
-            if (failed) forget_traceback(L);
-            return results;
+        default: break;
     }
+    // Nil is no answer to a failure.
+    if (failed || (inner >= base + 2 && lua_isnil(L, base + 1) && !lua_isnil(L, base + 2))) {
+        int first = lua_gettop(L) - results + 1;
+        if (results > 0 && lua_isnil(L, first) && !panini_is_error(L, first)) {
+            lua_settop(L, inner);
+            return failed ? lua_error(L) : inner - base;
+        }
+        panini_forget_error(L);
+    }
+    return results;
 }
 
 static int unobserved_returned(lua_State *L, int status, lua_KContext count) {
@@ -292,7 +305,7 @@ static int native_step(lua_State *L) {
         return unobserved_returned(L, LUA_OK, count);
     }
     lua_pushinteger(L, token);
-    lua_pushcfunction(L, record_traceback);
+    lua_pushcfunction(L, panini_note_error);
     lua_pushvalue(L, lua_upvalueindex(NATIVE_NEXT));
     for (int i = 1; i <= count; i++) lua_pushvalue(L, i);
     int status = lua_pcallk(L, count, LUA_MULTRET, count + NATIVE_SLOTS, 0, native_returned);

@@ -251,6 +251,19 @@ static void watch_globals(lua_State *L) {
     lua_setmetatable(L, -2);
 }
 
+// ---- error
+
+// In the registry: Lua's own function.
+static char error_key;
+
+int panini_is_error_function(lua_State *L, int index) {
+    lua_CFunction function = lua_tocfunction(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &error_key);
+    int is_one = function != NULL && function == lua_tocfunction(L, -1);
+    lua_pop(L, 1);
+    return is_one;
+}
+
 // ---- the list
 
 void panini_open_base(lua_State *L, int is_trusted) {
@@ -269,6 +282,8 @@ void panini_open_base(lua_State *L, int is_trusted) {
     luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
     lua_getfield(L, -1, "next");
     lua_setfield(L, LUA_REGISTRYINDEX, PANINI_NEXT_FIELD);
+    lua_getfield(L, -1, "error");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
     for (const char *const *name = removed; *name != NULL; name++) {
         lua_pushnil(L);
         lua_setfield(L, -2, *name);

@@ -14,6 +14,9 @@ int panini_open_table(lua_State *L);
 int panini_open_utf8(lua_State *L);
 int panini_open_os(lua_State *L);
 
+// Whether the value at an index is Lua's own `error`, under whatever name.
+int panini_is_error_function(lua_State *L, int index);
+
 // Pushes what scripts know as package.loaded: name -> module.
 void panini_push_modules(lua_State *L);
 

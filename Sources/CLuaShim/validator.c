@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "panini_kill.h"
+#include "panini_outcome.h"
 #include "panini_values.h"
 #include "panini_vm.h"
 #include "panini_walk.h"
@@ -147,10 +149,32 @@ static int refuse(lua_State *L) {
     return 2;
 }
 
-static int on_invalid_returned(lua_State *L, int status, lua_KContext base) {
-    (void)status;
-    int count = lua_gettop(L) - (int)base;
-    return count > 0 ? count : refuse(L);
+enum { ON_INVALID_BASE = RUN_VIOLATIONS + 1 };
+
+// A failed validation is answered by a value, or by an error that on_invalid meant; by nothing else it is lost.
+static int on_invalid_returned(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    panini_check(L);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        int error = lua_gettop(L);
+        // Nothing was raised before.
+        lua_pushnil(L);
+        bool takes_place = panini_takes_place(L, status, error, error + 1);
+        lua_settop(L, error);
+        if (takes_place) return lua_error(L);
+        const panini_guard_host *host = lua_touserdata(L, lua_upvalueindex(GUARD_HOST));
+        panini_vm *vm = panini_vm_of(L);
+        int could_fail = vm->may_fail;
+        vm->may_fail = 0;
+        host->covered(L, host->context);
+        vm->may_fail = could_fail;
+        panini_check(L);
+        return refuse(L);
+    }
+    int count = lua_gettop(L) - ON_INVALID_BASE;
+    bool has_answered =
+        count > 0 && (!lua_isnil(L, ON_INVALID_BASE + 1) || panini_is_error(L, ON_INVALID_BASE + 1));
+    return has_answered ? count : refuse(L);
 }
 
 static int guard_ended(lua_State *L) {
@@ -169,11 +193,11 @@ static int guard_ended(lua_State *L) {
     vm->may_fail = could_fail;
     if (lua_isnil(L, lua_upvalueindex(GUARD_ON_INVALID))) return refuse(L);
     lua_settop(L, RUN_VIOLATIONS);
+    lua_pushcfunction(L, panini_note_error);
     lua_pushvalue(L, lua_upvalueindex(GUARD_ON_INVALID));
     lua_pushvalue(L, RUN_SUBJECT);
     lua_pushvalue(L, RUN_VIOLATIONS);
-    lua_callk(L, 2, LUA_MULTRET, RUN_VIOLATIONS, on_invalid_returned);
-    return on_invalid_returned(L, LUA_OK, RUN_VIOLATIONS);
+    return on_invalid_returned(L, lua_pcallk(L, 2, LUA_MULTRET, ON_INVALID_BASE, 0, on_invalid_returned), 0);
 }
 
 static int guard_continued(lua_State *L, int status, lua_KContext number) {

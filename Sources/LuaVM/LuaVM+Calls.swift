@@ -117,6 +117,22 @@ extension LuaVM {
         return error
     }
 
+    /// Code and text of the error value at an index, as of one that was raised: its fields are read with metamethods, under a
+    /// small budget of their own.
+    package func describeError(_ L: OpaquePointer, _ index: CInt) -> (code: LuaError.Code?, message: String) {
+        guard lua_checkstack(L, 20) != 0 else { return (nil, "error") }
+        lua_pushvalue(L, index)
+        _ = panini_describe_error(vm, L)
+        defer { lua_settop(L, -3) }
+        let code: LuaError.Code? =
+            if lua_isinteger(L, -1) != 0 {
+                .integer(lua_tointegerx(L, -1, nil))
+            } else {
+                string(L, -1).map { .string($0) }
+            }
+        return (code, string(L, -2) ?? "error")
+    }
+
     /// A list of what is wrong with a request is no place for more bytes than that.
     private static var longestErrorList: Int { 256 << 10 }
 

@@ -15,12 +15,14 @@ enum {
     PANINI_MESSAGE_DECODED = 2,      // user value 1 holds `data`
     PANINI_MESSAGE_INVALID = 4,      // a validator has refused `data`
     PANINI_MESSAGE_HAS_HEADERS = 8,  // the host keeps headers for the reply
+    PANINI_MESSAGE_UNSENT = 16,      // a reply could not go out
 };
 
 typedef struct panini_message {
     int64_t owner;             // the host's number of the listener; 0 for replies to requests
     void *endpoint;            // the host's statistics of whoever takes requests; NULL for everything else
     uint64_t arrived;          // the host's clock when a request came, in nanoseconds
+    uint64_t request;          // the host's number of what functions share that its handler has spawned; 0: none
     int32_t params_reference;  // registry table { name, index, name, index, ... }, or 0
     uint32_t subject_length;
     uint32_t reply_length;

@@ -30,13 +30,17 @@ typedef struct panini_middleware_host {
     // The arguments of the step are at 1...; the host may replace them. For PANINI_OBSERVE the number is handed to `after`.
     int (*before)(lua_State *L, void *context, int64_t layer, int kind, int64_t *token);
     // The inner call has ended: its results, or its error value, lie above `base`. PANINI_CALL: a function and two
-    // arguments are on top; what it returns replaces the outcome, unless that is nothing.
+    // arguments are on top; what it returns replaces the outcome, unless that is nothing or nil without an error. A single
+    // nil replaces no failure.
     int (*after)(lua_State *L, void *context, int64_t token, int kind, int base, int failed);
+    // A middleware raised an error, the text on top, over the failure of what it wraps: that failure goes out. The first
+    // argument of the step is at 1. The stack stays as it is.
+    void (*covered)(lua_State *L, void *context, int kind);
 } panini_middleware_host;
 
-// Pops a middleware's function and the function it wraps (on top), and pushes the step of both. Raises only for want of
-// memory.
-void panini_middleware_push_step(lua_State *L, int kind);
+// Pops a middleware's function and the function it wraps (on top), and pushes the step of both. `host` must outlive the
+// step. Raises only for want of memory.
+void panini_middleware_push_step(lua_State *L, const panini_middleware_host *host, int kind);
 
 // Pops the function it wraps and pushes the step of a native middleware. `host` must outlive the step. Raises only for
 // want of memory.

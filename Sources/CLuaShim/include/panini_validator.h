@@ -86,13 +86,16 @@ typedef struct panini_guard_host {
     void *push_context;
     // A value has failed; the argument is at index 1. Must not raise; nothing is pushed.
     void (*failed)(lua_State *L, void *context);
+    // on_invalid raised an error, the text on top, that is not meant as an answer: the violations are what goes out. The
+    // argument is at index 1. Must not raise; the stack stays as it is.
+    void (*covered)(lua_State *L, void *context);
     void *context;
     int error_metatable;
 } panini_guard_host;
 
 // Pops a handler, a validator and an on_invalid function (or nil), in this order from below, and pushes a function of one
 // argument. It validates the argument's value and calls the handler with the argument; a failing one goes to on_invalid,
-// and without one, or when that returns nothing, the function returns nil and an error table of code 422 with the list.
+// and without one, or when that answers nothing, the function returns nil and an error table of code 422 with the list.
 // `host` must outlive the function. Raises only for want of memory.
 void panini_validator_push_guard(lua_State *L, const panini_guard_host *host);
 

@@ -74,6 +74,8 @@ typedef struct panini_vm {
     // The collector runs with the measure for large states.
     int is_large;
     panini_pool pool;
+    // The error that passed last was raised by a call of `error`: see panini_outcome.h.
+    int is_error_meant;
     // The next host function to continue after a suspension raises the value it is resumed with.
     int raise_on_resume;
 

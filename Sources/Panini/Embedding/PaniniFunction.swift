@@ -193,7 +193,7 @@ extension Script {
         record.context = context
         activeCount += 1
         enter {
-            currentHoldsStop = true
+            current = RunningActivity(holdsStop: true)
             if isTraced, context != nil || !isSend { beginSpan(co, .spawned(record), function: 1) }
             settle(co, vm.resume(co, argumentCount: CInt(arguments.count)), .spawned(record))
         }

@@ -252,7 +252,7 @@ extension Script {
         panini_request_push_function(co.thread, lua_gettop(co.thread), requestHost, kind)
         lua_rotate(co.thread, -2, 1)
         lua_settop(co.thread, -2)
-        currentHoldsStop = true
+        current = RunningActivity(holdsStop: true)
         settle(co, vm.resume(co, argumentCount: 1), .stream(route, request))
     }
 

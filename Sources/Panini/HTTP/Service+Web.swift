@@ -325,7 +325,7 @@ extension Script {
         push(request, number: route.hasMiddlewares ? open(request) : 0, onto: co.thread)
         vm.push(route.entry, onto: co.thread)
         lua_pushvalue(co.thread, 1)
-        currentHoldsStop = true
+        current = RunningActivity(holdsStop: true)
         settle(co, vm.resume(co, argumentCount: 1), .request(route, request))
     }
 

@@ -74,7 +74,7 @@ extension Script {
         }
     }
 
-    private func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
+    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
         if kind.isSend { return .sent(L) }
         let object = lua_touserdata(L, 1).unsafelyUnwrapped
         guard kind == .httpRequest else { return .received(object.assumingMemoryBound(to: panini_message.self)) }

@@ -62,7 +62,7 @@ public struct PaniniMiddlewareOutcome: ~Copyable {
         return script.encoded(L, base + 1, dataType: nil)
     }
 
-    /// Replaces the outcome by a value.
+    /// Replaces the outcome by a value. Nil replaces no failure: an error is answered by a value, or by another error.
     ///
     /// - Parameter value: The reply, or what the sending call returns.
     public mutating func answer(_ value: LuaValue) { replacement = .value(value) }

@@ -231,7 +231,7 @@ extension Script {
             if let function = layer.functions[kind] {
                 vm.push(function, onto: L)
                 lua_rotate(L, -2, 1)
-                panini_middleware_push_step(L, kind.rawValue)
+                panini_middleware_push_step(L, middlewareHost, kind.rawValue)
             } else if let native = layer.native {
                 panini_middleware_push_native_step(L, middlewareHost, native.id, kind.rawValue)
             }

@@ -10,7 +10,7 @@ extension Script {
         }
         try call.requireFunction(1, "the function")
         try call.charge(SpawnRecord.charge)
-        let record = startSpawned(call, 1)
+        let record = startSpawned(call, 1, request: currentRequest)
         let handle = panini_handle_push(call.L, spawnHandleType, makeHandleNumber()).unsafelyUnwrapped
         lua_pushvalue(call.L, -1)
         record.handle = vm.makeReference(call.L)
@@ -19,8 +19,9 @@ extension Script {
     }
 
     /// Puts the function at an index in line; it starts when the caller next waits or ends.
-    private func startSpawned(_ call: HostCall, _ index: CInt) -> SpawnRecord {
-        let record = SpawnRecord(holdsStop: currentHoldsStop)
+    private func startSpawned(_ call: HostCall, _ index: CInt, request: UInt64 = 0) -> SpawnRecord {
+        let record = SpawnRecord(holdsStop: current.holdsStop, request: request)
+        if request != 0 { spawnedRequests.began(request) }
         if record.holdsStop { activeCount += 1 }
         if isTraced { record.context = traceContext }
         lua_pushvalue(call.L, index)

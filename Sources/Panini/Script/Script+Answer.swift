@@ -19,7 +19,7 @@ extension Script {
         if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
             let error = readError(L, first + 1)
             listener.failed &+= 1
-            if message.pointee.reply_length == 0 {
+            if message.pointee.reply_length == 0 || message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) != 0 {
                 logger.warning(
                     message.pointee.flags & UInt8(PANINI_MESSAGE_INVALID) == 0
                         ? "handler of \(text(subjectOf(message))) (\(listener.origin)) failed: \(error.message)"
@@ -43,7 +43,7 @@ extension Script {
             )
             return
         }
-        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        noteAnswered(message)
         do throws(SendFailure) {
             try headers.withUnsafeBufferPointer { headers throws(SendFailure) in
                 try send(
@@ -78,11 +78,18 @@ extension Script {
         refuse(message, listener, service?.debug == true ? ReplyError(500, reason) : .internalError)
     }
 
+    /// A reply has gone out, or is about to.
+    @inline(__always)
+    func noteAnswered(_ message: UnsafeMutablePointer<panini_message>) {
+        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        if message.pointee.request != 0 { spawnedRequests.answered(message.pointee.request) }
+    }
+
     /// Sends the error reply of a request, once; does nothing for a one-way message.
     func refuse(_ message: UnsafeMutablePointer<panini_message>, _ listener: Listener, _ error: ReplyError) {
         _ = takeReplyHeaders(message)
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else { return }
-        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        noteAnswered(message)
         guard message.pointee.reply_length > 0, listener.replies else { return }
         if message.pointee.arrived != 0 { service?.requestAnswered(message, error) }
         service?.sendError(error, to: replyOf(message))
@@ -258,12 +265,13 @@ extension Script {
                 )
             }
         } catch {
+            noteUnsent(message)
             switch error {
             case .unsendable(let text): throw Misuse("msg.respond: \(text)")
             case .refused(let error): return call.failure(error)
             }
         }
-        message.pointee.flags |= UInt8(PANINI_MESSAGE_ANSWERED)
+        noteAnswered(message)
         // A script may keep a message longer than its listener lives, with whom its counters go.
         if message.pointee.arrived != 0, let service, listeners[message.pointee.owner] != nil {
             service.requestAnswered(message, options.serviceError)

@@ -42,7 +42,7 @@ extension Script {
                 vm.push(function, onto: co.thread)
                 vm.release(function)
                 if isTraced { beginSpan(co, .spawned(record)) }
-                currentHoldsStop = record.holdsStop
+                current = RunningActivity(holdsStop: record.holdsStop, request: record.request)
                 settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
             case .resume(let id, let completion):
                 if !resume(id, { push(completion, onto: $0) }) { release(completion) }
@@ -95,7 +95,7 @@ extension Script {
         vm.push(reply.isEmpty ? listener.publishEntry : listener.requestEntry, onto: co.thread)
         lua_pushvalue(co.thread, 1)
         listener.active += 1
-        currentHoldsStop = true
+        current = RunningActivity(holdsStop: true, message: message)
         settle(co, vm.resume(co, argumentCount: 1), .message(listener, message))
     }
 
@@ -104,7 +104,7 @@ extension Script {
         let co = vm.acquireCoroutine()
         vm.push(function, onto: co.thread)
         if isTraced { beginSpan(co, activity) }
-        currentHoldsStop = activity.holdsStop
+        current = RunningActivity(activity)
         let count = push(co.thread)
         settle(co, vm.resume(co, argumentCount: count), activity)
     }
@@ -118,7 +118,7 @@ extension Script {
         }
         let count = push(co.thread)
         job.wait = .none
-        currentHoldsStop = job.activity.holdsStop
+        current = RunningActivity(job.activity)
         let raises = count == LuaVM.raise
         let outcome = vm.resume(co, argumentCount: raises ? 1 : count, raising: raises)
         if outcome == .suspended {
@@ -162,6 +162,7 @@ extension Script {
             if error.kind == .memory { memoryFailed() }
             // Nothing of a coroutine that was ended by its budget runs any more, also not what closes its streams.
             if error.kind == .cpu { service?.fetcher.cancelAll(of: self, context: co.id) }
+            if let message, message.pointee.request != 0 { handlerEnded(message.pointee.request) }
             service?.activityEnded(activity, of: self)
         }
     }
@@ -219,7 +220,13 @@ extension Script {
         switch activity {
         case .message(let listener, let message):
             // Lua counts the message at index 1 among the results.
-            if count > 1 { answer(co.thread, count - 1, listener, message) }
+            if count > 1 {
+                answer(co.thread, count - 1, listener, message)
+            } else if message.pointee.flags & UInt8(PANINI_MESSAGE_UNSENT) != 0 {
+                // msg.respond could not, and nothing else has answered.
+                refuse(message, listener, .internalError)
+            }
+            if message.pointee.request != 0 { handlerEnded(message.pointee.request) }
         case .request(let route, let request):
             // The same for the request.
             answer(co.thread, count - 1, route, request)
@@ -257,6 +264,8 @@ extension Script {
         guard lua_type(L, index) == LUA_TTABLE else {
             return (nil, vm.string(L, index) ?? scalarText(L, index))
         }
+        // Objects of a class have their fields behind `__index`, and a text of their own.
+        if !isPlainError(L, index) { return vm.describeError(L, index) }
         var code: LuaError.Code?
         switch panini_field(L, index, "code") {
         case LUA_TNUMBER where lua_isinteger(L, -1) != 0: code = .integer(lua_tointegerx(L, -1, nil))
@@ -268,6 +277,14 @@ extension Script {
         let message = type == LUA_TSTRING ? vm.string(L, -1) ?? "" : "error"
         lua_settop(L, -3)
         return (code, message)
+    }
+
+    /// Whether the error table at an index has no metatable, or that of the errors that calls return.
+    private func isPlainError(_ L: OpaquePointer, _ index: CInt) -> Bool {
+        guard lua_getmetatable(L, index) != 0 else { return true }
+        lua_rawgeti(L, CInt(PANINI_REGISTRY_INDEX), lua_Integer(errorType))
+        defer { lua_settop(L, -3) }
+        return lua_rawequal(L, -1, -2) != 0
     }
 
     private func scalarText(_ L: OpaquePointer, _ index: CInt) -> String {

@@ -25,6 +25,7 @@ extension Script {
             return groupMemberEnded(group)
         }
         if let call = record.call { return endCall(call, L, count) }
+        if record.request != 0, record.waiters.isEmpty { noteReturned(L, count, record) }
         guard lua_checkstack(L, 4) != 0 else { return }
         lua_createtable(L, count, 0)
         for position in stride(from: 1, through: count, by: 1) {
@@ -58,6 +59,7 @@ extension Script {
                 "spawned function failed: \(error.message)",
                 metadata: error.traceback.map { ["lua.traceback": "\($0)"] }
             )
+            if record.request != 0 { noteRaised(error, record) }
         }
         lua_createtable(L, 2, 0)
         push(failure, onto: L)

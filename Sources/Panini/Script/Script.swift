@@ -133,8 +133,10 @@ final class Script {
     /// Work for the outermost level, so that completions never nest.
     @exclusivity(unchecked) var ready = FIFO<ReadyItem>()
     @exclusivity(unchecked) var depth = 0
-    /// Whether a stop waits for what runs now; inherited by what it spawns.
-    @exclusivity(unchecked) var currentHoldsStop = false
+    /// What runs now; inherited by what it spawns.
+    @exclusivity(unchecked) var current = RunningActivity()
+    /// Requests whose handlers have spawned functions, by their numbers.
+    var spawnedRequests = SpawnedRequests()
     /// Functions started by app.spawn that still run, by the number of their handle.
     var spawned: [Int64: SpawnRecord] = [:]
     private(set) var nextHandle: Int64 = 0
@@ -207,6 +209,7 @@ final class Script {
                 push_value: panini_message_push_data,
                 push_context: callbacks,
                 failed: messageFailedValidation,
+                covered: logCoveredOfMessage,
                 context: Unmanaged.passUnretained(self).toOpaque(),
                 error_metatable: errorType
             )
@@ -215,7 +218,8 @@ final class Script {
             to: panini_middleware_host(
                 context: Unmanaged.passUnretained(self).toOpaque(),
                 before: beforeNativeMiddleware,
-                after: afterNativeMiddleware
+                after: afterNativeMiddleware,
+                covered: logCoveredByInner
             )
         )
         requestHost.initialize(
@@ -230,6 +234,7 @@ final class Script {
                 push_value: panini_request_push_json,
                 push_context: requestHost,
                 failed: requestFailedValidation,
+                covered: logCoveredOfRequest,
                 context: Unmanaged.passUnretained(self).toOpaque(),
                 error_metatable: errorType
             )

@@ -130,11 +130,14 @@ final class SpawnRecord {
     var position = 0
     /// The span that it was started in.
     var context: InstrumentationContext?
+    /// The number of the request whose handler has spawned it; 0: none.
+    let request: UInt64
     /// A stop waits for it: it was started by a handler or a tick, not by a task that may run for ever.
     let holdsStop: Bool
 
-    init(holdsStop: Bool) {
+    init(holdsStop: Bool, request: UInt64 = 0) {
         self.holdsStop = holdsStop
+        self.request = request
     }
 }
 

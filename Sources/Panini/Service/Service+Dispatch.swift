@@ -115,6 +115,7 @@ extension Service {
         case .task:
             if sync.isOn { syncEnded(script) }
         case .spawned(let record):
+            if record.request != 0 { script.spawnedEnded(record.request) }
             guard record.holdsStop else { return }
             script.activeCount -= 1
             if script.isEnding { endIfIdle(script) }
@@ -235,7 +236,9 @@ extension Service {
         // An error with a code is an answer that the script chose; anything else is a fault, and the wire gets no details.
         if let problem = error.errorsProblem { script.logErrorsLeftOut(problem, of: listener.origin) }
         if error.isTable, let code = error.code {
-            if message.pointee.reply_length == 0 || !listener.replies {
+            if message.pointee.reply_length == 0 || !listener.replies
+                || message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) != 0
+            {
                 logger.warning("handler of \(subject) (\(listener.origin)) failed: \(error.message)")
             }
             return script.refuse(
@@ -311,6 +314,7 @@ extension Service {
         )
         let error = ReplyError(504, "the handler took longer than \(formatted(seconds)) s")
         script.refuse(message, listener, error)
+        if message.pointee.request != 0 { script.handlerEnded(message.pointee.request) }
         script.abandon(job, error)
         activityEnded(job.activity, of: script)
     }

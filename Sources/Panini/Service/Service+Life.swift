@@ -349,6 +349,7 @@ extension Service {
             }
             script.abandon(job, reason)
         }
+        script.giveUpSpawned(reason)
         if sync.isOn, hadTurn {
             sync.isBusy = false
             if state == .running, !sync.isEmpty { self.script.defer(.syncNext) }

@@ -99,7 +99,7 @@ extension Script {
             vm.pushString(L, end.reason)
             count += 2
         }
-        currentHoldsStop = true
+        current = RunningActivity(holdsStop: true)
         settle(co, vm.resume(co, argumentCount: count), .webSocket(session, turn))
     }
 

@@ -1,0 +1,65 @@
+// Owns: the answers of requests whose handlers returned none and left it to functions that they spawned: a failure of such a
+// function is the failure of the request, unless somebody has answered. Worker's thread.
+
+import CLuaShim
+import LuaVM
+
+extension Script {
+    /// The number under which what is spawned now shares the request that is being handled; 0: there is none to answer.
+    var currentRequest: UInt64 {
+        guard let message = current.message else { return current.request }
+        guard message.pointee.request == 0 else { return message.pointee.request }
+        guard message.pointee.reply_length > 0, message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0,
+            listeners[message.pointee.owner]?.replies == true
+        else { return 0 }
+        let endpoint =
+            message.pointee.arrived == 0
+            ? nil : message.pointee.endpoint.map { Unmanaged<Endpoint>.fromOpaque($0).takeUnretainedValue() }
+        message.pointee.request = spawnedRequests.add(
+            SpawnedRequest(reply: Array(replyOf(message)), endpoint: endpoint, arrived: message.pointee.arrived)
+        )
+        return message.pointee.request
+    }
+
+    /// A spawned function for which nobody waits has returned: `nil, err` is a failure as everywhere.
+    func noteReturned(_ L: OpaquePointer, _ count: CInt, _ record: SpawnRecord) {
+        guard count >= 2, let error = returnedError(L, count) else { return }
+        spawnedRequests.failed(record.request, ReplyError(code: error.code, message: error.message))
+    }
+
+    /// A spawned function for which nobody waits has raised an error.
+    func noteRaised(_ error: LuaError, _ record: SpawnRecord) {
+        let isAnswer = error.isTable && error.code != nil
+        spawnedRequests.failed(
+            record.request,
+            isAnswer
+                ? ReplyError(code: error.code, message: error.message, errors: error.errors)
+                : error.reply(debug: service?.debug == true)
+        )
+    }
+
+    /// An answer could not be sent: the requester hears so, unless another one goes out.
+    func noteUnsent(_ message: UnsafeMutablePointer<panini_message>) {
+        message.pointee.flags |= UInt8(PANINI_MESSAGE_UNSENT)
+        if message.pointee.request != 0 { spawnedRequests.failed(message.pointee.request, .internalError) }
+    }
+
+    func spawnedEnded(_ number: UInt64) {
+        if let (request, error) = spawnedRequests.ended(number) { refuse(request, error) }
+    }
+
+    func handlerEnded(_ number: UInt64) {
+        if let (request, error) = spawnedRequests.handlerEnded(number) { refuse(request, error) }
+    }
+
+    /// What it has spawned runs no more.
+    func giveUpSpawned(_ reason: ReplyError) {
+        guard !spawnedRequests.isEmpty else { return }
+        for request in spawnedRequests.takeAll() { refuse(request, reason) }
+    }
+
+    private func refuse(_ request: SpawnedRequest, _ error: ReplyError) {
+        if let endpoint = request.endpoint { service?.requestAnswered(endpoint, request.arrived, error) }
+        request.reply.withUnsafeBytes { service?.sendError(error, to: $0) }
+    }
+}
