@@ -4,10 +4,13 @@ import os
 
 import pytest
 
-from harness import NATS_SERVER, PROGRAM, Broker, Client, Gate, Program, Service, panini, script_text
+from harness import NATS_SERVER, PATIENCE, PROGRAM, Broker, Client, Gate, Program, Service, panini, script_text
 from secure import SecureServer
 
 KINDS = ("nats-server", "embedded")
+
+# No test hangs for good: pytest-timeout ends it, with its name and the stacks of all threads.
+os.environ.setdefault("PYTEST_TIMEOUT", str(max(900, 20 * PATIENCE)))
 
 
 def pytest_configure(config):

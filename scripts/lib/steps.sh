@@ -60,15 +60,16 @@ step_build() {
     PANINI_WARNINGS_AS_ERRORS=1 PANINI_EXAMPLES=1 swift build --build-tests
 }
 
-# quieter: leaves out the line with which each test announces itself; results, failures and totals stay.
-quieter() {
-    grep --line-buffered -v '^◇ '
+# swift_tests ARGUMENT...: `swift test`, which is ended when a test takes too long; the line with which each test announces
+# itself is left out.
+swift_tests() {
+    "$PANINI_ROOT/scripts/lib/watch-tests" --limit "${PANINI_TEST_LIMIT:-600}" swift test --disable-xctest --no-parallel "$@"
 }
 
 step_unit() {
     local server
     server="$(nats_server_path)"
-    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest --no-parallel 2>&1 | quieter
+    PANINI_WARNINGS_AS_ERRORS=1 PANINI_NATS_SERVER="$server" swift_tests --skip-build
 }
 
 step_release() {
@@ -117,8 +118,8 @@ step_docc() {
 step_embedding() {
     require_sqlite
     # Beside the other build products, so that one cache keeps both.
-    swift test --package-path "$PANINI_ROOT/examples/embedding" --scratch-path "$PANINI_ROOT/.build/embedding" \
-        --disable-xctest --no-parallel 2>&1 | quieter | grep -vE '^\[[0-9]+/[0-9]+\] '
+    swift_tests --package-path "$PANINI_ROOT/examples/embedding" --scratch-path "$PANINI_ROOT/.build/embedding" \
+        | grep -vE '^\[[0-9]+/[0-9]+\] '
 }
 
 step_fuzz() {
@@ -147,8 +148,7 @@ step_faults() {
     folder="$(mktemp -d)"
     # shellcheck disable=SC2064 # the name as it is now
     trap "sweep_servers '$folder'" EXIT
-    TMPDIR="$folder" PANINI_NATS_SERVER="$server" swift test --skip-build --disable-xctest --no-parallel \
-        --filter '^NATSFaultTests\.' 2>&1 | quieter | tee "$folder/said"
+    TMPDIR="$folder" PANINI_NATS_SERVER="$server" swift_tests --skip-build --filter '^NATSFaultTests\.' | tee "$folder/said"
     # A filter that matches nothing passes as well.
     grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$folder/said" || die "the fault tests did not run"
     # With the program just built, whatever lies in .build/release.
