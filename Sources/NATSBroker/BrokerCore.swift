@@ -181,7 +181,7 @@ extension BrokerCore {
         sid: UnsafeRawBufferPointer,
         _ client: BrokerClient
     ) {
-        guard NATSSubject.isValidForSubscribe(subject) else {
+        guard NATSSubject.isAcceptedForSubscribe(subject) else {
             refuse(client, "Invalid Subject")
             return
         }

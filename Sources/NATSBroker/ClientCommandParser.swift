@@ -38,14 +38,20 @@ package struct ClientCommandParser {
         let operation = try Self.operation(in: bytes)
         guard let lineFeed = Self.lineFeed(in: bytes, from: searched) else {
             searched = bytes.count
-            if let operation, bytes.count - operation.length > maximumControlLine + 2 { throw .controlLineTooLong }
+            if let operation,
+                bytes.count - Self.arguments(of: operation.length, in: bytes) > maximumControlLine + 2
+                    || bytes.count > 2 * maximumControlLine + 16
+            {
+                throw .controlLineTooLong
+            }
             return nil
         }
         searched = 0
         // The name is checked byte by byte above, so a whole line has a whole name or it was refused.
         guard let operation else { throw .unknownOperation }
         let end = lineFeed > 0 && bytes[lineFeed - 1] == ASCII.carriageReturn ? lineFeed - 1 : lineFeed
-        guard end - operation.length <= maximumControlLine else { throw .controlLineTooLong }
+        let start = Self.arguments(of: operation.length, in: bytes)
+        guard end - start <= maximumControlLine else { throw .controlLineTooLong }
         let line = Line(bytes: bytes, start: operation.length, end: max(end, operation.length), next: lineFeed + 1)
         return try read(operation.kind, line)
     }
@@ -83,6 +89,16 @@ package struct ClientCommandParser {
         guard bytes[end + 1] == ASCII.lineFeed else { throw .unknownOperation }
         awaited = nil
         return Parsed(command: .publish(publication), length: end + 2)
+    }
+
+    /// Where the arguments behind a name of `length` bytes begin: like nats-server, blanks in front of them do not count
+    /// for the line's length.
+    private static func arguments(of length: Int, in bytes: UnsafeRawBufferPointer) -> Int {
+        var start = length
+        while start < bytes.count, bytes[start] == ASCII.space || bytes[start] == ASCII.tab {
+            start += 1
+        }
+        return start
     }
 
     private static func lineFeed(in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
@@ -196,7 +212,7 @@ private struct Line {
     }
 
     func publish() throws(ClientProtocolError) -> ClientCommand.Publication {
-        let words = split()
+        let words = split(keepsReturns: true)
         guard words.count == 2 || words.count == 3, let size = size(words[words.count - 1]) else {
             throw .malformedArguments(usage: .pub)
         }
@@ -210,7 +226,7 @@ private struct Line {
     }
 
     func publishWithHeaders() throws(ClientProtocolError) -> ClientCommand.Publication {
-        let words = split()
+        let words = split(keepsReturns: true)
         guard
             words.count == 3 || words.count == 4,
             let headerSize = size(words[words.count - 2]),
@@ -229,7 +245,10 @@ private struct Line {
     }
 
     /// The words of the line; at most five are kept, as no command takes more than four.
-    private func split() -> Words {
+    ///
+    /// - Parameter keepsReturns: whether a carriage return is a byte of its word like any other: nats-server passes such
+    ///   subjects on, and whoever tests a client with this broker shall meet them here.
+    private func split(keepsReturns: Bool = false) -> Words {
         var words = Words()
         var index = start
         while index < end {
@@ -239,8 +258,7 @@ private struct Line {
             }
             let wordStart = index
             while index < end, !Self.isBlank(bytes[index]) {
-                // A carriage return inside a subject would break the line of everyone who receives it.
-                if bytes[index] == ASCII.carriageReturn { return .unusable }
+                if bytes[index] == ASCII.carriageReturn, !keepsReturns { return .unusable }
                 index += 1
             }
             words.append(wordStart..<index)

@@ -8,7 +8,7 @@ package struct NATSParserError: Error, Equatable {
         case unknownOperation
         /// No line end within the limit.
         case controlLineTooLong
-        /// Wrong number of arguments, or a control character among them.
+        /// Wrong number of arguments.
         case badArguments
         /// A subscription id or a size that is not a decimal number.
         case badNumber

@@ -15,6 +15,12 @@ package enum NATSSubject {
         check(bytes, allowsWildcards: true)
     }
 
+    /// Whether a server takes a subscription to `bytes`: as ``isValidForSubscribe(_:)``, but control characters are
+    /// bytes like others.
+    package static func isAcceptedForSubscribe(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        check(bytes, allowsWildcards: true, allowsControls: true)
+    }
+
     /// Whether messages can be published to `subject`.
     package static func isValidForPublish(_ subject: String) -> Bool {
         withBytes(of: subject, isValidForPublish)
@@ -69,7 +75,11 @@ package enum NATSSubject {
     }
 
     @inline(__always)
-    private static func check(_ bytes: UnsafeRawBufferPointer, allowsWildcards: Bool) -> Bool {
+    private static func check(
+        _ bytes: UnsafeRawBufferPointer,
+        allowsWildcards: Bool,
+        allowsControls: Bool = false
+    ) -> Bool {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return false }
         let pointer = base.assumingMemoryBound(to: UInt8.self)
         let count = bytes.count
@@ -79,9 +89,9 @@ package enum NATSSubject {
             let byte = pointer[index]
             // One comparison lets every common byte through: letters, digits and what is above '>'.
             if byte > ASCII.greater {
-                if byte == 0x7F { return false }
+                if byte == 0x7F, !allowsControls { return false }
             } else if byte <= ASCII.space {
-                return false
+                if !allowsControls || byte == ASCII.space { return false }
             } else if byte == ASCII.dot {
                 if previous == ASCII.dot { return false }
             } else if byte == ASCII.star || byte == ASCII.greater, previous == ASCII.dot {

@@ -10,9 +10,10 @@ enum MessageText {
         visible(Array(message.payload.readableBytesView)) + [0x0A]
     }
 
-    /// `subject payload`.
+    /// `subject payload`. A subject may hold control characters, whoever published it: they are shown, not obeyed, so that
+    /// the first blank ends the subject.
     static func line(_ message: NATSMessage) -> [UInt8] {
-        Array(message.subject.utf8) + [0x20] + payloadLine(message)
+        escaped(Array(message.subject.utf8), keepsText: false) + [0x20] + payloadLine(message)
     }
 
     /// A JSON object in one line.
@@ -36,17 +37,30 @@ enum MessageText {
 
     /// On a terminal control characters are shown, not obeyed; a program gets the bytes as they are.
     private static func visible(_ bytes: [UInt8]) -> [UInt8] {
-        guard StandardOutput.isTerminal else { return bytes }
+        StandardOutput.isTerminal ? escaped(bytes, keepsText: true) : bytes
+    }
+
+    /// Control characters as `\x1b`, those of C1 included.
+    ///
+    /// - Parameter keepsText: whether line feeds and tabs stay.
+    static func escaped(_ bytes: [UInt8], keepsText: Bool) -> [UInt8] {
         var result: [UInt8] = []
-        for byte in bytes {
-            if byte >= 0x20 && byte != 0x7F || byte == 0x0A || byte == 0x09 {
-                result.append(byte)
-            } else {
-                let digits = String(byte, radix: 16)
-                result += Array("\\x\(digits.count == 1 ? "0" : "")\(digits)".utf8)
+        for (index, byte) in bytes.enumerated() {
+            switch byte {
+            case 0x0A where keepsText, 0x09 where keepsText: result.append(byte)
+            case 0..<0x20, 0x7F: appendHex(byte, to: &result)
+            case 0x80...0x9F where index > 0 && bytes[index - 1] == 0xC2:
+                result.removeLast()
+                appendHex(byte, to: &result)
+            default: result.append(byte)
             }
         }
         return result
+    }
+
+    private static func appendHex(_ byte: UInt8, to bytes: inout [UInt8]) {
+        let digits = String(byte, radix: 16)
+        bytes += Array("\\x\(digits.count == 1 ? "0" : "")\(digits)".utf8)
     }
 
     /// RFC 4648, section 4.

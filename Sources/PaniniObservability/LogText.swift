@@ -48,7 +48,7 @@ enum LogText {
         var text = text
         bytes.append(0x22)
         text.withUTF8 { utf8 in
-            for byte in utf8 {
+            for (index, byte) in utf8.enumerated() {
                 switch byte {
                 case 0x22: append("\\\"", to: &bytes)
                 case 0x5C: append("\\\\", to: &bytes)
@@ -56,6 +56,12 @@ enum LogText {
                 case 0x0D: append("\\r", to: &bytes)
                 case 0x09: append("\\t", to: &bytes)
                 case 0..<0x20, 0x7F:
+                    append("\\u00", to: &bytes)
+                    bytes.append(hexDigit(byte >> 4))
+                    bytes.append(hexDigit(byte & 15))
+                // U+0080 to U+009F, as above.
+                case 0x80...0x9F where index > 0 && utf8[index - 1] == 0xC2:
+                    bytes.removeLast()
                     append("\\u00", to: &bytes)
                     bytes.append(hexDigit(byte >> 4))
                     bytes.append(hexDigit(byte & 15))

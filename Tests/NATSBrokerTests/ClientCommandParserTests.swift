@@ -4,7 +4,7 @@ import NATSBroker
 import NATSFuzzSupport
 import Testing
 
-@Suite struct ClientCommandParserTests {
+@Suite(.timeLimit(.minutes(5))) struct ClientCommandParserTests {
     /// A command with its texts instead of positions, so that results of different splits can be compared.
     enum Spoken: Equatable {
         case connect(String)
@@ -146,6 +146,7 @@ import Testing
         ("SUB foo a b c\r\n", .malformedArguments(usage: .sub)),
         ("SUB foo a b c d e f g\r\n", .malformedArguments(usage: .sub)),
         ("SUB fo\ro 1\r\n", .malformedArguments(usage: .sub)),
+        ("PUB foo 1\r\r\nx\r\n", .malformedArguments(usage: .pub)),
         ("UNSUB\r\n", .malformedArguments(usage: .unsub)),
         ("UNSUB 1 2 3\r\n", .malformedArguments(usage: .unsub)),
         ("PUB foo\r\n", .malformedArguments(usage: .pub)),
@@ -179,7 +180,7 @@ import Testing
 
     @Test func takesAControlLineOfTheLimitAndNoLonger() {
         func line(_ argumentBytes: Int) -> [UInt8] {
-            Array("SUB \(String(repeating: "a", count: argumentBytes - 3)) 1\r\n".utf8)
+            Array("SUB \(String(repeating: "a", count: argumentBytes - 2)) 1\r\n".utf8)
         }
         let good = Self.parse([line(100)[...]], maximumControlLine: 100)
         #expect(good.commands.count == 1)
@@ -188,6 +189,13 @@ import Testing
             let bad = Self.parse([long[..<split], long[split...]], maximumControlLine: 100)
             #expect(bad.error == .controlLineTooLong, "split at \(split)")
         }
+        // Blanks in front do not count, but they have an end.
+        #expect(
+            Self.parse([Array("SUB    ".utf8)[...], line(100).dropFirst(4)], maximumControlLine: 100).commands.count
+                == 1
+        )
+        let blanks = Array("SUB\(String(repeating: " ", count: 300))".utf8)
+        #expect(Self.parse([blanks[...]], maximumControlLine: 100).error == .controlLineTooLong)
         // It is refused before the line ends, so that nobody can fill the memory with one.
         #expect(
             Self.parse([long[..<long.count], long[...]].map { $0.prefix(90) }, maximumControlLine: 100).error

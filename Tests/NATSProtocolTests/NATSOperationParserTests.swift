@@ -5,7 +5,7 @@ import NATSFuzzSupport
 import NATSProtocol
 import Testing
 
-@Suite struct NATSOperationParserTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSOperationParserTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let input: String
         let expected: [Seen]
@@ -71,6 +71,22 @@ import Testing
         ),
     ]
 
+    /// What a server passes on from other clients.
+    static let strange: [Case] = [
+        Case("MSG a\u{1}b 1 1\r\nx\r\n", .message(sid: 1, subject: "a\u{1}b", reply: "", headers: "", payload: "x")),
+        Case(
+            "MSG \u{0} 1 \u{7f} 1\r\nx\r\n",
+            .message(sid: 1, subject: "\0", reply: "\u{7f}", headers: "", payload: "x")
+        ),
+        Case("MSG a\rb 1 \r 1\r\nx\r\n", .message(sid: 1, subject: "a\rb", reply: "\r", headers: "", payload: "x")),
+        Case("MSG a\r 1 1\r\nx\r\n", .message(sid: 1, subject: "a\r", reply: "", headers: "", payload: "x")),
+        Case(
+            "HMSG \u{b}\u{c} 1 \u{1b}[2J 12 13\r\nNATS/1.0\r\n\r\nx\r\nPING\r\n",
+            .message(sid: 1, subject: "\u{b}\u{c}", reply: "\u{1b}[2J", headers: "NATS/1.0\r\n\r\n", payload: "x"),
+            .ping
+        ),
+    ]
+
     static let bad: [Case] = [
         Case("NOPE\r\n", .failure(.unknownOperation)),
         Case("\r\n", .failure(.unknownOperation)),
@@ -86,8 +102,8 @@ import Testing
         Case("MSG a 1 b 2 3\r\n", .failure(.badArguments)),
         Case("HMSG a 1 12\r\n", .failure(.badArguments)),
         Case("HMSG a 1 b c 1 2\r\n", .failure(.badArguments)),
-        Case("MSG a\u{1}b 1 1\r\nx\r\n", .failure(.badArguments)),
-        Case("MSG a 1 1\rx\r\n", .failure(.badArguments)),
+        Case("MSG a 1 1\rx\r\n", .failure(.badNumber)),
+        Case("MSG a 1\u{1} 1\r\nx\r\n", .failure(.badNumber)),
         Case("MSG a x 1\r\nx\r\n", .failure(.badNumber)),
         Case("MSG a 1 x\r\nx\r\n", .failure(.badNumber)),
         Case("MSG a 1 -1\r\nx\r\n", .failure(.badNumber)),
@@ -107,7 +123,7 @@ import Testing
 
     @Test(
         "rule 7: what each operation means or is refused for, however the reads are cut",
-        arguments: good + bad
+        arguments: good + strange + bad
     )
     func meansTheSameHoweverTheReadsAreCut(_ test: Case) {
         #expect(OperationCollector.parse([test.input]) == test.expected)
@@ -132,6 +148,81 @@ import Testing
             collector.read([byte])
         }
         #expect(collector.seen == test.expected, "byte by byte")
+    }
+
+    /// The words of a message's line as plainly as can be: what blanks and tabs leave, without the line end.
+    private static func words(_ line: [UInt8]) -> [[UInt8]] {
+        line.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }.map(Array.init)
+    }
+
+    /// Parses one MSG in reads of `pieces` bytes; nil when it is refused.
+    private static func parsed(_ bytes: [UInt8], pieces: Int) -> (subject: [UInt8], reply: [UInt8], payload: [UInt8])? {
+        var parser = NATSOperationParser()
+        var count = min(pieces, bytes.count)
+        while true {
+            let exact = Array(bytes[..<count])
+            let operation = exact.withUnsafeBytes { parser.next($0.baseAddress!, count: count) }
+            switch operation {
+            case .incomplete where count < bytes.count: count = min(count + pieces, bytes.count)
+            case .message:
+                let message = parser.message
+                guard parser.consumed == bytes.count else { return nil }
+                return (
+                    Array(bytes[message.subjectStart..<message.subjectEnd]),
+                    Array(bytes[message.replyStart..<message.replyEnd]),
+                    Array(bytes[message.payloadStart..<message.payloadStart + message.totalLength])
+                )
+            default: return nil
+            }
+        }
+    }
+
+    @Test("every byte that a server may pass on is part of its word, wherever it stands and however the reads are cut")
+    func takesEveryByte() {
+        let separators = Set(Array(" \t\n".utf8))
+        for byte in UInt8.min...UInt8.max where !separators.contains(byte) {
+            for word in [[byte], [byte, 0x61], [0x61, byte], [0x61, byte, 0x62], [byte, byte]] {
+                for line in [
+                    Array("MSG ".utf8) + word + Array(" 7 2".utf8),
+                    Array("MSG a 7 ".utf8) + word + Array(" 2".utf8),
+                    Array("MSG ".utf8) + word + Array("\t 7  ".utf8) + word + Array(" 2".utf8),
+                ] {
+                    let words = Self.words(line)
+                    for pieces in [1, 2, 3, 100] {
+                        let seen = Self.parsed(line + Array("\r\nok\r\n".utf8), pieces: pieces)
+                        #expect(seen?.subject == words[1], "byte \(byte), \(pieces) at a time")
+                        #expect(seen?.reply == (words.count == 5 ? words[3] : []), "byte \(byte), \(pieces) at a time")
+                        #expect(seen?.payload == Array("ok".utf8), "byte \(byte), \(pieces) at a time")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("random words come out as a plain splitter has them") func splitsAsAPlainSplitterDoes() {
+        var random = SeededGenerator(seed: 16)
+        func word() -> [UInt8] {
+            (0..<Int.random(in: 1...12, using: &random)).map { _ in
+                while true {
+                    let byte = UInt8.random(in: 0...255, using: &random)
+                    if ![0x20, 0x09, 0x0A].contains(byte) { return byte }
+                }
+            }
+        }
+        for _ in 0..<5000 {
+            let line =
+                Array("MSG ".utf8) + word() + Array(" 7 ".utf8) + (Bool.random(using: &random) ? word() + [0x20] : [])
+                + Array("3".utf8)
+            let words = Self.words(line)
+            let end = Bool.random(using: &random) ? "\r\n" : "\n"
+            let seen = Self.parsed(
+                line + Array(end.utf8) + [0x0D, 0x0A, 0x20] + Array("\r\n".utf8),
+                pieces: Int.random(in: 1...9, using: &random)
+            )
+            #expect(seen?.subject == words[1], "\(line)")
+            #expect(seen?.reply == (words.count == 5 ? words[3] : []), "\(line)")
+            #expect(seen?.payload == [0x0D, 0x0A, 0x20], "\(line)")
+        }
     }
 
     @Test func aWholeConversationByteByByte() {
