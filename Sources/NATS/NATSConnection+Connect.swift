@@ -125,13 +125,16 @@ extension NATSConnection {
             return
         }
         if error.code == .authorization {
-            // Wrong credentials do not become right by waiting: at the first connection the caller must know, later
-            // the same server gets one more chance, as its configuration may be about to change.
-            let isRepeated = pool.authorizationFailed(error.message) && !configuration.ignoresAuthenticationErrors
-            if !hasBeenConnected || isRepeated {
+            // Wrong credentials do not become right by waiting: at the first connection the caller must know. Later
+            // they were right once, and somebody may be about to exchange them, here or at the server.
+            statistics.refusedCredentials += 1
+            if !hasBeenConnected || isRefusedForTooLong() {
                 close(error: error)
                 return
             }
+        } else {
+            // When it can be reached again, it may have been given other passwords.
+            pool.authorizationDidNotFail()
         }
         let decision = pool.failed(using: &random)
         if !hasBeenConnected, !configuration.retryOnFailedConnect, pool.laps >= 1 {
@@ -139,6 +142,12 @@ extension NATSConnection {
             return
         }
         follow(decision, after: error)
+    }
+
+    /// Notes that the current server refused the credentials; whether it has done so for longer than is tolerated.
+    private func isRefusedForTooLong() -> Bool {
+        let refusedFor = pool.authorizationFailed(at: eventLoop.now)
+        return refusedFor >= configuration.authenticationRetryTime && !configuration.ignoresAuthenticationErrors
     }
 
     private func follow(_ decision: ServerPool.Decision, after error: NATSError) {
@@ -289,6 +298,12 @@ extension NATSConnection {
 
     /// `handler`'s TCP connection is of no use any more.
     func linkLost(_ handler: NATSChannelHandler, error: NATSError) {
+        linkLost(handler, error: error, lived: eventLoop.now - (handler.establishedAt ?? eventLoop.now))
+    }
+
+    /// - Parameter lived: how long the connection was of use, nil when that says nothing of the server: the next attempt
+    ///   then comes at once.
+    private func linkLost(_ handler: NATSChannelHandler, error: NATSError, lived: TimeAmount?) {
         if handler === handshaking {
             attemptFailed(error)
             return
@@ -308,7 +323,6 @@ extension NATSConnection {
         linkCut.disconnected()
         stopMoving()
         let unsent = takeUnwritten(&unwritten, of: handler)
-        let lived = eventLoop.now - (handler.establishedAt ?? eventLoop.now)
         handler.detach()
         inBurst = false
         epoch += 1
@@ -330,11 +344,12 @@ extension NATSConnection {
         guard state != .closed else { return }
         emit(.disconnected(error))
         guard state != .closed else { return }
-        if error.code == .authorization, mayReconnect, pool.authorizationFailed(error.message),
-            !configuration.ignoresAuthenticationErrors
-        {
-            close(error: error)
-            return
+        if error.code == .authorization {
+            statistics.refusedCredentials += 1
+            if mayReconnect, isRefusedForTooLong() {
+                close(error: error)
+                return
+            }
         }
         guard mayReconnect else {
             close(error: error)
@@ -343,19 +358,24 @@ extension NATSConnection {
         follow(pool.disconnected(lived: lived, using: &random), after: error)
     }
 
-    /// Gives up the TCP connection that is there, and makes a new one at once; also ends the wait for the next attempt.
-    /// What that means for subscriptions, requests and publishes is the same as with any loss. Does nothing before the
-    /// first `connect`, while draining, and after `close`.
+    /// Gives up the TCP connection that is there, or that is being made, and makes a new one at once; also ends the wait
+    /// for the next attempt. What failed before does not count any more: when this attempt fails, too, which
+    /// `retryingConnect` tells, the waits begin anew with the shortest. What it means for subscriptions, requests and
+    /// publishes is the same as with any loss. Does nothing before the first `connect`, while draining, and after `close`.
     package func reconnect() {
         eventLoop.assertInEventLoop()
         switch state {
         case .connected:
             guard let link else { return }
-            link.establishedAt = .uptimeNanoseconds(0)
-            linkLost(link, error: NATSError(.disconnected, "a new connection was asked for"))
+            linkLost(link, error: NATSError(.disconnected, "a new connection was asked for"), lived: nil)
         case .reconnecting, .connecting:
-            guard link == nil, handshaking == nil else { return }
+            let abandoned = handshaking
+            handshaking = nil
+            inBurst = false
+            pool.restart()
             startAttempt()
+            // Last, because closing a socket that is still connecting fails its future at once.
+            abandoned?.detach()
         case .idle, .draining, .closed: break
         }
     }

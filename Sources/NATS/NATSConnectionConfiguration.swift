@@ -49,8 +49,14 @@ public struct NATSConnectionConfiguration: Sendable {
     /// Default 128.
     public var maxDiscoveredServers = 128
 
-    /// Whether reconnecting goes on after a server refused the credentials twice with the same words, instead of
-    /// closing. Default false.
+    /// For how long a server may refuse the credentials that it took before, until the connection closes for good:
+    /// passwords and credentials files are exchanged at both ends, and never at the same moment. Meanwhile attempts go on
+    /// with the usual waits, and each reads files and asks providers anew. Counted for each server, from the first
+    /// of the refusals that follow one another. Zero closes at the first refusal. The first connection fails at once in any case.
+    /// Default 10 minutes.
+    public var authenticationRetryTime = TimeAmount.minutes(10)
+
+    /// Whether refused credentials never close the connection once it was up, however long it takes. Default false.
     public var ignoresAuthenticationErrors = false
 
     /// How many bytes may be published while there is no connection; 0 refuses publishing then. Default 8 MiB.

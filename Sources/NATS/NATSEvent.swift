@@ -90,6 +90,8 @@ public struct NATSStatistics: Sendable, Equatable {
     public var droppedMessages: UInt64 = 0
     /// How often a subscription's buffer became full.
     public var slowConsumers: UInt64 = 0
+    /// How often a server refused the credentials.
+    public var refusedCredentials: UInt64 = 0
     /// Errors the server reported.
     public var serverErrors: UInt64 = 0
     /// Servers that the cluster told of and that were left out, counted anew with each list.

@@ -38,7 +38,8 @@ struct ServerPool {
         /// Failures since the last success.
         var attempts = 0
         var isTriedInLap = false
-        var lastAuthorizationError: String?
+        /// Since when it has refused the credentials, nil when it did not the last time.
+        var refusedSince: NIODeadline?
     }
 
     enum Decision: Equatable {
@@ -105,36 +106,52 @@ struct ServerPool {
     /// An established connection was lost: the others come first now, in a new order, so that the clients of a server
     /// that died do not all turn to the same one. The first try comes at once, unless the connection had hardly lived:
     /// servers that accept and drop clients must not be hammered.
-    mutating func disconnected(lived: TimeAmount, using generator: inout some RandomNumberGenerator) -> Decision {
+    ///
+    /// - Parameter lived: nil when the client itself gave the connection up.
+    mutating func disconnected(lived: TimeAmount?, using generator: inout some RandomNumberGenerator) -> Decision {
         if settings.maximumAttempts == 0 || servers.isEmpty { return .giveUp }
         let last = servers.removeFirst()
         if settings.isRandomized {
             servers.shuffle(using: &generator)
         }
         servers.append(last)
+        guard let lived else {
+            restart()
+            return .connect(after: .zero)
+        }
         return .connect(after: lived < settings.wait ? wait(lap: 1, using: &generator) : .zero)
     }
 
     /// A handshake succeeded: what failed before is forgotten.
     mutating func succeeded() {
+        restart()
+    }
+
+    /// Waits and counts begin anew, as after a success.
+    mutating func restart() {
         failures = 0
         laps = 0
         for index in servers.indices {
             servers[index].attempts = 0
             servers[index].isTriedInLap = false
-        }
-        if !servers.isEmpty {
-            servers[0].lastAuthorizationError = nil
+            servers[index].refusedSince = nil
         }
     }
 
-    /// The current server refused the credentials.
+    /// The current server refused the credentials. Before `failed` or `disconnected`.
     ///
-    /// - Returns: whether it said the same the last time.
-    mutating func authorizationFailed(_ text: String) -> Bool {
-        guard !servers.isEmpty else { return true }
-        defer { servers[0].lastAuthorizationError = text }
-        return servers[0].lastAuthorizationError == text
+    /// - Returns: for how long it has done so.
+    mutating func authorizationFailed(at now: NIODeadline) -> TimeAmount {
+        guard !servers.isEmpty else { return .zero }
+        let since = servers[0].refusedSince ?? now
+        servers[0].refusedSince = since
+        return now - since
+    }
+
+    /// The current server could not be used for another reason.
+    mutating func authorizationDidNotFail() {
+        guard !servers.isEmpty else { return }
+        servers[0].refusedSince = nil
     }
 
     /// A connection to `address`, one of `others`, took the place of the current one, whose server comes last now.

@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATSBroker
 
-@Suite struct BrokerCoreTests {
+@Suite(.timeLimit(.minutes(5))) struct BrokerCoreTests {
     final class RecordingTransport: BrokerTransport {
         var flushes = 0
         var lastWords: [String?] = []

@@ -7,7 +7,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@Suite struct EmbeddedBrokerTests {
+@Suite(.timeLimit(.minutes(5))) struct EmbeddedBrokerTests {
     /// The default configuration with a free port, changed.
     static func configured(_ change: (inout EmbeddedBroker.Configuration) -> Void) -> EmbeddedBroker.Configuration {
         var configuration = EmbeddedBroker.Configuration()

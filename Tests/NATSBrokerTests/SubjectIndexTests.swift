@@ -4,7 +4,7 @@ import NATSBroker
 import NATSFuzzSupport
 import Testing
 
-@Suite struct SubjectIndexTests {
+@Suite(.timeLimit(.minutes(5))) struct SubjectIndexTests {
     /// The index under texts instead of bytes.
     struct TextIndex {
         var index = SubjectIndex()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct ClusterTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct ClusterTests {
     /// The port of the server a client is connected to.
     private func port(_ client: NATSClient) async -> Int {
         await client.serverInfo()?.port ?? 0

@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct DrainTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct DrainTests {
     struct Outcomes {
         var answered = 0
         var refused = 0

@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct LinkTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct LinkTests {
     @Test(
         "two black holes in a row: each is noticed as a stale connection, after its own count of pings",
         arguments: [FaultProxy.Mode.blackhole, .stall]

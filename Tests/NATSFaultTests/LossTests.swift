@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct LossTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct LossTests {
     @Test("kill -9 during 10 000 publishes: in order, no partial frame, one gap for each kill and reported as a loss")
     func kills() async throws {
         let server = try NATSServerProcess()

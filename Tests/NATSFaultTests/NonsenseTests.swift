@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct NonsenseTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct NonsenseTests {
     /// Numbers that are the same in every run.
     private struct Random: RandomNumberGenerator {
         var state: UInt64

@@ -8,7 +8,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct RuleTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct RuleTests {
     private static func users(_ password: String) -> String {
         "authorization { users: [ { user: me, password: \"\(password)\" } ] }"
     }
@@ -45,16 +45,20 @@ import Testing
     }
 
     @Test(
-        "rule 16: a password that is known late: with ignoresAuthenticationErrors the client keeps asking, else it ends"
+        "rule 16: a password that is known late: with ignoresAuthenticationErrors the client keeps asking, else its time is over"
     )
     func latePassword() async throws {
         let server = try NATSServerProcess(Self.users("first"))
         let password = NIOLockedValueBox("first")
         let patient = try await Faults.connect(server.port) {
             $0.ignoresAuthenticationErrors = true
+            $0.authenticationRetryTime = .zero
             $0.authentication = .provider { _ in .user("me", password: password.withLockedValue { $0 }) }
         }
-        let strict = try await Faults.connect(server.port) { $0.authentication = .user("me", password: "first") }
+        let strict = try await Faults.connect(server.port) {
+            $0.authentication = .user("me", password: "first")
+            $0.authenticationRetryTime = .milliseconds(200)
+        }
         let diary = EventDiary(patient)
         let end = EventDiary(strict)
         try server.reload(Self.users("second"))

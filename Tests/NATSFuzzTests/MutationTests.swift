@@ -5,7 +5,7 @@ import Foundation
 import NATSFuzzSupport
 import Testing
 
-@Suite struct MutationTests {
+@Suite(.timeLimit(.minutes(5))) struct MutationTests {
     static let words = [
         "MSG ", "HMSG ", "INFO {", "-ERR '", "PING\r\n", "PONG\r\n", "\r\n", "\n", "\r", "NATS/1.0",
         " 99999999999999999999 ",

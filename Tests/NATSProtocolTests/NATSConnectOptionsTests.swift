@@ -4,7 +4,7 @@ import Testing
 
 @testable import NATSProtocol
 
-@Suite struct NATSConnectOptionsTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSConnectOptionsTests {
     private func text(_ options: NATSConnectOptions) -> String { String(decoding: options.encoded(), as: UTF8.self) }
 
     private static let always =

@@ -4,7 +4,7 @@ import Testing
 
 @testable import NATSProtocol
 
-@Suite struct NATSCredentialsFileTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSCredentialsFileTests {
     static let jwt = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJVIn0.c2ln-_9"
     static let plain = """
         -----BEGIN NATS USER JWT-----

@@ -4,7 +4,7 @@ import NATSProtocol
 import NIOCore
 import Testing
 
-@Suite struct NATSEncoderTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSEncoderTests {
     private func publish(_ subject: String, reply: String = "", headers: String = "", payload: String) -> String {
         var buffer = ByteBuffer()
         Array(subject.utf8).withUnsafeBytes { subject in

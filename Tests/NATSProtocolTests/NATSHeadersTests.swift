@@ -4,7 +4,7 @@ import NATSFuzzSupport
 import NATSProtocol
 import Testing
 
-@Suite struct NATSHeadersTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSHeadersTests {
     private func parse(_ block: String) -> NATSHeaders {
         Array(block.utf8).withUnsafeBytes { NATSHeaders(block: $0) }
     }

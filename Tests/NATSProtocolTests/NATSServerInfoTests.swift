@@ -4,7 +4,7 @@ import NATSFuzzSupport
 import NATSProtocol
 import Testing
 
-@Suite struct NATSServerInfoTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSServerInfoTests {
     private func info(_ json: String) throws -> NATSServerInfo {
         try Array(json.utf8).withUnsafeBytes { try NATSServerInfo(json: $0) }
     }

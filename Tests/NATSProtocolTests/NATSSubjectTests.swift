@@ -3,7 +3,7 @@
 import NATSProtocol
 import Testing
 
-@Suite struct NATSSubjectTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSSubjectTests {
     @Test(
         "rules 4 and 8: subjects for both",
         arguments: [

@@ -4,7 +4,7 @@ import Testing
 
 @testable import NATSProtocol
 
-@Suite struct NKeyTests {
+@Suite(.timeLimit(.minutes(5))) struct NKeyTests {
     /// The seeds of the bytes 0 to 31, their public keys, and the one signature of "nonce".
     static let user = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y"
     static let account = "SAAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4HYMHI"
@@ -81,7 +81,7 @@ import Testing
     }
 }
 
-@Suite struct SmallEncodingTests {
+@Suite(.timeLimit(.minutes(5))) struct SmallEncodingTests {
     /// The vectors of RFC 4648, section 10.
     @Test(
         arguments: [

@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct AuthenticationSecrecyTests {
+@Suite(.timeLimit(.minutes(5))) struct AuthenticationSecrecyTests {
     /// Keeps every record, at every level, as text.
     private struct KeepingLogHandler: LogHandler {
         let records: NIOLockedValueBox<[String]>
@@ -74,11 +74,14 @@ import Testing
             address.password = "geheim"
         }
         let logger = Logger(label: "test") { _ in KeepingLogHandler(records: records) }
-        let harness = try await ConnectionHarness([address], logger: logger) { $0.authentication = Self.kinds[index] }
+        let harness = try await ConnectionHarness([address], logger: logger) {
+            $0.authentication = Self.kinds[index]
+            $0.authenticationRetryTime = .milliseconds(30)
+        }
         let connected = try await harness.start { connection, _ in connection.connect() }
         let isUsable = inAddress || !(4...5).contains(index)
         if isUsable {
-            // Once let in, once dropped, then refused twice.
+            // Once let in, once dropped, then refused twice; then the time for that is over.
             let info = "INFO {\"nonce\":\"nonce\",\"auth_required\":true}\r\n"
             let refusal = info + "-ERR 'Authorization Violation'\r\n"
             let peer = try await server.accept()
@@ -88,7 +91,9 @@ import Testing
             try await connected.get()
             try await peer.send("-ERR 'User Authentication Expired'\r\n")
             try await server.accept().send(refusal)
-            try await server.accept().send(refusal)
+            let refusing = try await server.accept()
+            try await Task.sleep(for: .milliseconds(30))
+            try await refusing.send(refusal)
         } else {
             let error = await #expect(throws: NATSError.self) { try await connected.get() }
             #expect(error?.code == .invalidCredentials)

@@ -9,7 +9,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct AuthenticationServerTests {
+@Suite(.timeLimit(.minutes(5))) struct AuthenticationServerTests {
     /// Connects and asks the server who it takes this client for.
     private func user(
         _ server: RealServer,

@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ClientDrainTests {
+@Suite(.timeLimit(.minutes(5))) struct ClientDrainTests {
     /// A responder, and a requester who floods it.
     private struct Pair: Sendable {
         static let count = 40

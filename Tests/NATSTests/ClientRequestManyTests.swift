@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ClientRequestManyTests {
+@Suite(.timeLimit(.minutes(5))) struct ClientRequestManyTests {
     /// A client, and a responder that sends `replies` to each request on "many".
     private func connect(_ server: RealServer, _ replies: [String]) async throws -> NATSClient {
         let client = try await TestClient.connect(server)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ClientRunTests {
+@Suite(.timeLimit(.minutes(5))) struct ClientRunTests {
     private func names(_ events: NATSEventStream) async -> [String] {
         var names: [String] = []
         for await event in events { names.append(name(event)) }

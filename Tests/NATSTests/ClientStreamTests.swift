@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ClientStreamTests {
+@Suite(.timeLimit(.minutes(5))) struct ClientStreamTests {
     /// The slow-consumer events that came up to the end of the client.
     private func slowSubjects(_ events: NATSEventStream) async -> [String] {
         var subjects: [String] = []

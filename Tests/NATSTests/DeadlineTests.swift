@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct DeadlineTests {
+@Suite(.timeLimit(.minutes(5))) struct DeadlineTests {
     private func at(_ nanoseconds: UInt64) -> NIODeadline { .uptimeNanoseconds(nanoseconds) }
 
     @Test func firesInOrderOfDeadlineThenOfInsertion() {

@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct FaultTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct FaultTests {
     private func connect(
         _ port: Int,
         _ change: (inout NATSConnectionConfiguration) -> Void = { _ in }

@@ -9,7 +9,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct HandshakeTests {
+@Suite(.timeLimit(.minutes(5))) struct HandshakeTests {
     @Test("rule 1: CONNECT and PING go out in one write after INFO") func saysConnectAndPingInOneWriteAfterInfo()
         async throws
     {

@@ -48,11 +48,22 @@ final class MockServer: Sendable {
         channel.close(promise: nil)
     }
 
-    /// The next connection.
-    func accept() async throws -> MockPeer {
-        var iterator = accepted.makeAsyncIterator()
-        guard let peer = await iterator.next() else { throw CancellationError() }
-        return peer
+    /// The next connection, waiting for it.
+    func accept(within time: Duration = .seconds(60)) async throws -> MockPeer {
+        let accepted = accepted
+        return try await withThrowingTaskGroup(of: MockPeer?.self) { group in
+            group.addTask {
+                var iterator = accepted.makeAsyncIterator()
+                return await iterator.next()
+            }
+            group.addTask {
+                try await Task.sleep(for: time)
+                throw MockPeer.Timeout(waitedFor: "a connection", received: "")
+            }
+            defer { group.cancelAll() }
+            guard let peer = try await group.next() ?? nil else { throw CancellationError() }
+            return peer
+        }
     }
 
     /// The next connection, with its handshake done.

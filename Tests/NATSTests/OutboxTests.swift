@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct OutboxTests {
+@Suite(.timeLimit(.minutes(5))) struct OutboxTests {
     private func append(_ outbox: NATSOutbox) -> NATSError.Code? {
         [UInt8](repeating: 0, count: 500).withUnsafeBytes { payload in
             do throws(NATSError) {

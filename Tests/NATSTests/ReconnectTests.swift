@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ReconnectTests {
+@Suite(.timeLimit(.minutes(5))) struct ReconnectTests {
     @Test("rule 14: what is restored, in which order; rule 22: maxima count over reconnects")
     func restoresEverythingInOrderBeforeUserTraffic() async throws {
         let server = try await MockServer.start()
@@ -202,13 +202,37 @@ import Testing
         #expect(try await harness.publish("x", to: "a") == .closed)
     }
 
-    @Test("rule 16: the same refusal twice ends it") func theSameAuthorizationFailureTwiceEndsIt() async throws {
+    @Test("rule 16: refused credentials are tried again for a while") func refusalsAreToleratedForAWhile() async throws
+    {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])
         try await harness.connect(to: server).close()
-        try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n")
-        try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n")
+        for _ in 0..<5 {
+            try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n")
+        }
+        _ = try await server.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 1 }
+        #expect(try await harness.on { connection, _ in connection.statistics.refusedCredentials } == 5)
+        let told = try await harness.events().count {
+            if case .retryingConnect(_, let error) = $0 { error.code == .authorization } else { false }
+        }
+        #expect(told == 5)
+    }
+
+    @Test("rule 16: refused credentials end it when their time is over", arguments: [0, 20] as [Int64])
+    func refusalsEndItInTheEnd(_ milliseconds: Int64) async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.authenticationRetryTime = .milliseconds(milliseconds)
+        }
+        try await harness.connect(to: server).close()
+        let refusing = Task {
+            while true { try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n") }
+        }
+        defer { refusing.cancel() }
         try await harness.eventually("the end") { connection, _ in connection.state == .closed }
+        let refusals = try await harness.on { connection, _ in connection.statistics.refusedCredentials }
+        #expect(milliseconds == 0 ? refusals == 1 : refusals > 1)
         guard case .closed(let error)? = try await harness.events().last else {
             Issue.record("no closed event")
             return

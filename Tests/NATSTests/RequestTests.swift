@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct RequestTests {
+@Suite(.timeLimit(.minutes(5))) struct RequestTests {
     private func connected(
         _ configure: @escaping @Sendable (inout NATSConnectionConfiguration) -> Void = { _ in }
     ) async throws -> (MockServer, ConnectionHarness, MockPeer) {

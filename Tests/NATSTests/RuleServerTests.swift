@@ -1,6 +1,7 @@
 // Rules 12, 13, 16, 18 and 19: which servers are used, and how a connection comes back or moves.
 
 import NATSProtocol
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
@@ -33,16 +34,20 @@ private final class Walk {
     var laps: Int { pool.laps }
 
     func failed() -> ServerPool.Decision { pool.failed(using: &random) }
-    func disconnected(lived: TimeAmount) -> ServerPool.Decision { pool.disconnected(lived: lived, using: &random) }
+    func disconnected(lived: TimeAmount?) -> ServerPool.Decision { pool.disconnected(lived: lived, using: &random) }
     var announcedCount: Int { pool.announcedCount }
     func discovered(_ texts: [String]) -> [String] { discovery(texts).news }
     func discovery(_ texts: [String]) -> ServerPool.Discovery { pool.discovered(texts, using: &random) }
-    func authorizationFailed(_ text: String) -> Bool { pool.authorizationFailed(text) }
+    func authorizationFailed(at seconds: Int64) -> TimeAmount {
+        pool.authorizationFailed(at: .uptimeNanoseconds(UInt64(seconds) * 1_000_000_000))
+    }
+    func authorizationDidNotFail() { pool.authorizationDidNotFail() }
+    func restart() { pool.restart() }
     func succeeded() { pool.succeeded() }
     func moved(to text: String) throws { pool.moved(to: try NATSServerAddress(parsing: text)) }
 }
 
-@Suite struct ServerPoolTests {
+@Suite(.timeLimit(.minutes(5))) struct ServerPoolTests {
     private func pool(
         _ names: [String],
         _ configure: (inout ServerPool.Settings) -> Void = { _ in }
@@ -177,21 +182,46 @@ private final class Walk {
         #expect(pool.servers.dropLast().map(\.address) != before)
     }
 
-    @Test("rule 16: the same refusal twice from the same server is noticed")
+    @Test(
+        "rule 16: for how long a server has refused the credentials is known for each, from the first refusal in a row"
+    )
     func refusals() throws {
         let pool = try pool(["a", "b"])
-        #expect(!pool.authorizationFailed("x"))
+        #expect(pool.authorizationFailed(at: 100) == .zero)
         _ = pool.failed()
-        #expect(!pool.authorizationFailed("x"))
+        #expect(pool.authorizationFailed(at: 130) == .zero)
         _ = pool.failed()
-        #expect(!pool.authorizationFailed("y"))
-        #expect(pool.authorizationFailed("y"))
+        #expect(pool.authorizationFailed(at: 150) == .seconds(50))
+        _ = pool.failed()
+        #expect(pool.authorizationFailed(at: 151) == .seconds(21))
+        // It could not be reached: when it is back it may know others.
+        pool.authorizationDidNotFail()
+        _ = pool.failed()
+        #expect(pool.authorizationFailed(at: 700) == .seconds(600))
+        _ = pool.failed()
+        #expect(pool.authorizationFailed(at: 701) == .zero)
         pool.succeeded()
-        #expect(!pool.authorizationFailed("y"))
+        #expect(pool.authorizationFailed(at: 800) == .zero)
+        _ = pool.failed()
+        #expect(pool.authorizationFailed(at: 801) == .zero)
+    }
+
+    @Test(
+        "rule 13: a connection that the client gives up says nothing of its server, and what failed before is forgotten"
+    )
+    func restarts() throws {
+        let pool = try pool(["a"])
+        _ = pool.failed()
+        #expect(pool.failed() == .connect(after: .seconds(4)))
+        pool.restart()
+        #expect(pool.failures == 0 && pool.laps == 0)
+        #expect(pool.failed() == .connect(after: .seconds(2)))
+        #expect(pool.disconnected(lived: nil) == .connect(after: .zero))
+        #expect(pool.failed() == .connect(after: .seconds(2)))
     }
 }
 
-@Suite struct RuleServerTests {
+@Suite(.timeLimit(.minutes(5))) struct RuleServerTests {
     private func info(_ members: String) -> String {
         "INFO {\"headers\":true,\"max_payload\":1048576,\"proto\":1,\(members)}\r\n"
     }
@@ -255,10 +285,91 @@ private final class Walk {
         try await harness.eventually("the reconnect") { connection, _ in connection.statistics.reconnects == 2 }
     }
 
+    /// The wait was once counted from the start of the machine: in its first hour it was taken for a connection that had
+    /// hardly lived.
+    @Test("rule 13: a forced reconnect waits for nothing, however short the machine and the connection have lived")
+    func reconnectsAtOnce() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.reconnectWait = .hours(24 * 365)
+            $0.reconnectWaitMaximum = .hours(24 * 365)
+        }
+        _ = try await harness.connect(to: server)
+        for round in 1...3 {
+            try await harness.on { connection, _ in connection.reconnect() }
+            _ = try await server.acceptHandshake()
+            try await harness.eventually("the reconnect") { connection, _ in
+                connection.isConnected && connection.statistics.reconnects == round
+            }
+        }
+    }
+
+    @Test("rule 13: a forced reconnect takes the place of an attempt that hangs, and of a first one that waits")
+    func reconnectsInTheMiddle() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.connectTimeout = .hours(1)
+            $0.reconnectWait = .hours(1)
+            $0.reconnectWaitMaximum = .hours(1)
+            $0.retryOnFailedConnect = true
+        }
+        // An attempt whose server says nothing.
+        let connected = try await harness.start { connection, _ in connection.connect() }
+        let silent = try await server.accept()
+        try await harness.on { connection, _ in connection.reconnect() }
+        try await silent.closed()
+        // One that fails: the next would come in an hour.
+        try await server.accept().close()
+        try await harness.eventually("the event") { _, recorder in
+            recorder.events.contains { if case .retryingConnect(1, _) = $0 { true } else { false } }
+        }
+        try await harness.on { connection, _ in connection.reconnect() }
+        _ = try await server.acceptHandshake()
+        try await connected.get()
+        // And in the handshake after a loss.
+        try await harness.on { connection, _ in connection.reconnect() }
+        let half = try await server.accept()
+        try await half.send(MockServer.info)
+        _ = try await half.read(through: "PING\r\n")
+        try await harness.on { connection, _ in connection.reconnect() }
+        try await half.closed()
+        _ = try await server.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.isConnected }
+    }
+
+    @Test("rule 13: when the attempt of a forced reconnect fails, that is told, and the waits begin anew")
+    func forcedReconnectFails() async throws {
+        let server = try await MockServer.start()
+        let waits = NIOLockedValueBox<[Int]>([])
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.reconnectDelay = { lap in
+                waits.withLockedValue { $0.append(lap) }
+                return lap < 3 ? .milliseconds(1) : .hours(1)
+            }
+        }
+        let first = try await harness.connect(to: server)
+        try await first.close()
+        for _ in 0..<3 { try await server.accept().close() }
+        try await harness.eventually("the long wait") { _, _ in waits.withLockedValue { $0.last == 3 } }
+        let before = try await harness.events().count
+        try await harness.on { connection, _ in connection.reconnect() }
+        try await server.accept().close()
+        try await harness.eventually("the event") { _, recorder in
+            recorder.events.dropFirst(before).contains { if case .retryingConnect(1, _) = $0 { true } else { false } }
+        }
+        // The first wait, not the fourth, so that the next attempt comes by itself.
+        _ = try await server.acceptHandshake()
+        try await harness.eventually("the reconnect") { connection, _ in connection.isConnected }
+        #expect(waits.withLockedValue { $0.suffix(2) } == [3, 1])
+    }
+
     @Test("rule 16: with ignoresAuthenticationErrors a refused client keeps trying")
     func keepsTrying() async throws {
         let server = try await MockServer.start()
-        let harness = try await ConnectionHarness([server.address]) { $0.ignoresAuthenticationErrors = true }
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.ignoresAuthenticationErrors = true
+            $0.authenticationRetryTime = .zero
+        }
         try await harness.connect(to: server).close()
         for _ in 0..<3 {
             try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n")

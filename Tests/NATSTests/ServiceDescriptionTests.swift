@@ -5,7 +5,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ServiceDescriptionTests {
+@Suite(.timeLimit(.minutes(5))) struct ServiceDescriptionTests {
     private func text(_ verb: NATSServiceVerb, _ endpoints: [NATSServiceEndpoint] = []) -> String {
         var identity = NATSServiceIdentity(name: "orders", id: "ID", version: "1.2.3")
         identity.description = "takes \"orders\""

@@ -18,7 +18,7 @@ private final class Source: NATSServiceSource {
     func serviceAnswerTooLarge(_ verb: NATSServiceVerb, leftOut: Int?, limit: Int) { oversized.append(leftOut) }
 }
 
-@Suite struct ServiceResponderTests {
+@Suite(.timeLimit(.minutes(5))) struct ServiceResponderTests {
     /// A started responder, loop-bound with its source.
     private func start(
         _ harness: ConnectionHarness,

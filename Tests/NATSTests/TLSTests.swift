@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite(.serialized) struct TLSTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct TLSTests {
     private let certificates: Certificates
 
     init() throws {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct UnsentTests {
+@Suite(.timeLimit(.minutes(5))) struct UnsentTests {
     static let filling = String(repeating: "x", count: 1000)
 
     /// Publishes numbered messages while the peer reads nothing, until the socket, the channel and the client's own
@@ -272,7 +272,7 @@ import Testing
     }
 }
 
-@Suite struct UnwrittenFramesTests {
+@Suite(.timeLimit(.minutes(5))) struct UnwrittenFramesTests {
     private func chunk(_ numbers: ClosedRange<Int>) -> ByteBuffer {
         ByteBuffer(string: numbers.map { "PUB a 1\r\n\($0)\r\n" }.joined())
     }

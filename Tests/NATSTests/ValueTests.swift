@@ -8,7 +8,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct SubscriptionTableTests {
+@Suite(.timeLimit(.minutes(5))) struct SubscriptionTableTests {
     private final class Nobody: NATSSubscriptionHandler {
         func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {}
         func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {}
@@ -69,7 +69,7 @@ import Testing
     }
 }
 
-@Suite struct RequestTableTests {
+@Suite(.timeLimit(.minutes(5))) struct RequestTableTests {
     private final class Nobody: NATSRequestSink {
         func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {}
         func requestFailed(context: UInt64, error: NATSRequestFailure) {}
@@ -119,7 +119,7 @@ import Testing
     }
 }
 
-@Suite struct PongQueueTests {
+@Suite(.timeLimit(.minutes(5))) struct PongQueueTests {
     /// A drain step stands for "somebody", an empty place for nobody.
     private func isSomebody(_ waiter: PongWaiter?) -> Bool? {
         switch waiter {
@@ -153,7 +153,7 @@ import Testing
     }
 }
 
-@Suite struct HandshakeMachineTests {
+@Suite(.timeLimit(.minutes(5))) struct HandshakeMachineTests {
     @Test func goesTheGoodWay() {
         var machine = HandshakeMachine()
         #expect(machine.info(tls: .none) == .sendConnect)
@@ -193,7 +193,7 @@ import Testing
     }
 }
 
-@Suite struct NATSServerAddressTests {
+@Suite(.timeLimit(.minutes(5))) struct NATSServerAddressTests {
     @Test(
         arguments: [
             ("nats://127.0.0.1:4333", "127.0.0.1", 4333), ("127.0.0.1:4222", "127.0.0.1", 4222),

@@ -6,7 +6,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct WebSocketFrameTests {
+@Suite(.timeLimit(.minutes(5))) struct WebSocketFrameTests {
     private func harness(
         _ server: MockServer,
         path: String = "",

@@ -6,7 +6,7 @@ import NATSProtocol
 import NIOCore
 import Testing
 
-@Suite(.serialized) struct WebSocketTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct WebSocketTests {
     private func echo(_ configuration: NATSConnectionConfiguration, bytes: Int) async throws {
         let client = try await NATSClient.connect(configuration)
         let messages = try await client.subscribe("ws.>")
