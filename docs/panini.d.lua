@@ -363,6 +363,8 @@
 ---@field reconnect? boolean reconnect after a lost connection (true)
 ---@field max_reconnect_attempts? integer give up after so many attempts; -1: never
 ---@field reconnecting_time_sleep? number seconds between attempts (2)
+---@field auth_retry? number seconds the broker may refuse credentials that it took before (600)
+---@field max_control_line? integer|string longest line the broker takes: its max_control_line (4096)
 ---@field connect_timeout? number seconds for one connection attempt (5)
 ---@field retry_on_start? boolean keep trying when no broker answers at start (true)
 ---@field ping_interval? number seconds between pings to the broker (120)

@@ -35,6 +35,7 @@ public final class NATSClient: Service {
     let bound: NIOLoopBoundBox<NATSClientCore>
     private let outbox: NATSOutbox
     private let hub: EventHub
+    private let configuration: NATSConnectionConfiguration
     /// Fetches the outbox; one closure for all hops.
     private let hop: @Sendable () -> Void
 
@@ -62,6 +63,7 @@ public final class NATSClient: Service {
         self.eventLoop = eventLoop
         self.outbox = outbox
         self.hub = hub
+        self.configuration = configuration
         self.bound = bound
         hop = { bound.value.fetchOutbox(bound) }
     }
@@ -179,8 +181,19 @@ public final class NATSClient: Service {
         if let reply, !NATSSubject.isValidForPublish(reply) {
             return NATSError(.invalidSubject, "cannot be answered at \"\(reply)\"")
         }
+        let block = headers.encoded()
+        let names = subject.utf8.count + (reply?.utf8.count ?? 0)
+        let size = block.count + payload.count
+        if let refusal = configuration.refusedLine(
+            names: names,
+            hasReply: reply != nil,
+            headers: block.count,
+            size: size
+        ) {
+            return refusal.error
+        }
         do {
-            if try outbox.append(subject: subject, reply: reply ?? "", headers: headers.encoded(), payload: payload) {
+            if try outbox.append(subject: subject, reply: reply ?? "", headers: block, payload: payload) {
                 eventLoop.execute(hop)
             }
             return nil
@@ -214,7 +227,7 @@ public final class NATSClient: Service {
     ///     told once as ``NATSEvent/subscriptionTooSlow(subject:sid:)``.
     ///   - byteLimit: the same in bytes of payloads and headers. Default 64 MiB.
     /// - Returns: the messages.
-    /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `draining`, `closed`.
+    /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `messageTooLarge`, `draining`, `closed`.
     public func subscribe(
         _ subject: String,
         queue: String? = nil,
@@ -239,7 +252,7 @@ public final class NATSClient: Service {
     ///   - queue: a queue group: each message goes to one of the group's members.
     ///   - handler: called with each message, in order, on the connection's loop: it must not block. What it publishes
     ///     goes out with one write for all messages of one read.
-    /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `draining`, `closed`.
+    /// - Throws: ``NATSError``: `invalidSubject`, `invalidQueue`, `messageTooLarge`, `draining`, `closed`.
     @discardableResult
     public func subscribe(
         _ subject: String,

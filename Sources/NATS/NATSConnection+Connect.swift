@@ -27,6 +27,7 @@ extension NATSConnection {
         }
         do throws(NATSError) {
             try NATSConnectionConfiguration.requireOneTransport(configuration.servers)
+            try configuration.checkInboxPrefix()
         } catch {
             promise.fail(error)
             return promise.futureResult
@@ -59,6 +60,7 @@ extension NATSConnection {
         timer.schedule(.attemptTimedOut(epoch), at: eventLoop.now + configuration.connectTimeout)
         var limits = NATSOperationParser.Limits()
         limits.message = configuration.maxInboundMessageBytes
+        limits.controlLine = max(limits.controlLine, 2 * configuration.maxControlLineBytes)
         let handler = NATSChannelHandler(connection: self, address: address, limits: limits)
         handshaking = handler
         let opened = prepareCredentials(for: address).assumeIsolated().flatMap { credentials -> EventLoopFuture<Void> in

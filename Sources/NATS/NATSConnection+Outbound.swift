@@ -40,6 +40,7 @@ extension NATSConnection {
         let size = headers.count &+ payload.count
         guard size <= maximumPayload else { return .tooLarge(limit: maximumPayload) }
         guard headers.isEmpty || !headersRefused else { return .headersUnsupported }
+        if let refusal = refusedLine(subject, reply, headers: headers.count, size: size) { return refusal }
         let room = NATSEncoder.publishOverhead &+ subject.count &+ reply.count &+ size
         let pending = outbound.readableBytes
         guard pending &+ room <= outboundLimit else {

@@ -9,7 +9,7 @@ extension NATSConnection {
     /// - Parameters:
     ///   - queue: the queue group, nil for none.
     ///   - context: free for the owner.
-    /// - Throws: `NATSError` with code `invalidSubject`, `invalidQueue`, `closed` or `draining`.
+    /// - Throws: `NATSError` with code `invalidSubject`, `invalidQueue`, `messageTooLarge`, `closed` or `draining`.
     package func subscribe(
         subject: String,
         queue: String?,
@@ -25,6 +25,7 @@ extension NATSConnection {
         if let queue, !NATSSubject.isValidQueue(queue) {
             throw NATSError(.invalidQueue, "\"\(queue)\" cannot name a queue group")
         }
+        try checkLine(subject: subject, queue: queue, sid: subscriptions.lastSID + 1)
         let subscription = NATSSubscription(
             sid: subscriptions.makeSID(),
             subject: subject,

@@ -84,6 +84,12 @@ public struct NATSConnectionConfiguration: Sendable {
     /// How many bytes may wait for a slow server before publishing is refused. Default 64 MiB.
     public var maxPendingOutboundBytes = 64 << 20
 
+    /// How long a line may be that the client sends, in bytes: subject, reply subject or queue group, and the numbers
+    /// behind them. A server closes the connection of a client that sends a longer one, so such publishes, requests and
+    /// subscriptions are refused with ``NATSError/Code/messageTooLarge``. Default 4096, as that of nats-server; raise it
+    /// together with the server's `max_control_line`.
+    public var maxControlLineBytes = 4096
+
     /// How many requests may wait for their reply at once. Default 65 536.
     public var maxPendingRequests = 1 << 16
 

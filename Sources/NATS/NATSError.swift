@@ -76,7 +76,8 @@ public struct NATSError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let invalidQueue = Code(.invalidQueue)
         /// A subject is empty, has an empty token, white space, or a wildcard where none may be.
         public static let invalidSubject = Code(.invalidSubject)
-        /// Headers and payload together are larger than the server's `max_payload`.
+        /// Headers and payload together are larger than the server's `max_payload`, or the subjects make a line that is
+        /// longer than ``NATSConnectionConfiguration/maxControlLineBytes``.
         public static let messageTooLarge = Code(.messageTooLarge)
         /// Nobody listens on the subject of a request.
         public static let noResponders = Code(.noResponders)

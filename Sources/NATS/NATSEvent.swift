@@ -56,6 +56,8 @@ package enum NATSPublishRefusal: Error, Sendable, Equatable {
     /// Headers and payload together exceed the server's `max_payload`.
     case tooLarge(limit: Int)
     case headersUnsupported
+    /// The subjects make a line that is longer than `maxControlLineBytes`.
+    case lineTooLong(limit: Int)
     /// The outbound or reconnect buffer is full.
     case bufferExceeded
     case draining

@@ -155,6 +155,11 @@ extension NATSPublishRefusal {
         case .invalidReply: NATSError(.invalidSubject, "the reply subject is not valid")
         case .tooLarge(let limit):
             NATSError(.messageTooLarge, "the message is larger than the server's limit of \(limit) bytes")
+        case .lineTooLong(let limit):
+            NATSError(
+                .messageTooLarge,
+                "the subject and the reply subject are too long together: the server takes lines of \(limit) bytes"
+            )
         case .headersUnsupported: NATSError(.headersUnsupported, "the server does not know headers")
         case .bufferExceeded: NATSError(.bufferExceeded, "too many bytes wait for the server")
         case .draining: .draining

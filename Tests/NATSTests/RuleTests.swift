@@ -8,7 +8,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct RuleTests {
+@Suite(.timeLimit(.minutes(5))) struct RuleTests {
     @Test("rules 1, 9, 10, 13, 15, 18, 20 and 21: the defaults")
     func defaults() {
         let configuration = NATSConnectionConfiguration()
@@ -20,6 +20,7 @@ import Testing
         #expect(configuration.reconnectBufferBytes == 8 << 20)
         #expect(configuration.maxReconnectAttempts < 0)
         #expect(configuration.maxDiscoveredServers == 128)
+        #expect(configuration.authenticationRetryTime == .minutes(10) && configuration.maxControlLineBytes == 4096)
         #expect(!configuration.ignoresAuthenticationErrors && !configuration.retryOnFailedConnect)
         #expect(NATSClient.defaultBufferLimit == 500_000 && NATSClient.defaultByteLimit == 64 << 20)
         #expect(NATSClient.defaultFlushTimeout == .seconds(10) && NATSClient.defaultDrainTimeout == .seconds(30))

@@ -127,10 +127,21 @@ extension Script {
     // MARK: - Listeners
 
     func listen(_ call: HostCall) throws(Misuse) -> CInt {
-        let patterns = try subjects(call)
+        let isDynamic = phase != .loading
+        let patterns: [SubjectPattern]
+        switch try subjects(call) {
+        case .success(let valid): patterns = valid
+        case .failure(let error):
+            // A subject made of what somebody sent may be too long without any mistake in the script.
+            guard isDynamic, error.isTooLong else { throw Misuse("app.listen: \(error.message)") }
+            return call.failure(CallError("too_large", error.message))
+        }
         let hasOptions = call.type(2) == LUA_TTABLE
         let options = hasOptions ? try listenerOptions(call) : ListenerOptions()
-        let isDynamic = phase != .loading
+        if let refusal = options.refusal {
+            guard isDynamic else { throw Misuse("app.listen: \(refusal.message)") }
+            return call.failure(refusal)
+        }
         if let denied = listenDenied(patterns) {
             guard isDynamic else { throw Misuse("app.listen: \(denied.message)") }
             return call.failure(denied)
@@ -196,7 +207,7 @@ extension Script {
         return LuaVM.suspend
     }
 
-    private func subjects(_ call: HostCall) throws(Misuse) -> [SubjectPattern] {
+    private func subjects(_ call: HostCall) throws(Misuse) -> Result<[SubjectPattern], SubjectPattern.Invalid> {
         var texts: [String] = []
         if call.type(1) == LUA_TTABLE {
             let value: PlainValue
@@ -221,9 +232,9 @@ extension Script {
         do throws(SubjectPattern.Invalid) {
             for text in texts { patterns.append(try SubjectPattern(text)) }
         } catch {
-            throw Misuse("app.listen: \(error.message)")
+            return .failure(error)
         }
-        return patterns
+        return .success(patterns)
     }
 
     private func listenerOptions(_ call: HostCall) throws(Misuse) -> ListenerOptions {
@@ -239,7 +250,8 @@ extension Script {
                 do throws(SubjectPattern.Invalid) {
                     try SubjectPattern.checkQueue(text)
                 } catch {
-                    throw Misuse("app.listen: \(error.message)")
+                    guard error.isTooLong else { throw Misuse("app.listen: \(error.message)") }
+                    options.refusal = CallError("too_large", error.message)
                 }
                 options.queue = .some(text)
             case ("queue", .boolean(false)): options.queue = .some(nil)

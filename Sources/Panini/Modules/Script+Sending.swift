@@ -73,6 +73,7 @@ extension Script {
             return call.success()
         }
         let options = try SendOptions(call, 3, known: ["reply_to", "headers", "data_type", "force"])
+        if let refusal = options.refusal { return call.failure(refusal) }
         if !options.replyTo.isEmpty, let denied = options.replyTo.withUnsafeBytes({ publishDenied($0) }) {
             return call.failure(denied)
         }

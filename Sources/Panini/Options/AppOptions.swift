@@ -23,6 +23,9 @@ struct AppOptions: Sendable {
     var maxReconnectAttempts = -1
     var reconnectWait = 2.0
     var connectTimeout = 5.0
+    /// Seconds for which the broker may refuse the credentials that it took before.
+    var authRetry = 600.0
+    var maxControlLine = 4096
     var retryOnStart = true
     var pingInterval = 120.0
     var pendingLimit = 65536
@@ -94,7 +97,8 @@ struct AppOptions: Sendable {
     private static func isFixed(_ name: String) -> Bool {
         [
             "service_name", "host", "port", "servers", "client_name", "app_strategy", "reconnect",
-            "max_reconnect_attempts", "reconnecting_time_sleep", "connect_timeout", "ping_interval", "retry_on_start",
+            "max_reconnect_attempts", "reconnecting_time_sleep", "auth_retry", "max_control_line", "connect_timeout",
+            "ping_interval", "retry_on_start",
         ].contains(name) || name.hasPrefix("auth.") || name.hasPrefix("tls.")
     }
 
@@ -146,6 +150,8 @@ struct AppOptions: Sendable {
             case ("max_reconnect_attempts", .integer(let number)): maxReconnectAttempts = Int(number)
             case ("reconnecting_time_sleep", .number(let seconds)): reconnectWait = seconds
             case ("connect_timeout", .number(let seconds)): connectTimeout = seconds
+            case ("auth_retry", .number(let seconds)): authRetry = seconds
+            case ("max_control_line", .integer(let bytes)): maxControlLine = Int(bytes)
             case ("retry_on_start", .boolean(let flag)): retryOnStart = flag
             case ("ping_interval", .number(let seconds)): pingInterval = seconds
             case ("pending_limit", .integer(let number)): pendingLimit = Int(number)

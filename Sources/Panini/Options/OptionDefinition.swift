@@ -96,6 +96,12 @@ public struct OptionDefinition: Sendable {
         .init("reconnect", .boolean, "reconnect after a lost connection (true)"),
         .init("max_reconnect_attempts", .integer(-1...1_000_000_000), "give up after so many attempts; -1: never"),
         .init("reconnecting_time_sleep", .number(0...3600), "seconds between attempts (2)"),
+        .init(
+            "auth_retry",
+            .number(0...(365 * 86400)),
+            "seconds the broker may refuse credentials that it took before (600)"
+        ),
+        .init("max_control_line", .size(512...(1 << 24)), "longest line the broker takes: its max_control_line (4096)"),
         .init("connect_timeout", .number(0.001...3600), "seconds for one connection attempt (5)"),
         .init("retry_on_start", .boolean, "keep trying when no broker answers at start (true)"),
         .init("ping_interval", .number(0.1...86400), "seconds between pings to the broker (120)"),

@@ -19,6 +19,8 @@ package struct SubjectPattern: Equatable, Sendable {
     package struct Invalid: Error, Equatable {
         /// What is wrong, for people.
         package let message: String
+        /// Nothing is wrong with it but its length.
+        package var isTooLong = false
     }
 
     /// The longest subject accepted, in bytes: well under the broker's control line of 4096.
@@ -78,9 +80,13 @@ package struct SubjectPattern: Equatable, Sendable {
     /// Checks the name of a queue group: a non-empty text without white space.
     package static func checkQueue(_ text: String) throws(Invalid) {
         guard !text.isEmpty else { throw Invalid(message: "a queue group needs a name (use queue = false for none)") }
-        guard text.utf8.count <= 256, text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+            throw Invalid(message: "queue group \"\(printable(text))\" has white space or control characters")
+        }
+        guard text.utf8.count <= 256 else {
             throw Invalid(
-                message: "queue group \"\(printable(text))\" has white space, control characters or over 256 bytes"
+                message: "the queue group's name has \(text.utf8.count) bytes; at most 256 are allowed",
+                isTooLong: true
             )
         }
     }
@@ -88,7 +94,10 @@ package struct SubjectPattern: Equatable, Sendable {
     private static func checkCharacters(_ text: String) throws(Invalid) {
         guard !text.isEmpty else { throw Invalid(message: "the subject is empty") }
         guard text.utf8.count <= maximumLength else {
-            throw Invalid(message: "the subject has \(text.utf8.count) bytes; at most \(maximumLength) are allowed")
+            throw Invalid(
+                message: "the subject has \(text.utf8.count) bytes; at most \(maximumLength) are allowed",
+                isTooLong: true
+            )
         }
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw Invalid(message: "subject \"\(printable(text))\" has white space or control characters")

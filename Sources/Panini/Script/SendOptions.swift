@@ -12,6 +12,8 @@ struct SendOptions {
     var dataType: DataType?
     var responseDataType = DataType.json
     var replyTo: [UInt8] = []
+    /// What the broker would not take, to be returned to the script.
+    private(set) var refusal: CallError?
     var force = false
     var timeout = 10.0
 
@@ -30,7 +32,8 @@ struct SendOptions {
                 do throws(SubjectPattern.Invalid) {
                     try SubjectPattern.checkPublishable(subject)
                 } catch {
-                    throw Misuse("\(call.name): reply_to: \(error.message)")
+                    guard error.isTooLong else { throw Misuse("\(call.name): reply_to: \(error.message)") }
+                    refusal = CallError("too_large", "reply_to: \(error.message)")
                 }
                 replyTo = Array(subject.utf8)
             case ("force", .boolean(let flag)): force = flag

@@ -32,6 +32,8 @@ struct ListenerOptions {
     var name: String?
     var metadata: [String: String] = [:]
     var replies = true
+    /// What the broker would not take, to be returned to the script.
+    var refusal: CallError?
 }
 
 /// One `app.listen`, with one subscription per subject.

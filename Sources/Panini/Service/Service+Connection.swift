@@ -30,6 +30,8 @@ extension Service {
         configuration.reconnectWait = .nanoseconds(nanoseconds(options.reconnectWait))
         configuration.reconnectWaitMaximum = max(.seconds(8), configuration.reconnectWait)
         configuration.retryOnFailedConnect = options.retryOnStart
+        configuration.authenticationRetryTime = .nanoseconds(nanoseconds(options.authRetry))
+        configuration.maxControlLineBytes = options.maxControlLine
         configuration.pingInterval = .nanoseconds(nanoseconds(options.pingInterval))
         configuration.maxPendingRequests = 1 << 20
         return configuration

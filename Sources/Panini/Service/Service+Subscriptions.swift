@@ -21,7 +21,11 @@ extension Service {
             endpointsChanged()
             return nil
         } catch {
-            return CallError(error.code == .closed ? "closed" : "subscribe", error.message)
+            switch error.code {
+            case .closed: return CallError("closed", error.message)
+            case .messageTooLarge: return CallError("too_large", error.message)
+            default: return CallError("subscribe", error.message)
+            }
         }
     }
 

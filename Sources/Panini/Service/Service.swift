@@ -190,6 +190,8 @@ extension Service {
                 : CallError("disconnected", "no connection to a broker, and the reconnect buffer is full")
         case .invalidSubject: CallError("invalid_subject", "the subject is not valid")
         case .invalidReply: CallError("invalid_subject", "the reply subject is not valid")
+        case .lineTooLong(let limit):
+            CallError("too_large", "the subject is too long: the broker takes lines of \(limit) bytes")
         case .headersUnsupported: CallError("headers", "the broker does not support headers")
         case .disconnected: CallError("disconnected", "there is no connection to a broker")
         case .tooManyRequests: CallError("too_many_requests", "too many requests wait for their reply already")
