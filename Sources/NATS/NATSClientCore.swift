@@ -14,6 +14,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     /// What the outbox was told last.
     private var terms: NATSOutbox.Terms?
     private var isRetryScheduled = false
+    private var serverErrors = LogEpisode()
     /// The one closure of all further fetches; the end breaks the cycle.
     private var fetchTask: (@Sendable () -> Void)?
     private var hasPublishingEnded = false
@@ -365,7 +366,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         case .closed(let error?): logger.error("closed the connection to NATS", metadata: ["error": "\(error.message)"])
         case .publishViolation(_, let text), .subscriptionViolation(_, _, let text), .serverError(let text),
             .slowConsumer(let text):
-            logger.warning("the NATS server reported an error", metadata: ["error": "\(text)"])
+            logServerError(text)
         case .subscriptionTooSlow(let subject, let sid):
             logger.warning(
                 "a subscription is read too slowly, messages are dropped",
@@ -380,6 +381,29 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             )
         case .lameDuck: logger.notice("the NATS server is about to shut down")
         case .disconnected(nil), .closed(nil), .publishingEnds, .discoveredServers: break
+        }
+    }
+
+    /// The server, or who makes it complain, may have much to say: one line for an episode, and how many there were.
+    private func logServerError(_ text: String) {
+        settleServerErrors()
+        guard serverErrors.note(at: NIODeadline.now().uptimeNanoseconds) else { return }
+        logger.warning("the NATS server reported an error", metadata: ["error": "\(text)"])
+        watchServerErrors()
+    }
+
+    private func settleServerErrors() {
+        guard let count = serverErrors.settle(at: NIODeadline.now().uptimeNanoseconds) else { return }
+        logger.warning("the NATS server reported more errors", metadata: ["count": "\(count)"])
+    }
+
+    /// One timer while an episode goes on.
+    private func watchServerErrors() {
+        let pause = TimeAmount.nanoseconds(Int64(LogEpisode.quietTime))
+        connection.eventLoop.assumeIsolated().scheduleTask(in: pause) { [weak self] in
+            guard let self else { return }
+            self.settleServerErrors()
+            if self.serverErrors.isOpen { self.watchServerErrors() }
         }
     }
 

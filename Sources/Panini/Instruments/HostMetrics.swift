@@ -2,6 +2,7 @@
 // Lives on the host's loop, only when the program has a backend for metrics.
 
 import CoreMetrics
+import NATS
 import NIOCore
 import PaniniHTTP
 
@@ -103,6 +104,7 @@ struct WorkerCounters: Sendable {
         "panini_exhausted_states", "panini_http_connections", "panini_http_refused_connections",
         "panini_http_rejected_requests", "panini_websockets", "panini_websocket_received", "panini_websocket_sent",
         "panini_websocket_failures", "panini_websocket_refused_sends", "panini_fetches", "panini_fetch_failures",
+        "panini_unsent_replies", "panini_broker_errors", "panini_refused_credentials",
     ]
 
     /// In the order of the names.
@@ -118,11 +120,13 @@ extension Service {
         let http = web?.counters
         let sockets = web?.webSockets
         return WorkerCounters(values: [
-            refusedMessages, droppedMessages, undecodable, invalidMessages, errorReplies, failedTasks, deniedPublishes,
+            refusedMessages, droppedMessages, undecodable, invalidMessages, errorReplies, failedTasks,
+            brokerFaults.count(.deniedPublish),
             refusedRequests, exhaustedScripts, http?.connections ?? 0, http?.refusedConnections ?? 0,
             http?.refusedRequests.values.reduce(0, &+) ?? 0, sockets?.opened ?? 0, sockets?.received ?? 0,
             sockets?.sent ?? 0, (sockets?.failed.values.reduce(0, &+) ?? 0) &+ (sockets?.timedOut ?? 0),
             sockets?.refusedSends ?? 0, fetcher.counters.started, fetcher.counters.failed,
+            brokerFaults.count(.unsentReply), brokerFaults.count(.error), connection.statistics.refusedCredentials,
         ])
     }
 }

@@ -70,10 +70,18 @@ extension Script {
         listener.failed &+= 1
         let reason: String
         switch failure {
-        case .unsendable(let text): reason = "the reply cannot be sent: \(text)"
-        case .refused(let error): reason = "the reply was not sent: \(error.message)"
+        case .unsendable(let problem):
+            reason = "the reply cannot be sent: \(problem)"
+            logger.error("handler of \(text(subjectOf(message))) (\(listener.origin)): \(reason)")
+        case .refused(let error):
+            reason = "the reply was not sent: \(error.message)"
+            // The requester chose the reply subject: what is wrong with it must not fill the log.
+            service?.fault(
+                .unsentReply,
+                .error,
+                "handler of \(text(subjectOf(message))) (\(listener.origin)): \(reason)"
+            )
         }
-        logger.error("handler of \(text(subjectOf(message))) (\(listener.origin)): \(reason)")
         message.pointee.flags &= ~UInt8(PANINI_MESSAGE_ANSWERED)
         refuse(message, listener, service?.debug == true ? ReplyError(500, reason) : .internalError)
     }

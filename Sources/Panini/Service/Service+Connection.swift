@@ -99,12 +99,11 @@ extension Service {
         case .publishingEnds: break  // A drain of our own has come to its last step.
         case .closed(let error): connectionClosed(error)
         case .publishViolation(let subject, let text):
-            deniedPublishes &+= 1
-            logger.error("the broker denied a publish to \(subject): \(text)")
+            fault(.deniedPublish, .error, "the broker denied a publish to \(subject): \(text)")
         case .subscriptionViolation: break  // Told to the listener's subject.
         case .publishesLost(let count, let error):
             logger.error("\(count) publishes are lost: \(oneLine(error.message))")
-        case .slowConsumer(let text): logger.error("the broker calls this service too slow: \(text)")
+        case .slowConsumer(let text): fault(.slow, .error, "the broker calls this service too slow: \(text)")
         case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
         case .lameDuck: logger.warning("the broker is about to shut down")
         case .discoveredServers(let servers):
@@ -114,7 +113,7 @@ extension Service {
             logger.warning(
                 "the broker tells of too many servers, or of some that are no addresses: \(count) are left out"
             )
-        case .serverError(let text): logger.warning("the broker reported an error: \(text)")
+        case .serverError(let text): fault(.error, .warning, "the broker reported an error: \(text)")
         }
     }
 

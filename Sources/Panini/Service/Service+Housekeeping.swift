@@ -52,6 +52,7 @@ extension Service {
         guard state == .running, !housekeeping.isCollecting else { return }
         let wasBusy = housekeeping.isBusy
         housekeeping.isBusy = false
+        settleFaults()
         script.writer.removeAll()
         let bytes = script.vm.memoryInUse
         let hasCalmedDown = script.suspendedPeak > 500 && script.suspendedCount * 2 < script.suspendedPeak
@@ -62,7 +63,7 @@ extension Service {
             collect()
         }
         // Once more after the last message, then not until the next.
-        if wasBusy { armHousekeeping() }
+        if wasBusy || brokerFaults.isOpen { armHousekeeping() }
     }
 
     /// Runs the collector in slices, so that messages are served in between.

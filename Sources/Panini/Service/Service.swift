@@ -68,7 +68,7 @@ final class Service {
     var droppedMessages: UInt64 = 0
     var errorReplies: UInt64 = 0
     var failedTasks: UInt64 = 0
-    var deniedPublishes: UInt64 = 0
+    var brokerFaults = BrokerFaults()
 
     /// Serves HTTP; nil when the app does not.
     var web: HTTPServer?
@@ -212,11 +212,19 @@ extension Service {
             // An answer without the list is better than none.
             return sendError(ReplyError(error.code, error.message), to: reply)
         }
-        if refusal == .headersUnsupported {
-            // An old broker: the body says the same.
-            _ = connection.publish(subject: reply, reply: emptyBytes, headers: emptyBytes, payload: errorWriter.bytes)
-            return
+        var last: NATSPublishRefusal? = refusal
+        switch refusal {
+        case .headersUnsupported, .lineTooLong:
+            // An old broker, or a reply subject that leaves no room for the headers' numbers: the body says the same.
+            last = connection.publish(
+                subject: reply,
+                reply: emptyBytes,
+                headers: emptyBytes,
+                payload: errorWriter.bytes
+            )
+        default: break
         }
-        logger.warning("an error reply (\(error.code)) was not sent: \(describe(refusal).message)")
+        guard let last else { return }
+        fault(.unsentReply, .warning, "an error reply (\(error.code)) was not sent: \(describe(last).message)")
     }
 }
