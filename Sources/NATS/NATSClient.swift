@@ -209,10 +209,20 @@ public final class NATSClient: Service {
     /// Waits until the server has worked on everything published and subscribed so far. What it sent before it said so is
     /// in the buffers of its streams by then.
     ///
-    /// - Throws: ``NATSError``: `timeout`, `disconnected`, `closed`.
-    public func flush(timeout: TimeAmount = NATSClient.defaultFlushTimeout) async throws(NATSError) {
+    /// Before the first connection it waits for that, too; without a connection that was there it fails at once.
+    ///
+    /// - Parameters:
+    ///   - timeout: how long to wait.
+    ///   - subjects: subjects and reply subjects of what was just published: when the server denies one of them, this
+    ///     throws `permissionViolation`. What it denies otherwise is told as
+    ///     ``NATSEvent/publishViolation(subject:text:)`` alone.
+    /// - Throws: ``NATSError``: `timeout`, `disconnected`, `permissionViolation`, `closed`.
+    public func flush(
+        timeout: TimeAmount = NATSClient.defaultFlushTimeout,
+        watching subjects: [String] = []
+    ) async throws(NATSError) {
         try await onLoop { core in
-            core.flush(deadline: .now() + timeout)
+            core.flush(deadline: .now() + timeout, watching: subjects)
         }
     }
 
@@ -271,6 +281,11 @@ public final class NATSClient: Service {
 
     /// Sends a request and waits for the first reply.
     ///
+    /// Before the first connection, right after ``run()`` has begun, the request waits for it, within its time. When a
+    /// connection that was there is lost, requests fail at once with `disconnected`, those that wait for their reply and
+    /// new ones: unlike Go's client, which keeps a request for the next connection, since whoever serves others should
+    /// be able to say so before their time is over.
+    ///
     /// - Throws: ``NATSError``: `timeout`, `noResponders`, `disconnected`, `permissionViolation`, `tooManyRequests`,
     ///   `cancelled` when the task is cancelled, and what `publish(_:to:reply:headers:)` throws.
     public func request(
@@ -311,7 +326,8 @@ public final class NATSClient: Service {
 
     /// Sends a request that several may answer (ADR-47).
     ///
-    /// The sequence ends with the first of its conditions; throwing it away ends it, too.
+    /// The sequence ends with the first of its conditions; throwing it away ends it, too. Before the first connection it
+    /// waits for that within `maxWait`.
     ///
     /// - Parameters:
     ///   - payload: the question.
@@ -343,8 +359,7 @@ public final class NATSClient: Service {
         let handle = SubscriptionHandle(client: self)
         let bytes = ByteBuffer(bytes: payload)
         try await onLoop { core in
-            core.sendOutbox()
-            return core.requestMany(bytes, subject, headers, ends, messages, handle.subscription)
+            core.requestMany(bytes, subject, headers, ends, messages, handle.subscription)
         }
         return NATSMessageStream(source: NATSMessageSource(queue: messages, handle: handle))
     }

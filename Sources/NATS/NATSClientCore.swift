@@ -25,6 +25,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     private var collectors: [ObjectIdentifier: ReplyCollector] = [:]
     private var end: Result<Void, NATSError>?
     private var endPromises: [EventLoopPromise<Void>] = []
+    private let firstConnection: FirstConnection
     private var waitingRequests: [UInt64: (id: NATSRequestID, promise: EventLoopPromise<NATSMessage>)] = [:]
 
     init(
@@ -37,6 +38,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         self.outbox = outbox
         self.events = events
         self.logger = logger
+        firstConnection = FirstConnection(eventLoop)
         proxy = DelegateProxy()
         connection = NATSConnection(
             configuration: configuration,
@@ -151,9 +153,29 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
 
     /// Sends what was published, and waits for the server's confirmation and for the readers' buffers to have what came
     /// before it: whoever waited may look there next, although the read burst is not over.
-    func flush(deadline: NIODeadline) -> EventLoopFuture<Void> {
-        sendOutbox()
-        return connection.flush(deadline: deadline).assumeIsolated().map { self.commitStaged() }.nonisolated()
+    func flush(deadline: NIODeadline, watching subjects: [String]) -> EventLoopFuture<Void> {
+        afterFirstConnection(deadline) {
+            self.sendOutbox()
+            return self.connection.flush(deadline: deadline, watching: subjects)
+                .assumeIsolated().map { self.commitStaged() }.nonisolated()
+        }
+    }
+
+    /// Does what needs a connection: at once, or, before there was one, as soon as there is.
+    private func afterFirstConnection(
+        _ deadline: NIODeadline,
+        _ body: @escaping () -> EventLoopFuture<Void>
+    ) -> EventLoopFuture<Void> {
+        guard !firstConnection.isOver else { return body() }
+        return waitForFirstConnection(outbox.makeRequestContext(), deadline).assumeIsolated().flatMap(body)
+            .nonisolated()
+    }
+
+    private func waitForFirstConnection(_ id: UInt64, _ deadline: NIODeadline) -> EventLoopFuture<Void> {
+        guard firstConnection.count < connection.configuration.maxPendingRequests else {
+            return connection.eventLoop.makeFailedFuture(NATSPublishRefusal.tooManyRequests.error)
+        }
+        return firstConnection.wait(id, until: deadline)
     }
 
     private func commitStaged() {
@@ -179,6 +201,23 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     // MARK: Requests with many replies
 
     func requestMany(
+        _ payload: ByteBuffer,
+        _ subject: String,
+        _ headers: NATSHeaders,
+        _ ends: ReplyCollector.Ends,
+        _ messages: MessageQueue,
+        _ box: NIOLoopBoundBox<NATSSubscription?>
+    ) -> EventLoopFuture<Void> {
+        let deadline = NIODeadline.now() + ends.maxWait
+        return afterFirstConnection(deadline) {
+            self.sendOutbox()
+            var ends = ends
+            ends.maxWait = min(ends.maxWait, deadline - .now())
+            return self.startRequestMany(payload, subject, headers, ends, messages, box)
+        }
+    }
+
+    private func startRequestMany(
         _ payload: ByteBuffer,
         _ subject: String,
         _ headers: NATSHeaders,
@@ -245,6 +284,25 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         _ context: UInt64,
         _ promise: EventLoopPromise<NATSMessage>
     ) {
+        guard !firstConnection.isOver else {
+            return startRequest(payload, subject, headers, deadline, context, promise)
+        }
+        waitForFirstConnection(context, deadline).assumeIsolated().whenComplete { [self] result in
+            switch result {
+            case .success: startRequest(payload, subject, headers, deadline, context, promise)
+            case .failure(let error): promise.fail(error)
+            }
+        }
+    }
+
+    private func startRequest(
+        _ payload: ByteBuffer,
+        _ subject: String,
+        _ headers: NATSHeaders,
+        _ deadline: NIODeadline,
+        _ context: UInt64,
+        _ promise: EventLoopPromise<NATSMessage>
+    ) {
         var subject = subject
         let start = subject.withUTF8 { subject in
             headers.encoded().withUnsafeBytes { headers in
@@ -267,9 +325,11 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     }
 
     func cancelRequest(_ context: UInt64) {
+        let error = NATSError(.cancelled, "the task that waited for the reply was cancelled")
+        if firstConnection.fail(context, error) { return }
         guard let waiting = waitingRequests.removeValue(forKey: context) else { return }
         connection.cancelRequest(waiting.id)
-        waiting.promise.fail(NATSError(.cancelled, "the task that waited for the reply was cancelled"))
+        waiting.promise.fail(error)
     }
 
     func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {
@@ -306,8 +366,10 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         }
         endPromises.append(promise)
         connection.connect().assumeIsolated().whenFailure { error in
-            // Usually the event said so already; a connection without any server never began.
-            self.finish(NATSError(wrapping: error))
+            // Usually the event said so already, or, when somebody closes, is about to; a connection without any server
+            // never began.
+            let error = NATSError(wrapping: error)
+            if error.code != .closed { self.finish(error) }
             self.connection.close()
         }
         return promise.futureResult
@@ -344,7 +406,11 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         log(event)
         switch event {
         case .publishingEnds: break
+        case .connected:
+            events.emit(event)
+            firstConnection.end(.success(()))
         case .closed(let error):
+            firstConnection.end(.failure(error ?? .closed))
             events.emit(event)
             events.end()
             finish(error)

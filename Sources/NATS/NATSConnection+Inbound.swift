@@ -180,6 +180,7 @@ extension NATSConnection {
     }
 
     private func replyDenied(_ reply: String, _ text: String) {
+        pongs.markViolation(of: reply, text: text)
         var name = reply
         let id = name.withUTF8 { requestID(ofReply: UnsafeRawBufferPointer($0)) }
         if let id {

@@ -92,17 +92,17 @@ extension NATSConnection {
 
     /// Waits until the server has worked on everything sent so far.
     ///
-    /// - Parameter subject: a subject published to just before, whose denial by the server should be known: the result
-    ///   then fails with `permissionViolation`.
+    /// - Parameter subjects: subjects and reply subjects published to just before, whose denial by the server should be
+    ///   known: the result then fails with `permissionViolation`.
     /// - Returns: fails with `timeout` at `deadline`, at once with `disconnected` when there is no connection or it
     ///   breaks, with `closed` after `close`.
-    package func flush(deadline: NIODeadline, watching subject: String? = nil) -> EventLoopFuture<Void> {
+    package func flush(deadline: NIODeadline, watching subjects: [String] = []) -> EventLoopFuture<Void> {
         eventLoop.assertInEventLoop()
         guard state != .closed else { return eventLoop.makeFailedFuture(NATSError.closed) }
         guard link != nil else { return eventLoop.makeFailedFuture(NATSError.disconnected) }
         let promise = eventLoop.makePromise(of: Void.self)
         let timeout = timer.schedule(.flushTimedOut(pongs.nextTicket), at: deadline)
-        sendPing(.flush(FlushWaiter(promise: promise, deadline: timeout, watchedSubject: subject)))
+        sendPing(.flush(FlushWaiter(promise: promise, deadline: timeout, watchedSubjects: subjects)))
         return promise.futureResult
     }
 

@@ -21,8 +21,8 @@ enum PongWaiter {
 struct FlushWaiter {
     let promise: EventLoopPromise<Void>
     let deadline: DeadlineHandle
-    /// The subject whose denial makes the flush fail, nil to watch none.
-    let watchedSubject: String?
+    /// The subjects, and reply subjects, whose denial makes the flush fail.
+    let watchedSubjects: [String]
     /// What the server said when it denied the watched subject.
     var violation: String?
 }
@@ -80,7 +80,7 @@ struct PongQueue {
     /// Tells every flush that watches `subject` that it was denied.
     mutating func markViolation(of subject: String, text: String) {
         for index in head..<waiters.count {
-            if case .flush(var waiter) = waiters[index], waiter.watchedSubject == subject {
+            if case .flush(var waiter) = waiters[index], waiter.watchedSubjects.contains(subject) {
                 waiter.violation = text
                 waiters[index] = .flush(waiter)
             }

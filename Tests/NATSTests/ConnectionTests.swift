@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct ConnectionTests {
+@Suite(.timeLimit(.minutes(5))) struct ConnectionTests {
     private func connected(
         _ configure: @escaping @Sendable (inout NATSConnectionConfiguration) -> Void = { _ in }
     ) async throws -> (MockServer, ConnectionHarness, MockPeer) {
@@ -253,10 +253,10 @@ import Testing
         let text = "Permissions Violation for Publish to \"secret.x\""
         let watching = try await harness.start { connection, _ in
             connection.publish("x", to: "secret.x")
-            return connection.flush(deadline: .now() + .seconds(60), watching: "secret.x")
+            return connection.flush(deadline: .now() + .seconds(60), watching: ["secret.x"])
         }
         let other = try await harness.start { connection, _ in
-            connection.flush(deadline: .now() + .seconds(60), watching: "open")
+            connection.flush(deadline: .now() + .seconds(60), watching: ["open"])
         }
         _ = try await peer.read(through: "PING\r\nPING\r\n")
         try await peer.send("-ERR '\(text)'\r\nPONG\r\nPONG\r\n")

@@ -7,7 +7,7 @@ import Testing
 
 @testable import NATS
 
-@Suite struct RealServerTests {
+@Suite(.timeLimit(.minutes(5))) struct RealServerTests {
     private func connect(
         _ server: RealServer,
         _ configure: (inout NATSConnectionConfiguration) -> Void = { _ in }
@@ -247,12 +247,12 @@ import Testing
         try await harness.start { connection, _ in connection.connect() }.get()
         let confirmed = try await harness.start { connection, _ in
             connection.publish("x", to: "secret.y")
-            return connection.flush(deadline: .now() + .seconds(10), watching: "secret.y")
+            return connection.flush(deadline: .now() + .seconds(10), watching: ["secret.y"])
         }
         #expect(await failureCode(of: confirmed) == .permissionViolation)
         let open = try await harness.start { connection, _ in
             connection.publish("x", to: "open.y")
-            return connection.flush(deadline: .now() + .seconds(10), watching: "open.y")
+            return connection.flush(deadline: .now() + .seconds(10), watching: ["open.y"])
         }
         try await open.get()
         await client.close()

@@ -190,7 +190,7 @@ extension Script {
             return call.failure(error)
         }
         nextWait = .barrier
-        service.barrier(seconds: 10, publishing: nil) { [self] failure in
+        service.barrier(seconds: 10, publishing: []) { [self] failure in
             if let denied = listener.subjects.first(where: { $0.denial != nil }) {
                 vm.release(handle)
                 service.end(listener)

@@ -92,7 +92,7 @@ extension Script {
         }
         if let refusal { return try refused(call, service, refusal, subject: subject) }
         guard confirms else { return call.success() }
-        return waitForBarrier(call, seconds: 10, publishing: String(decoding: subject, as: UTF8.self))
+        return waitForBarrier(call, seconds: 10, publishing: options.watched(subject))
     }
 
     private func misuse(_ call: HostCall, _ failure: SendFailure) -> Misuse {
@@ -106,15 +106,15 @@ extension Script {
         _ = try requireLive(call)
         let seconds = call.isNone(1) ? 10 : try call.seconds(1, "the timeout")
         try requireSuspendable(call)
-        return waitForBarrier(call, seconds: seconds, publishing: nil)
+        return waitForBarrier(call, seconds: seconds, publishing: [])
     }
 
     /// Suspends until the broker has taken everything sent so far.
-    func waitForBarrier(_ call: HostCall, seconds: Double, publishing subject: String?) -> CInt {
+    func waitForBarrier(_ call: HostCall, seconds: Double, publishing subjects: [String]) -> CInt {
         guard let service, let id = vm.running?.id else { return 0 }
         nextWait = .barrier
         let name = call.name
-        service.barrier(seconds: seconds, publishing: subject) { [self] failure in
+        service.barrier(seconds: seconds, publishing: subjects) { [self] failure in
             wake(
                 id,
                 failure.map { .failure($0.code == .text("timeout") ? .timeout("\(name)", seconds: seconds) : $0) }

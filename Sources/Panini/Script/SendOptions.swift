@@ -47,6 +47,12 @@ struct SendOptions {
         }
     }
 
+    /// The subjects whose denial a publish with these options shall hear of.
+    func watched(_ subject: UnsafeRawBufferPointer) -> [String] {
+        let subject = String(decoding: subject, as: UTF8.self)
+        return replyTo.isEmpty ? [subject] : [subject, String(decoding: replyTo, as: UTF8.self)]
+    }
+
     static func dataType(_ name: String, _ call: HostCall) throws(Misuse) -> DataType {
         guard let type = DataType(name: name) else {
             throw Misuse("\(call.name): unknown data_type \"\(name)\"" + suggestion(for: name, in: DataType.names))

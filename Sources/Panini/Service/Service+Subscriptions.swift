@@ -44,11 +44,11 @@ extension Service {
         subject.brokerQueue = shared.ownGroup(subject: subject.pattern.subject, ordinal: ordinal)
     }
 
-    /// Calls `completion` when the broker has taken everything sent so far; with an error when it refused the publish on
-    /// `subject`, or did not answer in time.
-    func barrier(seconds: Double, publishing subject: String?, completion: @escaping (CallError?) -> Void) {
+    /// Calls `completion` when the broker has taken everything sent so far; with an error when it refused a publish to
+    /// one of `subjects`, or did not answer in time.
+    func barrier(seconds: Double, publishing subjects: [String], completion: @escaping (CallError?) -> Void) {
         let deadline = NIODeadline.now() + .nanoseconds(nanoseconds(seconds))
-        connection.flush(deadline: deadline, watching: subject).assumeIsolated().whenComplete { result in
+        connection.flush(deadline: deadline, watching: subjects).assumeIsolated().whenComplete { result in
             switch result {
             case .success: completion(nil)
             case .failure(let error): completion(Self.callError(error))

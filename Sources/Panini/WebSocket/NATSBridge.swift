@@ -133,7 +133,7 @@ final class NATSBridge {
     /// Calls back when the broker has every subscription made so far; false without a connection, which has them when it is
     /// there again.
     func confirm(_ completion: @escaping (Bool) -> Void) {
-        service.barrier(seconds: 5, publishing: nil) { completion($0 == nil) }
+        service.barrier(seconds: 5, publishing: []) { completion($0 == nil) }
     }
 
     func confirmed(_ names: [String]) { for name in names { subjects[name]?.isConfirmed = true } }

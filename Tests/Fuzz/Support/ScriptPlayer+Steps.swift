@@ -126,7 +126,7 @@ extension ScriptPlayer {
             follow(
                 connection.flush(
                     deadline: loop.now + .milliseconds(Int64(script.below(4)) * 500),
-                    watching: Self.subjects[script.below(3)]
+                    watching: [Self.subjects[script.below(3)]]
                 )
             )
         case 20, 8, 9, 10: request()
