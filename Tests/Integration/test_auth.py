@@ -317,15 +317,57 @@ def test_dev_uses_them_for_a_named_broker(servers, guarded):
 # ---- changed while the service runs
 
 
-def test_a_changed_password_ends_the_service(guarded, secure_server):
+def test_a_changed_password_ends_the_service_when_its_time_is_over(guarded, secure_server):
     server = secure_server(BODIES["user"])
     program = guarded.run(
-        "--server", server.url(), "--auth-user", "ada", "--reconnecting-time-sleep", "0.05", env={"PANINI_AUTH_PASSWORD": PASSWORD}
-    )
+        "--server", server.url(), "--auth-user", "ada", "--reconnecting-time-sleep", "0.05", "--auth-retry", "0.5",
+        env={"PANINI_AUTH_PASSWORD": PASSWORD},
+    )  # fmt: skip
     server.reload(f'authorization {{ user: ada, password: "{NEW_PASSWORD}" }}')
     assert program.wait() == 1, program.output
     assert program.output.splitlines()[-1].startswith("panini: guarded: "), program.output
     guarded.silent(program.output)
+
+
+def test_no_patience_ends_it_at_the_first_refusal(guarded, secure_server):
+    server = secure_server(BODIES["token"])
+    program = guarded.run("--server", server.url(), env={"PANINI_AUTH_TOKEN": TOKEN, "PANINI_AUTH_RETRY": "0"})
+    server.reload(f'authorization {{ token: "{WRONG}" }}')
+    assert program.wait() == 1, program.output
+
+
+def test_a_rotation_of_passwords_takes_its_time(guarded, secure_server):
+    """The broker has the new password first, and for a while the service is refused; then both agree again."""
+    server = secure_server(BODIES["user"])
+    program = guarded.run(
+        "--server", server.url(), "--auth-user", "ada", "--reconnecting-time-sleep", "0.05",
+        env={"PANINI_AUTH_PASSWORD": PASSWORD},
+    )  # fmt: skip
+    server.reload(f'authorization {{ user: ada, password: "{NEW_PASSWORD}" }}')
+    # Both are tried often enough: twice was the end once.
+    program.wait_for(r"\(attempt 4\)")
+    server.reload(BODIES["user"])
+    program.wait_for("connected to the broker again")
+    warnings = [line for line in program.output.splitlines() if "no connection to the broker" in line and "WARNING" in line.upper()]
+    assert len(warnings) <= 2, program.output
+    asked = panini(
+        "request", "guarded.ping", "{}", "--server", server.url(), "--auth-user", "ada", env={"PANINI_AUTH_PASSWORD": PASSWORD}
+    )
+    assert json.loads(asked.stdout) == {"pong": True}
+    guarded.stop(program)
+
+
+def test_a_rotation_of_a_credentials_file(guarded, secure_server):
+    """The file is replaced late: attempts read it anew until it is the right one."""
+    server = secure_server(BODIES["nkey"])
+    program = guarded.run("--server", server.url(), "--auth-nkey-seed-file", "user.nk", "--reconnecting-time-sleep", "0.05")
+    server.reload(f"authorization {{ users: [{{ nkey: {STRANGER.public} }}] }}")
+    program.wait_for(r"\(attempt 3\)")
+    (guarded.folder / "user.nk").write_text("half writ")
+    program.wait_for("cannot use the nkey seed file")
+    (guarded.folder / "user.nk").write_text(STRANGER.seed)
+    program.wait_for("connected to the broker again")
+    guarded.stop(program)
 
 
 def test_renewed_files_are_used_by_the_next_reconnect(guarded, secure_server):
