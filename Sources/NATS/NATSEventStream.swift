@@ -21,6 +21,9 @@ public struct NATSEventStream: AsyncSequence, Sendable {
     /// How many events were dropped because this listener was too slow.
     public var droppedEvents: Int { listener.dropped }
 
+    /// The events that are there already, without waiting.
+    package func takeBuffered() -> [NATSEvent] { listener.takeAll() }
+
     /// Begins the iteration; each event goes to one iterator, so make a sequence for each listener.
     public func makeAsyncIterator() -> Iterator {
         Iterator(listener: listener)
@@ -123,6 +126,14 @@ final class EventListener: Sendable {
             }
         }
         state.wake()
+    }
+
+    func takeAll() -> [NATSEvent] {
+        state.withValue { state in
+            var all: [NATSEvent] = []
+            while let event = state.pop() { all.append(event) }
+            return all
+        }
     }
 
     func end() {

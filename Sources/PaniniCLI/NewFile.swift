@@ -44,7 +44,12 @@ enum NewFile {
             }
             start += count
         }
-        close(descriptor)
+        // A file system may say only now that there is no room.
+        guard close(descriptor) == 0 || errno == EINTR else {
+            let problem = failure(path)
+            if isOrdinary { unlink(target) }
+            throw problem
+        }
         guard isOrdinary else { return }
         // Without replacing, a file that came meanwhile stays: link refuses, rename would not.
         if replacing {

@@ -9,7 +9,7 @@ struct PublishCommand: AsyncParsableCommand {
         commandName: "publish",
         abstract: "Publish one message.",
         discussion: """
-            Returns when the broker has the message.
+            Returns when the broker has the message; has failed when the broker denied it.
 
               panini publish orders.new '{"id": 7}'
               panini publish orders.new - < order.json
@@ -36,9 +36,11 @@ struct PublishCommand: AsyncParsableCommand {
         let payload = try message.bytes()
         let headers = try message.natsHeaders()
         let client = try await client.connect()
+        let refusals = BrokerRefusals(client)
         do throws(NATSError) {
             try client.publish(payload, to: message.subject, reply: reply, headers: headers)
             try await client.flush()
+            try refusals.check()
         } catch {
             throw CommandFailure(error)
         }

@@ -53,12 +53,14 @@ struct SubscribeCommand: AsyncParsableCommand {
             throw CommandFailure("--queue \"\(queue)\": a queue group's name has no blanks", exitCode: .usage)
         }
         let client = try await client.connect()
+        let refusals = BrokerRefusals(client)
         do throws(NATSError) {
             let messages = try await client.subscribe(subject, queue: queue)
             if let count {
                 try messages.unsubscribe(after: count)
             }
             try await client.flush()
+            try refusals.check()
             StandardError.say("listening to \(subject)")
             var received = 0
             for try await message in messages {
