@@ -103,7 +103,8 @@ extension NATSConnection {
         let isOpen = (handler.context?.channel ?? handler.socket)?.isActive ?? false
         let what =
             handler.credentials.isPending
-            ? "getting the credentials for the connection" : isOpen ? "the handshake" : "the TCP connection"
+            ? "getting the credentials (\(configuration.authentication)) for the connection"
+            : isOpen ? "the handshake" : "the TCP connection"
         attemptFailed(
             NATSError(
                 .connectTimeout,

@@ -8,7 +8,13 @@ enum SecretFile {
     /// Far more than any credentials file has.
     static let maximumBytes = 1 << 20
 
-    /// Calls `body` with the content of the file at `path` and wipes it afterwards.
+    /// Why a file cannot be read, for people.
+    struct Problem: Error {
+        let reason: String
+    }
+
+    /// Calls `body` with the content of the file at `path` and wipes it afterwards. What comes through a pipe is kept for
+    /// the next time.
     ///
     /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidCredentials``; `what` says what the file is for.
     static func read<Value>(
@@ -16,20 +22,36 @@ enum SecretFile {
         _ what: String,
         _ body: (UnsafeRawBufferPointer) throws(NATSError) -> Value
     ) throws(NATSError) -> Value {
+        var bytes: [UInt8]
+        do throws(Problem) {
+            bytes = try read(path)
+        } catch {
+            throw NATSError(.invalidCredentials, "cannot read the \(what) \(path): \(error.reason)")
+        }
+        defer { Secret.wipe(&bytes) }
+        return try bytes.withUnsafeBytes { bytes in
+            Result { () throws(NATSError) in try body(bytes) }
+        }.get()
+    }
+
+    /// The content of the file at `path`, to be wiped by the caller.
+    static func read(_ path: String) throws(Problem) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw failure(path, what) }
+        guard descriptor >= 0 else { throw failure() }
         defer { close(descriptor) }
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw failure(path, what) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            throw NATSError(.invalidCredentials, "cannot read the \(what) \(path): not a file")
+        guard fstat(descriptor, &status) == 0 else { throw failure() }
+        if PipedFile.isPiped(status.st_mode) {
+            do throws(PipedFile.Problem) {
+                return try PipedFile.read(path, descriptor, maximum: maximumBytes)
+            } catch {
+                throw Problem(reason: error.message)
+            }
         }
-        guard status.st_size <= maximumBytes else {
-            throw NATSError(.invalidCredentials, "cannot read the \(what) \(path): larger than \(maximumBytes) bytes")
-        }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw Problem(reason: "not a file") }
+        guard status.st_size <= maximumBytes else { throw Problem(reason: "larger than \(maximumBytes) bytes") }
         // One byte more than there should be, to see the end in one read; never grown, so no copy is left behind.
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size) + 1)
-        defer { Secret.wipe(&bytes) }
         var used = 0
         while used < bytes.count {
             let count = bytes.withUnsafeMutableBytes { buffer in
@@ -38,20 +60,20 @@ enum SecretFile {
             if count == 0 { break }
             if count < 0 {
                 if errno == EINTR { continue }
-                throw failure(path, what)
+                let problem = failure()
+                Secret.wipe(&bytes)
+                throw problem
             }
             used += count
         }
         // The file grew meanwhile; the next attempt reads the whole.
         guard used < bytes.count else {
-            throw NATSError(.invalidCredentials, "cannot read the \(what) \(path): it changed while it was read")
+            Secret.wipe(&bytes)
+            throw Problem(reason: "it changed while it was read")
         }
-        return try bytes.withUnsafeBytes { bytes in
-            Result { () throws(NATSError) in try body(UnsafeRawBufferPointer(rebasing: bytes[..<used])) }
-        }.get()
+        bytes.removeLast(bytes.count - used)
+        return bytes
     }
 
-    private static func failure(_ path: String, _ what: String) -> NATSError {
-        NATSError(.invalidCredentials, "cannot read the \(what) \(path): \(String(cString: strerror(errno)))")
-    }
+    private static func failure() -> Problem { Problem(reason: String(cString: strerror(errno))) }
 }

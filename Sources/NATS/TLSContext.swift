@@ -1,6 +1,6 @@
 // TLS settings made into what the TLS library wants. Reads files: never on a loop. Pure otherwise, any thread.
 
-import Glibc
+import NATSProtocol
 import NIOCore
 import NIOSSL
 
@@ -14,17 +14,17 @@ enum TLSContext {
         configuration.certificateVerification = options.verifiesServer ? .fullVerification : .none
         if let path = options.caFile {
             configuration.trustRoots = .certificates(
-                try read(path, "certificates to trust") { try NIOSSLCertificate.fromPEMFile($0) }
+                try read(path, "certificates to trust") { try NIOSSLCertificate.fromPEMBytes($0) }
             )
         }
         switch (options.certificateFile, options.keyFile) {
         case (nil, nil): break
         case (let certificate?, let key?):
             configuration.certificateChain = try read(certificate, "the client certificate") {
-                try NIOSSLCertificate.fromPEMFile($0).map { .certificate($0) }
+                try NIOSSLCertificate.fromPEMBytes($0).map { .certificate($0) }
             }
             configuration.privateKey = .privateKey(
-                try read(key, "the key of the client certificate") { try NIOSSLPrivateKey(file: $0, format: .pem) }
+                try read(key, "the key of the client certificate") { try NIOSSLPrivateKey(bytes: $0, format: .pem) }
             )
         case (_?, nil): throw NATSError(.tlsFailed, "a client certificate needs its key file as well")
         case (nil, _?): throw NATSError(.tlsFailed, "a client's key needs its certificate file as well")
@@ -39,13 +39,17 @@ enum TLSContext {
     private static func read<Value>(
         _ path: String,
         _ what: String,
-        _ body: (String) throws -> Value
+        _ body: ([UInt8]) throws -> Value
     ) throws(NATSError) -> Value {
-        guard access(path, R_OK) == 0 else {
-            throw NATSError(.tlsFailed, "cannot read \(what) from \(path): \(String(cString: strerror(errno)))")
+        var bytes: [UInt8]
+        do throws(SecretFile.Problem) {
+            bytes = try SecretFile.read(path)
+        } catch {
+            throw NATSError(.tlsFailed, "cannot read \(what) from \(path): \(error.reason)")
         }
+        defer { Secret.wipe(&bytes) }
         do {
-            return try body(path)
+            return try body(bytes)
         } catch {
             throw NATSError(.tlsFailed, "\(path) does not hold \(what) in PEM form")
         }

@@ -61,7 +61,7 @@ struct ServiceArguments: ParsableArguments {
             throw CommandFailure("\(path): YAML is not supported yet; write the same options as JSON", exitCode: .usage)
         }
         do throws(PaniniError) {
-            try overrides.add(json: readBytes(path, maximum: 1 << 20), path: path)
+            try overrides.add(json: readBytes(path, maximum: 1 << 20, takesPipes: true), path: path)
         } catch {
             throw CommandFailure(error.message, exitCode: .usage)
         }

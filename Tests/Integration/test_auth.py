@@ -393,3 +393,60 @@ def test_a_lost_broker_floods_no_log(guarded, secure_server):
     causes = [re.sub(r".*\(attempt \d+\): ", "", line) for line in warnings]
     assert causes and len(causes) == len(set(causes)), program.output
     assert "gave up" in program.output.splitlines()[-1], program.output
+
+
+# ---- through pipes
+
+
+def shell(guarded, command, *arguments, workers=1, env=None):
+    """`panini run` below a shell, whose substitutions become pipes."""
+    text = f"exec {PROGRAM} run guarded.lua --log-level debug --workers {workers} --reconnecting-time-sleep 0.05 {command}"
+    program = Program(["bash", "-c", text, "bash", *arguments], cwd=guarded.folder, env=environment(**(env or {})))
+    guarded.programs.append(program)
+    program.wait_for(r"\bready\b")
+    return program
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    "kind, flags",
+    [
+        ("operator", "--auth-credentials-file <(cat user.creds)"),
+        ("operator", "--auth-credentials-file <(sleep 0.2; head -c 300 user.creds; sleep 0.2; tail -c +301 user.creds)"),
+        ("operator", "--auth-credentials-file /dev/stdin < <(cat user.creds)"),
+        ("nkey", "--auth-nkey-seed-file /proc/self/fd/7 7< <(cat user.nk)"),
+        ("token", f"--config <(echo '{{\"auth\": {{\"token\": \"{TOKEN}\"}}}}')"),
+    ],
+    ids=["credentials", "slow", "stdin", "nkey", "config"],
+)
+def test_secrets_through_a_pipe(servers, guarded, kind, flags, workers):
+    """They are read once, for all workers, and used again by every later attempt."""
+    server = SecureServer(guarded.folder, BODIES[kind]).start()
+    try:
+        program = shell(guarded, f"--server {server.url()} {flags}", workers=workers)
+        server.stop()
+        program.wait_for("is lost")
+        server.start()
+        program.wait_for("connected to the broker again")
+        guarded.stop(program)
+    finally:
+        server.kill()
+
+
+def test_a_client_command_takes_a_pipe(servers, guarded):
+    url = servers("operator").url()
+    program = Program(
+        ["bash", "-c", f"{PROGRAM} publish a b --server {url} --auth-credentials-file <(cat user.creds)"],
+        cwd=guarded.folder,
+        env=environment(),
+    )
+    assert program.wait() == 0, program.output
+
+
+def test_a_pipe_that_nobody_writes_to_is_an_error_in_time(servers, guarded):
+    result = panini(
+        "publish", "a", "b", "--server", servers("operator").url(), "--auth-credentials-file", "/dev/stdin",
+        cwd=guarded.folder, stdin="", timeout=PATIENCE + 10,
+    )  # fmt: skip
+    assert result.returncode == 1 and len(result.stderr.strip().splitlines()) == 1, result
+    assert "/dev/stdin" in result.stderr, result.stderr

@@ -1,6 +1,7 @@
 // Owns: reading a small file whole, without Foundation. Blocks; never on a loop that serves.
 
 import Glibc
+import NATS
 
 /// Why a file could not be read: one line.
 struct FileProblem: Error {
@@ -8,15 +9,17 @@ struct FileProblem: Error {
 }
 
 /// Reads a file of at most `maximum` bytes.
-package func readBytes(_ path: String, maximum: Int) throws(PaniniError) -> [UInt8] {
+///
+/// - Parameter takesPipes: Whether it may be a pipe, such as `<(...)` or standard input, whose content is kept.
+package func readBytes(_ path: String, maximum: Int, takesPipes: Bool = false) throws(PaniniError) -> [UInt8] {
     do throws(FileProblem) {
-        return try readFile(path, maximum: maximum)
+        return try readFile(path, maximum: maximum, takesPipes: takesPipes)
     } catch {
         throw PaniniError(code: .scriptNotFound, message: error.message)
     }
 }
 
-func readFile(_ path: String, maximum: Int) throws(FileProblem) -> [UInt8] {
+func readFile(_ path: String, maximum: Int, takesPipes: Bool = false) throws(FileProblem) -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
         throw FileProblem(message: "\(path): \(errno == ENOENT ? "no such file" : String(cString: strerror(errno)))")
@@ -25,6 +28,13 @@ func readFile(_ path: String, maximum: Int) throws(FileProblem) -> [UInt8] {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
         throw FileProblem(message: "\(path): \(String(cString: strerror(errno)))")
+    }
+    if takesPipes, PipedFile.isPiped(status.st_mode) {
+        do throws(PipedFile.Problem) {
+            return try PipedFile.read(path, descriptor, maximum: maximum)
+        } catch {
+            throw FileProblem(message: "\(path): \(error.message)")
+        }
     }
     guard status.st_mode & S_IFMT == S_IFREG else {
         throw FileProblem(
