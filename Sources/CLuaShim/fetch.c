@@ -75,6 +75,7 @@ static int fetch(lua_State *L) {
     const panini_fetch_host *host = host_of(L);
     panini_vm *vm = panini_vm_of(L);
     luaL_checkstack(L, 8, NULL);
+    panini_refuse_surplus(L, "app.http.fetch", FETCH_OPTIONS);
     int64_t *guard = NULL;
     if (lua_type(L, FETCH_OPTIONS) == LUA_TTABLE) {
         lua_settop(L, FETCH_OPTIONS);

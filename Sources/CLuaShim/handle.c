@@ -7,14 +7,16 @@
 
 #include "panini_coroutine.h"
 #include "panini_kill.h"
+#include "panini_values.h"
 #include "panini_vm.h"
 
-// Upvalues: the handle, the function, its context.
+// Upvalues: the handle, the function, its context, what errors call it.
 static int call_method(lua_State *L) {
     panini_handle *handle = lua_touserdata(L, lua_upvalueindex(1));
     panini_handle_function function = (panini_handle_function)lua_touserdata(L, lua_upvalueindex(2));
     void *context = lua_touserdata(L, lua_upvalueindex(3));
     if (lua_gettop(L) > 0 && lua_rawequal(L, 1, lua_upvalueindex(1))) lua_remove(L, 1);
+    panini_refuse_surplus(L, lua_tostring(L, lua_upvalueindex(4)), 0);
     panini_vm *vm = panini_vm_of(L);
     panini_check(L);
     int could_fail = vm->may_fail;
@@ -27,13 +29,14 @@ static int call_method(lua_State *L) {
     return lua_error(L);
 }
 
-// Upvalues: the method's name, the function, its context.
+// Upvalues: the method's name, the function, its context, what errors call the method.
 static int handle_index(lua_State *L) {
     if (!lua_rawequal(L, 2, lua_upvalueindex(1))) return 0;
     lua_pushvalue(L, 1);
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_pushvalue(L, lua_upvalueindex(3));
-    lua_pushcclosure(L, call_method, 3);
+    lua_pushvalue(L, lua_upvalueindex(4));
+    lua_pushcclosure(L, call_method, 4);
     return 1;
 }
 
@@ -50,7 +53,8 @@ void panini_handle_push_metatable(
     lua_pushstring(L, method);
     lua_pushlightuserdata(L, (void *)function);
     lua_pushlightuserdata(L, context);
-    lua_pushcclosure(L, handle_index, 3);
+    lua_pushfstring(L, "handle.%s", method);
+    lua_pushcclosure(L, handle_index, 4);
     lua_rawset(L, -3);
     set_text(L, "__name", type_name);
     // Scripts cannot reach the metatable, so its functions are only ever called with a handle.

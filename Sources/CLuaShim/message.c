@@ -104,8 +104,9 @@ static bool next_header(
 static int headers_all(lua_State *L) {
     size_t length, wanted_length;
     const char *block = lua_tolstring(L, lua_upvalueindex(1), &length);
-    int at = lua_gettop(L) >= 2 ? 2 : 1;  // headers:all(name) and headers.all(name)
-    const char *wanted = luaL_checklstring(L, at, &wanted_length);
+    if (lua_istable(L, 1)) lua_remove(L, 1);  // headers:all(name) and headers.all(name)
+    panini_refuse_surplus(L, "headers.all", 1);
+    const char *wanted = luaL_checklstring(L, 1, &wanted_length);
     const char *cursor = memchr(block, '\n', length), *end = block + length, *name, *value;
     size_t name_length, value_length;
     lua_createtable(L, 1, 0);
@@ -226,6 +227,7 @@ static int message_respond(lua_State *L) {
     panini_message *m = lua_touserdata(L, lua_upvalueindex(1));
     const panini_message_callbacks *callbacks = lua_touserdata(L, lua_upvalueindex(2));
     if (lua_gettop(L) > 0 && lua_rawequal(L, 1, lua_upvalueindex(1))) lua_remove(L, 1);
+    panini_refuse_surplus(L, "msg.respond", 2);
     return call_back(L, callbacks->respond, callbacks->context, m);
 }
 

@@ -49,6 +49,7 @@ static int callback(lua_State *L) {
     if (!lua_isnoneornil(L, 1) && !lua_rawequal(L, 1, lua_upvalueindex(CALLBACK_MESSAGE))) {
         return luaL_error(L, "callback takes the message that the middleware was given; set msg.data to change it");
     }
+    panini_refuse_surplus(L, "callback", 1);
     lua_pushboolean(L, 1);
     lua_replace(L, lua_upvalueindex(CALLBACK_STATE));
     lua_settop(L, 0);
@@ -112,6 +113,7 @@ static int inner_send(lua_State *L) {
     if (!lua_isboolean(L, lua_upvalueindex(INNER_STATE)) || lua_toboolean(L, lua_upvalueindex(INNER_STATE))) {
         return luaL_error(L, "%s was called twice by one middleware for one message", inner_name(L));
     }
+    panini_refuse_surplus(L, inner_name(L), SEND_OPTIONS);
     lua_pushboolean(L, 1);
     lua_replace(L, lua_upvalueindex(INNER_STATE));
     int count = lua_gettop(L);

@@ -7,6 +7,7 @@
 #include "panini_kill.h"
 #include "panini_load.h"
 #include "panini_library.h"
+#include "panini_values.h"
 #include "panini_vm.h"
 #include "panini_weak.h"
 
@@ -197,6 +198,26 @@ void panini_push_read_only(lua_State *L, const char *name) {
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
     lua_remove(L, -2);
+}
+
+// ---- the host's tables
+
+static int refuse_assignment(lua_State *L) {
+    return luaL_error(
+        L, "%s.%s cannot be assigned: %s", lua_tostring(L, lua_upvalueindex(1)), luaL_tolstring(L, 2, NULL),
+        lua_tostring(L, lua_upvalueindex(2)));
+}
+
+void panini_push_fixed(lua_State *L, const char *name, const char *hint) {
+    lua_pushvalue(L, -1);
+    panini_push_read_only(L, name);
+    lua_getmetatable(L, -1);
+    lua_pushliteral(L, "__newindex");
+    lua_pushstring(L, name);
+    lua_pushstring(L, hint);
+    lua_pushcclosure(L, refuse_assignment, 2);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
 }
 
 static int base_next(lua_State *L) {

@@ -7,6 +7,7 @@
 
 #include "panini_coroutine.h"
 #include "panini_kill.h"
+#include "panini_values.h"
 #include "panini_vm.h"
 
 static const char *const field_names[] = {
@@ -52,6 +53,11 @@ static int call_function(lua_State *L) {
     const panini_request_host *host = lua_touserdata(L, lua_upvalueindex(2));
     panini_request *request = lua_touserdata(L, lua_upvalueindex(1));
     int function = (int)lua_tointeger(L, lua_upvalueindex(3));
+    static const char *const names[] = {
+        [PANINI_REQUEST_JSON] = "req.json", [PANINI_REQUEST_FORM] = "req.form", [PANINI_REQUEST_WRITE] = "write",
+        [PANINI_REQUEST_SEND_EVENT] = "send",
+    };
+    panini_refuse_surplus(L, names[function], function >= PANINI_REQUEST_WRITE);
     if (function != PANINI_REQUEST_JSON) return host_run(L, host->call, host, request, function);
     // Decoded once: a validator's defaults are in it.
     lua_settop(L, 0);
@@ -146,9 +152,10 @@ static void push_lower(lua_State *L, int index) {
 }
 
 static int headers_all(lua_State *L) {
-    int at = lua_gettop(L) >= 2 ? 2 : 1;  // headers:all(name) and headers.all(name)
-    luaL_checktype(L, at, LUA_TSTRING);
-    push_lower(L, at);
+    if (lua_istable(L, 1)) lua_remove(L, 1);  // headers:all(name) and headers.all(name)
+    panini_refuse_surplus(L, "headers.all", 1);
+    luaL_checktype(L, 1, LUA_TSTRING);
+    push_lower(L, 1);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TTABLE) lua_createtable(L, 0, 0);
     return 1;
 }

@@ -99,6 +99,7 @@ static int validate_continued(lua_State *L, int status, lua_KContext number) {
 }
 
 static int validate(lua_State *L) {
+    panini_refuse_surplus(L, "validator:validate", RUN_VALUE);
     const panini_validator *validator = check_self(L);
     lua_settop(L, RUN_VALUE);
     lua_settop(L, RUN_CHECKS);

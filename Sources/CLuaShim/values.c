@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -86,6 +87,62 @@ int panini_function_origin(lua_State *L, int index, char *buffer, size_t size) {
     return 1;
 }
 
+void panini_refuse_surplus(lua_State *L, const char *name, int most) {
+    int given = lua_gettop(L);
+    if (given <= most) return;
+    while (given > most && lua_isnil(L, given)) given--;
+    if (given <= most) return;
+    // Of a method the object stands in front of the arguments.
+    int hidden = strchr(name, ':') != NULL, count = most - hidden;
+    luaL_checkstack(L, 8, NULL);
+    if (count == 0) lua_pushfstring(L, "%s takes no arguments, got %d", name, given - hidden);
+    else lua_pushfstring(L, "%s takes %d argument%s, got %d", name, count, count == 1 ? "" : "s", given - hidden);
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length);
+    panini_push_positioned(L, text, length);
+    lua_error(L);
+}
+
+// ---- texts
+
+static int to_text(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+int panini_has_text(lua_State *L, int index) {
+    if (luaL_getmetafield(L, index, "__tostring") == LUA_TNIL) return 0;
+    lua_settop(L, -2);
+    return 1;
+}
+
+void panini_push_text(lua_State *L, int index) {
+    if (lua_type(L, index) == LUA_TSTRING) {
+        lua_pushvalue(L, index);
+        return;
+    }
+    panini_vm *vm = panini_vm_of(L);
+    int could_fail = vm->may_fail;
+    index = lua_absindex(L, index);
+    lua_pushcfunction(L, to_text);
+    lua_pushvalue(L, index);
+    vm->may_fail = 1;
+    int status = lua_pcall(L, 1, 1, 0);
+    vm->may_fail = could_fail;
+    if (status == LUA_OK) return;
+    const char *reason = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    lua_pushfstring(L, "(a %s whose __tostring failed: %s)", luaL_typename(L, index), reason);
+    lua_rotate(L, -2, 1);
+    lua_settop(L, -2);
+}
+
+void panini_push_type_name(lua_State *L, int index) {
+    int type = luaL_getmetafield(L, index, "__name");
+    if (type == LUA_TSTRING) return;
+    if (type != LUA_TNIL) lua_settop(L, -2);
+    lua_pushstring(L, luaL_typename(L, index));
+}
+
 // ---- functions bound to a value: upvalues are the function, its context, the value
 
 static void drop_self(lua_State *L) {
@@ -94,29 +151,6 @@ static void drop_self(lua_State *L) {
 
 static int call_bound(lua_State *L) {
     drop_self(L);
-    return panini_run_host_function(L);
-}
-
-static int call_text(lua_State *L) {
-    drop_self(L);
-    luaL_checkany(L, 1);
-    luaL_tolstring(L, 1, NULL);
-    lua_replace(L, 1);
-    return panini_run_host_function(L);
-}
-
-static int call_printer(lua_State *L) {
-    int count = lua_gettop(L);
-    luaL_Buffer text;
-    luaL_buffinit(L, &text);
-    for (int i = 1; i <= count; i++) {
-        if (i > 1) luaL_addchar(&text, '\t');
-        luaL_tolstring(L, i, NULL);
-        luaL_addvalue(&text);
-    }
-    luaL_pushresult(&text);
-    lua_replace(L, 1);
-    lua_settop(L, 1);
     return panini_run_host_function(L);
 }
 
@@ -131,11 +165,11 @@ void panini_push_bound_function(lua_State *L, panini_host_function function, voi
     push_bound(L, call_bound, function, context);
 }
 
-void panini_push_text_function(lua_State *L, panini_host_function function, void *context) {
-    push_bound(L, call_text, function, context);
-}
-
-void panini_push_printer(lua_State *L, panini_host_function function, void *context) {
-    lua_pushnil(L);
-    push_bound(L, call_printer, function, context);
+void panini_push_twice_bound_function(lua_State *L, panini_host_function function, void *context) {
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, (void *)function);
+    lua_pushlightuserdata(L, context);
+    // self, second, function, context -> function, context, self, second
+    lua_rotate(L, -4, 2);
+    lua_pushcclosure(L, call_bound, 4);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "panini_coroutine.h"
+#include "panini_values.h"
 #include "panini_vm.h"
 
 static const char *const names[] = {
@@ -22,6 +23,11 @@ static int call_function(lua_State *L) {
     panini_websocket *socket = lua_touserdata(L, lua_upvalueindex(1));
     const panini_websocket_host *host = lua_touserdata(L, lua_upvalueindex(2));
     int function = (int)lua_tointeger(L, lua_upvalueindex(3));
+    static const char *const shown[] = {
+        [PANINI_WEBSOCKET_RECEIVE] = "ws.receive", [PANINI_WEBSOCKET_SEND] = "ws.send",
+        [PANINI_WEBSOCKET_SEND_BINARY] = "ws.send_binary", [PANINI_WEBSOCKET_CLOSE] = "ws.close",
+    };
+    panini_refuse_surplus(L, shown[function], function == PANINI_WEBSOCKET_RECEIVE ? 0 : 2);
     panini_vm *vm = panini_vm_of(L);
     int could_fail = vm->may_fail;
     // While Swift is on the stack, a refused allocation must not raise.

@@ -37,11 +37,26 @@ int panini_function_origin(lua_State *L, int index, char *buffer, size_t size);
 // argument that is this value is dropped, so that a dot and a colon call alike. Raises only for want of memory.
 void panini_push_bound_function(lua_State *L, panini_host_function function, void *context);
 
-// The same for functions that take a text first: it is made a string as print would, before `function` runs.
-void panini_push_text_function(lua_State *L, panini_host_function function, void *context);
+// The same, with the value below the bound one as its fourth upvalue (PANINI_SECOND_BOUND_VALUE), which it pops, too.
+void panini_push_twice_bound_function(lua_State *L, panini_host_function function, void *context);
 
-// Pushes print: all arguments as one text, tabs between, are the only argument of `function`.
-void panini_push_printer(lua_State *L, panini_host_function function, void *context);
+// Whether the value at an index has a `__tostring`. Raises only for want of memory.
+int panini_has_text(lua_State *L, int index);
+
+// Pushes what `tostring` gives for the value at an index; when that fails, a text that says so. Runs code of the script,
+// under a protected call of its own.
+void panini_push_text(lua_State *L, int index);
+
+// Pushes the name of the type of the value at an index, as errors have it. Raises only for want of memory.
+void panini_push_type_name(lua_State *L, int index);
+
+// Raises when there are more arguments than a function takes, nils at the end aside. For C functions that Lua calls; what
+// Swift registers looks for itself (HostCall).
+void panini_refuse_surplus(lua_State *L, const char *name, int most);
+
+// Pushes a table that reads as the one on top does and refuses every assignment: `name.key cannot be assigned: hint`. What
+// is put into the one below shows in it. Raises only for want of memory.
+void panini_push_fixed(lua_State *L, const char *name, const char *hint);
 
 // One basic step of the collector; 1 when it ended a cycle. Runs host finalizers only: scripts have none.
 int panini_collect_step(lua_State *L);
@@ -52,6 +67,10 @@ void panini_release_free_memory(lua_State *L);
 // Settings of the C library's allocator for a program that runs scripts for long. Once, before other threads exist.
 void panini_settle_allocator(void);
 
-enum { PANINI_FIRST_UPVALUE = LUA_REGISTRYINDEX - 1, PANINI_BOUND_VALUE = LUA_REGISTRYINDEX - 3 };
+enum {
+    PANINI_FIRST_UPVALUE = LUA_REGISTRYINDEX - 1,
+    PANINI_BOUND_VALUE = LUA_REGISTRYINDEX - 3,
+    PANINI_SECOND_BOUND_VALUE = LUA_REGISTRYINDEX - 4,
+};
 
 #endif

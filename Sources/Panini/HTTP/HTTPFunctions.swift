@@ -6,43 +6,47 @@ extension HostFunctionEntry {
     /// Functions of `app.http`.
     static let http: [HostFunctionEntry] = [
         .init(name: "get", signature: "app.http.get(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.get") { call throws(Misuse) in try call.script.route(call, "GET") }
+            hostCall($0, $1, "app.http.get", takes: 3) { call throws(Misuse) in try call.script.route(call, "GET") }
         },
         .init(name: "post", signature: "app.http.post(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.post") { call throws(Misuse) in try call.script.route(call, "POST") }
+            hostCall($0, $1, "app.http.post", takes: 3) { call throws(Misuse) in try call.script.route(call, "POST") }
         },
         .init(name: "put", signature: "app.http.put(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.put") { call throws(Misuse) in try call.script.route(call, "PUT") }
+            hostCall($0, $1, "app.http.put", takes: 3) { call throws(Misuse) in try call.script.route(call, "PUT") }
         },
         .init(name: "patch", signature: "app.http.patch(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.patch") { call throws(Misuse) in try call.script.route(call, "PATCH") }
+            hostCall($0, $1, "app.http.patch", takes: 3) { call throws(Misuse) in try call.script.route(call, "PATCH") }
         },
         .init(name: "delete", signature: "app.http.delete(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.delete") { call throws(Misuse) in try call.script.route(call, "DELETE") }
+            hostCall($0, $1, "app.http.delete", takes: 3) { call throws(Misuse) in try call.script.route(call, "DELETE")
+            }
         },
         .init(name: "head", signature: "app.http.head(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.head") { call throws(Misuse) in try call.script.route(call, "HEAD") }
+            hostCall($0, $1, "app.http.head", takes: 3) { call throws(Misuse) in try call.script.route(call, "HEAD") }
         },
         .init(name: "options", signature: "app.http.options(path, [options,] handler)") {
-            hostCall($0, $1, "app.http.options") { call throws(Misuse) in try call.script.route(call, "OPTIONS") }
+            hostCall($0, $1, "app.http.options", takes: 3) { call throws(Misuse) in
+                try call.script.route(call, "OPTIONS")
+            }
         },
         .init(name: "route", signature: "app.http.route(method, path, [options,] handler)") {
-            hostCall($0, $1, "app.http.route") { call throws(Misuse) in try call.script.anyRoute(call) }
+            hostCall($0, $1, "app.http.route", takes: 4) { call throws(Misuse) in try call.script.anyRoute(call) }
         },
         .init(name: "view", signature: "app.http.view(path, [options,] { get = fn, post = fn, ... })") {
-            hostCall($0, $1, "app.http.view") { call throws(Misuse) in try call.script.view(call) }
+            hostCall($0, $1, "app.http.view", takes: 3) { call throws(Misuse) in try call.script.view(call) }
         },
         .init(
             name: "websocket",
             signature: "app.http.websocket(path, [options,] handler | { open =, message =, close =, reload = })"
         ) {
-            hostCall($0, $1, "app.http.websocket") { call throws(Misuse) in try call.script.webSocket(call) }
+            hostCall($0, $1, "app.http.websocket", takes: 3) { call throws(Misuse) in try call.script.webSocket(call) }
         },
         .init(name: "nats_bridge", signature: "app.http.nats_bridge(path, { allow = {...}, ... })") {
-            hostCall($0, $1, "app.http.nats_bridge") { call throws(Misuse) in try call.script.natsBridge(call) }
+            hostCall($0, $1, "app.http.nats_bridge", takes: 2) { call throws(Misuse) in try call.script.natsBridge(call)
+            }
         },
         .init(name: "static", signature: "app.http.static(prefix, folder [, options])") {
-            hostCall($0, $1, "app.http.static") { call throws(Misuse) in try call.script.serveFolder(call) }
+            hostCall($0, $1, "app.http.static", takes: 3) { call throws(Misuse) in try call.script.serveFolder(call) }
         },
         fetch,
     ]
@@ -61,6 +65,6 @@ extension HostFunctionEntry {
         signature:
             "panini.response{ status =, headers =, text = | json = | html = | body = | file = | stream = | events = }"
     ) {
-        hostCall($0, $1, "panini.response") { call throws(Misuse) in try call.script.response(call) }
+        hostCall($0, $1, "panini.response", takes: 1) { call throws(Misuse) in try call.script.response(call) }
     }
 }

@@ -11,8 +11,8 @@ extension Script {
     func route(_ call: HostCall, _ method: String) throws(Misuse) -> CInt {
         try requireWebServer(call)
         let path = try routePath(call, 1)
-        let hasOptions = call.type(2) == LUA_TTABLE
-        try add(call, method, path, options: hasOptions ? 2 : 0, handler: hasOptions ? 3 : 2)
+        let place = try call.optionsAndHandler(2)
+        try add(call, method, path, options: place.options, handler: place.handler)
         return 0
     }
 
@@ -23,8 +23,8 @@ extension Script {
             throw Misuse("app.http.route: \"\(method)\" is no method; * stands for all")
         }
         let path = try routePath(call, 2)
-        let hasOptions = call.type(3) == LUA_TTABLE
-        try add(call, method, path, options: hasOptions ? 3 : 0, handler: hasOptions ? 4 : 3)
+        let place = try call.optionsAndHandler(3)
+        try add(call, method, path, options: place.options, handler: place.handler)
         return 0
     }
 
@@ -33,7 +33,7 @@ extension Script {
         try requireWebServer(call)
         let path = try routePath(call, 1)
         let L = call.L
-        let index: CInt = call.argumentCount > 2 ? 3 : 2
+        let index: CInt = call.givenCount > 2 ? 3 : 2
         guard call.type(index) == LUA_TTABLE else {
             throw Misuse("app.http.view: takes a table of functions by verb, not \(call.typeName(index))")
         }
@@ -52,7 +52,13 @@ extension Script {
         let top = lua_gettop(L)
         for name in found.sorted() {
             panini_field(L, index, name)
-            try add(call, name.uppercased(), path, options: index == 3 ? 2 : 0, handler: lua_gettop(L))
+            try add(
+                call,
+                name.uppercased(),
+                path,
+                options: index == 3 && !call.isNone(2) ? 2 : 0,
+                handler: lua_gettop(L)
+            )
             lua_settop(L, top)
         }
         return 0

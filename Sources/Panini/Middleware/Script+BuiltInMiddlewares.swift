@@ -8,16 +8,18 @@ extension HostFunctionEntry {
     /// Functions of `panini.middleware`.
     static let middleware: [HostFunctionEntry] = [
         .init(name: "timeout", signature: "panini.middleware.timeout{ subject =, seconds =, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.timeout") { call throws(Misuse) in try call.script.timeout(call) }
+            hostCall($0, $1, "panini.middleware.timeout", takes: 1) { call throws(Misuse) in
+                try call.script.timeout(call)
+            }
         },
         .init(name: "error", signature: "panini.middleware.error{ on_error =, codes =, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.error") { call throws(Misuse) in try call.script.error(call) }
+            hostCall($0, $1, "panini.middleware.error", takes: 1) { call throws(Misuse) in try call.script.error(call) }
         },
         .init(name: "debug", signature: "panini.middleware.debug{ level =, logger =, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.debug") { call throws(Misuse) in try call.script.debug(call) }
+            hostCall($0, $1, "panini.middleware.debug", takes: 1) { call throws(Misuse) in try call.script.debug(call) }
         },
         .init(name: "cors", signature: "panini.middleware.cors{ origins = {...}, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.cors") { call throws(Misuse) in try call.script.cors(call) }
+            hostCall($0, $1, "panini.middleware.cors", takes: 1) { call throws(Misuse) in try call.script.cors(call) }
         },
     ]
 }

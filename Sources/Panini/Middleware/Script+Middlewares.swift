@@ -262,16 +262,17 @@ struct DirectCalls {
             return vm.makeReference(vm.state)
         }
         publish = reference {
-            hostCall($0, $1, "app.publish") { call throws(Misuse) in try call.script.publishDirectly(call, force: false)
+            hostCall($0, $1, "app.publish", takes: 3) { call throws(Misuse) in
+                try call.script.publishDirectly(call, force: false)
             }
         }
         publishSync = reference {
-            hostCall($0, $1, "app.publish_sync") { call throws(Misuse) in
+            hostCall($0, $1, "app.publish_sync", takes: 3) { call throws(Misuse) in
                 try call.script.publishDirectly(call, force: true)
             }
         }
         request = reference {
-            hostCall($0, $1, "app.request") { call throws(Misuse) in try call.script.requestDirectly(call) }
+            hostCall($0, $1, "app.request", takes: 3) { call throws(Misuse) in try call.script.requestDirectly(call) }
         }
     }
 }

@@ -15,19 +15,15 @@ let logFunctions: [(String, panini_host_function)] = [
     ("exception", { log($0, $1, .error, hasTraceback: true) }),
 ]
 
+/// No record is lost by what is in it: nothing here raises.
 private func log(
     _ L: OpaquePointer?,
     _ context: UnsafeMutableRawPointer?,
     _ level: Logger.Level,
     hasTraceback: Bool = false
 ) -> CInt {
-    let call = HostCall(L: L.unsafelyUnwrapped, script: Script.from(context), name: "logger")
-    do throws(Misuse) {
-        try call.script.log(call, level, hasTraceback: hasTraceback)
-        return 0
-    } catch {
-        return call.raise(error)
-    }
+    Script.from(context).log(L.unsafelyUnwrapped, level, hasTraceback: hasTraceback)
+    return 0
 }
 
 /// `print`: one line of the service's log.
@@ -35,32 +31,46 @@ let printText: panini_host_function = { L, context in
     let script = Script.from(context)
     let L = L.unsafelyUnwrapped
     let name = script.options?.serviceName ?? ""
-    if script.logs(.info, name) { script.log(.info, name, script.vm.string(L, 1) ?? "") }
+    guard script.logs(.info, name) else { return 0 }
+    var shower = ValueShower(L, script: script)
+    let count = lua_gettop(L)
+    var line = ""
+    for index in stride(from: 1, through: count, by: 1) {
+        if index > 1 { line += "\t" }
+        line += shower.line(index)
+        guard line.utf8.count <= ValueShower.longestText else {
+            line += "... (\(count - index) more)"
+            break
+        }
+    }
+    script.log(.info, name, line)
     return 0
 }
 
 extension Script {
-    fileprivate func log(_ call: HostCall, _ level: Logger.Level, hasTraceback: Bool) throws(Misuse) {
-        // A logger has a name; without one it is somebody's table.
-        var name = ""
-        if panini_field(call.L, CInt(PANINI_BOUND_VALUE), "name") == LUA_TSTRING { name = vm.string(call.L, -1) ?? "" }
-        lua_settop(call.L, -2)
+    /// `logger.info(text [, fields])`. Whatever else a script says is shown, too.
+    fileprivate func log(_ L: OpaquePointer, _ level: Logger.Level, hasTraceback: Bool) {
+        let name = vm.string(L, CInt(PANINI_SECOND_BOUND_VALUE)) ?? ""
         guard logs(level, name) else { return }
+        let count = lua_gettop(L)
+        var shower = ValueShower(L, script: self)
+        let text = count > 0 ? shower.line(1) : "(no text)"
         var metadata: Logger.Metadata = [:]
-        if !call.isNone(2) {
-            guard call.type(2) == LUA_TTABLE else {
-                throw Misuse(
-                    "logger: fields must be a table, as in logger.info(\"text\", { id = 1 }), not \(call.typeName(2))"
-                )
+        for index in stride(from: 2, through: count, by: 1) {
+            switch lua_type(L, index) {
+            case LUA_TNIL where index == 2: break
+            case LUA_TTABLE where index == 2:
+                for (key, value) in shower.fields(2) where metadata[key] == nil { metadata[key] = value.metadata }
+            default: metadata["argument_\(index)"] = shower.value(index).metadata
             }
-            for (key, value) in try call.members(2) { metadata[key] = value.metadata }
+            guard metadata.count <= ValueShower.mostValues else { break }
         }
-        if hasTraceback {
-            luaL_traceback(call.L, call.L, nil, 1)
-            metadata[LogRecord.exceptionField] = "\(vm.string(call.L, -1) ?? "")"
-            lua_settop(call.L, -2)
+        if hasTraceback, lua_checkstack(L, 60) != 0 {
+            luaL_traceback(L, L, nil, 1)
+            metadata[LogRecord.exceptionField] = "\(vm.string(L, -1) ?? "")"
+            lua_settop(L, -2)
         }
-        log(level, name, vm.string(call.L, 1) ?? "", metadata)
+        log(level, name, text, metadata)
     }
 
     func getLogger(_ call: HostCall) throws(Misuse) -> CInt {

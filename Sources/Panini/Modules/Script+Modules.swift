@@ -22,12 +22,13 @@ extension Script {
             lua_pushinteger(L, lua_Integer(number))
             lua_rawset(L, -3)
         }
+        fix("panini", Self.ownVariables, L)
         lua_pushvalue(L, -1)
         moduleReference = vm.makeReference(L)
         lua_pushvalue(L, -1)
         vm.setLoadedModule("panini", L)
         vm.setGlobal(L, "panini")
-        panini_push_printer(L, printText, context)
+        vm.pushHostFunction(printText, context: context, onto: L)
         vm.setGlobal(L, "print")
 
         panini_handle_push_metatable(L, "panini.listener", "unsubscribe", unsubscribeHandle, context)
@@ -48,11 +49,29 @@ extension Script {
         }
     }
 
-    private func addTable(_ name: String, _ entries: [HostFunctionEntry], _ L: OpaquePointer) {
+    private func addTable(
+        _ name: String,
+        of parent: String = "panini",
+        _ entries: [HostFunctionEntry],
+        hint: String = ownVariables,
+        _ L: OpaquePointer,
+        more: (OpaquePointer) -> Void = { _ in }
+    ) {
         vm.pushString(L, name)
         lua_createtable(L, 0, CInt(entries.count))
         add(entries, L)
+        more(L)
+        fix("\(parent).\(name)", hint, L)
         lua_rawset(L, -3)
+    }
+
+    private static let ownVariables = "keep values of your own in variables of your own"
+
+    /// Replaces the table on top by one that refuses assignments, which nobody would ever see.
+    private func fix(_ name: String, _ hint: String, _ L: OpaquePointer) {
+        panini_push_fixed(L, name, hint)
+        lua_rotate(L, -2, 1)
+        lua_settop(L, -2)
     }
 
     /// `panini.app{...}`.
@@ -80,21 +99,35 @@ extension Script {
         if let options { try settle(options) }
         let L = call.L
         lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 4))
-        appPointer = lua_topointer(L, -1)
         add(HostFunctionEntry.app, L)
-        vm.pushString(L, HostFunctionEntry.addMiddleware.name)
-        lua_pushvalue(L, -2)
-        panini_middleware_push_adder(L, HostFunctionEntry.addMiddleware.function, context)
-        lua_rawset(L, -3)
-        addTable("http", HostFunctionEntry.http, L)
-        addTable("shared", HostFunctionEntry.shared, L)
-        vm.pushString(L, "http" as StaticString)
-        lua_rawget(L, -2)
-        addFetch(L)
-        lua_settop(L, -2)
+        addTable(
+            "http",
+            of: "app",
+            HostFunctionEntry.http,
+            hint: "routes are made by calls, as in app.http.get(path, handler)",
+            L,
+            more: addFetch
+        )
+        addTable(
+            "shared",
+            of: "app",
+            HostFunctionEntry.shared,
+            hint: "app.shared.set(key, value) stores a value for all workers, app.shared.get(key) reads it",
+            L
+        )
         vm.pushString(L, "logger" as StaticString)
         pushLogger(options?.serviceName ?? "", L)
         lua_rawset(L, -3)
+        panini_push_fixed(
+            L,
+            "app",
+            "options are given to panini.app{...}, functions by calls, as in app.on_stop(fn); \(Self.ownVariables)"
+        )
+        appPointer = lua_topointer(L, -1)
+        vm.pushString(L, HostFunctionEntry.addMiddleware.name)
+        lua_pushvalue(L, -2)
+        panini_middleware_push_adder(L, HostFunctionEntry.addMiddleware.function, context)
+        lua_rawset(L, -4)
         // The host keeps the app alive: its identity is compared with first arguments for as long as the script runs.
         lua_pushvalue(L, -1)
         _ = vm.makeReference(L)
@@ -120,11 +153,15 @@ extension Script {
         vm.pushString(L, "name" as StaticString)
         vm.pushString(L, name)
         lua_rawset(L, -3)
+        panini_push_fixed(L, "logger", "levels are settings of the log: --log-level, config/log_config.json")
         for (level, function) in logFunctions {
             vm.pushString(L, level)
-            lua_pushvalue(L, -2)
-            panini_push_text_function(L, function, context)
-            lua_rawset(L, -3)
+            vm.pushString(L, name)
+            lua_pushvalue(L, -3)
+            panini_push_twice_bound_function(L, function, context)
+            lua_rawset(L, -4)
         }
+        lua_rotate(L, -2, 1)
+        lua_settop(L, -2)
     }
 }

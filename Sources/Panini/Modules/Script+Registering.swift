@@ -82,7 +82,8 @@ extension Script {
         try requireLoading(call)
         let interval = try call.seconds(1, "the interval")
         guard interval >= 0.001 else { throw Misuse("app.timer_task: the interval must be at least 0.001 s") }
-        let hasOptions = call.type(2) == LUA_TTABLE
+        let place = try call.optionsAndHandler(2)
+        let hasOptions = place.options != 0
         var name: String?
         var isImmediate = true
         var jitter = 0.0
@@ -106,7 +107,7 @@ extension Script {
                 }
             }
         }
-        let function = try keep(call, hasOptions ? 3 : 2)
+        let function = try keep(call, place.handler)
         registrations.timers.append(
             ServiceTimer(
                 index: registrations.timers.count,
@@ -136,7 +137,8 @@ extension Script {
             guard isDynamic, error.isTooLong else { throw Misuse("app.listen: \(error.message)") }
             return call.failure(CallError("too_large", error.message))
         }
-        let hasOptions = call.type(2) == LUA_TTABLE
+        let place = try call.optionsAndHandler(2)
+        let hasOptions = place.options != 0
         let options = hasOptions ? try listenerOptions(call) : ListenerOptions()
         if let refusal = options.refusal {
             guard isDynamic else { throw Misuse("app.listen: \(refusal.message)") }
@@ -156,7 +158,7 @@ extension Script {
         }
         let layers = hasOptions ? try ownMiddlewares(call, 2, of: [.listenPublish, .listenRequest]) : []
         let isGuarded = hasOptions ? try hasValidator(call, 2, dataType: options.dataType) : false
-        var handler = try keep(call, hasOptions ? 3 : 2)
+        var handler = try keep(call, place.handler)
         if isGuarded { handler = guarded(call, options: 2, handler: handler, by: guardHost) }
         let listener = Listener(
             id: makeHandleNumber(),
@@ -241,8 +243,7 @@ extension Script {
         var options = ListenerOptions()
         let known = [
             "queue", "data_type", "validator", "on_invalid", "concurrency", "timeout", "middlewares", "name",
-            "metadata",
-            "reply",
+            "metadata", "reply",
         ]
         for (key, value) in try call.options(2, known: known) {
             switch (key, value) {

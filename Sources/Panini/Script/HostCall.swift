@@ -28,6 +28,47 @@ struct HostCall {
         }
     }
 
+    /// The arguments without nils at their end: `f(x, nil)` says no more than `f(x)`.
+    var givenCount: CInt {
+        var count = lua_gettop(L)
+        while count > 0, lua_type(L, count) == LUA_TNIL { count -= 1 }
+        return count
+    }
+
+    /// Refuses what the script says beyond the arguments that the function takes.
+    @inline(__always)
+    func refuseSurplus(beyond most: CInt) throws(Misuse) {
+        if lua_gettop(L) > most { try refuseMore(than: most) }
+    }
+
+    @inline(never)
+    private func refuseMore(than most: CInt) throws(Misuse) {
+        let given = givenCount
+        guard given > most else { return }
+        // Of a method the object stands in front of the arguments.
+        let hidden: CInt = "\(name)".contains(":") ? 1 : 0
+        let count = most - hidden
+        let taken = count == 0 ? "no arguments" : count == 1 ? "1 argument" : "\(count) arguments"
+        throw Misuse("\(name) takes \(taken), got \(given - hidden)")
+    }
+
+    /// Where a registering call has its options, from an index on, and its handler: options come before it, and may be left
+    /// out. 0: there are none.
+    func optionsAndHandler(_ index: CInt) throws(Misuse) -> (options: CInt, handler: CInt) {
+        let hasOptions = type(index) == LUA_TTABLE
+        let handler = hasOptions || isNone(index) && type(index + 1) == LUA_TFUNCTION ? index + 1 : index
+        let given = givenCount
+        guard given > handler else { return (hasOptions ? index : 0, handler) }
+        guard type(handler) == LUA_TFUNCTION else {
+            throw Misuse("\(name): options must be a table, not \(typeName(index))")
+        }
+        throw Misuse(
+            type(handler + 1) == LUA_TTABLE
+                ? "\(name): options come before the handler, as in \(name)(..., { ... }, function() ... end)"
+                : "\(name): there is \(typeName(handler + 1)) after the handler, which comes last"
+        )
+    }
+
     func type(_ index: CInt) -> CInt { lua_type(L, index) }
 
     func isNone(_ index: CInt) -> Bool { lua_type(L, index) <= LUA_TNIL }

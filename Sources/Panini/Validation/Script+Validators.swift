@@ -11,7 +11,11 @@ extension Script {
         panini_validator_push_metatable(L)
         vm.pushString(L, "json_schema" as StaticString)
         vm.pushHostFunction(
-            { hostCall($0, $1, "validator:json_schema") { call throws(Misuse) in try call.script.jsonSchema(call) } },
+            {
+                hostCall($0, $1, "validator:json_schema", takes: 1) { call throws(Misuse) in
+                    try call.script.jsonSchema(call)
+                }
+            },
             context: Unmanaged.passUnretained(self).toOpaque(),
             onto: L
         )

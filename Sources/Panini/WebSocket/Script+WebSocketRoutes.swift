@@ -13,8 +13,7 @@ extension Script {
     func webSocket(_ call: HostCall) throws(Misuse) -> CInt {
         try requireWebServer(call)
         let path = try routePath(call, 1)
-        let hasOptions = call.type(2) == LUA_TTABLE && call.argumentCount > 2
-        let index: CInt = hasOptions ? 3 : 2
+        let (hasOptions, index) = try webSocketPlaces(call)
         var common = CommonOptions()
         var timeout = options?.handlerTimeout ?? 30
         if hasOptions {
@@ -40,6 +39,14 @@ extension Script {
         )
         try add(webSocket, path, layers, call)
         return 0
+    }
+
+    /// Whether there are options, and where the handler is, which may be a table, too.
+    private func webSocketPlaces(_ call: HostCall) throws(Misuse) -> (Bool, CInt) {
+        guard call.type(2) == LUA_TFUNCTION else {
+            return call.givenCount > 2 ? (call.type(2) == LUA_TTABLE, 3) : (false, 2)
+        }
+        return (false, try call.optionsAndHandler(2).handler)
     }
 
     /// `app.http.nats_bridge(path, { allow = {...}, ... })`.
