@@ -120,8 +120,8 @@ static int base_load(lua_State *L) {
     return 1;
 }
 
-// No finalizers for scripts: they would run at any allocation, Swift's included. An array made by the JSON codec may
-// get another metatable although its own one is protected.
+// No finalizers for scripts: they would run at any allocation, Swift's included. What the JSON codec
+// made may get another metatable although its own one is protected.
 static int base_setmetatable(lua_State *L) {
     int type = lua_type(L, 2);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -137,7 +137,8 @@ static int base_setmetatable(lua_State *L) {
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) {
         lua_getmetatable(L, 1);
         panini_push_array_metatable(L);
-        if (!lua_rawequal(L, -1, -2)) return luaL_error(L, "cannot change a protected metatable");
+        lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
+        if (!lua_rawequal(L, -2, -3) && !lua_rawequal(L, -1, -3)) return luaL_error(L, "cannot change a protected metatable");
     }
     lua_settop(L, 2);
     lua_setmetatable(L, 1);

@@ -19,7 +19,7 @@ typedef struct step {
 typedef struct walk {
     lua_State *L;
     const panini_validator *root;
-    const void *array_metatable;
+    const void *array_metatable, *empty_object_metatable;
     int list;    // stack index of the violations
     int checks;  // of the pending checks; 0: checks are not wanted
     int violations;
@@ -133,13 +133,15 @@ static const char *const wanted[] = {
     [PANINI_TYPE_OBJECT] = "an object", [PANINI_TYPE_VALIDATOR] = "an object",
 };
 
-static bool is_marked(walk *w, int value) {
+static bool has_metatable(walk *w, int value, const void *metatable) {
     lua_State *L = w->L;
     if (!lua_getmetatable(L, value)) return false;
-    bool same = lua_topointer(L, -1) == w->array_metatable;
+    bool same = lua_topointer(L, -1) == metatable;
     lua_settop(L, -2);
     return same;
 }
+
+static bool is_marked(walk *w, int value) { return has_metatable(w, value, w->array_metatable); }
 
 // A table that is not marked as an array and has nothing at position 1.
 static bool is_object(walk *w, int value) {
@@ -167,6 +169,8 @@ static lua_Integer array_length(walk *w, int value) {
         lua_settop(L, -2);
         count++;
     }
+    // A table without entries may be either, unless it was read from JSON and is known to be an object.
+    if (count == 0 && has_metatable(w, value, w->empty_object_metatable)) return -1;
     return count == length ? length : -1;
 }
 
@@ -494,7 +498,9 @@ static void begin(walk *w, lua_State *L, const panini_validator *validator, int 
     w->depth = 0;
     panini_push_array_metatable(L);
     w->array_metatable = lua_topointer(L, -1);
-    lua_settop(L, -2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
+    w->empty_object_metatable = lua_topointer(L, -1);
+    lua_settop(L, -3);
 }
 
 void panini_walk_value(lua_State *L, const panini_validator *validator, int validator_index) {

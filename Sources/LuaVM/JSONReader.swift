@@ -155,8 +155,11 @@ struct JSONReader {
         skipSpace()
         if p < end, p.pointee == UInt8(ascii: "}") {
             p += 1
-            guard reserve(), permits(64) else { return false }
+            guard reserve(), spare(), permits(64) else { return false }
             lua_createtable(L, 0, 0)
+            // An array without elements is marked, too: which of the two it was is not forgotten.
+            lua_rawgeti(L, PaniniRegistry, lua_Integer(PANINI_EMPTY_OBJECT_METATABLE))
+            lua_setmetatable(L, -2)
             return true
         }
         guard reserve() else { return false }

@@ -140,10 +140,12 @@ private struct SnapshotWriter {
         let top = lua_gettop(L)
         if lua_getmetatable(L, index) != 0 {
             lua_settop(L, top)
-            guard isArray(index) else {
+            // Read from JSON without members: a table as any other.
+            let isEmptyObject = has(index, CInt(PANINI_EMPTY_OBJECT_METATABLE))
+            guard isEmptyObject || has(index, CInt(PANINI_ARRAY_METATABLE)) else {
                 throw LuaSnapshotProblem(message: "\(shown(path)) has a metatable, which cannot be handed over")
             }
-            bytes.append(LuaSnapshot.Tag.array.rawValue)
+            bytes.append((isEmptyObject ? LuaSnapshot.Tag.table : .array).rawValue)
         } else {
             bytes.append(LuaSnapshot.Tag.table.rawValue)
         }
@@ -176,9 +178,10 @@ private struct SnapshotWriter {
         }
     }
 
-    private func isArray(_ index: CInt) -> Bool {
+    /// Whether the table has one of the codec's metatables.
+    private func has(_ index: CInt, _ slot: CInt) -> Bool {
         guard lua_getmetatable(L, index) != 0 else { return false }
-        panini_push_array_metatable(L)
+        lua_rawgeti(L, PaniniRegistry, lua_Integer(slot))
         defer { lua_settop(L, -3) }
         return lua_rawequal(L, -1, -2) != 0
     }

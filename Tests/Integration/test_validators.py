@@ -1,6 +1,8 @@
 """Validators from outside: what is refused, where, how it is answered, and that the schema says the same."""
 
 import itertools
+import json
+import random
 
 import jsonschema
 import pytest
@@ -91,6 +93,89 @@ def test_violations_and_the_schema_agree(service, client):
     for one, other in itertools.combinations([c for c in CASES if c[1]], 2):
         if not set(one[0]) & set(other[0]):
             assert violations(client.request("check", {**BASE, **one[0], **other[0]})) == one[1] | other[1]
+
+
+# What JSON has two of and Lua one: an empty array is no object, an empty object no array, wherever they stand.
+EMPTIES = """
+local inner = panini.validator{ list = { type = "array", optional = true }, map = { type = "object", optional = true } }
+local v = panini.validator{
+    list = { type = "array", optional = true }, map = { type = "object", optional = true },
+    numbers = { type = "integer", many = true, optional = true }, lists = { type = "array", many = true, optional = true },
+    maps = { type = "object", many = true, optional = true }, inner = { type = inner, optional = true },
+    inners = { type = inner, many = true, optional = true }, either = { type = "any", optional = true },
+    bounded = { type = "array", min = 0, max = 2, items = { type = "array" }, optional = true },
+    maybe = { type = "array", null = true, optional = true }, filled = { type = "array", default = {} },
+    made = { type = "object", default = {} },
+}
+app.listen("check", { validator = v }, function(msg) return msg.data end)
+app.listen("decoded", { data_type = "string" }, function(msg)
+    local value, found = v:validate(panini.json.decode(msg.data))
+    return value or { errors = found }
+end)
+app.listen("middle", { validator = v, middlewares = { { listen_request = function(msg, callback)
+    -- Tables that the script makes have no kind of their own as long as they are empty.
+    msg.data = { list = {}, map = {}, numbers = {}, inner = {}, filled = {}, made = {} }
+    return callback(msg)
+end } } }, function(msg) return { ok = true } end)
+app.listen("schema", function() return v:json_schema() end)
+app.listen("used", function(msg)
+    -- What was read may be used as any table: filled, given a metatable, handed on.
+    local list, map = msg.data.a, msg.data.b
+    list[1], map.x = 1, 2
+    local empty = msg.data.c
+    empty[1] = "now a list"
+    local class = setmetatable(msg.data.d, { __index = { y = 3 } })
+    assert(not getmetatable(msg.data.e) and next(msg.data.e) == nil and #msg.data.e == 0)
+    assert(app.shared.set("e", { inner = msg.data.e }) and next(app.shared.get("e").inner) == nil)
+    return { list, map, empty, class.y, msg.data.e, panini.array(msg.data.f) }
+end)
+"""
+
+
+def test_empty_containers_are_what_json_says(service, client):
+    service(EMPTIES)
+    schema = client.ask("schema")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    reader = jsonschema.Draft202012Validator(schema)
+    generator = random.Random(16)
+    scalars = [None, True, 0, 7, -1, 1.5, "", "x"]
+    names = ["list", "map", "numbers", "lists", "maps", "inner", "inners", "either", "bounded", "maybe", "filled", "made"]
+
+    def value(depth):
+        kind = generator.random()
+        if kind < 0.3 or depth > 3:
+            return generator.choice([[], {}])
+        if kind < 0.5:
+            return generator.choice(scalars)
+        if kind < 0.75:
+            return [value(depth + 1) for _ in range(generator.randrange(3))]
+        return {generator.choice(names): value(depth + 1) for _ in range(generator.randrange(3))}
+
+    # Each field alone with each empty container, then whatever comes.
+    documents = [{name: made} for name in names for made in ([], {}, [[]], [{}], {"list": {}}, {"list": []}, {"map": []})]
+    documents += [{generator.choice(names): value(1) for _ in range(generator.randrange(1, 4))} for _ in range(400)]
+    wrong = []
+    for document in documents:
+        expected = reader.is_valid(document)
+        for subject in ("check", "decoded"):
+            reply = client.request(subject, json.dumps(document))
+            accepted = "Nats-Service-Error" not in reply.headers and "errors" not in reply.json
+            if accepted != expected:
+                wrong.append((subject, document, reply))
+            elif accepted:
+                assert reply.json == {"filled": [], "made": {}, **document}
+    assert not wrong, wrong[:5]
+    assert sum(map(reader.is_valid, documents)) > 50
+    assert client.ask("middle") == {"ok": True}
+    message = client.request("check", {"list": {}}).json
+    assert message["errors"][0]["message"] == "must be an array, not an object"
+
+
+def test_an_empty_object_that_was_read_is_a_table_as_any_other(service, client):
+    service(EMPTIES)
+    assert client.ask("used", {"a": {}, "b": {}, "c": {}, "d": {}, "e": {}, "f": {}}) == [
+        [1], {"x": 2}, ["now a list"], 3, {}, [],
+    ]
 
 
 @pytest.mark.parametrize("payload, path, code", [(b"", "", "required"), (b"null", "", "null"), (b"[1]", "", "type"), (b"5", "", "type")])

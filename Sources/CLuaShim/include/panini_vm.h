@@ -19,6 +19,8 @@ enum {
     // The last error that passed through a native middleware, and its traceback.
     PANINI_TRACED_ERROR = 5,
     PANINI_TRACED_TEXT = 6,
+    // The metatable that tells objects without members, as the JSON codec reads them, from tables of the script.
+    PANINI_EMPTY_OBJECT_METATABLE = 7,
 };
 
 // Bytes beyond the limit that are kept for error paths.
