@@ -156,6 +156,64 @@ void panini_headers_push(lua_State *L, const char *block, size_t length) {
     lua_setmetatable(L, -2);
 }
 
+// ---- texts that are none
+
+enum { DATA_TYPE_BYTES = 2 };
+
+// How many bytes of a text are plain ASCII.
+static size_t plain_length(const char *text, size_t length) {
+    size_t at = 0;
+    for (uint64_t word; at + sizeof word <= length; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        if (word & UINT64_C(0x8080808080808080)) break;
+    }
+    while (at < length && !(text[at] & 0x80)) at++;
+    return at;
+}
+
+// The bytes after a character's first that continue it, as many as `count`; the first of them is at least `least` and at most
+// `most`, which leaves out overlong forms, surrogates and what is beyond U+10FFFF.
+static bool continues(const unsigned char *at, const unsigned char *end, int count, unsigned least, unsigned most) {
+    if (end - at < count || *at < least || *at > most) return false;
+    for (int i = 1; i < count; i++) {
+        if ((at[i] & 0xC0) != 0x80) return false;
+    }
+    return true;
+}
+
+static bool is_utf8(const char *text, size_t length) {
+    size_t plain = plain_length(text, length);
+    const unsigned char *at = (const unsigned char *)text + plain, *end = (const unsigned char *)text + length;
+    while (at < end) {
+        unsigned first = *at++;
+        if (first < 0x80) continue;
+        int count = first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+        unsigned least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+        unsigned most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+        if (first < 0xC2 || first > 0xF4 || !continues(at, end, count, least, most)) return false;
+        at += count;
+    }
+    return true;
+}
+
+// What a listener gets is text, unless it asked for bytes: other bytes are the sender's fault, and found where they are read.
+static void check_text(
+    lua_State *L, const panini_message *m, const panini_message_callbacks *callbacks, const char *text, size_t length,
+    const char *what) {
+    if (m->owner == 0 || m->data_type == DATA_TYPE_BYTES || is_utf8(text, length)) return;
+    panini_vm *vm = panini_vm_of(L);
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    callbacks->not_text(L, callbacks->context, what);
+    vm->may_fail = could_fail;
+    panini_check(L);
+    lua_error(L);
+}
+
+static void check_subject(lua_State *L, const panini_message *m, const panini_message_callbacks *callbacks) {
+    check_text(L, m, callbacks, panini_message_subject(m), m->subject_length, "subject");
+}
+
 // ---- fields made on first use ------------------------------------------------------------------------------------------
 
 // Pushes the table of made fields of the message at index 1.
@@ -236,9 +294,18 @@ static int made_field(lua_State *L, panini_message *m, int field, const panini_m
     if (lua_rawgeti(L, -1, field) != LUA_TNIL) return 1;
     lua_settop(L, -2);
     switch (field) {
-        case FIELD_HEADERS: panini_headers_push(L, panini_message_headers(m), m->headers_length); break;
-        case FIELD_PARAMS: push_params(L, m); break;
-        case FIELD_TOKENS: push_tokens(L, m); break;
+        case FIELD_HEADERS:
+            check_text(L, m, callbacks, panini_message_headers(m), m->headers_length, "header block");
+            panini_headers_push(L, panini_message_headers(m), m->headers_length);
+            break;
+        case FIELD_PARAMS:
+            check_subject(L, m, callbacks);
+            push_params(L, m);
+            break;
+        case FIELD_TOKENS:
+            check_subject(L, m, callbacks);
+            push_tokens(L, m);
+            break;
         case FIELD_CONTEXT: lua_createtable(L, 0, 2); break;
         default:
             lua_pushvalue(L, 1);
@@ -276,8 +343,15 @@ static int message_index(lua_State *L) {
     int field = (int)lua_tointeger(L, -1);
     switch (field) {
         case FIELD_DATA: panini_message_push_data(L, lua_touserdata(L, lua_upvalueindex(2))); return 1;
-        case FIELD_SUBJECT: lua_pushlstring(L, panini_message_subject(m), m->subject_length); return 1;
-        case FIELD_REPLY: lua_pushlstring(L, panini_message_reply(m), m->reply_length); return 1;
+        case FIELD_SUBJECT:
+            check_subject(L, m, lua_touserdata(L, lua_upvalueindex(2)));
+            lua_pushlstring(L, panini_message_subject(m), m->subject_length);
+            return 1;
+        case FIELD_REPLY:
+            check_text(
+                L, m, lua_touserdata(L, lua_upvalueindex(2)), panini_message_reply(m), m->reply_length, "reply subject");
+            lua_pushlstring(L, panini_message_reply(m), m->reply_length);
+            return 1;
         case FIELD_RAW: lua_pushlstring(L, panini_message_payload(m), m->payload_length); return 1;
         case FIELD_SIZE: lua_pushinteger(L, m->payload_length); return 1;
         case 0: return 0;

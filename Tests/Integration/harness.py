@@ -451,15 +451,20 @@ class RawConnection:
 
     def message(self):
         """The next MSG or HMSG: (line, headers block, payload)."""
+        line, block, payload = self.message_of_bytes()
+        return line.decode(), block, payload
+
+    def message_of_bytes(self):
+        """The same, for subjects of any bytes."""
         while True:
-            line = self.line()
-            if line == "PING":
+            line = self.file.readline().rstrip(b"\r\n")
+            if line == b"PING":
                 self.send(b"PONG\r\n")
                 continue
-            fields = line.split(" ")
-            if fields[0] == "MSG":
+            fields = line.split(b" ")
+            if fields[0] == b"MSG":
                 size, header_size = int(fields[-1]), 0
-            elif fields[0] == "HMSG":
+            elif fields[0] == b"HMSG":
                 size, header_size = int(fields[-1]), int(fields[-2])
             else:
                 raise AssertionError(f"unexpected: {line!r}")

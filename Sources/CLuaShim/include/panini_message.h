@@ -50,6 +50,8 @@ typedef struct panini_message_callbacks {
     void *context;
     panini_message_function decode;   // pushes `data` from the payload
     panini_message_function respond;  // msg.respond(value, options)
+    // Bytes that the message has for a text are no UTF-8: pushes the error that says so, and returns -1.
+    int (*not_text)(lua_State *L, void *context, const char *what);
 } panini_message_callbacks;
 
 // Pushes the metatable of messages; the caller keeps a reference. `callbacks` must outlive the state. Raises only for

@@ -234,6 +234,18 @@ func decodeMessage(
     }
 }
 
+/// Called by C where a script reads a text of the message that is no UTF-8: pushes the error that becomes the reply 400.
+let messageIsNoText: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafePointer<CChar>?) -> CInt = {
+    L,
+    context,
+    what in
+    guard let L, let what else { return LuaVM.raise }
+    let script = Script.from(context)
+    script.service?.undecodable &+= 1
+    script.push(CallError(.number(400), "the \(String(cString: what)) is not valid UTF-8"), onto: L)
+    return LuaVM.raise
+}
+
 /// Called by C for `msg.respond(value [, options])`.
 func respondToMessage(
     _ L: OpaquePointer?,

@@ -197,7 +197,8 @@ final class Script {
             to: panini_message_callbacks(
                 context: Unmanaged.passUnretained(self).toOpaque(),
                 decode: decodeMessage,
-                respond: respondToMessage
+                respond: respondToMessage,
+                not_text: messageIsNoText
             )
         )
         panini_message_push_metatable(vm.state, callbacks)
