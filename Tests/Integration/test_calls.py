@@ -370,6 +370,63 @@ def test_wait_all_errors_by_position(service, client):
     assert client.ask("run") == {"first": 1, "second_nil": True, "third": 3, "error": 409, "none": True}
 
 
+def test_wait_all_takes_handles(service, client):
+    lua(service, """
+        local quick = app.spawn(function() return "quick", 2 end)
+        local slow = app.spawn(function() app.sleep(0.05) return "slow" end)
+        local failing = app.spawn(function() app.sleep(0.01) error{ code = 404, message = "none" } end)
+        local refusing = app.spawn(function() app.sleep(0.01) return nil, "refused" end)
+        local nothing = app.spawn(function() end)
+        assert(quick.wait() == "quick")
+        local before = panini.monotonic()
+        local results, errors = app.wait_all{
+            quick, slow, function() return "function" end, failing, slow, refusing, nothing, function() error("boom") end, failing,
+        }
+        local again, more = app.wait_all{ slow, quick, failing }
+        -- Handles still give what they gave.
+        local kept, two = quick.wait()
+        local none, err = failing.wait()
+        -- Two who wait for the same, at once.
+        local late = app.spawn(function() app.sleep(0.02) return "late" end)
+        local both = app.wait_all{
+            function() return app.wait_all{ late }[1] end, function() return late.wait() end, late,
+        }
+        return {
+            first = { results[1], results[2], results[3], results[5] }, gap = results[4] == nil and results[7] == nil,
+            codes = { errors[4].code, errors[9].code }, text = errors[6], boom = errors[8].message:find("boom") ~= nil,
+            again = { again[1], again[2] }, more = more[3].message, kept = { kept, two }, err = err.code, both = both,
+            waited = panini.monotonic() - before < 5,
+        }
+    """)
+    assert client.ask("run") == {
+        "first": ["quick", "slow", "function", "slow"], "gap": True, "codes": [404, 404], "text": "refused", "boom": True,
+        "again": ["slow", "quick"], "more": "none", "kept": ["quick", 2], "err": 404, "both": ["late", "late", "late"],
+        "waited": True,
+    }
+
+
+def test_wait_all_of_what_has_ended_needs_no_wait(service, client):
+    lua(service, """
+        local done = app.spawn(function() return 7 end)
+        done.wait()
+        local seen
+        -- Where Lua cannot wait.
+        table.sort({ 2, 1 }, function(a, b) seen = app.wait_all{ done, done } return a < b end)
+        return { seen = seen, refused = not pcall(app.wait_all, { done, {} }) }
+    """)
+    assert client.ask("run") == {"seen": [7, 7], "refused": True}
+
+
+def test_a_failure_that_wait_all_sees_is_not_logged_as_unseen(service, client):
+    running = lua(service, """
+        local failing = app.spawn(function() app.sleep(0.01) error("seen") end)
+        local _, errors = app.wait_all{ failing }
+        return { errors[1].message:find("seen") ~= nil }
+    """)
+    assert client.ask("run") == [True]
+    assert "spawned function failed" not in running.output
+
+
 def test_wait_all_of_nothing(service, client):
     lua(service, "local r, e = app.wait_all{} return { empty = next(r) == nil, none = e == nil }")
     assert client.ask("run") == {"empty": True, "none": True}

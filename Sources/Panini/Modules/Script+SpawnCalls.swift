@@ -34,16 +34,24 @@ extension Script {
             throw Misuse("app.wait_all cannot be used while the file runs; use app.on_start_task")
         }
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse("app.wait_all: takes a list of functions, as in app.wait_all{ f, g }, not \(call.typeName(1))")
+            throw Misuse(
+                "app.wait_all: takes a list of functions and handles, as in app.wait_all{ f, handle }, not \(call.typeName(1))"
+            )
         }
         let L = call.L
         let count = Int(lua_rawlen(L, 1))
+        var functions = 0
+        var running = 0
         for position in stride(from: 1, through: count, by: 1) {
             let type = lua_rawgeti(L, 1, lua_Integer(position))
+            let handle = spawnHandle(L, -1)
+            if type == LUA_TFUNCTION { functions += 1 }
+            if type == LUA_TFUNCTION || handle?.pointee.state == 0 { running += 1 }
+            let name = call.typeName(-1)
             lua_settop(L, -2)
-            guard type == LUA_TFUNCTION else {
+            guard type == LUA_TFUNCTION || handle != nil else {
                 throw Misuse(
-                    "app.wait_all: entry \(position) must be a function, not \(String(cString: lua_typename(L, type)))"
+                    "app.wait_all: entry \(position) must be a function, or a handle of app.spawn, not \(name)"
                 )
             }
         }
@@ -51,22 +59,39 @@ extension Script {
             lua_createtable(L, 0, 0)
             return 1
         }
-        try requireSuspendable(call)
+        if running > 0 { try requireSuspendable(call) }
         guard let id = vm.running?.id else { return 0 }
-        try call.charge(count * SpawnRecord.charge)
+        try call.charge(functions * SpawnRecord.charge)
         lua_createtable(L, CInt(min(count, 1024)), 0)
         let results = vm.makeReference(L)
         lua_createtable(L, 0, 0)
-        let group = WaitGroup(remaining: count, waiter: id, results: results, errors: vm.makeReference(L))
+        let group = WaitGroup(remaining: running, waiter: id, results: results, errors: vm.makeReference(L))
         for position in 1...count {
             lua_rawgeti(L, 1, lua_Integer(position))
-            let record = startSpawned(call, lua_gettop(L))
-            record.group = group
-            record.position = position
+            join(group, position, call)
             lua_settop(L, -2)
         }
+        // Handles of what has ended before need no wait.
+        guard running > 0 else { return push(group, onto: L) }
         nextWait = .spawned
         return LuaVM.suspend
+    }
+
+    private func spawnHandle(_ L: OpaquePointer, _ index: CInt) -> UnsafeMutablePointer<panini_handle>? {
+        panini_userdata_at(L, index, spawnHandleType)?.assumingMemoryBound(to: panini_handle.self)
+    }
+
+    /// Makes what is on top a member of the group: a function, which is started, or a handle.
+    private func join(_ group: WaitGroup, _ position: Int, _ call: HostCall) {
+        let L = call.L
+        guard let handle = spawnHandle(L, -1) else {
+            let record = startSpawned(call, lua_gettop(L), request: currentRequest)
+            record.group = group
+            record.position = position
+            return
+        }
+        if handle.pointee.state != 0 { return keepKept(L, lua_gettop(L), group, position) }
+        spawned[handle.pointee.id]?.groups.append((group, position))
     }
 
     /// `handle.wait()`.

@@ -334,12 +334,16 @@ extension Script {
         case .fetchedPiece(let piece):
             piece.withUnsafeReadableBytes { vm.pushString(L, $0) }
             return 1
-        case .group(let group):
-            vm.push(group.results, onto: L)
-            if group.hasErrors { vm.push(group.errors, onto: L) } else { lua_pushnil(L) }
-            vm.release(group.results)
-            vm.release(group.errors)
-            return 2
+        case .group(let group): return push(group, onto: L)
         }
+    }
+
+    /// Pushes what `app.wait_all` returns, and gives the group's tables back.
+    func push(_ group: WaitGroup, onto L: OpaquePointer) -> CInt {
+        vm.push(group.results, onto: L)
+        if group.hasErrors { vm.push(group.errors, onto: L) } else { lua_pushnil(L) }
+        vm.release(group.results)
+        vm.release(group.errors)
+        return 2
     }
 }

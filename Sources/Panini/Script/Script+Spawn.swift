@@ -11,21 +11,11 @@ extension Script {
     /// Keeps what a spawned function returned.
     func keepResults(_ L: OpaquePointer, _ count: CInt, _ record: SpawnRecord) {
         if let group = record.group {
-            let first = lua_gettop(L) - count + 1
-            if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
-                group.hasErrors = true
-                vm.push(group.errors, onto: L)
-                lua_pushvalue(L, first + 1)
-            } else {
-                vm.push(group.results, onto: L)
-                if count > 0 { lua_pushvalue(L, first) } else { lua_pushnil(L) }
-            }
-            lua_rawseti(L, -2, lua_Integer(record.position))
-            lua_settop(L, -2)
+            keep(L, lua_gettop(L) - count + 1, count, group, record.position)
             return groupMemberEnded(group)
         }
         if let call = record.call { return endCall(call, L, count) }
-        if record.request != 0, record.waiters.isEmpty { noteReturned(L, count, record) }
+        if record.request != 0, !record.isAwaited { noteReturned(L, count, record) }
         guard lua_checkstack(L, 4) != 0 else { return }
         lua_createtable(L, count, 0)
         for position in stride(from: 1, through: count, by: 1) {
@@ -54,7 +44,7 @@ extension Script {
             lua_settop(L, -2)
             return groupMemberEnded(group)
         }
-        if record.waiters.isEmpty {
+        if !record.isAwaited {
             logger.error(
                 "spawned function failed: \(error.message)",
                 metadata: error.traceback.map { ["lua.traceback": "\($0)"] }
@@ -80,10 +70,39 @@ extension Script {
             ready.append(.resume(waiter, .spawnResults(vm.makeReference(L))))
         }
         record.waiters = []
+        for (group, position) in record.groups {
+            keepKept(L, lua_gettop(L), group, position)
+            groupMemberEnded(group)
+        }
+        record.groups = []
         lua_settop(L, -2)
         vm.release(reference)
         record.handle = nil
         spawned[handle.pointee.id] = nil
+    }
+
+    /// Puts what a member of a group returned, from an index on, into the group's tables.
+    private func keep(_ L: OpaquePointer, _ first: CInt, _ count: CInt, _ group: WaitGroup, _ position: Int) {
+        guard lua_checkstack(L, 4) != 0 else { return }
+        if count >= 2, lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL {
+            group.hasErrors = true
+            vm.push(group.errors, onto: L)
+            lua_pushvalue(L, first + 1)
+        } else {
+            vm.push(group.results, onto: L)
+            if count > 0 { lua_pushvalue(L, first) } else { lua_pushnil(L) }
+        }
+        lua_rawseti(L, -2, lua_Integer(position))
+        lua_settop(L, -2)
+    }
+
+    /// The same of a handle at an index whose function has ended.
+    func keepKept(_ L: OpaquePointer, _ index: CInt, _ group: WaitGroup, _ position: Int) {
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        lua_pushvalue(L, index)
+        let count = pushKept(L, top + 1)
+        keep(L, top + 1, count, group, position)
     }
 
     private func groupMemberEnded(_ group: WaitGroup) {

@@ -125,9 +125,14 @@ final class SpawnRecord {
     var waiters: [UInt64] = []
     /// Who called from Swift.
     var call: SwiftCall?
-    /// The group and position of a `wait_all`.
+    /// The group and position of a `wait_all` that started it.
     var group: WaitGroup?
     var position = 0
+    /// The groups of `wait_all` that wait for its handle, with the positions there.
+    var groups: [(group: WaitGroup, position: Int)] = []
+
+    /// Whether somebody will see its error.
+    var isAwaited: Bool { !waiters.isEmpty || !groups.isEmpty }
     /// The span that it was started in.
     var context: InstrumentationContext?
     /// The number of the request whose handler has spawned it; 0: none.

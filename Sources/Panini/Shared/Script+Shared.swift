@@ -16,10 +16,15 @@ extension Script {
             return lua_isinteger(call.L, index) != 0
                 ? .integer(Int64(lua_tointegerx(call.L, index, nil))) : .number(lua_tonumberx(call.L, index, nil))
         case LUA_TSTRING: return .string(Array(vm.stringBytes(call.L, index) ?? emptyBytes))
+        case LUA_TTABLE:
+            do throws(LuaSnapshotProblem) {
+                return .table(try vm.snapshot(call.L, index))
+            } catch {
+                throw Misuse("\(call.name): \(what) must be plain data: \(error.message)")
+            }
         default:
             throw Misuse(
-                "\(call.name): \(what) must be a boolean, a number or a string, not \(call.typeName(index))"
-                    + (call.type(index) == LUA_TTABLE ? "; panini.json.encode makes a string of a table" : "")
+                "\(call.name): \(what) must be a boolean, a number, a string or a table of them, not \(call.typeName(index))"
             )
         }
     }
@@ -51,6 +56,7 @@ extension Script {
         case .integer(let number): lua_pushinteger(L, lua_Integer(number))
         case .number(let number): lua_pushnumber(L, number)
         case .string(let bytes): bytes.withUnsafeBytes { vm.pushString(L, $0) }
+        case .table(let snapshot): vm.push(snapshot, onto: L)
         }
     }
 
@@ -63,7 +69,10 @@ extension Script {
     }
 
     func sharedGet(_ call: HostCall) throws(Misuse) -> CInt {
-        push(place.store.get(try key(call), now: now), onto: call.L)
+        let value = place.store.get(try key(call), now: now)
+        // A table takes more room in Lua than as bytes.
+        if let value { try call.requireRoom(for: value.size * 4) }
+        push(value, onto: call.L)
         return 1
     }
 
@@ -139,10 +148,12 @@ extension HostFunctionEntry {
             hostCall($0, $1, "app.shared.add", takes: 3) { call throws(Misuse) in try call.script.sharedAdd(call) }
         },
         .init(name: "incr", signature: "app.shared.incr(key [, by [, initial]]) -> number | nil, err") {
-            hostCall($0, $1, "app.shared.incr", takes: 3) { call throws(Misuse) in try call.script.sharedIncrement(call) }
+            hostCall($0, $1, "app.shared.incr", takes: 3) { call throws(Misuse) in try call.script.sharedIncrement(call)
+            }
         },
         .init(name: "delete", signature: "app.shared.delete(key) -> true | false") {
-            hostCall($0, $1, "app.shared.delete", takes: 1) { call throws(Misuse) in try call.script.sharedDelete(call) }
+            hostCall($0, $1, "app.shared.delete", takes: 1) { call throws(Misuse) in try call.script.sharedDelete(call)
+            }
         },
         .init(name: "keys", signature: "app.shared.keys([prefix]) -> list of keys") {
             hostCall($0, $1, "app.shared.keys", takes: 1) { call throws(Misuse) in try call.script.sharedKeys(call) }

@@ -1,6 +1,7 @@
 // Owns: what `app.shared` holds: one store for all workers and all versions of a service. Any thread; behind a lock that is
 // held for one operation.
 
+import LuaVM
 import Synchronization
 
 /// A value that Lua states can share.
@@ -9,11 +10,16 @@ enum SharedValue: Sendable, Equatable {
     case integer(Int64)
     case number(Double)
     case string([UInt8])
+    /// A table as it was when it was stored.
+    case table(LuaSnapshot)
 
     /// What the value counts towards the limit, beside its entry.
     var size: Int {
-        if case .string(let bytes) = self { return bytes.count }
-        return 0
+        switch self {
+        case .string(let bytes): bytes.count
+        case .table(let snapshot): snapshot.bytes.count
+        case .boolean, .integer, .number: 0
+        }
     }
 }
 

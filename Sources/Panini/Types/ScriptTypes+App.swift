@@ -77,8 +77,8 @@ extension ScriptTypes {
         @return panini.Spawned handle
         """,
         "wait_all": """
-        Runs all functions at once and waits for all of them.
-        @param functions (fun(): ...)[]
+        Runs all functions at once and waits for them, and for those that handles of `app.spawn` stand for.
+        @param members ((fun(): ...)|panini.Spawned)[]
         @return any[] results by position, the first result of each
         @return table<integer, panini.Error>? errors by position; nil when there are none
         """,
@@ -131,12 +131,12 @@ extension ScriptTypes {
         "get": """
         The value of a key.
         @param key string
-        @return boolean|number|string|nil value
+        @return boolean|number|string|table|nil value
         """,
         "set": """
         Sets a key; nil deletes it.
         @param key string
-        @param value boolean|number|string|nil
+        @param value boolean|number|string|table|nil
         @param ttl? number seconds it stays
         @return true|nil done
         @return panini.Error? err
@@ -144,7 +144,7 @@ extension ScriptTypes {
         "add": """
         Sets a key that does not exist.
         @param key string
-        @param value boolean|number|string
+        @param value boolean|number|string|table
         @param ttl? number seconds it stays
         @return boolean? added false when the key exists
         @return panini.Error? err
