@@ -48,6 +48,7 @@
 
 ---@class panini.ListenOptions
 ---@field queue? string|false queue group; false: none, every process gets the message
+---@field each_worker? boolean true: every worker gets each message, not one of them
 ---@field data_type? panini.DataType what `msg.data` is ("json")
 ---@field validator? panini.Validator refuses messages that are not as they should be, with 422
 ---@field on_invalid? fun(msg: panini.Message, violations: panini.Violation[]): ... answers those itself
@@ -470,11 +471,11 @@ function App.sleep(seconds) end
 ---@return panini.Spawned handle
 function App.spawn(fn) end
 
----Runs all functions at once and waits for all of them.
----@param functions (fun(): ...)[]
+---Runs all functions at once and waits for them, and for those that handles of `app.spawn` stand for.
+---@param members ((fun(): ...)|panini.Spawned)[]
 ---@return any[] results by position, the first result of each
 ---@return table<integer, panini.Error>? errors by position; nil when there are none
-function App.wait_all(functions) end
+function App.wait_all(members) end
 
 ---Runs a function once, when all listeners are in place.
 ---@param fn fun()
@@ -525,12 +526,12 @@ local Shared = {}
 
 ---The value of a key.
 ---@param key string
----@return boolean|number|string|nil value
+---@return boolean|number|string|table|nil value
 function Shared.get(key) end
 
 ---Sets a key; nil deletes it.
 ---@param key string
----@param value boolean|number|string|nil
+---@param value boolean|number|string|table|nil
 ---@param ttl? number seconds it stays
 ---@return true|nil done
 ---@return panini.Error? err
@@ -538,7 +539,7 @@ function Shared.set(key, value, ttl) end
 
 ---Sets a key that does not exist.
 ---@param key string
----@param value boolean|number|string
+---@param value boolean|number|string|table
 ---@param ttl? number seconds it stays
 ---@return boolean? added false when the key exists
 ---@return panini.Error? err

@@ -6,6 +6,7 @@
 
 local app = panini.app{ service_name = "chat", web_server = true }
 
+-- Who is connected to this worker: with --workers each has a table of its own.
 local people = {}
 
 -- Without waiting, so that one slow reader holds nobody up; who is far behind has to come again.
@@ -16,8 +17,8 @@ local function tell(ws, what)
     end
 end
 
--- Whatever is said anywhere comes through here, what was said on this instance, too.
-app.listen("chat.{room}", function(msg)
+-- Whatever is said anywhere comes through here, on every worker of every instance, what was said on this one, too.
+app.listen("chat.{room}", { each_worker = true, reply = false }, function(msg)
     for _, person in pairs(people) do
         if person.room == msg.params.room then
             tell(person.ws, { name = msg.data.name, text = msg.data.text })

@@ -6,9 +6,10 @@
 
 local app = panini.app{ service_name = "ticker", web_server = true }
 
+-- The viewers of one worker: with --workers each has a table of its own, so each must hear every price.
 local viewers = {}
 
-app.listen("prices.{item}", function(msg)
+app.listen("prices.{item}", { each_worker = true, reply = false }, function(msg)
     for viewer in pairs(viewers) do
         viewer[#viewer + 1] = { event = "price", data = { item = msg.params.item, price = msg.data.price } }
     end

@@ -1,6 +1,7 @@
 """Every file under examples/ runs on both brokers and does what its comments say."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -14,9 +15,9 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def example(start, broker):
-    def run(name):
+    def run(name, *arguments):
         # Web servers take a free port.
-        return start(broker.url, EXAMPLES / name, arguments=["--web-port", "0"])
+        return start(broker.url, EXAMPLES / name, arguments=["--web-port", "0", *arguments])
 
     return run
 
@@ -208,6 +209,53 @@ def test_http_events(example, client):
         while b"tea" not in seen:
             seen += browser.recv(1000)
         assert b"event: price\ndata: " in seen
+
+
+def test_http_events_with_workers(example, client):
+    """Every viewer gets every price, whichever worker it is connected to."""
+    web = Web(example("http_events.lua", "--workers", "2"))
+    browsers = []
+    try:
+        for _ in range(16):
+            browser = socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE)
+            browsers.append(browser)
+            browser.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        seen = [b""] * len(browsers)
+
+        def read(what):
+            for number, browser in enumerate(browsers):
+                while what not in seen[number]:
+                    part = browser.recv(1000)
+                    assert part, "closed"
+                    seen[number] += part
+
+        read(b"watching")
+        for price in range(10):
+            client.publish("prices.tea", json.dumps({"price": price}).encode())
+        client.publish("prices.tea", b'{"price": 999}')
+        read(b"999")
+        for text in seen:
+            assert sorted(set(map(int, re.findall(rb'"price":(\d+)', text)))) == [*range(10), 999], text
+            assert text.count(b"event: price") == 11
+    finally:
+        for browser in browsers:
+            browser.close()
+
+
+def test_http_chat_with_workers(example, client):
+    room = Sockets(example("http_chat.lua", "--workers", "2"))
+    people = [room.open(f"/rooms/lobby?name=p{number}") for number in range(10)]
+    try:
+        for ws in people:
+            assert "welcome" in json.loads(ws.recv(timeout=PATIENCE))["text"]
+        for number, ws in enumerate(people):
+            ws.send(f"from {number}")
+        for ws in people:
+            heard = [json.loads(ws.recv(timeout=PATIENCE)) for _ in people]
+            assert sorted(m["text"] for m in heard) == sorted(f"from {number}" for number in range(len(people)))
+    finally:
+        for ws in people:
+            ws.close()
 
 
 def test_http_chat(example, client):

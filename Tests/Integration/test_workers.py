@@ -5,6 +5,7 @@ import collections
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -66,6 +67,79 @@ def test_two_services_of_one_name_both_hear_a_plain_listener(crew, client):
         client.publish("w.shared.plain", b"{}")
     assert collections.Counter(m.text for m in out.take(20)) == {"1": 10, "2": 10}
     assert out.empty_after(client)
+
+
+def test_each_worker_gets_each_message(crew, client):
+    out = client.subscribe("w.out")
+    text = """
+        local version = %d
+        local function tell(what) return function(msg)
+            app.publish("w.out", { what = what, worker = panini.worker, n = msg.data.n, version = version })
+        end end
+        app.listen("w.each.{n}", { each_worker = true }, tell("each"))
+        app.listen("w.one.at.a.time", { each_worker = true, concurrency = 1 }, tell("one"))
+        app.listen("w.grouped", { each_worker = true, queue = false }, tell("grouped"))
+        app.listen("w.plain", tell("plain"))
+        app.listen("w.ask", { each_worker = true }, function(msg) return { worker = panini.worker } end)
+        app.listen("w.later.begin", { each_worker = true }, function(msg)
+            dynamic = assert(app.listen("w.later", { each_worker = true }, tell("later")))
+            app.publish("w.out", { what = "begun", worker = panini.worker })
+        end)
+        app.listen("w.later.end", { each_worker = true }, function(msg)
+            app.publish("w.out", { what = dynamic.unsubscribe() and "ended", worker = panini.worker })
+        end)
+    """
+    running = crew(text % 1, workers=3, options='allocation_queue_group = "everybody"')
+
+    def heard(count):
+        found = collections.Counter()
+        for message in out.take(count):
+            found[(message.json["what"], message.json["worker"], message.json.get("version"))] += 1
+        assert out.empty_after(client)
+        return found
+
+    def every(what, count, version=1):
+        return {(what, worker, version): count for worker in range(3)}
+
+    for number in range(20):
+        client.publish("w.each.x", json.dumps({"n": number}))
+    assert heard(60) == every("each", 20)
+    client.publish("w.one.at.a.time", b"{}")
+    client.publish("w.grouped", b"{}")
+    assert heard(6) == {**every("one", 1), **every("grouped", 1)}
+    for _ in range(30):
+        client.publish("w.plain", b"{}")
+    assert sum(heard(30).values()) == 30
+    # Each of them answers.
+    inbox = client.subscribe("answers")
+    client.publish("w.ask", b"{}", reply="answers")
+    assert {message.json["worker"] for message in inbox.take(3)} == {0, 1, 2}
+    # Dynamic ones, and their end.
+    client.publish("w.later.begin", b"{}")
+    assert heard(3) == every("begun", 1, None)
+    client.publish("w.later", b"{}")
+    assert heard(3) == every("later", 1)
+    client.publish("w.later.end", b"{}")
+    assert heard(3) == every("ended", 1, None)
+    client.publish("w.later", b"{}")
+    client.publish("w.each.x", b"{}")
+    assert heard(3) == every("each", 1)
+    # A reload keeps it so, and turns a plain listener into such a one.
+    source = running.path.read_text(encoding="utf-8").replace("version = 1", "version = 2")
+    source = source.replace('app.listen("w.plain", tell', 'app.listen("w.plain", { each_worker = true }, tell')
+    running.path.write_text(source, encoding="utf-8")
+    running.signal(signal.SIGHUP)
+    running.wait_for("reloaded")
+    client.publish("w.each.x", b"{}")
+    client.publish("w.plain", b"{}")
+    assert heard(6) == {**every("each", 1, 2), **every("plain", 1, 2)}
+
+
+def test_each_worker_does_not_go_with_a_queue(check):
+    result = check('app.listen("a", { queue = "q", each_worker = true }, print)')
+    assert result.returncode == 1 and "test.lua:2:" in result.stderr
+    assert "each_worker" in result.stderr and 'queue = "q"' in result.stderr
+    assert check('app.listen("a", { each_worker = 5 }, print)').returncode == 1
 
 
 def test_queue_groups_are_the_scripts_own(crew, client):
@@ -322,13 +396,54 @@ def test_the_limit(service, client):
     assert client.ask("s.expired") == {"ok": True}
 
 
+def test_tables_are_copied_in_and_out(crew, client):
+    running = crew("""
+        app.listen("t.set", function(msg)
+            local value = { name = "tea", list = { 1, 2, { deep = true } }, none = panini.null, [7] = 0.5, empty = panini.array{} }
+            assert(app.shared.set("t", value))
+            value.name = "changed afterwards"
+            local got = app.shared.get("t")
+            got.list[1] = "changed, too"
+            return { worker = panini.worker, same = got == value }
+        end)
+        app.listen("t.get", function()
+            local t = app.shared.get("t")
+            return { worker = panini.worker, name = t.name, list = t.list, half = t[7], empty = t.empty, null = t.none == panini.null }
+        end)
+        app.listen("t.more", function(msg)
+            local full, err = app.shared.set("large", { text = ("x"):rep(70000) })
+            return { full = full == nil and err.code, added = app.shared.add("t", { 1 }), small = app.shared.add("small", { 1 }),
+                     echoed = app.shared.set("json", msg.data) and app.shared.get("json"), raised = pcall(app.shared.incr, "t") }
+        end)
+    """, options='shared_limit = "64KB"')
+    assert client.ask("t.set")["same"] is False
+    seen = [client.ask("t.get") for _ in range(40)]
+    assert {s.pop("worker") for s in seen} == {0, 1}
+    assert all(
+        s == {"name": "tea", "list": [1, 2, {"deep": True}], "half": 0.5, "empty": [], "null": True} for s in seen
+    ), seen[0]
+    document = {"a": [], "b": {"c": [{}]}, "d": None}
+    more = client.ask("t.more", document)
+    assert more == {"full": "full", "added": False, "small": True, "echoed": document, "raised": False}
+    # A reload keeps them.
+    running.path.write_text(running.path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    running.signal(signal.SIGHUP)
+    running.wait_for("reloaded")
+    assert client.ask("t.get")["name"] == "tea"
+
+
 @pytest.mark.parametrize(
     "call, text",
     [
         ("app.shared.set()", "the key must be a string, not nothing"),
         ("app.shared.set({}, 1)", "the key must be a string, not table"),
-        ('app.shared.set("k", {})', "the value must be a boolean, a number or a string, not table; panini.json.encode"),
-        ('app.shared.set("k", print)', "the value must be a boolean, a number or a string, not function"),
+        ('app.shared.set("k", print)', "the value must be a boolean, a number, a string or a table of them, not function"),
+        ('app.shared.set("k", { a = { b = print } })', "the value must be plain data: a.b is a function"),
+        ('app.shared.add("k", { 1, { io = coroutine.create(print) } })', "the value must be plain data: [2].io is a thread"),
+        ('local t = {} t.me = t app.shared.set("k", t)', "the value must be plain data: me contains itself"),
+        ('app.shared.set("k", setmetatable({}, { __index = {} }))', "the value must be plain data: the value has a metatable"),
+        ('app.shared.set("k", { [{}] = 1 })', "the value must be plain data: the value has a table as a key"),
+        ('app.shared.set("k", {}) app.shared.incr("k")', "the value of that key is no number"),
         ('app.shared.set("k", 1, -1)', "the time to live must be a number of seconds"),
         ('app.shared.set("k", 1, 0)', "the time to live must be more than 0 s"),
         ('app.shared.add("k")', "the value must be a boolean"),

@@ -351,8 +351,8 @@ private func docs_embedding_402() async throws {
     }
 }
 
-// docs/logs.md, line 178
-private func docs_logs_178() async throws {
+// docs/logs.md, line 184
+private func docs_logs_184() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

@@ -55,11 +55,7 @@ extension PaniniServiceReport {
         self.clientName = clientName
         listeners = registrations.listeners.flatMap { listener in
             listener.subjects.filter { registrations.filters.admits($0.pattern.subject) }.map { subject in
-                let queue: String? =
-                    switch listener.options.queue {
-                    case .some(let own): own
-                    case nil: options.queueGroup
-                    }
+                let queue = listener.options.queueGroup(ofApp: options.queueGroup)
                 return Listener(subject: subject.pattern.subject, queue: queue, name: listener.options.name)
             }
         }

@@ -243,7 +243,7 @@ extension Script {
         var options = ListenerOptions()
         let known = [
             "queue", "data_type", "validator", "on_invalid", "concurrency", "timeout", "middlewares", "name",
-            "metadata", "reply",
+            "metadata", "reply", "each_worker",
         ]
         for (key, value) in try call.options(2, known: known) {
             switch (key, value) {
@@ -278,10 +278,16 @@ extension Script {
                 }
             case ("metadata", .array(let items)) where items.isEmpty: break
             case ("reply", .boolean(let flag)): options.replies = flag
+            case ("each_worker", .boolean(let flag)): options.eachWorker = flag
             // Read from the table itself: they are no plain data.
             case ("validator", _), ("on_invalid", _), ("middlewares", _): break
             default: throw Misuse("app.listen: option \"\(key)\" cannot be \(value.typeName)")
             }
+        }
+        if options.eachWorker, case .some(.some(let group)) = options.queue {
+            throw Misuse(
+                "app.listen: each_worker gives every worker each message, queue = \"\(group)\" one of them: they exclude each other"
+            )
         }
         return options
     }

@@ -39,6 +39,8 @@ public struct PaniniListenerOptions: Sendable {
     public var metadata: [String: String] = [:]
     /// False for a listener that never answers.
     public var replies = true
+    /// Whether every worker gets each message, and not one of them: for state that lives in the worker.
+    public var eachWorker = false
     /// Its own middlewares, inside those of the service; the last one is the outermost.
     public var middlewares: [any PaniniMiddleware] = []
     /// Where the task of an async handler begins.
@@ -54,6 +56,7 @@ public struct PaniniListenerOptions: Sendable {
     ///   - name: The name in the services protocol.
     ///   - metadata: What the services protocol tells of it.
     ///   - replies: False for a listener that never answers.
+    ///   - eachWorker: Whether every worker gets each message; not with a queue group.
     ///   - middlewares: Its own middlewares.
     ///   - start: Where the task of an async handler begins.
     public init(
@@ -64,6 +67,7 @@ public struct PaniniListenerOptions: Sendable {
         name: String? = nil,
         metadata: [String: String] = [:],
         replies: Bool = true,
+        eachWorker: Bool = false,
         middlewares: [any PaniniMiddleware] = [],
         start: PaniniTaskStart = .onWorker
     ) {
@@ -74,6 +78,7 @@ public struct PaniniListenerOptions: Sendable {
         self.name = name
         self.metadata = metadata
         self.replies = replies
+        self.eachWorker = eachWorker
         self.middlewares = middlewares
         self.start = start
     }

@@ -150,6 +150,10 @@ extension Script {
         }
         options.metadata = native.metadata
         options.replies = native.replies
+        options.eachWorker = native.eachWorker
+        if options.eachWorker, case .some(.some(let group)) = options.queue {
+            throw Misuse("eachWorker and the queue group \"\(group)\" exclude each other")
+        }
         return options
     }
 

@@ -34,6 +34,15 @@ struct ListenerOptions {
     var replies = true
     /// What the broker would not take, to be returned to the script.
     var refusal: CallError?
+    /// Every worker gets each message.
+    var eachWorker = false
+
+    /// The queue group, where the app has that one.
+    func queueGroup(ofApp group: String?) -> String? {
+        if eachWorker { return nil }
+        if let queue { return queue }
+        return group
+    }
 }
 
 /// One `app.listen`, with one subscription per subject.

@@ -31,14 +31,14 @@ extension Service {
 
     /// Whether this worker serves a listener: one that allows one handler at a time is served by one worker only.
     private func serves(_ listener: Listener) -> Bool {
-        guard shared.workers > 1, listener.concurrency == 1 else { return true }
+        guard shared.workers > 1, listener.concurrency == 1, !listener.options.eachWorker else { return true }
         return shared.home(of: listener.subjectList) == worker.index
     }
 
     /// The group a subject is subscribed under. Several workers share what a plain listener gets.
     private func settleQueue(of subject: ListenerSubject, _ listener: Listener) {
         subject.brokerQueue = listener.queue
-        guard shared.workers > 1, listener.queue == nil else { return }
+        guard shared.workers > 1, listener.queue == nil, !listener.options.eachWorker else { return }
         let ordinal = listener.script.takeOrdinal(of: subject.pattern.subject)
         subject.ordinal = ordinal
         subject.brokerQueue = shared.ownGroup(subject: subject.pattern.subject, ordinal: ordinal)

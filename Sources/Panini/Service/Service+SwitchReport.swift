@@ -24,14 +24,11 @@ extension Service {
         let options = script.options
         let listeners = script.registrations.listeners.flatMap { listener in
             listener.subjects.filter { script.registrations.filters.admits($0.pattern.subject) }.map { subject in
-                let queue: String?
-                switch listener.options.queue {
-                case .some(let own): queue = own
-                case nil: queue = options?.queueGroup
-                }
+                let queue = listener.options.queueGroup(ofApp: options?.queueGroup)
                 let form = [
                     queue ?? "-", "\(listener.options.dataType)", "\(listener.options.concurrency)",
                     "\(listener.options.timeout ?? 0)", listener.options.name ?? "", "\(listener.options.replies)",
+                    "\(listener.options.eachWorker)",
                 ]
                 return (name: subject.pattern.subject, form: form.joined(separator: " "))
             }

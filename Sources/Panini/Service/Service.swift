@@ -144,10 +144,7 @@ final class Service {
 
     /// Makes a listener of a script one of the service's.
     func adopt(_ listener: Listener, _ options: AppOptions) {
-        switch listener.options.queue {
-        case .some(let own): listener.queue = own
-        case nil: listener.queue = options.queueGroup
-        }
+        listener.queue = listener.options.queueGroup(ofApp: options.queueGroup)
         listener.timeoutNanoseconds = nanoseconds(listener.options.timeout ?? options.handlerTimeout)
         listener.script.listeners[listener.id] = listener
     }

@@ -54,6 +54,7 @@ extension ScriptTypes {
         """
         @class panini.ListenOptions
         @field queue? string|false queue group; false: none, every process gets the message
+        @field each_worker? boolean true: every worker gets each message, not one of them
         @field data_type? panini.DataType what `msg.data` is ("json")
         @field validator? panini.Validator refuses messages that are not as they should be, with 422
         @field on_invalid? fun(msg: panini.Message, violations: panini.Violation[]): ... answers those itself
