@@ -20,9 +20,7 @@ enum Entry {
         } catch {
             finish(error)
         }
-        if command is any LongRunningCommand {
-            StopSignals.block()
-        }
+        let terminal = command is any LongRunningCommand ? StopSignals.block() : nil
         let box = CommandBox(command)
         if command is any AsyncParsableCommand {
             Task.detached {
@@ -31,8 +29,8 @@ enum Entry {
         } else {
             CommandThread.start { box.runBlocking() }
         }
-        if command is any LongRunningCommand {
-            StopSignals.handleForever()
+        if let terminal {
+            StopSignals.handleForever(terminal)
         }
         while true {
             pause()

@@ -1,5 +1,6 @@
 // Signals of the long-running commands. SIGINT and SIGTERM: the first stops gracefully, the second ends the program at once
-// with 128 plus its number. SIGHUP reloads, where there is something to reload. No handler runs in a signal's context: the main thread takes signals with sigwait.
+// with 128 plus its number. SIGHUP reloads, where there is something to reload, and stops when it says that the terminal is gone.
+// No handler runs in a signal's context: the main thread takes signals with sigwaitinfo.
 
 import Glibc
 import Synchronization
@@ -8,54 +9,95 @@ enum StopSignals {
     private struct State {
         var stop: (@Sendable () -> Void)?
         var received = 0
+        var isHungUp = false
         var reload: (@Sendable () -> Void)?
     }
 
     private static let state = Mutex(State())
 
-    /// Makes SIGINT and SIGTERM wait for ``handleForever()``. Call it before the first thread is started, so that all
+    /// Makes SIGINT and SIGTERM wait for ``handleForever(_:)``. Call it before the first thread is started, so that all
     /// threads inherit it.
-    static func block() {
+    ///
+    /// - Returns: The terminal that the program was started at, for ``handleForever(_:)``.
+    static func block() -> ControllingTerminal {
         var set = signals()
         pthread_sigmask(SIG_BLOCK, &set, nil)
+        return ControllingTerminal()
     }
 
     /// Says what the first signal does; it is done at once when the signal has already come.
     static func onStop(_ stop: @escaping @Sendable () -> Void) {
         let isLate = state.withLock { state in
             state.stop = stop
-            return state.received > 0
+            return state.received > 0 || state.isHungUp
         }
         if isLate {
             stop()
         }
     }
 
-    /// Says what SIGHUP does. Without it SIGHUP ends the program as SIGTERM does.
+    /// Says what SIGHUP does, unless the terminal is gone. Without it SIGHUP ends the program as SIGTERM does.
     static func onReload(_ reload: @escaping @Sendable () -> Void) {
         state.withLock { $0.reload = reload }
     }
 
     /// Waits for signals on the calling thread.
-    static func handleForever() -> Never {
+    static func handleForever(_ terminal: ControllingTerminal) -> Never {
+        let hangUp = HangUp(hasTerminal: terminal.exists, isIgnored: isHangUpIgnored)
         var set = signals()
         while true {
-            var number: CInt = 0
-            guard sigwait(&set, &number) == 0 else { continue }
-            if number == SIGHUP, let reload = state.withLock({ $0.reload }) {
-                reload()
+            var info = siginfo_t()
+            let number = sigwaitinfo(&set, &info)
+            guard number > 0 else { continue }
+            guard number == SIGHUP else {
+                received(number)
                 continue
             }
-            let (stop, count) = state.withLock { state in
-                state.received += 1
-                return (state.stop, state.received)
+            let reload = state.withLock { $0.reload }
+            let meaning = hangUp.meaning(
+                isFromSystem: info.si_code == siKernel,
+                isTerminalGone: terminal.isGone,
+                canReload: reload != nil
+            )
+            switch meaning {
+            case .stop: hungUp()
+            case .reload: reload?()
+            case .nothing: break
             }
-            if count > 1 {
-                // At once: no handler may delay it, neither a running script nor a stuck console.
-                _exit(128 + number)
-            }
-            stop?()
         }
+    }
+
+    /// The kernel's number for signals that no process has sent (siginfo.h).
+    private static let siKernel: CInt = 0x80
+
+    /// Whoever started this program has SIGHUP ignored, which programs inherit.
+    private static var isHangUpIgnored: Bool {
+        var action = sigaction()
+        guard sigaction(SIGHUP, nil, &action) == 0 else { return false }
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+
+    /// A terminal that closes may say so more than once, and is no second wish to end at once.
+    private static func hungUp() {
+        let stop = state.withLock { state -> (@Sendable () -> Void)? in
+            let isFirst = !state.isHungUp && state.received == 0
+            state.isHungUp = true
+            return isFirst ? state.stop : nil
+        }
+        stop?()
+    }
+
+    private static func received(_ number: CInt) {
+        let (stop, count) = state.withLock { state in
+            state.received += 1
+            return (state.isHungUp ? nil : state.stop, state.received)
+        }
+        if count > 1 {
+            // At once: no handler may delay it, neither a running script nor a stuck console.
+            _exit(128 + number)
+        }
+        stop?()
     }
 
     private static func signals() -> sigset_t {
