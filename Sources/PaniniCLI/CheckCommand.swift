@@ -36,8 +36,13 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let file = file ?? ProjectScript.usual
         let overrides = try service.overrides()
-        let log = PaniniLogs(descriptor: 2, style: .text, level: .info)
+        let log = PaniniLogs(
+            descriptor: 2,
+            style: .text,
+            level: try LogArguments.LogLevel.effective(nil)?.level ?? .info
+        )
         log.bootstrap()
+        Environment.warnOfUnknown(Logger(label: "panini"))
         let result: Result<PaniniServiceReport, PaniniError>
         do throws(PaniniError) {
             result = .success(

@@ -42,8 +42,13 @@ struct ClientArguments: ParsableArguments {
 
     /// A connected client. Warnings of the connection go to standard error.
     func connect() async throws(CommandFailure) -> NATSClient {
-        let log = PaniniLogs(descriptor: 2, style: .text, level: .warning)
+        let log = PaniniLogs(
+            descriptor: 2,
+            style: .text,
+            level: try LogArguments.LogLevel.effective(nil)?.level ?? .warning
+        )
         log.bootstrap()
+        Environment.sayUnknown()
         let logger = Logger(label: "nats") { ClientLogHandler(log.makeHandler(label: $0)) }
         let configuration = try configuration()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)

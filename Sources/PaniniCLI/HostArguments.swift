@@ -34,7 +34,8 @@ struct HostArguments: ParsableArguments {
 
     func workerCount() throws(CommandFailure) -> Int {
         let (origin, text) =
-            workers.map { ("--workers", $0) } ?? ("PANINI_WORKERS", Environment.value("PANINI_WORKERS") ?? "1")
+            workers.map { ("--workers", $0) }
+            ?? (Environment.workersName, Environment.value(Environment.workersName) ?? "1")
         if text == "auto" { return min(System.coreCount, Self.mostWorkers) }
         guard let count = Int(text), (1...Self.mostWorkers).contains(count) else {
             throw CommandFailure(

@@ -2,7 +2,6 @@
 // environment over configuration file.
 
 import ArgumentParser
-import Glibc
 import Logging
 import Panini
 import PaniniObservability
@@ -89,7 +88,12 @@ extension PaniniOverrides {
 
 /// How a service's log looks on the console.
 struct LogArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("Log what is at least so important: debug, info, warning or error.", valueName: "level"))
+    @Option(
+        help: ArgumentHelp(
+            "Log what is at least so important: debug, info, warning or error; without it PANINI_LOG_LEVEL counts.",
+            valueName: "level"
+        )
+    )
     var logLevel: LogLevel?
 
     @Flag(help: "Log as JSON lines.")
@@ -113,6 +117,19 @@ struct LogArguments: ParsableArguments {
         case warning
         case error
 
+        /// Reads a level in any case; names that other programs have for these mean the nearest.
+        init?(argument: String) {
+            switch argument.lowercased() {
+            case "trace": self = .debug
+            case "notice": self = .info
+            case "warn": self = .warning
+            case "critical", "fatal": self = .error
+            case let name:
+                guard let level = LogLevel(rawValue: name) else { return nil }
+                self = level
+            }
+        }
+
         var level: Logger.Level {
             switch self {
             case .debug: .debug
@@ -120,6 +137,19 @@ struct LogArguments: ParsableArguments {
             case .warning: .warning
             case .error: .error
             }
+        }
+
+        /// The level of an option, or that of the environment; nil when neither is given.
+        static func effective(_ option: LogLevel?) throws(CommandFailure) -> LogLevel? {
+            if let option { return option }
+            guard let text = Environment.value(Environment.levelName) else { return nil }
+            guard let level = LogLevel(argument: text) else {
+                throw CommandFailure(
+                    "\(Environment.levelName) must be debug, info, warning or error, not \"\(text.prefix(40))\"",
+                    exitCode: .usage
+                )
+            }
+            return level
         }
     }
 
@@ -144,23 +174,12 @@ struct LogArguments: ParsableArguments {
         let log = PaniniLogs(
             descriptor: descriptor,
             style: json ? .json : .text,
-            level: logLevel?.level,
+            level: try LogLevel.effective(logLevel)?.level,
             queueLimit: try queueLimit()
         )
         log.bootstrap()
+        Environment.warnOfUnknown(Logger(label: "panini"))
         return log
-    }
-}
-
-/// The process environment.
-enum Environment {
-    static let serversName = "NATS_URL"
-    static let queueName = "PANINI_LOG_QUEUE"
-
-    /// The variable's value; nil when it is not set or empty, which is how container files say "not set".
-    static func value(_ name: String) -> String? {
-        guard let value = getenv(name), value.pointee != 0 else { return nil }
-        return String(cString: value)
     }
 }
 

@@ -73,8 +73,10 @@ struct TestCommand: AsyncParsableCommand {
         var overrides = try ServiceArguments.overrides(flags: appOptions, config: config)
         overrides.permissions = try permissions.permissions()
         let files = try files.isEmpty ? TestFiles.here() : files
-        let log = PaniniLogs(descriptor: 2, style: .text, level: logLevel?.level ?? .critical)
+        let level = try LogArguments.LogLevel.effective(logLevel)
+        let log = PaniniLogs(descriptor: 2, style: .text, level: level?.level ?? .critical)
         log.bootstrap()
+        Environment.sayUnknown()
         var total = TestTotal()
         for file in files {
             var test = PaniniScriptTest(path: file, services: try services(of: file))

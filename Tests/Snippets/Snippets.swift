@@ -351,8 +351,8 @@ private func docs_embedding_402() async throws {
     }
 }
 
-// docs/logs.md, line 184
-private func docs_logs_184() async throws {
+// docs/logs.md, line 185
+private func docs_logs_185() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
