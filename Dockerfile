@@ -27,7 +27,8 @@ RUN apt-get update \
 COPY --from=build /panini /usr/local/bin/panini
 USER 10001
 WORKDIR /srv
-ENV PANINI_LOGGER_FILES_PATH=/var/log/panini PANINI_CONTROL_DIR=/tmp/panini
+# A web server listens on all of the container's addresses: its 127.0.0.1 is its own, and no published port leads there.
+ENV PANINI_LOGGER_FILES_PATH=/var/log/panini PANINI_CONTROL_DIR=/tmp/panini PANINI_WEB_HOST=0.0.0.0
 # Healthy: a service runs, and none has lost its broker.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s \
     CMD ["sh", "-c", "services=$(panini ps --json) && echo \"$services\" | grep -q '\"state\": \"running\"' && ! echo \"$services\" | grep -q '\"connected\": false'"]

@@ -15,6 +15,7 @@ enum ProjectTemplate {
             File(path: ".luarc.json", text: editor),
             File(path: "panini.d.lua", text: PaniniTypes.definitions),
             File(path: "Dockerfile", text: image),
+            File(path: ".dockerignore", text: ignored),
             File(path: "docker-compose.yml", text: compose),
             File(path: ".gitignore", text: "logs/\n"),
             File(path: "README.md", text: readme(name)),
@@ -73,7 +74,29 @@ enum ProjectTemplate {
         # The image of the service: the program's own and the scripts. In a clone of the program's repository,
         # `docker build -t panini:\(PaniniVersion.current) .` makes the former.
         FROM panini:\(PaniniVersion.current)
-        COPY *.lua /srv/
+        # Everything that .dockerignore does not name: modules in folders, lua_modules, static files, config.
+        COPY . /srv/
+
+        """
+
+    /// What the image does not need: the rest of the folder is the service.
+    private static let ignored = """
+        # What the service does not need to run. Secrets belong into the environment, and not into an image.
+        .git
+        .gitignore
+        .dockerignore
+        .env
+        .env.*
+        .luarc.json
+        **/*_test.lua
+        **/*.creds
+        **/*.nk
+        Dockerfile
+        README.md
+        docker-compose*.yml
+        logs
+        panini.d.lua
+        tests
 
         """
 
@@ -93,10 +116,18 @@ enum ProjectTemplate {
             build: .
             environment:
               NATS_URL: nats://nats:4222
+              # Where a web server listens, if the service has one (web_server = true). A container's 127.0.0.1 is its own:
+              # no published port leads there.
+              PANINI_WEB_HOST: 0.0.0.0
+            # A web server is published so. One port of the machine is for one replica: a range is for as many.
+            # ports:
+            #   - "127.0.0.1:8080-8081:8080"
             depends_on:
               - nats
             deploy:
               replicas: 2
+            # Longer than shutdown_timeout (30 s): a stop lets running handlers finish.
+            stop_grace_period: 45s
             restart: unless-stopped
 
         volumes:

@@ -11,7 +11,7 @@ import pytest
 
 from harness import PATIENCE, PROGRAM, Program, environment, free_port, panini, script_text
 
-FILES = {".gitignore", ".luarc.json", "Dockerfile", "README.md", "docker-compose.yml", "main.lua", "main_test.lua", "panini.d.lua"}
+FILES = {".dockerignore", ".gitignore", ".luarc.json", "Dockerfile", "README.md", "docker-compose.yml", "main.lua", "main_test.lua", "panini.d.lua"}
 
 
 @pytest.fixture
