@@ -1,6 +1,7 @@
 // The root of the command line: what `panini` alone and `panini --help` say.
 
 import ArgumentParser
+import Panini
 
 struct PaniniCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -3,10 +3,7 @@
 import ArgumentParser
 import Panini
 
-/// The program's version; the change log has one section for each.
-enum PaniniVersion {
-    static let current = "0.1.0"
-
+extension PaniniVersion {
     /// The Swift the program was compiled with, as far as a program can know it.
     static var swift: String {
         #if compiler(>=6.4)

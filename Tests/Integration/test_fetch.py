@@ -9,13 +9,16 @@ import zlib
 
 import pytest
 
-from harness import PATIENCE, assert_error, free_port, wait_until
+from harness import PATIENCE, assert_error, free_port, panini, wait_until
 from peer import CHUNKED, Peer, chunk, packed, reply, server_context
 from secure import Certificates
 from test_mistakes import refused
 
 SCRIPT = """
 -- Fetches what a test asks for, and tells what came of it.
+app.listen("header", function(msg)
+    return { value = assert(app.http.fetch(msg.data.url)).headers[msg.data.name] }
+end)
 app.listen("fetch", function(msg)
     local res, err = app.http.fetch(msg.data.url, msg.data.options)
     if not res then return { code = err.code, message = err.message, text = tostring(err) } end
@@ -54,7 +57,11 @@ def fetch(service, client):
             result["body"] = base64.b64decode(result["body"])
         return result
 
+    def header(url, name):
+        return client.ask("header", {"url": url, "name": name}, timeout=4 * PATIENCE)["value"]
+
     ask.service = running
+    ask.header = header
     return ask
 
 
@@ -66,6 +73,90 @@ def test_get(fetch, peer):
     request = server.requests[0]
     assert request.method == "GET" and request.path == "/a?b=c%20d" and request.headers["host"] == f"127.0.0.1:{server.port}"
     assert request.headers["accept-encoding"] == "gzip, deflate"
+
+
+def test_headers_that_every_client_sends(fetch, peer):
+    server = peer(lambda r: reply(b"ok"))
+    version = panini("version").stdout.split()[1]
+    fetch(server.url)
+    fetch(server.url, headers={"User-Agent": "mine/1", "Accept": "text/plain", "Accept-Encoding": "identity"})
+    fetch(server.url, headers={"user-agent": False, "Accept": False, "ACCEPT-ENCODING": False})
+    fetch(server.url, headers={"user-agent": ""})
+    usual, own, none, empty = server.requests
+    assert usual.headers["user-agent"] == f"panini/{version}" and usual.headers["accept"] == "*/*"
+    assert own.headers["user-agent"] == "mine/1" and own.headers["accept"] == "text/plain" and own.headers["accept-encoding"] == "identity"
+    assert not {"user-agent", "accept", "accept-encoding"} & set(none.headers)
+    assert empty.headers["user-agent"] == ""
+
+
+def test_they_stay_over_redirects(fetch, peer):
+    server = peer(lambda r: reply(b"", status="302 Found", Location="/b") if r.path == "/a" else reply(b"ok"))
+    fetch(server.url + "/a", headers={"accept": False})
+    assert [r.path for r in server.requests] == ["/a", "/b"]
+    assert all(r.headers["user-agent"].startswith("panini/") and "accept" not in r.headers for r in server.requests)
+
+
+@pytest.mark.parametrize("headers", [{"x-own": False}, {"user-agent": True}, {"host": False}])
+def test_other_headers_cannot_be_left_out(service, client, headers):
+    service(SCRIPT)
+    assert_error(client.request("fetch", {"url": "http://127.0.0.1:1/", "options": {"headers": headers}}), 500)
+
+
+# What a server sends, and the body and the header X-A that come of it; or that it is no HTTP.
+ODD = [
+    ("no reason", b"HTTP/1.1 200\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("an empty reason", b"HTTP/1.1 200 \r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("a reason in another alphabet", b"HTTP/1.1 200 \xc3\xa4\xff\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("many blanks", b"HTTP/1.1   200  OK\r\nX-A:   b  \r\nContent-Length:2\r\n\r\nhi", "hi", "b"),
+    ("small letters", b"HTTP/1.1 200 ok\r\nx-a: b\r\ncontent-length: 2\r\n\r\nhi", "hi", "b"),
+    ("capitals", b"HTTP/1.1 200 OK\r\nX-A: b\r\nTRANSFER-ENCODING: CHUNKED\r\n\r\n2\r\nhi\r\n0\r\n\r\n", "hi", "b"),
+    ("folded", b"HTTP/1.1 200 OK\r\nX-A: b\r\n  c\r\n\td\r\nContent-Length: 2\r\n\r\nhi", "hi", "b c d"),
+    ("folded at once", b"HTTP/1.1 200 OK\r\nX-A:\r\n b\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("folded last", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n c\r\n\r\nhi", "hi", "b c"),
+    ("a folded length", b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length:\r\n 2\r\n\r\nhi", "hi", "b"),
+    ("line feeds alone", b"HTTP/1.1 200 OK\nX-A: b\nContent-Length: 2\n\nhi", "hi", "b"),
+    ("some line feeds", b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 2\r\n\nhi", "hi", "b"),
+    ("a blank before a colon", b"HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length : 2\r\n\r\nhi", "hi", "b"),
+    ("the same length twice", b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("a list of lengths", b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2, 2\r\n\r\nhi", "hi", "b"),
+    ("empty lines before it", b"\r\n\r\nHTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("no length", b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nhi", "hi", "b"),
+    ("http 1.0", b"HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nhi", "hi", "b"),
+    ("hints first", b"HTTP/1.1 103 Early Hints\r\nX-A: no\r\n c\r\n\r\nHTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", "hi", "b"),
+    ("a body that looks like a head", b"HTTP/1.1 200 OK\nX-A: b\nContent-Length: 12\n\nHTTP/1.1\n\nA ", "HTTP/1.1\n\nA ", "b"),
+    # What may mean two things, or nothing.
+    ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi!", None, None),
+    ("a length and chunks", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", None, None),
+    ("a folded number", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\nhi", None, None),
+    ("folded to nothing", b"HTTP/1.1 200 OK\r\n X-A: b\r\nContent-Length: 2\r\n\r\nhi", None, None),
+    ("no colon", b"HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: 2\r\n\r\nhi", None, None),
+    ("no name", b"HTTP/1.1 200 OK\r\n: b\r\nContent-Length: 2\r\n\r\nhi", None, None),
+    ("a bare carriage return", b"HTTP/1.1 200 OK\r\nX-A: b\rX-B: c\r\nContent-Length: 2\r\n\r\nhi", None, None),
+    ("a zero byte", b"HTTP/1.1 200 OK\r\nX-A: b\x00\r\nContent-Length: 2\r\n\r\nhi", None, None),
+    ("another protocol", b"SSH-2.0-OpenSSH_9.6\r\n", None, None),
+    ("nothing of http", b"<html>hello</html>", None, None),
+    ("a status of letters", b"HTTP/1.1 abc OK\r\nContent-Length: 2\r\n\r\nhi", None, None),
+]
+
+
+@pytest.mark.parametrize("name, answer, body, header", ODD, ids=[o[0] for o in ODD])
+def test_odd_servers(fetch, peer, name, answer, body, header):
+    for pieces in (1, 3, len(answer)):
+        def talk(connection, size=pieces):
+            for start in range(0, len(answer), max(1, len(answer) // size)):
+                connection.sendall(answer[start : start + max(1, len(answer) // size)])
+                if size > 1 and start < 100:
+                    time.sleep(0.002)
+            return None
+
+        server = peer(lambda r: talk)
+        result = fetch(server.url, timeout=PATIENCE)
+        if body is None:
+            assert result.get("code") in ("protocol", "closed"), result
+        else:
+            assert result["status"] == 200 and result["body"] == body.encode(), result
+    if header is not None:
+        assert fetch.header(peer(lambda r: talk).url, "x-a") == header
 
 
 def test_bodies(fetch, peer):

@@ -10,6 +10,11 @@ extension Script {
         "method", "headers", "body", "json", "form", "timeout", "max_body", "redirects", "stream", "ca_file", "verify",
     ]
 
+    /// What servers expect of every client: some refuse those that say neither.
+    private static let usualHeaders = [
+        (name: "user-agent", value: "panini/\(PaniniVersion.current)"), (name: "accept", value: "*/*"),
+    ]
+
     /// Adds `fetch` to the table on top.
     func addFetch(_ L: OpaquePointer) {
         vm.pushString(L, "fetch" as StaticString)
@@ -31,6 +36,10 @@ extension Script {
         var fetch = HTTPFetch(url: url)
         fetch.isStreamed = guardNumber != nil
         try readFetchOptions(call, &fetch)
+        for (name, value) in Self.usualHeaders
+        where !fetch.omits.contains(name) && !fetch.headers.contains(where: { $0.name == name }) {
+            fetch.headers.append((name, value))
+        }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
         let ended = isTraced ? beginSpan(&fetch) : nil
@@ -78,7 +87,13 @@ extension Script {
             switch (name, lua_type(L, value)) {
             case ("method", LUA_TSTRING): fetch.method = try fetchMethod(vm.string(L, value) ?? "")
             case ("headers", LUA_TTABLE):
-                fetch.headers += try headerFields(L, value, of: "app.http.fetch", writtenBy: "the client")
+                fetch.headers += try headerFields(
+                    L,
+                    value,
+                    of: "app.http.fetch",
+                    writtenBy: "the client",
+                    omitting: &fetch.omits
+                )
             case ("body", LUA_TSTRING):
                 bodies.append(name)
                 fetch.body = ByteBuffer(bytes: vm.stringBytes(L, value) ?? emptyBytes)

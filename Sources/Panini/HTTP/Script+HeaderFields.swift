@@ -9,6 +9,9 @@ extension Script {
         "content-length", "transfer-encoding", "connection", "date", "keep-alive", "te", "trailer", "upgrade",
     ]
 
+    /// What goes out with a fetch unless the script says otherwise, `false` for not at all.
+    private static let usualFields = ["user-agent", "accept", "accept-encoding"]
+
     /// The headers of the table at an index, their names in lower case, in the order of the names.
     ///
     /// - Parameters:
@@ -19,6 +22,22 @@ extension Script {
         _ index: CInt,
         of call: StaticString,
         writtenBy owner: StaticString
+    ) throws(Misuse) -> [(name: String, value: String)] {
+        var omitted: Set<String> = []
+        let headers = try headerFields(L, index, of: call, writtenBy: owner, omitting: &omitted)
+        guard let name = omitted.first else { return headers }
+        throw Misuse("\(call): header \"\(name)\" cannot be boolean")
+    }
+
+    /// The same for headers of which some are there by themselves: `false` leaves them out.
+    ///
+    /// - Parameter omitted: Gets the names that are `false`.
+    func headerFields(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        of call: StaticString,
+        writtenBy owner: StaticString,
+        omitting omitted: inout Set<String>
     ) throws(Misuse) -> [(name: String, value: String)] {
         let index = lua_absindex(L, index)
         var headers: [(name: String, value: String)] = []
@@ -36,7 +55,9 @@ extension Script {
             guard !Self.reservedFields.contains(name) else {
                 throw Misuse("\(call): \(owner) itself writes \(name)")
             }
-            if lua_type(L, top + 2) == LUA_TTABLE {
+            if lua_type(L, top + 2) == LUA_TBOOLEAN, lua_toboolean(L, top + 2) == 0, Self.usualFields.contains(name) {
+                omitted.insert(name)
+            } else if lua_type(L, top + 2) == LUA_TTABLE {
                 for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
                     lua_rawgeti(L, top + 2, lua_Integer(position))
                     headers.append((name, try fieldValue(L, top + 3, name, call)))

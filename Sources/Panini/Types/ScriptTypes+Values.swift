@@ -291,7 +291,7 @@ extension ScriptTypes {
         What `app.http.fetch` takes beside the URL: at most one of body, json and form.
         @class panini.FetchOptions
         @field method? string "GET"
-        @field headers? table<string, string|number|string[]>
+        @field headers? table<string, string|number|string[]|false> `false` leaves out user-agent, accept or accept-encoding
         @field body? string
         @field json? any
         @field form? table<string, any>

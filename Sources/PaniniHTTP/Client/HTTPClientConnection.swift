@@ -13,6 +13,8 @@ final class HTTPClientConnection: ChannelDuplexHandler {
     typealias OutboundOut = HTTPClientRequestPart
 
     private let pool: HTTPClientPool
+    /// In front of the parser.
+    let heads = HTTPResponseHeadHandler()
     private var context: ChannelHandlerContext?
     /// Succeeds when requests can be sent: with TLS after its handshake.
     private var ready: EventLoopPromise<Void>?
@@ -45,6 +47,7 @@ final class HTTPClientConnection: ChannelDuplexHandler {
     func send(_ hop: HTTPFetch, for run: HTTPFetchRun) {
         guard let context else { return }
         self.run = run
+        heads.begin()
         hasHead = false
         keepsAlive = true
         isPaused = false

@@ -128,7 +128,7 @@ final class HTTPClientPool {
                         )
                     }
                     try pipeline.addHandlers([
-                        HTTPRequestEncoder(),
+                        HTTPRequestEncoder(), box.value.heads,
                         ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)),
                         box.value,
                     ])

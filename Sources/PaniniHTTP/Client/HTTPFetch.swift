@@ -8,6 +8,8 @@ package struct HTTPFetch {
     package var url: HTTPURL
     /// Names in lower case. `host`, `content-length` and what concerns the connection are the client's.
     package var headers: [(name: String, value: String)]
+    /// Headers that are not sent, though nobody gave them: names in lower case.
+    package var omits: Set<String> = []
     package var body: ByteBuffer?
     /// For all of it: redirects, the body, waiting for a free connection.
     package var seconds: Double

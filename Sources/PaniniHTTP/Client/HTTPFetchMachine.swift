@@ -64,7 +64,7 @@ struct HTTPFetchMachine {
 
     init(_ fetch: HTTPFetch) {
         hop = fetch
-        decodes = !fetch.headers.contains { $0.name == "accept-encoding" }
+        decodes = !fetch.omits.contains("accept-encoding") && !fetch.headers.contains { $0.name == "accept-encoding" }
         if decodes { hop.headers.append(("accept-encoding", "gzip, deflate")) }
         if let credentials = fetch.url.credentials, !fetch.headers.contains(where: { $0.name == "authorization" }) {
             hop.headers.append(("authorization", "Basic " + base64(credentials)))
