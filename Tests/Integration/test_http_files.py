@@ -113,6 +113,103 @@ def test_parts_and_conditions(site):
     assert answer.status == 416 and answer.headers["content-range"] == "bytes */10" and answer.body == b""
 
 
+OTHER, OLDER, NEWER = '"other"', "Sun, 06 Nov 1994 08:49:36 GMT", "Sun, 06 Nov 1994 08:49:38 GMT"
+MODIFIED = 784_111_777
+
+# Headers ({tag} and {date} are those of the file), and the status of GET. RFC 9110, sections 13 and 14.
+CONDITIONS = [
+    ({"If-Match": "{tag}"}, 200), ({"If-Match": "*"}, 200), ({"If-Match": OTHER}, 412), ({"If-Match": "W/{tag}"}, 412),
+    ({"If-Match": OTHER + ', {tag} , "third"'}, 200), ({"If-Match": OTHER + ', "third"'}, 412), ({"If-Match": '"a,b", {tag}'}, 200),
+    ({"If-Match": "nonsense"}, 412), ({"If-Match": ""}, 412),
+    ({"If-Unmodified-Since": "{date}"}, 200), ({"If-Unmodified-Since": NEWER}, 200), ({"If-Unmodified-Since": OLDER}, 412),
+    ({"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 412), ({"If-Unmodified-Since": "yesterday"}, 200),
+    ({"If-Unmodified-Since": "Sunday, 06-Nov-94 08:49:36 GMT"}, 412), ({"If-Unmodified-Since": "Sun Nov  6 08:49:36 1994"}, 412),
+    ({"If-Unmodified-Since": "Sunday, 06-Nov-94 08:49:37 GMT"}, 200),
+    # If-Match decides where both are there, and If-None-Match comes after them.
+    ({"If-Match": "{tag}", "If-Unmodified-Since": OLDER}, 200), ({"If-Match": OTHER, "If-Unmodified-Since": NEWER}, 412),
+    ({"If-Match": "{tag}", "If-None-Match": "{tag}"}, 304), ({"If-Match": OTHER, "If-None-Match": "{tag}"}, 412),
+    ({"If-Unmodified-Since": OLDER, "If-Modified-Since": "{date}"}, 412), ({"If-Unmodified-Since": NEWER, "If-Modified-Since": "{date}"}, 304),
+    ({"If-None-Match": "{tag}"}, 304), ({"If-None-Match": "W/{tag}"}, 304), ({"If-None-Match": "*"}, 304), ({"If-None-Match": OTHER}, 200),
+    ({"If-None-Match": OTHER + ",{tag}"}, 304), ({"If-None-Match": OTHER, "If-Modified-Since": "{date}"}, 200),
+    ({"If-Modified-Since": "{date}"}, 304), ({"If-Modified-Since": NEWER}, 304), ({"If-Modified-Since": OLDER}, 200),
+    ({"If-Modified-Since": "Sun Nov  6 08:49:37 1994"}, 304),
+    ({"Range": "bytes=2-4"}, 206), ({"Range": "Bytes=2-4"}, 206), ({"Range": "BYTES=2-4"}, 206), ({"Range": "bytes=2-4", "If-Match": "{tag}"}, 206),
+    ({"Range": "bytes=2-4", "If-Match": OTHER}, 412), ({"Range": "bytes=2-4", "If-None-Match": "{tag}"}, 304),
+    ({"Range": "bytes=2-4", "If-Unmodified-Since": OLDER}, 412), ({"Range": "lines=2-4"}, 200), ({"Range": "bytes 2-4"}, 200), ({"Range": "bytes=4-2"}, 200),
+    ({"Range": "bytes=0-1,4-5"}, 200), ({"Range": "bytes=10-"}, 416), ({"Range": "bytes=10-", "If-Range": OTHER}, 200),
+    ({"Range": "bytes=2-4", "If-Range": "{tag}"}, 206), ({"Range": "bytes=2-4", "If-Range": "W/{tag}"}, 200), ({"Range": "bytes=2-4", "If-Range": OTHER}, 200),
+    ({"Range": "bytes=2-4", "If-Range": "{date}"}, 206), ({"Range": "bytes=2-4", "If-Range": NEWER}, 200), ({"Range": "bytes=2-4", "If-Range": OLDER}, 200),
+    ({"Range": "bytes=2-4", "If-Range": "*"}, 200), ({"Range": "bytes=2-4", "If-Range": "Sun Nov  6 08:49:37 1994"}, 206),
+]  # fmt: skip
+
+FIXED = """
+    app.http.static("/files", "site")
+    app.http.get("/one", function() return panini.response{ file = "site/a.txt" } end)
+    app.http.post("/one", function() return panini.response{ file = "site/a.txt" } end)
+    app.http.get("/missing", function() return panini.response{ status = 404, file = "site/a.txt" } end)
+    app.http.get("/own", function() return panini.response{ file = "site/a.txt", headers = { etag = '"mine"' } } end)
+"""
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory, nats_server):
+    """A site whose file has a date of its own."""
+    from harness import Service, script_text
+
+    folder = tmp_path_factory.mktemp("dated")
+    (folder / "site").mkdir()
+    (folder / "site" / "a.txt").write_text(SITE["site/a.txt"])
+    os.utime(folder / "site" / "a.txt", (MODIFIED, MODIFIED))
+    (folder / "web.lua").write_text(script_text(FIXED, "web", WEB))
+    running = Service(folder / "web.lua", nats_server.url)
+    yield Web(running)
+    running.stop()
+    running.kill()
+
+
+@pytest.mark.parametrize("headers, status", CONDITIONS, ids=[str(c[0]) for c in CONDITIONS])
+def test_conditions(dated, headers, status):
+    whole = dated.get("/one")
+    tag, date = whole.headers["etag"], whole.headers["last-modified"]
+    assert date == "Sun, 06 Nov 1994 08:49:37 GMT"
+    headers = {name: value.format(tag=tag, date=date) for name, value in headers.items()}
+    for path in ("/one", "/files/a.txt"):
+        answer = dated.get(path, headers)
+        assert answer.status == status and answer.headers["etag"] == tag, answer
+        if status == 412:
+            assert_failure(answer, 412)
+        else:
+            assert answer.text == {200: "0123456789", 206: "234"}.get(status, "")
+        assert ("content-range" in answer.headers) == (status in (206, 416))
+        # Parts are of GET alone (14.2): HEAD tells of the whole.
+        answer = dated.ask("HEAD", path, headers=headers)
+        wanted = 200 if status in (206, 416) else status
+        assert answer.status == wanted and answer.body == b"" and "content-range" not in answer.headers
+        if wanted == 200:
+            assert answer.headers["content-length"] == "10" and answer.headers["accept-ranges"] == "bytes"
+    # What a handler of another method has done is done, and what is no 200 is not the file.
+    for method, path, other in (("POST", "/one", 200), ("GET", "/missing", 404)):
+        answer = dated.ask(method, path, headers=headers)
+        assert answer.status == other and answer.text == "0123456789"
+
+
+def test_several_fields_are_one_list(dated):
+    tag = dated.get("/one").headers["etag"].encode()
+    for name, status in ((b"If-Match", 200), (b"If-None-Match", 304)):
+        for first, second in ((tag, b'"x"'), (b'"x"', tag)):
+            data = b"GET /one HTTP/1.1\r\nHost: x\r\n%s: %s\r\n%s: %s\r\n\r\n" % (name, first, name, second)
+            assert statuses(exchange(dated.port, data)) == [status]
+    data = b"GET /one HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n"
+    assert statuses(exchange(dated.port, data)) == [200]
+
+
+def test_a_validator_of_the_scripts_own_counts(dated):
+    assert dated.get("/own", {"If-None-Match": '"mine"'}).status == 304
+    assert dated.get("/own", {"If-Match": '"mine"'}).status == 200
+    answer = dated.get("/own", {"If-Match": dated.get("/one").headers["etag"]})
+    assert answer.status == 412 and answer.headers["etag"] == '"mine"'
+
+
 def test_large_files_and_slow_clients(site, tmp_path):
     running = site()
     client = Web(running)

@@ -99,9 +99,67 @@ struct HTTPFileTests {
         ] as [([String: String], Int, Range<Int>, String?)]
     )
     func plans(headers: [String: String], status: Int, range: Range<Int>, contentRange: String?) {
-        let plan = HTTPFilePlan(size: 10, entityTag: "\"t\"", modified: 784_111_777) { headers[$0] }
+        let validators = HTTPValidators(entityTag: "\"t\"", modified: 784_111_777)
+        let plan = HTTPFilePlan(size: 10, validators: validators) { headers[$0] }
         #expect(plan.status == status && plan.range == range && plan.contentRange == contentRange)
+        // HEAD tells of the whole; what another method has done is done, and what is no 200 is not the file.
+        let head = HTTPFilePlan(method: "HEAD", size: 10, validators: validators) { headers[$0] }
+        #expect(head.status == (status == 206 || status == 416 ? 200 : status) && head.contentRange == nil)
+        for plan in [
+            HTTPFilePlan(method: "POST", size: 10, validators: validators) { headers[$0] },
+            HTTPFilePlan(method: "GET", status: 404, size: 10, validators: validators) { headers[$0] },
+        ] {
+            #expect(plan.range == 0..<10 && plan.contentRange == nil && (plan.status == 200 || plan.status == 404))
+        }
     }
+
+    @Test(
+        "conditions, in the order in which they count",
+        arguments: [
+            ([:], .goOn), (["if-match": "\"t\""], .goOn), (["if-match": "*"], .goOn), (["if-match": "\"a\""], .failed),
+            (["if-match": "W/\"t\""], .failed), (["if-match": "\"a,b\" , ,\"t\""], .goOn), (["if-match": "t"], .failed),
+            (["if-match": "\"t"], .failed), (["if-match": "*, \"t\""], .failed),
+            (["if-unmodified-since": "Sun, 06 Nov 1994 08:49:36 GMT"], .failed),
+            (["if-unmodified-since": "Sun, 06 Nov 1994 08:49:37 GMT"], .goOn), (["if-unmodified-since": "?"], .goOn),
+            (["if-match": "\"t\"", "if-unmodified-since": "Sun, 06 Nov 1994 08:49:36 GMT"], .goOn),
+            (["if-match": "\"t\"", "if-none-match": "W/\"t\""], .unchanged),
+            (["if-match": "\"a\"", "if-none-match": "*"], .failed),
+            (
+                [
+                    "if-unmodified-since": "Sun, 06 Nov 1994 08:49:36 GMT",
+                    "if-modified-since": "Sun, 06 Nov 1994 08:49:37 GMT",
+                ], .failed
+            ),
+        ] as [([String: String], HTTPPreconditions.Outcome)]
+    )
+    func conditions(headers: [String: String], outcome: HTTPPreconditions.Outcome) {
+        let validators = HTTPValidators(entityTag: "\"t\"", modified: 784_111_777)
+        #expect(HTTPPreconditions(validators) { headers[$0] }.outcome == outcome)
+        // A weak validator is equal to no other where it has to be the same to the byte.
+        let weak = HTTPValidators(entityTag: "W/\"t\"", modified: 784_111_777)
+        if headers["if-match"]?.contains("\"t\"") == true {
+            #expect(HTTPPreconditions(weak) { headers[$0] }.outcome == .failed)
+        }
+    }
+
+    @Test(
+        "dates in all forms that there are",
+        arguments: [
+            "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
+        ]
+    )
+    func forms(text: String) { #expect(HTTPDate.parse(text) == 784_111_777) }
+
+    @Test(
+        "what is no date",
+        arguments: [
+            "", "yesterday", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sun Nov 6 08:49:37", "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 06 Nox 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+        ]
+    )
+    func noDates(text: String) { #expect(HTTPDate.parse(text) == nil) }
 
     @Test("dates are read as they are written", arguments: [0, 784_111_777, 951_782_400, 1_795_536_000, 4_107_542_400])
     func dates(seconds: Int) {

@@ -192,21 +192,39 @@ extension Script {
             let location = [(name: "location", value: "\(request.path)/\(query)")]
             request.answer(HTTPAnswer(status: 301, headers: location))
         case .found(let found):
-            let plan = HTTPFilePlan(size: found.size, entityTag: found.entityTag, modified: found.modified) {
-                request.head.headers.first(name: $0)
-            }
-            var own: [(name: String, value: String)] = [
-                ("etag", found.entityTag), ("last-modified", HTTPDate.text(found.modified)), ("accept-ranges", "bytes"),
-            ]
-            if plan.status < 300 { own.append(("content-type", found.mediaType)) }
-            if let range = plan.contentRange { own.append(("content-range", range)) }
-            request.answer(
-                status: plan.status == 200 ? status : plan.status,
-                headers: with(headers, own),
-                file: found,
-                range: plan.range
-            )
+            send(found, status, headers, request)
         }
+    }
+
+    /// Answers with a file, or with what the request's conditions make of that.
+    private func send(
+        _ file: HTTPFile,
+        _ status: Int,
+        _ headers: [(name: String, value: String)],
+        _ request: HTTPRequest
+    ) {
+        // A script that knows better says so: its validators go out, so they are what comes back.
+        let given = { (name: String) in headers.first { $0.name == name }?.value }
+        let validators = HTTPValidators(
+            entityTag: given("etag") ?? file.entityTag,
+            modified: given("last-modified").flatMap(HTTPDate.parse) ?? file.modified
+        )
+        let plan = HTTPFilePlan(method: request.method, status: status, size: file.size, validators: validators) {
+            let values = request.head.headers[$0]
+            return values.isEmpty ? nil : values.joined(separator: ", ")
+        }
+        var own: [(name: String, value: String)] = [
+            ("etag", file.entityTag), ("last-modified", HTTPDate.text(file.modified)), ("accept-ranges", "bytes"),
+        ]
+        if plan.status == 412 {
+            file.close()
+            var failure = HTTPAnswer.failure(412, "the file is not, or not any more, what the request's conditions say")
+            failure.headers = with(failure.headers, headers.filter { $0.name != "content-type" } + own)
+            return request.answer(failure)
+        }
+        if plan.status < 300 || plan.status == status { own.append(("content-type", file.mediaType)) }
+        if let range = plan.contentRange { own.append(("content-range", range)) }
+        request.answer(status: plan.status, headers: with(headers, own), file: file, range: plan.range)
     }
 
     /// Answers a request with an error.

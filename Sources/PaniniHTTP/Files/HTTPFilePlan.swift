@@ -4,29 +4,42 @@
 /// What goes out for a file.
 package struct HTTPFilePlan: Equatable {
     package let status: Int
-    /// The part of the file; empty for 304 and 416.
+    /// The part of the file; empty for 304, 412 and 416.
     package let range: Range<Int>
     /// `content-range` for 206 and 416.
     package let contentRange: String?
 
-    /// Decides about a GET or HEAD of a file.
+    /// Decides about a request for a file.
+    ///
+    /// Conditions are those of GET and HEAD: to what another method has done before its answer was made they are too late. Parts
+    /// are sent for GET only (RFC 9110, section 14.2).
     ///
     /// - Parameters:
+    ///   - method: Of the request.
+    ///   - status: What the answer would be without conditions. Neither conditions nor parts are of something else than 200;
+    ///     but for its status, the file is what it is.
     ///   - size: The file's bytes.
-    ///   - entityTag: Its validator, with its quotes.
-    ///   - modified: Seconds since 1970.
-    ///   - header: The value of a request's header.
-    package init(size: Int, entityTag: String, modified: Int, header: (String) -> String?) {
-        if Self.isUnchanged(entityTag, modified, header) {
-            self.init(304, 0..<0, nil)
-        } else if let text = header("range"), Self.rangeIsFor(entityTag, modified, header("if-range")) {
-            switch Self.range(text, size: size) {
-            case .all: self.init(200, 0..<size, nil)
+    ///   - validators: Of the file.
+    ///   - header: The value of a request's header; several of one name joined with commas.
+    package init(
+        method: String = "GET",
+        status: Int = 200,
+        size: Int,
+        validators: HTTPValidators,
+        header: @escaping (String) -> String?
+    ) {
+        let isConditional = status == 200 && (method == "GET" || method == "HEAD")
+        let conditions = HTTPPreconditions(validators, header: header)
+        switch isConditional ? conditions.outcome : .goOn {
+        case .unchanged: self.init(304, 0..<0, nil)
+        case .failed: self.init(412, 0..<0, nil)
+        case .goOn:
+            let part = status == 200 && method == "GET" && conditions.permitsRange
+            switch part ? header("range").map({ Self.range($0, size: size) }) ?? .all : .all {
+            case .all: self.init(status, 0..<size, nil)
             case .part(let range): self.init(206, range, "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(size)")
             case .unsatisfiable: self.init(416, 0..<0, "bytes */\(size)")
             }
-        } else {
-            self.init(200, 0..<size, nil)
         }
     }
 
@@ -36,37 +49,20 @@ package struct HTTPFilePlan: Equatable {
         self.contentRange = contentRange
     }
 
-    private static func isUnchanged(_ tag: String, _ modified: Int, _ header: (String) -> String?) -> Bool {
-        if let known = header("if-none-match") {
-            // Weak comparison: the mark before a tag does not count.
-            return known.split(separator: ",").contains { part in
-                let part = part.trimmed
-                return part == "*" || part == tag || part.hasPrefix("W/") && part.dropFirst(2) == tag
-            }
-        }
-        guard let text = header("if-modified-since"), let since = HTTPDate.parse(text) else { return false }
-        return modified <= since
-    }
-
-    private static func rangeIsFor(_ tag: String, _ modified: Int, _ condition: String?) -> Bool {
-        guard let condition else { return true }
-        if condition.hasPrefix("\"") { return condition == tag }
-        return HTTPDate.parse(condition) == modified
-    }
-
     private enum Part {
         case all
         case part(Range<Int>)
         case unsatisfiable
     }
 
-    /// One range of bytes; several, and what cannot be read, mean the whole.
+    /// One range of bytes; several, another unit, and what cannot be read mean the whole.
     private static func range(_ text: String, size: Int) -> Part {
-        guard text.hasPrefix("bytes="), !text.contains(",") else { return .all }
+        // The unit's name has no case (RFC 9110, section 14.1).
+        guard text.prefix(6).lowercased() == "bytes=", !text.contains(",") else { return .all }
         let spec = text.dropFirst(6)
         guard let dash = spec.firstIndex(of: "-") else { return .all }
-        let first = spec[..<dash].trimmed
-        let last = spec[spec.index(after: dash)...].trimmed
+        let first = spec[..<dash].trimmedBlanks
+        let last = spec[spec.index(after: dash)...].trimmedBlanks
         guard first.allSatisfy(\.isASCIIDigit), last.allSatisfy(\.isASCIIDigit) else { return .all }
         if first.isEmpty {
             guard let count = Int(last) else { return last.isEmpty ? .all : .part(0..<size) }
@@ -82,13 +78,4 @@ package struct HTTPFilePlan: Equatable {
 
 extension Character {
     fileprivate var isASCIIDigit: Bool { ("0"..."9").contains(self) }
-}
-
-extension StringProtocol {
-    fileprivate var trimmed: SubSequence {
-        var rest = self[...]
-        while let first = rest.first, first == " " || first == "\t" { rest = rest.dropFirst() }
-        while let last = rest.last, last == " " || last == "\t" { rest = rest.dropLast() }
-        return rest
-    }
 }

@@ -23,18 +23,42 @@ package enum HTTPDate {
 }
 
 extension HTTPDate {
-    /// Reads a date of the form that is sent today; nil for every other text, the obsolete forms among them.
+    /// Reads a date in the form that is sent today or in one of the two obsolete ones, which servers still have to know; nil for
+    /// every other text.
     ///
-    /// - Parameter text: Such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// - Parameter text: Such as `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37 1994`.
     /// - Returns: Seconds since 1970.
     package static func parse(_ text: String) -> Int? {
         let parts = text.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 6, parts[0].hasSuffix(","), parts[5] == "GMT",
-            let day = Int(parts[1]), (1...31).contains(day),
-            let month = months.firstIndex(of: String(parts[2])),
-            let year = Int(parts[3]), (1970...9999).contains(year)
+        switch parts.count {
+        case 6 where parts[0].hasSuffix(",") && parts[5] == "GMT":
+            return seconds(day: parts[1], month: parts[2], year: parts[3], clock: parts[4])
+        case 4 where parts[0].hasSuffix(",") && parts[3] == "GMT":
+            let date = parts[1].split(separator: "-", omittingEmptySubsequences: false)
+            guard date.count == 3, date[2].utf8.count == 2, let short = Int(date[2]) else { return nil }
+            // What would be more than fifty years ahead is of the century before.
+            let year = short + (short + 2000 > thisYear + 50 ? 1900 : 2000)
+            return seconds(day: date[0], month: date[1], year: Substring(String(year)), clock: parts[2])
+        case 5: return seconds(day: parts[2], month: parts[1], year: parts[4], clock: parts[3])
+        // A day of one digit has a blank before it.
+        case 6 where parts[2].isEmpty && parts[3].utf8.count == 1:
+            return seconds(day: parts[3], month: parts[1], year: parts[5], clock: parts[4])
+        default: return nil
+        }
+    }
+
+    private static var thisYear: Int {
+        var now = time(nil)
+        var parts = tm()
+        gmtime_r(&now, &parts)
+        return Int(parts.tm_year) + 1900
+    }
+
+    private static func seconds(day: Substring, month: Substring, year: Substring, clock: Substring) -> Int? {
+        guard let day = Int(day), (1...31).contains(day), let month = months.firstIndex(of: String(month)),
+            let year = Int(year), (1...9999).contains(year)
         else { return nil }
-        let clock = parts[4].split(separator: ":").map { Int($0) ?? -1 }
+        let clock = clock.split(separator: ":").map { Int($0) ?? -1 }
         guard clock.count == 3, (0...23).contains(clock[0]), (0...59).contains(clock[1]), (0...60).contains(clock[2])
         else {
             return nil
