@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from harness import PATIENCE, panini, wait_until
-from rawsocket import CLOSE, PING, PONG, TEXT, RawSocket, close_frame, frame
+from rawsocket import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, close_frame, frame
 from secure import Certificates
 from test_http import WEB, Web, assert_failure
 from test_mistakes import refused
@@ -543,6 +543,107 @@ def test_pipelined_behind_a_request(quick):
         head = ws.head()
         assert "101 Switching Protocols" in head and "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
         assert ws.receive() == (TEXT, b"early")
+
+
+EARLY = """
+    app.http.websocket("/function", function(ws)
+        while true do
+            local data = ws.receive()
+            if not data then return end
+            ws.send(data)
+        end
+    end)
+    local echo = { message = function(ws, data) ws.send(data) end, close = function(ws, code) app.publish("closed", { code = code }) end }
+    app.http.websocket("/table", echo)
+    app.http.websocket("/opening", { message = echo.message, close = echo.close, open = function(ws) app.sleep(0.05) end })
+    app.http.websocket("/behind", { middlewares = { { http_request = function(req, callback) app.sleep(0.05) return callback(req) end } } }, echo)
+    app.http.websocket("/refusing", { middlewares = { { http_request = function() app.sleep(0.05) return panini.response{ status = 403 } end } } }, echo)
+    app.http.nats_bridge("/bridge", { allow = { "prices.>" } })
+"""
+
+
+def upgrade(path):
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("path", ["/function", "/table", "/opening", "/behind"])
+def test_frames_in_the_packet_of_the_upgrade(quick, path):
+    web, _ = quick(EARLY)
+    texts = [b"one", b"two" * 100, b"x" * 70_000, b"four"]
+    frames = b"".join(frame(TEXT, text) for text in texts) + frame(PING, b"p")
+    for cut in (len(frames), 5, 100, 0):
+        # All of them, a part of one, none with the request; the others behind it.
+        with web.raw(path, upgrade=False) as ws:
+            ws.send(upgrade(path) + frames[:cut])
+            if cut < len(frames):
+                time.sleep(0.02)
+                ws.send(frames[cut:])
+            assert "101 Switching Protocols" in ws.head()
+            received = [ws.receive() for _ in range(5)]
+            assert [r for r in received if r[0] == TEXT] == [(TEXT, text) for text in texts]
+            assert (PONG, b"p") in received
+            ws.send(frame(TEXT, b"later"))
+            assert ws.receive() == (TEXT, b"later")
+
+
+@pytest.mark.parametrize("path", ["/function", "/table", "/opening", "/behind", "/bridge"])
+def test_an_end_in_the_packet_of_the_upgrade(quick, path):
+    """A close frame, or one that is none: the connection ends as it does later, and nothing of it is left."""
+    web, running = quick(EARLY)
+    for data, code in ((close_frame(1000), 1000), (frame(TEXT, b"x", masked=False), 1002), (frame(TEXT, b"\xff"), 1007)):
+        with web.raw(path, upgrade=False) as ws:
+            ws.send(upgrade(path) + data)
+            assert "101 Switching Protocols" in ws.head()
+            kind, payload = ws.receive()
+            assert kind == CLOSE and payload[:2] == struct.pack(">H", code)
+    # The service stops at once, as no connection is left.
+    running.stop()
+
+
+def test_a_bridge_reads_what_came_with_the_upgrade(quick):
+    web, _ = quick(EARLY)
+    with web.raw("/bridge", upgrade=False) as ws:
+        command = json.dumps({"action": "subscribe", "subjects": ["prices.tea"]}).encode()
+        ws.send(upgrade("/bridge") + frame(TEXT, command) + frame(TEXT, b"nonsense"))
+        assert "101 Switching Protocols" in ws.head()
+        assert json.loads(ws.receive()[1])["success"] is True
+        assert json.loads(ws.receive()[1])["success"] is False
+        ws.send(frame(TEXT, json.dumps({"action": "unsubscribe", "subjects": ["prices.tea"]}).encode()))
+        assert json.loads(ws.receive()[1])["success"] is True
+
+
+def test_frames_behind_a_refused_upgrade_end_the_connection(quick):
+    web, _ = quick(EARLY)
+    for path, status in (("/refusing", 403), ("/nothing", 404)):
+        with web.raw(path, upgrade=False) as ws:
+            ws.send(upgrade(path) + frame(TEXT, b"x" * 1000) * 5)
+            head = ws.head()
+            assert f"HTTP/1.1 {status}" in head and "connection: close" in head
+            while ws._more():
+                pass
+    # And there is a bound for what waits.
+    with web.raw("/behind", upgrade=False) as ws:
+        with contextlib.suppress(OSError):
+            ws.send(upgrade("/behind") + frame(BINARY, b"x" * 1_000_000))
+            while ws._more():
+                pass
+
+
+def test_an_upgrade_behind_many_requests(quick):
+    """Reading was held up for what waits; the WebSocket reads on."""
+    web, _ = quick(EARLY + '\napp.http.get("/slow", function() app.sleep(0.01) return "slow" end)')
+    head = b"GET /slow HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 900 + b"\r\n\r\n"
+    with web.raw("/table", upgrade=False) as ws:
+        ws.send(head * 120 + upgrade("/table"))
+        for _ in range(120):
+            assert "200 OK" in ws.head()
+            assert ws._take(4) == b"slow"
+        assert "101 Switching Protocols" in ws.head()
+        ws.send(frame(TEXT, b"late"))
+        assert ws.receive() == (TEXT, b"late")
 
 
 def test_origins(quick):

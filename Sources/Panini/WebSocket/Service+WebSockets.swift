@@ -176,7 +176,8 @@ extension Script {
         if webSocket.bridge != nil {
             if let object { vm.release(object) }
             service.bridge.join(socket, route: route, script: self, address: request.remoteAddress)
-            return goOver()
+            goOver()
+            return socket.begin()
         }
         let isFunction = webSocket.handlers == nil
         let session = WebSocketSession(
@@ -193,6 +194,7 @@ extension Script {
         webSockets?.add(session)
         schedule(session)
         goOver()
+        socket.begin()
     }
 
     /// A middleware may have taken so long that another script serves by now.

@@ -426,7 +426,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     /// Leaves HTTP: answers 101, and gives the channel and the place in the server's list to what speaks from here on.
     ///
-    /// - Returns: Nil when it is too late for that.
+    /// - Returns: The connection, which reads nothing before ``WebSocketConnection/begin()``. Nil when it is too late for that.
     package func upgrade(
         _ number: UInt64,
         headers: [(name: String, value: String)],
@@ -447,13 +447,10 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         phase = .upgraded
         server.replace(self, with: next)
         self.context = nil
-        if unread.readableBytes > 0 {
-            // What came behind the request.
-            var rest = ByteBuffer()
-            swap(&rest, &unread)
-            context.fireChannelRead(wrapInboundOut(rest))
-            if !isReading { context.fireChannelReadComplete() }
-        }
+        if isReadingPaused { context.channel.setOption(.autoRead, value: true).whenFailure { _ in } }
+        // What came behind the request.
+        next.hold(unread)
+        unread = ByteBuffer()
         pipeline.removeHandler(self, promise: nil)
         return next
     }

@@ -58,8 +58,8 @@ package final class WebSocketConnection: ChannelInboundHandler {
     private var isPaused = false
     /// In the middle of a burst of reads: what is to be written goes out at its end.
     private var isReading = false
-    /// What the parser of HTTP held is no part of a burst: no end of one follows it.
-    private var hasRead = false
+    /// Nobody looks yet: what comes is kept for ``begin()``.
+    private var isHeld = true
     /// One level only: what a delegate does may come back here.
     private var isProcessing = false
     private var isAwaitingFlush = false
@@ -137,8 +137,7 @@ package final class WebSocketConnection: ChannelInboundHandler {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        isReading = hasRead
-        hasRead = true
+        isReading = true
         guard life.reads else { return }
         life.hear(now: server.tick)
         var bytes = unwrapInboundIn(data)
@@ -165,8 +164,20 @@ package final class WebSocketConnection: ChannelInboundHandler {
 
     // MARK: - Reading
 
+    /// Takes what came behind the request for the upgrade, before this connection was made.
+    func hold(_ bytes: ByteBuffer) { pending = bytes }
+
+    /// Reads from here on, first what came with the request for the upgrade. To be called once, when the delegate is there:
+    /// what it did not see it would never hear of.
+    package func begin() {
+        isHeld = false
+        process()
+        tellEnd()
+        if !isReading { delegate?.webSocketReadBurstEnded(self) }
+    }
+
     private func process() {
-        guard !isProcessing else { return }
+        guard !isProcessing, !isHeld else { return }
         isProcessing = true
         while !isPaused, life.reads, pending.readableBytes > 0 {
             let event = reader.next(&pending)
@@ -369,7 +380,7 @@ package final class WebSocketConnection: ChannelInboundHandler {
     }
 
     private func tellEnd() {
-        guard life.end != nil, !isEndTold else { return }
+        guard life.end != nil, !isEndTold, !isHeld else { return }
         isEndTold = true
         delegate?.webSocketEnded(self)
     }
