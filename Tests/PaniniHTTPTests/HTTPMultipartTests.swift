@@ -72,6 +72,40 @@ struct HTTPMultipartTests {
     }
 
     @Test(
+        "names as they are sent, whether quotes are escaped or not",
+        arguments: [
+            (#"filename="C:\dir\""#, #"C:\dir\"#), (#"filename="\""#, #"\"#),
+            (#"filename="C:\dir\x.txt""#, #"C:\dir\x.txt"#),
+            (#"filename="C:\dir\"; x="y""#, #"C:\dir\"#), (#"filename="C:\dir\" ; x=y"#, #"C:\dir\"#),
+            (#"filename="a\"b.txt""#, #"a"b.txt"#), (#"filename="a\"; b.txt""#, #"a"; b.txt"#),
+            (#"filename="\"""#, #"""#), (#"filename="a\\""#, #"a\\"#), (#"filename="a%22b""#, "a%22b"),
+            (#"filename="a;b""#, "a;b"), (#"filename="""#, ""), (#"filename=plain.txt; x="y""#, "plain.txt"),
+            (#"filename="x"; filename="y""#, "x"), (#"FileName = "x""#, nil), (#"FILENAME="x""#, "x"),
+            ("filename=\"a\u{301}\u{1F468}\u{200D}\u{1F469}\"", "a\u{301}\u{1F468}\u{200D}\u{1F469}"),
+            ("filename=\"\u{301}\"", "\u{301}"), (#"filename="never ends"#, "never ends"),
+        ] as [(String, String?)]
+    )
+    func names(parameter: String, fileName: String?) throws {
+        let text = "--b\r\nContent-Disposition: form-data; name=\"a\\\"; \(parameter)\r\n\r\ndata\r\n--b--"
+        #expect(try read(text) == ["a\\|\(fileName ?? "-")|-|data"])
+        // The other way round, but where the one that comes first does not end.
+        guard !parameter.hasSuffix("ends") else { return }
+        let turned = "--b\r\nContent-Disposition: form-data; \(parameter); name=\"a\\\"\r\n\r\ndata\r\n--b--"
+        #expect(try read(turned) == ["a\\|\(fileName ?? "-")|-|data"])
+    }
+
+    @Test("names that are no text are refused")
+    func noText() {
+        for field in ["name=\"\u{1}", "name=\"a\"; filename=\"\u{1}"] {
+            let text = Array("--b\r\nContent-Disposition: form-data; \(field)\"\r\n\r\nx\r\n--b--".utf8)
+            let bytes = text.map { $0 == 1 ? 0xFF : $0 }
+            #expect(throws: HTTPMultipartProblem.self) {
+                try bytes.withUnsafeBytes { try HTTPMultipart.parts(of: $0, boundary: "b") }
+            }
+        }
+    }
+
+    @Test(
         "boundaries",
         arguments: [
             ("multipart/form-data; boundary=abc", "abc"), ("Multipart/Form-Data; charset=x; Boundary=\"a b\"", "a b"),

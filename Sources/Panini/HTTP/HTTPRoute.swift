@@ -18,6 +18,8 @@ final class HTTPRoute {
     @exclusivity(unchecked) var entry: LuaReference
     /// Set for a route that upgrades; its handler is what accepts then.
     @exclusivity(unchecked) var webSocket: WebSocketRoute?
+    /// Its handler takes what is no text as it is; otherwise the client is answered 400.
+    var takesBytes = false
     /// Bytes; nil: the app's `web_max_body`.
     let maximumBody: Int?
     let timeoutNanoseconds: Int64

@@ -75,35 +75,55 @@ extension Script {
         return count
     }
 
-    fileprivate func pushField(_ L: OpaquePointer, _ request: RequestBytes, _ field: CInt) {
-        switch Int(field) {
-        case PANINI_REQUEST_METHOD: vm.pushString(L, request.method)
-        case PANINI_REQUEST_PATH: vm.pushString(L, request.path)
-        case PANINI_REQUEST_PARAMS: pushParameters(L, request)
-        case PANINI_REQUEST_QUERY: pushPairs(L, formPairs(request.query), lists: false)
-        case PANINI_REQUEST_QUERY_ALL: pushPairs(L, formPairs(request.query), lists: true)
-        case PANINI_REQUEST_HEADERS: pushHeaders(L, request)
-        case PANINI_REQUEST_BODY: vm.pushString(L, request.body)
-        case PANINI_REQUEST_COOKIES: pushCookies(L, request)
-        case PANINI_REQUEST_REMOTE_ADDRESS: vm.pushString(L, request.address)
-        default: lua_createtable(L, 0, 2)
+    /// Pushes the value of a field, or the error that the request's bytes are no text there.
+    fileprivate func pushField(_ L: OpaquePointer, _ request: RequestBytes, _ field: CInt) -> CInt {
+        let isText = isText(request)
+        do throws(RequestTextProblem) {
+            switch Int(field) {
+            case PANINI_REQUEST_METHOD: vm.pushString(L, request.method)
+            case PANINI_REQUEST_PATH:
+                if isText { try RequestText.check(request.path, "the path") }
+                vm.pushString(L, request.path)
+            case PANINI_REQUEST_PARAMS: try pushParameters(L, request, isText: isText)
+            case PANINI_REQUEST_QUERY, PANINI_REQUEST_QUERY_ALL:
+                let pairs = formPairs(request.query)
+                if isText { try RequestText.check(pairs, "the query") }
+                pushPairs(L, pairs, lists: Int(field) == PANINI_REQUEST_QUERY_ALL)
+            case PANINI_REQUEST_HEADERS: pushHeaders(L, request)
+            case PANINI_REQUEST_BODY: vm.pushString(L, request.body)
+            case PANINI_REQUEST_COOKIES: pushCookies(L, request)
+            case PANINI_REQUEST_REMOTE_ADDRESS: vm.pushString(L, request.address)
+            default: lua_createtable(L, 0, 2)
+            }
+            return 1
+        } catch {
+            push(error.callError, onto: L)
+            return LuaVM.raise
         }
     }
 
-    private func pushParameters(_ L: OpaquePointer, _ request: RequestBytes) {
+    /// Whether a request's handler has to be given text; `bytes = true` of its route says that it takes what comes.
+    private func isText(_ request: RequestBytes) -> Bool {
+        let routes = registrations.routes.all
+        return !routes.indices.contains(request.route) || !routes[request.route].takesBytes
+    }
+
+    private func pushParameters(
+        _ L: OpaquePointer,
+        _ request: RequestBytes,
+        isText: Bool
+    ) throws(RequestTextProblem) {
         let routes = registrations.routes
         guard routes.all.indices.contains(request.route) else { return lua_createtable(L, 0, 0) }
         let route = routes.all[request.route]
         lua_createtable(L, 0, CInt(route.parameters.count))
         guard !route.parameters.isEmpty else { return }
-        let path = String(decoding: request.path, as: UTF8.self)
         let method = String(decoding: request.method, as: UTF8.self)
-        guard case .found(_, let captures) = routes.table.match(method: method, path: Substring(path).utf8) else {
-            return
-        }
-        for (name, capture) in zip(route.parameters, captures) {
+        for (name, capture) in zip(route.parameters, routes.table.captures(method: method, path: request.path)) {
+            let value = HTTPRouteTable.decoded(capture)
+            if isText { try RequestText.check(value, "the path's {\(name)}") }
             vm.pushString(L, name)
-            HTTPRouteTable.decoded(capture).withUnsafeBytes { vm.pushString(L, $0) }
+            value.withUnsafeBytes { vm.pushString(L, $0) }
             lua_rawset(L, -3)
         }
     }
@@ -135,6 +155,7 @@ extension Script {
         }
     }
 
+    /// Headers are bytes (RFC 9110, section 5.5): one that is no text must not keep a handler from the others.
     private func pushHeaders(_ L: OpaquePointer, _ request: RequestBytes) {
         var pairs: [(name: [UInt8], value: [UInt8])] = []
         request.forEachHeader { name, value in
@@ -149,12 +170,13 @@ extension Script {
         var pairs: [(name: [UInt8], value: [UInt8])] = []
         request.forEachHeader { name, value in
             guard isName(name, "cookie") else { return }
-            for part in String(decoding: value, as: UTF8.self).split(separator: ";") {
-                guard let sign = part.firstIndex(of: "=") else { continue }
-                let name = part[..<sign].trimmingSpaces()
-                var value = part[part.index(after: sign)...].trimmingSpaces()
-                if value.count >= 2, value.first == "\"", value.last == "\"" { value = value.dropFirst().dropLast() }
-                if !name.isEmpty { pairs.append((Array(name.utf8), Array(value.utf8))) }
+            for part in value.split(separator: UInt8(ascii: ";")) {
+                guard let sign = part.firstIndex(of: UInt8(ascii: "=")) else { continue }
+                let name = trimmed(part[..<sign])
+                var value = trimmed(part[part.index(after: sign)...])
+                let quote = UInt8(ascii: "\"")
+                if value.count >= 2, value.first == quote, value.last == quote { value = value.dropFirst().dropLast() }
+                if !name.isEmpty { pairs.append((Array(name), Array(value))) }
             }
         }
         pushPairs(L, pairs, lists: false)
@@ -197,6 +219,10 @@ extension Script {
     private func form(_ call: HostCall, _ request: RequestBytes, _ type: String) throws(Misuse) -> CInt {
         if type.lowercased().hasPrefix("application/x-www-form-urlencoded") {
             let pairs = formPairs(request.body)
+            if isText(request), let problem = RequestText.problem(pairs, "the form") {
+                push(problem.callError, onto: call.L)
+                return LuaVM.raise
+            }
             pushPairs(call.L, pairs, lists: false)
             pushPairs(call.L, pairs, lists: true)
             return 2
@@ -206,7 +232,14 @@ extension Script {
             return LuaVM.raise
         }
         do throws(HTTPMultipartProblem) {
-            pushParts(call.L, try HTTPMultipart.parts(of: request.body, boundary: boundary), request.body)
+            let parts = try HTTPMultipart.parts(of: request.body, boundary: boundary)
+            for part in parts where part.fileName == nil && isText(request) {
+                let bytes = UnsafeRawBufferPointer(rebasing: request.body[part.range])
+                if !RequestText.isText(bytes) {
+                    throw HTTPMultipartProblem(message: "the form's \(part.name) is no text (UTF-8)")
+                }
+            }
+            pushParts(call.L, parts, request.body)
             return 2
         } catch {
             push(CallError(.number(400), error.message), onto: call.L)
@@ -293,6 +326,14 @@ struct RequestBytes {
     }
 }
 
+/// Without the blanks and tabs around it.
+private func trimmed(_ bytes: Slice<UnsafeRawBufferPointer>) -> Slice<UnsafeRawBufferPointer> {
+    var rest = bytes
+    while let first = rest.first, first == 0x20 || first == 0x09 { rest = rest.dropFirst() }
+    while let last = rest.last, last == 0x20 || last == 0x09 { rest = rest.dropLast() }
+    return rest
+}
+
 /// Whether a header's name is this one, which is in lower case.
 private func isName(_ name: Slice<UnsafeRawBufferPointer>, _ other: StaticString) -> Bool {
     guard name.count == other.utf8CodeUnitCount else { return false }
@@ -357,8 +398,7 @@ let makeRequestField:
         request,
         field in
         guard let L, let request else { return 0 }
-        Script.from(context).pushField(L, RequestBytes(request), field)
-        return 1
+        return Script.from(context).pushField(L, RequestBytes(request), field)
     }
 
 /// Called by C for a function of a request.

@@ -97,7 +97,22 @@ extension Script {
             request.answer(status: status, headers: headers, body: bytes)
         } catch {
             guard case .unsendable(let text) = error else { return }
+            if !route.takesBytes, hasBytes(L, index), let problem = RequestText.problem(request.raw) {
+                // The answer repeats what the client has sent.
+                return refuse(request, ReplyError(400, "\(problem.callError.message), and the answer would repeat it"))
+            }
             answerFailed(route, request, text)
+        }
+    }
+
+    /// Whether a value cannot be sent for a text in it that is no UTF-8.
+    private func hasBytes(_ L: OpaquePointer, _ index: CInt) -> Bool {
+        do throws(LuaJSONError) {
+            writer.removeAll(keepingCapacity: true)
+            try vm.encodeJSON(L, index, into: writer)
+            return false
+        } catch {
+            return error.kind == .invalidUTF8
         }
     }
 

@@ -100,13 +100,15 @@ extension Script {
         var timeout = options?.handlerTimeout ?? 30
         var layers: [MiddlewareLayer] = []
         var isGuarded = false
+        var takesBytes = false
         if index != 0 {
-            let known = ["max_body", "timeout", "validator", "on_invalid", "middlewares"]
+            let known = ["max_body", "timeout", "bytes", "validator", "on_invalid", "middlewares"]
             for (key, value) in try call.options(index, known: known) {
                 switch (key, value) {
                 case ("max_body", _): maximumBody = try size(value, call)
                 case ("timeout", .integer(let seconds)): timeout = try routeTimeout(Double(seconds), call)
                 case ("timeout", .number(let seconds)): timeout = try routeTimeout(seconds, call)
+                case ("bytes", .boolean(let isOn)): takesBytes = isOn
                 case ("validator", _), ("on_invalid", _), ("middlewares", _): break
                 default: throw Misuse("\(call.name): option \"\(key)\" cannot be \(value.typeName)")
                 }
@@ -128,6 +130,7 @@ extension Script {
             maximumBody: maximumBody,
             timeoutNanoseconds: nanoseconds(timeout)
         )
+        route.takesBytes = takesBytes
         do throws(HTTPRouteProblem) {
             try registrations.routes.add(route)
         } catch {

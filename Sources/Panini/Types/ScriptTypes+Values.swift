@@ -217,6 +217,7 @@ extension ScriptTypes {
         @class panini.RouteOptions
         @field max_body? integer|string the largest body
         @field timeout? number seconds for the handler
+        @field bytes? boolean path, query, headers and form are given as they are when they are no text, instead of 400 (false)
         @field validator? panini.Validator what the JSON body must be
         @field on_invalid? fun(req: panini.Request, violations: panini.Violation[]): ...
         @field middlewares? panini.Middleware[]

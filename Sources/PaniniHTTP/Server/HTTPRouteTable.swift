@@ -148,6 +148,16 @@ package struct HTTPRouteTable {
         }
     }
 
+    /// What the parameters of a request's route captured, in order; empty when there is no route.
+    ///
+    /// - Parameter path: As it was sent, whatever its bytes.
+    package func captures(method: String, path: UnsafeRawBufferPointer) -> [ArraySlice<UInt8>] {
+        let bytes = Array(path)
+        var captures: [Range<Int>] = []
+        guard bytes.withUnsafeBufferPointer({ find(method: method, in: $0, &captures) }) != nil else { return [] }
+        return captures.map { bytes[$0] }
+    }
+
     private enum Search {
         case found(Int)
         case allowed([String])
@@ -233,7 +243,7 @@ package struct HTTPRouteTable {
     @inline(__always)
     private static func isEqual(_ segment: UnsafeBufferPointer<UInt8>, _ name: [UInt8], isEncoded: Bool) -> Bool {
         if segment.count == name.count, segment.elementsEqual(name) { return true }
-        return isEncoded && decoded(Substring(decoding: segment, as: UTF8.self).utf8) == name
+        return isEncoded && decoded(Array(segment)[...]) == name
     }
 
     private func descend(
@@ -249,7 +259,10 @@ package struct HTTPRouteTable {
     }
 
     /// A segment with its escapes undone; as it is where one of them is none.
-    package static func decoded(_ segment: Substring.UTF8View) -> [UInt8] {
+    package static func decoded(_ segment: Substring.UTF8View) -> [UInt8] { decoded(Array(segment)[...]) }
+
+    /// The same for bytes.
+    package static func decoded(_ segment: ArraySlice<UInt8>) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(segment.count)
         var rest = segment[...]

@@ -6,6 +6,8 @@ import Glibc
 package struct HTTPMultipartProblem: Error, Equatable {
     /// One sentence for people.
     package let message: String
+
+    package init(message: String) { self.message = message }
 }
 
 /// One part of a form.
@@ -27,9 +29,9 @@ package enum HTTPMultipart {
     /// The boundary that a content-type names; nil for other types, and for a boundary that is none (RFC 2046, section 5.1.1).
     package static func boundary(_ contentType: String) -> String? {
         guard contentType.lowercased().hasPrefix("multipart/form-data") else { return nil }
-        guard let value = parameter("boundary", of: contentType), (1...70).contains(value.utf8.count) else {
-            return nil
-        }
+        guard let value = HTTPParameters.value(of: "boundary", in: Array(contentType.utf8)),
+            (1...70).contains(value.utf8.count)
+        else { return nil }
         return value.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F || $0 == 0x20 } ? value : nil
     }
 
@@ -89,70 +91,47 @@ package enum HTTPMultipart {
     private static func headers(
         of body: UnsafeRawBufferPointer,
         from: Int
-    ) throws(HTTPMultipartProblem) -> (lines: [Substring], start: Int) {
+    ) throws(HTTPMultipartProblem) -> (lines: [ArraySlice<UInt8>], start: Int) {
         let limit = min(body.count, from + maximumHeaderBytes)
         if body.has("\r\n", at: from) { return ([], from + 2) }
         let window = UnsafeRawBufferPointer(rebasing: body[min(from, limit)..<limit])
         guard let end = find(Array("\r\n\r\n".utf8), in: window, from: 0) else {
             throw HTTPMultipartProblem(message: "the headers of a part are too long, or do not end")
         }
-        let text = String(decoding: window[..<end], as: UTF8.self)
-        return (text.split(separator: "\r\n"), from + end + 4)
+        let text = Array(window[..<end])
+        guard String(validating: text, as: UTF8.self) != nil else {
+            throw HTTPMultipartProblem(message: "the name of a part, or of its file, is no UTF-8")
+        }
+        var lines: [ArraySlice<UInt8>] = []
+        var start = text.startIndex
+        for index in text.indices.dropLast() where text[index] == 0x0D && text[index + 1] == 0x0A {
+            if index > start { lines.append(text[start..<index]) }
+            start = index + 2
+        }
+        lines.append(text[start...])
+        return (lines, from + end + 4)
     }
 
     private static func part(
-        _ lines: [Substring],
+        _ lines: [ArraySlice<UInt8>],
         _ range: Range<Int>
     ) throws(HTTPMultipartProblem) -> HTTPMultipartPart {
         var name: String?
         var fileName: String?
         var contentType: String?
         for line in lines {
-            guard let colon = line.firstIndex(of: ":") else { continue }
-            let value = String(line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" })
-            switch line[..<colon].lowercased() {
+            guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
+            let value = Array(line[(colon + 1)...].drop { $0 == 0x20 || $0 == 0x09 })
+            switch String(decoding: line[..<colon], as: UTF8.self).lowercased() {
             case "content-disposition":
-                name = parameter("name", of: value)
-                fileName = parameter("filename", of: value)
-            case "content-type": contentType = value
+                name = HTTPParameters.value(of: "name", in: value)
+                fileName = HTTPParameters.value(of: "filename", in: value)
+            case "content-type": contentType = String(decoding: value, as: UTF8.self)
             default: break
             }
         }
         guard let name else { throw HTTPMultipartProblem(message: "a part of the form has no name") }
         return HTTPMultipartPart(name: name, fileName: fileName, contentType: contentType, range: range)
-    }
-
-    /// A parameter of a header's value: `a; name=x` or `a; name="x y"`. What stands in quotes is no end.
-    private static func parameter(_ wanted: String, of text: String) -> String? {
-        var rest = text[...].drop { $0 != ";" }
-        while rest.first == ";" {
-            rest = rest.dropFirst().drop { $0 == " " || $0 == "\t" }
-            let name = rest.prefix { $0 != "=" && $0 != ";" }
-            rest = rest.dropFirst(name.count)
-            var value = ""
-            if rest.first == "=" {
-                rest = rest.dropFirst()
-                if rest.first == "\"" {
-                    rest = rest.dropFirst()
-                    while let character = rest.first, character != "\"" {
-                        rest = rest.dropFirst()
-                        // Only a quote is escaped by all senders: a backslash alone is part of Windows' paths.
-                        if character == "\\", rest.first == "\"" {
-                            value.append("\"")
-                            rest = rest.dropFirst()
-                        } else {
-                            value.append(character)
-                        }
-                    }
-                    rest = rest.drop { $0 != ";" }
-                } else {
-                    value = String(rest.prefix { $0 != ";" && $0 != " " && $0 != "\t" })
-                    rest = rest.drop { $0 != ";" }
-                }
-            }
-            if name.lowercased() == wanted { return value }
-        }
-        return nil
     }
 }
 
