@@ -195,9 +195,9 @@ class Frames:
         except OSError:
             self.closed = True
 
-    def request(self, path, method="GET", end=True, extra=()):
+    def request(self, path, method="GET", end=True, extra=(), authority="x"):
         stream = self.h2.get_next_available_stream_id()
-        fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "x"), *extra]
+        fields = [(":method", method), (":scheme", "http"), (":path", path), *([(":authority", authority)] if authority is not None else []), *extra]
         self.h2.send_headers(stream, fields, end_stream=end)
         self.flush()
         return stream
@@ -270,7 +270,7 @@ def test_malformed_requests(served, frames):
     port, _ = served()
     connection = frames(port)
     for path, method, extra, status in (
-        ("nothing", "GET", (), 400), ("/hello", "GET", (("host", "y"),), 400), ("/hello", "BREW", (), 405),
+        ("nothing", "GET", (), 400), ("/hello", "GET", (("host", "y"),), 400), ("/hello", "BREW", (), 501), ("/hello", "PURGE", (), 405), ("*", "GET", (), 400),
         ("/seen", "GET", (("cookie", "a=1"), ("cookie", "b=2")), 200),
     ):  # fmt: skip
         stream = connection.request(path, method, extra=extra)
@@ -282,6 +282,60 @@ def test_malformed_requests(served, frames):
     connection.request("/hello", extra=(("connection", "close"),))
     other = frames(port)
     assert other.status(other.request("/hello")) == 200
+
+
+def refused_below(connection, stream):
+    """Whether a request has cost its stream or its connection, instead of being answered."""
+    kinds = (h2.events.ResponseReceived, h2.events.StreamReset)
+    while not (events := [e for e in connection.events if isinstance(e, kinds) and e.stream_id == stream]):
+        if not connection.read():
+            return True
+    return isinstance(events[0], h2.events.StreamReset)
+
+
+def test_targets_hosts_and_methods(served, frames):
+    port, _ = served()
+    for options, status, path, code in (
+        ({"path": "*", "method": "OPTIONS"}, 204, None, None), ({"path": "*"}, 400, "target", "invalid"),
+        ({"path": "http://x/hello"}, 400, "target", "invalid"), ({"path": "/hello", "authority": "a b"}, 400, "host", "invalid"),
+        ({"path": "/hello", "authority": "a, b"}, 400, "host", "invalid"), ({"path": "/hello", "authority": "user@a"}, 400, "host", "invalid"),
+        ({"path": "/hello", "authority": "a/b"}, 400, "host", "invalid"), ({"path": "/hello", "authority": None}, 400, "host", "missing"),
+        ({"path": "/hello", "authority": None, "extra": (("host", "a b"),)}, 400, "host", "invalid"),
+        ({"path": "/hello", "authority": None, "extra": (("host", "a"), ("host", "b"))}, 400, "host", "repeated"),
+        ({"path": "/hello", "extra": (("host", "y"),)}, 400, "host", "repeated"), ({"path": "/hello", "extra": (("host", "x"),)}, 200, None, None),
+        ({"path": "/hello", "authority": "[::1]:80"}, 200, None, None), ({"path": "/hello", "method": "hello"}, 501, "method", "unsupported"),
+        ({"path": "/hello", "method": "X" * 65}, 501, "method", "unsupported"), ({"path": "/hello", "method": 'A"B'}, 400, "method", "invalid"),
+        ({"path": "/seen?a=%FF"}, 400, None, None), ({"path": "/seen?a=%C3%A4"}, 200, None, None),
+    ):  # fmt: skip
+        connection = frames(port)
+        stream = connection.request(**options)
+        if path in ("host", "method") and refused_below(connection, stream):
+            continue
+        assert connection.status(stream) == status, options
+        if not path:
+            continue
+        connection.wait(h2.events.StreamEnded, stream)
+        body = b"".join(e.data for e in connection.events if isinstance(e, h2.events.DataReceived) and e.stream_id == stream)
+        assert [(e["path"], e["code"]) for e in json.loads(body)["errors"]] == [(path, code)], options
+
+
+@pytest.mark.parametrize("size", [1, 3, 13])
+def test_the_first_bytes_may_come_in_pieces(served, frames, size):
+    port, _ = served()
+    connection = Frames.__new__(Frames)
+    connection.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.h2.initiate_connection()
+    connection.events, connection.closed = [], False
+    data = connection.h2.data_to_send()
+    for start in range(0, len(data), size):
+        connection.socket.sendall(data[start : start + size])
+        time.sleep(0.01)
+    try:
+        assert connection.status(connection.request("/hello")) == 200
+    finally:
+        connection.socket.close()
 
 
 @pytest.mark.parametrize("data", [b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100])

@@ -18,9 +18,13 @@ extension Script {
 
     func anyRoute(_ call: HostCall) throws(Misuse) -> CInt {
         try requireWebServer(call)
-        let method = try call.string(1, "the method").uppercased()
-        guard method == "*" || !method.isEmpty && method.utf8.allSatisfy({ (65...90).contains($0) || $0 == 45 }) else {
-            throw Misuse("app.http.route: \"\(method)\" is no method; * stands for all")
+        let name = try call.string(1, "the method")
+        // `get` is a slip that helps nobody: methods have a case, and all that are known have capitals.
+        let method = name.uppercased()
+        guard method == "*" || !method.isEmpty && method.utf8.count <= 64 && method.utf8.allSatisfy({ isTokenByte($0) })
+        else { throw Misuse("app.http.route: \"\(name)\" is no method; * stands for all") }
+        guard method != "CONNECT" else {
+            throw Misuse("app.http.route: CONNECT is for proxies, and never reaches a route")
         }
         let path = try routePath(call, 2)
         let place = try call.optionsAndHandler(3)

@@ -187,6 +187,20 @@ extension Service: HTTPServerDelegate {
     private func unmatched(_ request: HTTPRequest) -> HTTPAnswer? {
         request.maximumBody = options.webMaxBody
         let method = request.method
+        if method == "OPTIONS", request.path == "*" {
+            // The server as a whole (RFC 9110, section 9.3.7).
+            return HTTPAnswer(status: 204, headers: [("allow", knownMethods.sorted().joined(separator: ", "))])
+        }
+        guard HTTPMethods.isRegistered(method) || knownMethods.contains(method) else {
+            return .failure(
+                HTTPRefusal(
+                    .method,
+                    "the method \(method) is not known here; no route names it",
+                    kind: .unsupported,
+                    status: 501
+                )
+            )
+        }
         switch script.registrations.routes.table.match(method: method, path: Substring(request.path).utf8) {
         case .methodNotAllowed(let allowed):
             var all = allowed
@@ -201,6 +215,14 @@ extension Service: HTTPServerDelegate {
             return .failure(405, "\(allowed.joined(separator: ", ")) only", headers: header)
         case .notFound, .found: return .failure(404, "there is nothing here")
         }
+    }
+
+    /// The methods that the routes have; `*` among them means all usual ones.
+    private var knownMethods: Set<String> {
+        var methods = script.registrations.routes.table.methods
+        if methods.remove("*") != nil { methods.formUnion(HTTPMethods.usual) }
+        if methods.contains("GET") { methods.insert("HEAD") }
+        return methods.union(["OPTIONS"])
     }
 
     func server(_ server: HTTPServer, received request: HTTPRequest) { received(request) }

@@ -144,7 +144,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        if isPreface(bytes) { return becomeHTTP2(bytes) }
+        if requestNumber == 0, takePreface(&bytes) { return }
         guard bytesArrived(bytes.readableBytes) else { return }
         guard !isParsing, unread.readableBytes == 0, isReady else {
             unread.discardReadBytes()
@@ -177,13 +177,26 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: - HTTP/2
 
-    /// Whether the first bytes of a connection are those of HTTP/2 without TLS (RFC 9113, section 3.4).
-    private func isPreface(_ bytes: ByteBuffer) -> Bool {
-        guard requestNumber == 0, case .idle = phase, server.configuration.speaksHTTP2, server.configuration.tls == nil
-        else {
-            return false
+    /// Looks whether the first bytes of a connection are those of HTTP/2 without TLS (RFC 9113, section 3.4). Bytes that may
+    /// become them wait for those that follow.
+    ///
+    /// - Returns: False when HTTP/1 is spoken; the bytes are all that have come.
+    private func takePreface(_ bytes: inout ByteBuffer) -> Bool {
+        guard server.configuration.speaksHTTP2, server.configuration.tls == nil else { return false }
+        switch phase {
+        case .idle: break
+        case .head where unread.readableBytes > 0:
+            unread.writeBuffer(&bytes)
+            swap(&bytes, &unread)
+            unread.clear()
+        default: return false
         }
-        return bytes.readableBytesView.starts(with: "PRI * HTTP/2.0".utf8)
+        switch HTTP2Preface(bytes) {
+        case .none: return false
+        case .part: if bytesArrived(bytes.readableBytes) { unread = bytes }
+        case .whole: becomeHTTP2(bytes)
+        }
+        return true
     }
 
     /// The client speaks HTTP/2: gives the channel and the place in the server's list to what speaks it.
@@ -216,7 +229,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             headBytes += count
             // A read may hold a head and a body: only what cannot be both is refused here.
             if headBytes > server.configuration.maximumHeaderBytes + (256 << 10) {
-                refuse(431, "the request's head is too large")
+                refuse(.failure(.headTooLarge))
             }
         case .body: break
         case .answering, .streaming, .sending:
@@ -275,8 +288,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             case .needsMore:
                 isParsing = false
                 return
-            case .malformed: refuse(400, "this is not HTTP/1.1")
-            case .overflow: refuse(431, "the request's head is too large")
+            case .malformed: refuse(.failure(parser.refusal ?? .notHTTP))
+            case .overflow: refuse(.failure(.headTooLarge))
             }
         }
         isParsing = false
@@ -292,7 +305,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     private func begin(_ facts: HTTPRequestParser.Facts) {
         guard let context else { return }
-        let head = parser.takeHead()
+        var head = parser.takeHead()
+        let refusal = facts.refusal(of: &head, maximumBytes: server.configuration.maximumHeaderBytes)
         server.countRequest()
         requestNumber &+= 1
         is10 = head.version == .http1_0
@@ -314,7 +328,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         since = server.tick
         if server.configuration.reportsAnswers { begun = .now() }
         answeredBytes = 0
-        if let problem = problem(facts, head) { return refuse(problem.status, problem.text) }
+        if let refusal { return refuse(.failure(refusal)) }
         if facts.hasContentEncoding, let refusal = request.setUpDecoding() { return refuse(refusal) }
         if let answer = server.delegate.server(server, admits: request) { return refuse(answer) }
         if let length = facts.length, length > request.maximumBody {
@@ -328,33 +342,13 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         if !isReading { flush() }
     }
 
-    /// What the parser lets pass and the protocol does not (RFC 9112, sections 3.2 and 6.3).
-    private func problem(
-        _ facts: HTTPRequestParser.Facts,
-        _ head: HTTPHead
-    ) -> (status: Int, text: String)? {
-        guard head.version.major == 1 else { return (400, "this is not HTTP/1.1") }
-        guard head.version == .http1_1 || is10 else { return (505, "HTTP/1.0 and HTTP/1.1 are spoken here") }
-        if facts.lengths > 0, facts.length == nil { return (400, "content-length is no number") }
-        if facts.hasOtherEncoding || facts.isChunked && is10 {
-            return (is10 ? 400 : 501, "transfer-encoding can only be chunked")
-        }
-        // The parser knows the limit of the connection's beginning.
-        if head.bytes.count > server.configuration.maximumHeaderBytes {
-            return (431, "the request's head is too large")
-        }
-        if facts.lengths > 1 || facts.lengths == 1 && facts.isChunked { return (400, "a body has one length") }
-        if facts.hosts != 1, !(is10 && facts.hosts == 0) { return (400, "a request names one host") }
-        return nil
-    }
-
     private func refuse(_ status: Int, _ text: String) { refuse(.failure(status, text)) }
 
     /// Answers without the delegate. The connection is kept only where nothing of the request is left to read.
     private func refuse(_ answer: HTTPAnswer) {
         server.countRefusal(answer.status)
         if begun == .distantPast, server.configuration.reportsAnswers { begun = .now() }
-        if request != nil, answer.status < 400 || answer.status == 404 || answer.status == 405, !hasBody {
+        if request != nil, answer.status < 400 || [404, 405, 501].contains(answer.status), !hasBody {
             phase = .answering
             finish(answer)
             return
@@ -390,7 +384,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     /// Nothing more comes, and everything that came has been looked at.
     private func inputEnded() {
         guard case .idle = phase else {
-            return parser.mayEnd ? closeWhenWritten() : refuse(400, "the request is not complete")
+            let mayEnd = parser.mayEnd && unread.readableBytes == 0
+            return mayEnd ? closeWhenWritten() : refuse(.failure(.incomplete))
         }
         closeWhenWritten()
     }

@@ -32,6 +32,8 @@ final class HTTPRequestParser {
 
         var keepsAlive = false
         var hosts = 0
+        /// One of the `host` fields is none.
+        var hasBadHost = false
         var lengths = 0
         /// Of `content-length`; nil: none, or no number.
         var length: Int?
@@ -45,6 +47,13 @@ final class HTTPRequestParser {
 
     private let parser: UnsafeMutablePointer<llhttp_t>
     private let state: UnsafeMutablePointer<State>
+    /// The next byte is the first of a request, or of one whose method is not complete.
+    private var isAtMethod = true
+    private var methodReader = HTTPMethodReader()
+    /// The method of the request under way, when the parser does not know it.
+    private var otherMethod: HTTPMethod?
+    /// Why it is none, after ``Event/malformed``.
+    private(set) var refusal: HTTPRefusal?
 
     /// - Parameters:
     ///   - maximumBytes: Of a head, and of the trailers and extensions of one body.
@@ -73,13 +82,97 @@ final class HTTPRequestParser {
         if !state.pointee.pieces.isEmpty { state.pointee.pieces.removeAll(keepingCapacity: true) }
         let start = bytes.baseAddress ?? UnsafeRawPointer(state)
         state.pointee.start = start
-        switch c_nio_llhttp_execute(parser, start.assumingMemoryBound(to: CChar.self), bytes.count) {
-        case HPE_OK: return (.needsMore, bytes.count)
+        if isAtMethod, !bytes.isEmpty {
+            guard methodReader.name.isEmpty, Self.beginsAsMost(bytes) else { return readMethod(bytes) }
+            isAtMethod = false
+        }
+        return execute(start, start, bytes.count)
+    }
+
+    /// Whether a request begins with the methods that most have, which need no look of our own.
+    @inline(__always)
+    private static func beginsAsMost(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.count > 4 else { return false }
+        let first = UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self))
+        return first == 0x2054_4547 || first == 0x5453_4F50 && bytes[4] == 0x20  // "GET ", "POST "
+    }
+
+    /// - Parameter from: Where to read on; `start` is where what was given begins.
+    @inline(__always)
+    private func execute(
+        _ start: UnsafeRawPointer,
+        _ from: UnsafeRawPointer,
+        _ count: Int
+    ) -> (event: Event, count: Int) {
+        switch c_nio_llhttp_execute(parser, from.assumingMemoryBound(to: CChar.self), count) {
+        case HPE_OK: return (.needsMore, from - start + count)
         case HPE_PAUSED:
-            let end = UnsafeRawPointer(c_nio_llhttp_get_error_pos(parser)) ?? start
+            let end = UnsafeRawPointer(c_nio_llhttp_get_error_pos(parser)) ?? from
             c_nio_llhttp_resume(parser)
-            return (state.pointee.isComplete ? .end : .head, end - start)
-        default: return (state.pointee.isOverflow ? .overflow : .malformed, 0)
+            guard state.pointee.isComplete else { return (.head, end - start) }
+            isAtMethod = true
+            return (.end, end - start)
+        case let problem:
+            guard !state.pointee.isOverflow else { return (.overflow, 0) }
+            refusal = Self.refusal(problem, isInHead: !state.pointee.hasHead)
+            return (.malformed, 0)
+        }
+    }
+
+    /// Reads a method that may be any, and goes on behind it. One that the parser does not know is GET to it: no other rule of
+    /// requests follows from the name.
+    private func readMethod(_ bytes: UnsafeRawBufferPointer) -> (event: Event, count: Int) {
+        switch methodReader.read(bytes) {
+        case .more: return (.needsMore, bytes.count)
+        case .refused(let refusal):
+            self.refusal = refusal
+            return (.malformed, 0)
+        case .complete(let count):
+            let method = HTTPMethod(rawValue: String(decoding: methodReader.name, as: UTF8.self))
+            methodReader.clear()
+            isAtMethod = false
+            otherMethod = knownMethods.contains(method.rawValue) ? nil : method
+            var line = otherMethod == nil ? method.rawValue + " " : "GET "
+            let isTaken = line.withUTF8 { line in
+                c_nio_llhttp_execute(
+                    parser,
+                    UnsafeRawPointer(line.baseAddress.unsafelyUnwrapped).assumingMemoryBound(to: CChar.self),
+                    line.count
+                ) == HPE_OK
+            }
+            guard isTaken, let start = bytes.baseAddress else {
+                refusal = Self.refusal(HPE_INVALID_METHOD, isInHead: true)
+                return (.malformed, 0)
+            }
+            return execute(start, start + count, bytes.count - count)
+        }
+    }
+
+    /// What the parser's errors mean to whoever sent the request.
+    private static func refusal(_ problem: llhttp_errno_t, isInHead: Bool) -> HTTPRefusal {
+        switch problem {
+        case HPE_INVALID_METHOD: HTTPRefusal(.method, "this is no request of HTTP: it does not begin with a method")
+        case HPE_INVALID_URL:
+            HTTPRefusal(
+                .target,
+                "the request's target has a sign that no URL has, or begins with neither a slash nor http://"
+            )
+        case HPE_INVALID_VERSION, HPE_INVALID_CONSTANT:
+            HTTPRefusal(.version, "this is not HTTP/1.1: the request line does not end with that")
+        case HPE_INVALID_HEADER_TOKEN, HPE_UNEXPECTED_SPACE, HPE_USER:
+            isInHead
+                ? HTTPRefusal(
+                    .header,
+                    "a line of the head is no header field: a name, a colon, a value on the same line"
+                )
+                : HTTPRefusal(.trailer, "a line behind the body is no trailer field")
+        case HPE_CR_EXPECTED, HPE_LF_EXPECTED, HPE_STRICT:
+            HTTPRefusal(isInHead ? .header : .chunk, "a line does not end with carriage return and line feed")
+        case HPE_UNEXPECTED_CONTENT_LENGTH: HTTPRefusal(.contentLength, "a body has one length", kind: .repeated)
+        case HPE_INVALID_CONTENT_LENGTH: HTTPRefusal(.contentLength, "content-length is no number")
+        case HPE_INVALID_TRANSFER_ENCODING: HTTPRefusal(.transferEncoding, "transfer-encoding can only be chunked")
+        case HPE_INVALID_CHUNK_SIZE: HTTPRefusal(.chunk, "the size of a chunk is no hexadecimal number")
+        default: HTTPRefusal(.message, "this is not HTTP/1.1")
         }
     }
 
@@ -91,14 +184,16 @@ final class HTTPRequestParser {
 
     /// The head that was met last; once.
     func takeHead() -> HTTPHead {
-        state.pointee.takeHead(
-            methods[Int(parser.pointee.method)],
+        let other = otherMethod
+        if other != nil { otherMethod = nil }
+        return state.pointee.takeHead(
+            other ?? methods[Int(parser.pointee.method)],
             HTTPVersion(major: Int(parser.pointee.http_major), minor: Int(parser.pointee.http_minor))
         )
     }
 
     /// Whether the bytes may end here.
-    var mayEnd: Bool { c_nio_llhttp_finish(parser) == HPE_OK }
+    var mayEnd: Bool { methodReader.name.isEmpty && c_nio_llhttp_finish(parser) == HPE_OK }
 }
 
 @available(*, unavailable)
@@ -187,7 +282,8 @@ private struct State {
     }
 
     mutating func name(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
-        if hasHead { return extra(length) }
+        // A trailer's colon, blank and line end are bytes, too.
+        if hasHead { return extra(length + 4) }
         if !isInName {
             endField()
             fields += 1
@@ -233,7 +329,9 @@ private struct State {
     @inline(__always)
     private mutating func note(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
         switch name.count {
-        case 4 where name.isText("host"): facts.hosts += 1
+        case 4 where name.isText("host"):
+            facts.hosts += 1
+            if !HTTPHostField.isValid(value) { facts.hasBadHost = true }
         case 6 where name.isText("expect"):
             // The first one counts.
             if facts.expectation == .none { facts.expectation = value.isText("100-continue") ? .continue : .other }
@@ -327,6 +425,15 @@ private let paused = CInt(HPE_PAUSED.rawValue)
 private let methods: [HTTPMethod] = (0...HTTP_QUERY.rawValue).map { number in
     HTTPMethod(rawValue: String(cString: c_nio_llhttp_method_name(llhttp_method(rawValue: number))))
 }
+
+/// Methods that the parser takes as they are: the registered ones among those it knows, and not those of RTSP and ICE.
+private let knownMethods: Set<String> = {
+    let others: Set = [
+        "SOURCE", "PRI", "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER",
+        "SET_PARAMETER", "REDIRECT", "RECORD", "FLUSH",
+    ]
+    return Set(methods.map(\.rawValue)).subtracting(others)
+}()
 
 @inline(__always)
 private func state(_ parser: UnsafeMutablePointer<llhttp_t>?) -> UnsafeMutablePointer<State> {

@@ -39,6 +39,8 @@ package struct HTTPRouteTable {
     }
 
     private var nodes = [Node()]
+    /// Of all routes; `*` stands for any.
+    package private(set) var methods: Set<String> = []
 
     package init() {}
 
@@ -111,6 +113,7 @@ package struct HTTPRouteTable {
         if let other = known.first(where: { $0.method == method }) {
             throw HTTPRouteProblem(message: "\(method) \(pattern) is there already, as \(method) \(other.pattern)")
         }
+        methods.insert(method)
         if takesRest {
             nodes[node].rest.append((method, route, pattern))
         } else {

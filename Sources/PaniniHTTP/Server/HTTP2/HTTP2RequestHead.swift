@@ -9,7 +9,7 @@ enum HTTP2RequestHead {
     static func read(
         _ fields: HPACKHeaders,
         _ limits: HTTPServerConfiguration
-    ) -> (head: HTTPRequestHead, problem: (status: Int, text: String)?) {
+    ) -> (head: HTTPRequestHead, refusal: HTTPRefusal?) {
         var head = HTTPRequestHead(version: .http2, method: .GET, uri: "/")
         var authority: String?
         var hosts = 0
@@ -33,28 +33,35 @@ enum HTTP2RequestHead {
         }
         if !cookies.isEmpty { head.headers.add(name: "cookie", value: cookies.joined(separator: "; ")) }
         if let authority, hosts == 0 { head.headers.add(name: "host", value: authority) }
-        return (head, problem(head, authority, hosts, size, count, limits))
+        return (head, refusal(head, authority, hosts, size, count, limits))
     }
 
-    private static func problem(
+    private static func refusal(
         _ head: HTTPRequestHead,
         _ authority: String?,
         _ hosts: Int,
         _ size: Int,
         _ count: Int,
         _ limits: HTTPServerConfiguration
-    ) -> (status: Int, text: String)? {
-        if size > limits.maximumHeaderBytes || count > limits.maximumHeaderCount {
-            return (431, "the request's head is too large")
-        }
-        if head.method == .CONNECT { return (501, "CONNECT is not spoken here") }
+    ) -> HTTPRefusal? {
+        if size > limits.maximumHeaderBytes || count > limits.maximumHeaderCount { return .headTooLarge }
+        if let refusal = HTTPMethodReader.refusal(of: head.method.rawValue) { return refusal }
+        if head.method == .CONNECT { return .connect }
         guard head.uri.hasPrefix("/") || head.uri == "*" && head.method == .OPTIONS else {
-            return (400, "a request's path begins with a slash")
+            return HTTPRefusal(.target, "a request's path begins with a slash")
         }
-        if hosts > 1 || hosts == 0 && authority?.isEmpty != false { return (400, "a request names one host") }
-        if hosts == 1, let authority, head.headers.first(name: "host") != authority {
-            return (400, "a request names one host")
+        // What was no UTF-8 has been repaired before it came here.
+        if head.uri.utf8.contains(0xEF), head.uri.unicodeScalars.contains("\u{FFFD}") {
+            return HTTPRefusal(.target, "the path is no text (UTF-8)")
         }
-        return nil
+        if hosts > 1 { return HTTPRefusal(.host, "a request names one host", kind: .repeated) }
+        if hosts == 0, authority?.isEmpty != false {
+            return HTTPRefusal(.host, "a request names its host", kind: .missing)
+        }
+        let host = head.headers.first(name: "host") ?? ""
+        if hosts == 1, let authority, host != authority {
+            return HTTPRefusal(.host, "a request names one host, and this one's fields differ", kind: .repeated)
+        }
+        return HTTPHostField.isValid(host) ? nil : .badHost
     }
 }

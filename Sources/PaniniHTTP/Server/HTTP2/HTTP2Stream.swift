@@ -101,7 +101,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
 
     private func begin(_ fields: HPACKHeaders) {
         server.countRequest()
-        let (head, problem) = HTTP2RequestHead.read(fields, server.configuration)
+        let (head, refusal) = HTTP2RequestHead.read(fields, server.configuration)
         isHead = head.method == .HEAD
         let request = HTTPRequest(
             decoded: head,
@@ -114,7 +114,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         phase = .body
         since = server.tick
         if server.configuration.reportsAnswers { begun = .now() }
-        if let problem { return refuse(.failure(problem.status, problem.text)) }
+        if let refusal { return refuse(.failure(refusal)) }
         if let refusal = request.setUpDecoding() { return refuse(refusal) }
         if let answer = server.delegate.server(server, admits: request) { return refuse(answer) }
         if let length = fields.first(name: "content-length").flatMap({ Int($0) }), length > request.maximumBody {
