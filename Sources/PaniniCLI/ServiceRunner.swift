@@ -66,6 +66,8 @@ enum ServiceRunner {
         let host = PaniniHost(configuration: configuration, logger: logger) { report in
             var logger = logger
             logger[metadataKey: "service"] = .string(report.serviceName)
+            // At every level: who starts a service waits for this line.
+            logger.logLevel = min(logger.logLevel, .info)
             let lines = ["\(report.serviceName) \(report.version) is ready"] + hint(report)
             logger.info("\(lines.joined(separator: "\n"))")
         }

@@ -29,7 +29,8 @@ def run(folder, *arguments, **env):
     port = str(free_port())
     program = Program([PROGRAM, "dev", "hello.lua", "--port", port, *arguments], cwd=folder, env=environment(**env))
     try:
-        # At some levels it does not say that it is ready.
+        # It says so at every level.
+        program.wait_for(r"hello .*\bis ready\b")
         address = f"nats://127.0.0.1:{port}"
         wait_until(lambda: panini("request", "hello", "--server", address).returncode == 0, "it serves")
         program.signal(15)
