@@ -372,6 +372,7 @@
 ---@field ping_interval? number seconds between pings to the broker (120)
 ---@field pending_limit? integer messages waiting per listener (65536)
 ---@field pending_bytes_limit? integer|string bytes waiting per listener (64MB)
+---@field unsent_bytes_limit? integer|string bytes waiting for the broker before sends wait (64MB)
 ---@field web_server? boolean serve HTTP (false)
 ---@field web_host? string the web server's address ("127.0.0.1")
 ---@field web_port? integer the web server's port (8080)
@@ -423,7 +424,7 @@ function App.listen(subject, options, handler) end
 ---@return integer ended how many listeners that were
 function App.unsubscribe(subject) end
 
----Publishes a message; does not wait. A table goes out as JSON, a string as its bytes.
+---Publishes a message; waits only while the broker takes less than is sent. A table goes out as JSON, a string as its bytes.
 ---@param subject string
 ---@param message any
 ---@param options? panini.PublishOptions

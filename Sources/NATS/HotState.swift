@@ -7,6 +7,8 @@ import NIOCore
 struct HotState {
     /// Frames on their way to the socket.
     var outbound = ByteBuffer()
+    /// What waits in front of them, until the socket has room.
+    var backlog = OutboundBacklog()
     /// What the socket has not taken yet of what was handed to it.
     var unwritten = UnwrittenFrames()
     var subscriptions = SubscriptionTable()
@@ -18,6 +20,11 @@ extension NATSConnection {
     var outbound: ByteBuffer {
         @inline(__always) _read { yield hot.pointee.outbound }
         @inline(__always) _modify { yield &hot.pointee.outbound }
+    }
+
+    var backlog: OutboundBacklog {
+        @inline(__always) _read { yield hot.pointee.backlog }
+        @inline(__always) _modify { yield &hot.pointee.backlog }
     }
 
     var unwritten: UnwrittenFrames {

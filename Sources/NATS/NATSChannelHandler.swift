@@ -30,10 +30,10 @@ final class NATSChannelHandler: ChannelInboundHandler {
     private(set) var context: ChannelHandlerContext?
     private(set) var isWritable = true
     @exclusivity(unchecked) private var parser: NATSOperationParser
-    /// What the last read left: the beginning of an operation.
+    /// What the last read left: the beginning of an operation, and what is held.
     @exclusivity(unchecked) private var leftover = ByteBuffer()
 
-    /// Whether the beginning of an operation was read, but not its end.
+    /// Whether something was read that is not worked on yet: the beginning of an operation, or what is held.
     var hasLeftover: Bool { leftover.readableBytes > 0 }
 
     /// Above this, a leftover buffer is not kept after the large message that needed it.
@@ -76,6 +76,37 @@ final class NATSChannelHandler: ChannelInboundHandler {
 
     func write(_ buffer: ByteBuffer) {
         context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+    }
+
+    /// Messages are left where they are, here and in the socket, until the server takes more of what is sent.
+    @exclusivity(unchecked) private(set) var isHeld = false
+
+    func hold() {
+        guard !isHeld else { return }
+        isHeld = true
+        readAutomatically(false)
+    }
+
+    /// Goes on with what was left.
+    func release() {
+        guard isHeld else { return }
+        isHeld = false
+        if let connection, leftover.readableBytes > 0 {
+            connection.beginBurst(bytes: 0)
+            parseLeftover(connection)
+            self.connection?.endBurst()
+        }
+        if !isHeld { readAutomatically(true) }
+    }
+
+    private func readAutomatically(_ isOn: Bool) {
+        guard let channel = context?.channel, channel.isActive else { return }
+        do {
+            try channel.syncOptions?.setOption(.autoRead, value: isOn)
+        } catch {
+            // The channel is closing, which is told by itself.
+            return
+        }
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -124,6 +155,10 @@ final class NATSChannelHandler: ChannelInboundHandler {
         guard let connection else { return }
         var incoming = unwrapInboundIn(data)
         connection.beginBurst(bytes: incoming.readableBytes)
+        guard !isHeld else {
+            leftover.writeBuffer(&incoming)
+            return
+        }
         guard leftover.readableBytes > 0 else {
             let consumed = parse(incoming, connection)
             if consumed < incoming.readableBytes, self.connection != nil {
@@ -132,10 +167,14 @@ final class NATSChannelHandler: ChannelInboundHandler {
             }
             return
         }
+        leftover.writeBuffer(&incoming)
+        parseLeftover(connection)
+    }
+
+    private func parseLeftover(_ connection: NATSConnection) {
         // Out of the property while it is parsed: a handler may close the connection meanwhile.
         var bytes = ByteBuffer()
         swap(&bytes, &leftover)
-        bytes.writeBuffer(&incoming)
         let consumed = parse(bytes, connection)
         bytes.moveReaderIndex(forwardBy: consumed)
         if bytes.readableBytes == 0 {
@@ -196,6 +235,7 @@ final class NATSChannelHandler: ChannelInboundHandler {
                 // A callback may have closed or broken the connection: what else was read is nobody's then.
                 if self.connection == nil { break loop }
                 base += parser.consumed
+                if isHeld { break loop }
             }
             self.parser = parser
             return bytes.count - (end - base)

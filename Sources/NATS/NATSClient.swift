@@ -155,6 +155,61 @@ public final class NATSClient: Service {
         if let refusal { throw refusal }
     }
 
+    /// Publishes bytes, and waits for room when the server takes less than is published, or is not there. Those who wait go on
+    /// in the order of their calls.
+    ///
+    /// - Parameters:
+    ///   - payload: any bytes, may be empty.
+    ///   - subject: without wildcards.
+    ///   - reply: where an answer shall go.
+    ///   - headers: empty for none.
+    ///   - limit: how long to wait at most.
+    /// - Throws: ``NATSError``: what ``publish(_:to:reply:headers:)`` throws, `bufferExceeded` when there was no room in
+    ///   that time; `cancelled` when the task is cancelled. Nothing is sent then.
+    public func publish(
+        _ payload: some Sequence<UInt8>,
+        to subject: String,
+        reply: String? = nil,
+        headers: NATSHeaders = NATSHeaders(),
+        waiting limit: TimeAmount
+    ) async throws(NATSError) {
+        let bytes = Array(payload)
+        let deadline = NIODeadline.now() + limit
+        while true {
+            let refusal = bytes.withUnsafeBytes { attemptPublish($0, subject, reply, headers) }
+            guard let refusal else { return }
+            guard refusal.code == .bufferExceeded, NIODeadline.now() < deadline else { throw refusal }
+            let size = NATSEncoder.publishOverhead + subject.utf8.count + (reply?.utf8.count ?? 0) + bytes.count
+            try await room(for: size + headers.encoded().count, until: deadline)
+        }
+    }
+
+    /// Publishes text as UTF-8, and waits for room. Works as ``publish(_:to:reply:headers:waiting:)``.
+    public func publish(
+        _ text: String,
+        to subject: String,
+        reply: String? = nil,
+        headers: NATSHeaders = NATSHeaders(),
+        waiting limit: TimeAmount
+    ) async throws(NATSError) {
+        try await publish(text.utf8, to: subject, reply: reply, headers: headers, waiting: limit)
+    }
+
+    private func room(for size: Int, until deadline: NIODeadline) async throws(NATSError) {
+        let bound = bound
+        let waiter = RoomWaiters.Waiter(eventLoop.makePromise(), size: size)
+        eventLoop.execute { bound.value.awaitRoom(waiter, until: deadline) }
+        do {
+            try await withTaskCancellationHandler {
+                try await waiter.promise.futureResult.get()
+            } onCancel: {
+                eventLoop.execute { bound.value.roomWaiters.cancel(waiter) }
+            }
+        } catch {
+            throw NATSError(wrapping: error)
+        }
+    }
+
     /// Publishes text as UTF-8. Throws as ``publish(_:to:reply:headers:)``.
     public func publish(
         _ text: String,

@@ -15,6 +15,8 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     private var terms: NATSOutbox.Terms?
     private var isRetryScheduled = false
     private var serverErrors = LogEpisode()
+    /// Who waits for room.
+    var roomWaiters = RoomWaiters()
     /// The one closure of all further fetches; the end breaks the cycle.
     private var fetchTask: (@Sendable () -> Void)?
     private var hasPublishingEnded = false
@@ -95,10 +97,39 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             guard let self else { return }
             self.isRetryScheduled = false
             self.sendOutbox()
+            self.wakeRoomWaiters()
             if !self.isRetryScheduled, self.outbox.settle() {
                 self.retryLater()
             }
         }
+    }
+
+    /// Notes who waits for room; lets it try again at once when what it knew was old, or is final.
+    func awaitRoom(_ waiter: RoomWaiters.Waiter, until deadline: NIODeadline) {
+        sendOutbox()
+        guard connection.publishRefusal == nil, !hasPublishingEnded, end == nil,
+            !roomWaiters.isEmpty || outbox.room < waiter.size
+        else { return waiter.promise.succeed() }
+        let alarm = connection.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
+            self?.roomWaiters.fail(waiter, NATSPublishRefusal.bufferExceeded.error)
+            self?.wakeRoomWaiters()
+        }
+        roomWaiters.append(waiter, alarm: alarm)
+        wakeRoomWaiters()
+    }
+
+    func connection(_ connection: NATSConnection, congestion: NATSCongestion) {
+        if congestion == .room { wakeRoomWaiters() }
+    }
+
+    private func wakeRoomWaiters() {
+        guard !roomWaiters.isEmpty else { return }
+        sendOutbox()
+        let room = end == nil && connection.publishRefusal == nil ? outbox.room : .max
+        guard let needed = roomWaiters.wake(room: room) else { return }
+        // The others follow when there is room again; what the first may leave unused is looked at soon.
+        connection.awaitRoom()
+        if outbox.room >= needed { retryLater() }
     }
 
     /// - Parameter hasTaken: whether the outbox waits to hear what became of what was taken.
@@ -414,6 +445,10 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             events.emit(event)
             events.end()
             finish(error)
+            wakeRoomWaiters()
+        case .connected, .reconnected:
+            events.emit(event)
+            wakeRoomWaiters()
         default: events.emit(event)
         }
     }
@@ -489,6 +524,10 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
 
         func connectionReadBurstEnded(_ connection: NATSConnection) {
             target?.connectionReadBurstEnded(connection)
+        }
+
+        func connection(_ connection: NATSConnection, congestion: NATSCongestion) {
+            target?.connection(connection, congestion: congestion)
         }
     }
 }

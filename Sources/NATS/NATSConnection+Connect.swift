@@ -293,8 +293,12 @@ extension NATSConnection {
         if inboxSID != 0 {
             NATSEncoder.subscribe(subject: inboxSubject, queue: nil, sid: inboxSID, into: &buffer)
         }
-        buffer.writeBuffer(&outbound)
-        outbound = buffer
+        if backlog.isEmpty {
+            buffer.writeBuffer(&outbound)
+            outbound = buffer
+        } else {
+            backlog.prepend(buffer)
+        }
     }
 
     // MARK: - Loss
@@ -332,6 +336,7 @@ extension NATSConnection {
         lastError = error
         logger.debug("lost the connection to NATS", metadata: ["error": "\(error.message)"])
         let mayReconnect = configuration.reconnect && state == .connected
+        gate.reset()
         // Set before anybody is told, because those who are told may publish or request again.
         if mayReconnect {
             state = .reconnecting
@@ -387,6 +392,10 @@ extension NATSConnection {
 
     func pingTick(_ epoch: Int) {
         guard epoch == linkEpoch, let link else { return }
+        if gate.explainsSilence(bytesOut: statistics.bytesOut) {
+            timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
+            return
+        }
         outstandingPings += 1
         if outstandingPings > configuration.maxPingsOutstanding {
             linkLost(

@@ -15,42 +15,46 @@ extension NATSConnection {
     /// - Parameters:
     ///   - reply: where to answer; empty for nowhere.
     ///   - headers: an encoded header block (`NATSHeaders.encoded()`), or empty.
+    ///   - room: what happens when the server does not take what was sent before.
     /// - Returns: nil when accepted: on its way, or buffered until the connection is up again.
     package func publish(
         subject: UnsafeRawBufferPointer,
         reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
-        payload: UnsafeRawBufferPointer
+        payload: UnsafeRawBufferPointer,
+        room: NATSRoomPolicy = .refuse
     ) -> NATSPublishRefusal? {
         eventLoop.assertInEventLoop()
         if let publishRefusal { return publishRefusal }
         guard NATSSubject.isValidForPublish(subject) else { return .invalidSubject }
         guard reply.isEmpty || NATSSubject.isValidForPublish(reply) else { return .invalidReply }
-        return append(subject: subject, reply: reply, headers: headers, payload: payload)
+        let limit = limit(room)
+        let refusal = append(subject: subject, reply: reply, headers: headers, payload: payload, limit: limit)
+        return settled(refusal, room)
     }
 
     /// Encodes a publish whose subjects are known to be valid.
+    ///
+    /// - Parameter limit: how many bytes may be unsent with it.
     @inline(__always)
     func append(
         subject: UnsafeRawBufferPointer,
         reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
-        payload: UnsafeRawBufferPointer
+        payload: UnsafeRawBufferPointer,
+        limit: Int
     ) -> NATSPublishRefusal? {
         let size = headers.count &+ payload.count
         guard size <= maximumPayload else { return .tooLarge(limit: maximumPayload) }
         guard headers.isEmpty || !headersRefused else { return .headersUnsupported }
         if let refusal = refusedLine(subject, reply, headers: headers.count, size: size) { return refusal }
         let room = NATSEncoder.publishOverhead &+ subject.count &+ reply.count &+ size
-        let pending = outbound.readableBytes
-        guard pending &+ room <= outboundLimit else {
-            statistics.refusedBufferFull += 1
-            return .bufferExceeded
-        }
+        let pending = unsentBytes
+        guard room <= limit &- pending else { return .bufferExceeded }
         NATSEncoder.publish(subject: subject, reply: reply, headers: headers, payload: payload, into: &outbound)
         statistics.messagesOut &+= 1
         if pending &+ room > Self.eagerFlushBytes {
-            flushOutbound()
+            relieveOutbound()
         } else {
             scheduleFlush()
         }
@@ -62,18 +66,24 @@ extension NATSConnection {
     /// - Parameter count: how many messages `frames` holds.
     func append(frames: inout ByteBuffer, count: Int) -> NATSPublishRefusal? {
         if let publishRefusal { return publishRefusal }
-        guard outbound.readableBytes + frames.readableBytes <= outboundLimit else {
+        guard unsentBytes + frames.readableBytes <= outboundLimit else {
             statistics.refusedBufferFull += UInt64(count)
             return .bufferExceeded
         }
         outbound.writeBuffer(&frames)
         statistics.messagesOut += UInt64(count)
+        if outbound.readableBytes >= OutboundBacklog.chunkBytes { relieveOutbound() }
         scheduleFlush()
         return nil
     }
 
+    /// How many bytes wait here for the socket.
+    var unsentBytes: Int {
+        @inline(__always) get { backlog.byteCount &+ outbound.readableBytes }
+    }
+
     /// How many more bytes can be published now.
-    var outboundRoom: Int { max(0, outboundLimit - outbound.readableBytes) }
+    var outboundRoom: Int { max(0, outboundLimit - unsentBytes) }
 
     // MARK: - Bursts and flushes
 
@@ -111,27 +121,48 @@ extension NATSConnection {
     /// Writes what is there, unless the socket is full: then it waits here until the socket has room, which bounds what
     /// the channel holds and keeps whole frames for a reconnect.
     func flushOutbound() {
-        guard let link, link.isWritable else { return }
-        writeOutbound()
+        while let link, link.isWritable, writeNext() {}
     }
 
+    /// Writes what is there, whether the socket has room or not.
     func writeOutbound() {
+        while writeNext() {}
+    }
+
+    /// Writes in the middle of a burst or tick; what the socket has no room for goes to the backlog in whole chunks.
+    @inline(never)
+    private func relieveOutbound() {
+        flushOutbound()
+        guard outbound.readableBytes >= OutboundBacklog.chunkBytes else { return }
+        backlog.append(outbound)
+        outbound = ByteBuffer()
+        if link != nil { outbound.reserveCapacity(OutboundBacklog.chunkBytes) }
+    }
+
+    /// Hands the oldest chunk to the socket; false when there is none.
+    private func writeNext() -> Bool {
         // A write may come back here: the channel reads once more before it gives up a socket that cannot be written.
-        guard let link, outbound.readableBytes > 0, unwritten.current.readableBytes == 0 else { return }
-        statistics.bytesOut &+= UInt64(outbound.readableBytes)
+        guard let link, unwritten.current.readableBytes == 0 else { return false }
+        let capacity = min(outbound.capacity, Self.retainedCapacity)
+        if let chunk = backlog.popFirst() {
+            unwritten.current = chunk
+        } else {
+            guard outbound.readableBytes > 0 else { return false }
+            swap(&unwritten.current, &outbound)
+        }
+        statistics.bytesOut &+= UInt64(unwritten.current.readableBytes)
         statistics.writes &+= 1
         if !unwritten.isEmpty {
             unwritten.forgetWritten()
         }
-        let capacity = min(outbound.capacity, Self.retainedCapacity)
-        swap(&unwritten.current, &outbound)
         link.write(unwritten.current)
-        guard link === self.link else { return }
+        guard link === self.link else { return false }
         // Usually the socket has taken everything already, and the memory is ours again.
         var next = unwritten.written(isKept: link.tellsUnwritten) ?? ByteBuffer()
-        guard outbound.readableBytes == 0 else { return scheduleFlush() }
-        guard next.capacity <= Self.retainedCapacity else { return }
+        if gate.isEpisode { relieved() }
+        guard outbound.readableBytes == 0, next.capacity <= Self.retainedCapacity else { return true }
         next.reserveCapacity(capacity)
         outbound = next
+        return true
     }
 }

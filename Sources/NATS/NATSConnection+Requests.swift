@@ -16,13 +16,15 @@ extension NATSConnection {
     /// - Parameters:
     ///   - headers: an encoded header block, or empty.
     ///   - context: handed to the sink.
+    ///   - room: what happens when the server does not take what was sent before.
     package func request(
         subject: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
         payload: UnsafeRawBufferPointer,
         deadline: NIODeadline,
         context: UInt64,
-        sink: any NATSRequestSink
+        sink: any NATSRequestSink,
+        room: NATSRoomPolicy = .refuse
     ) -> RequestStart {
         eventLoop.assertInEventLoop()
         if let publishRefusal { return .refused(publishRefusal) }
@@ -38,9 +40,15 @@ extension NATSConnection {
         let refusal = withUnsafeTemporaryAllocation(byteCount: length, alignment: 1) { reply in
             reply.copyBytes(from: inbox)
             RequestTable.writeToken(id, to: reply.baseAddress.unsafelyUnwrapped + inbox.count)
-            return append(subject: subject, reply: UnsafeRawBufferPointer(reply), headers: headers, payload: payload)
+            return append(
+                subject: subject,
+                reply: UnsafeRawBufferPointer(reply),
+                headers: headers,
+                payload: payload,
+                limit: limit(room)
+            )
         }
-        if let refusal {
+        if let refusal = settled(refusal, room) {
             _ = requests.remove(id)
             return .refused(refusal)
         }

@@ -27,16 +27,24 @@ extension NATSConnection {
     /// Of what never reached the server, only publishes go to the next connection; requests do not, as they fail now, and
     /// whoever asked may ask again.
     func keepPublishes(_ unsent: ByteBuffer) {
-        var all = unsent
-        all.writeBuffer(&outbound)
-        outbound = publishes(of: all)
+        backlog.prepend(unsent)
+        backlog.replace { publishes(of: $0) }
+        outbound = publishes(of: outbound)
     }
 
     /// Drops what the server in use would end the connection for: it was accepted under the terms of another.
     func dropUnsendable() {
-        guard outbound.readableBytes > 0 else { return }
-        let (frames, tooLarge, withHeaders) = sendable(outbound)
-        outbound = frames
+        guard unsentBytes > 0 else { return }
+        var tooLarge = 0
+        var withHeaders = 0
+        func kept(_ frames: ByteBuffer) -> ByteBuffer {
+            let part = sendable(frames)
+            tooLarge += part.tooLarge
+            withHeaders += part.withHeaders
+            return part.frames
+        }
+        backlog.replace { kept($0) }
+        outbound = kept(outbound)
         reportUnsendable(tooLarge, withHeaders)
     }
 
@@ -68,6 +76,14 @@ extension NATSConnection {
     func giveUp(_ frames: ByteBuffer, _ error: NATSError) {
         guard frames.readableBytes > 0 else { return }
         lost(PublishFrames.filter(frames) { !isRequest($0) }.count, error)
+    }
+
+    /// The same for everything that waits here.
+    func giveUpUnsent(_ error: NATSError) {
+        var count = PublishFrames.filter(outbound) { !isRequest($0) }.count
+        outbound = ByteBuffer()
+        while let chunk = backlog.popFirst() { count += PublishFrames.filter(chunk) { !isRequest($0) }.count }
+        lost(count, error)
     }
 
     private func lost(_ count: Int, _ error: NATSError) {

@@ -80,8 +80,10 @@ package final class NATSConnection {
     package let linkCut = NATSLinkCut()
     /// The TCP connection whose handshake is going on.
     var handshaking: NATSChannelHandler?
-    /// How many bytes `outbound` may hold in the current state.
+    /// How many bytes may be unsent in the current state.
     var outboundLimit: Int
+    /// Whether sends wait for a server that is too slow.
+    @exclusivity(unchecked) var gate: CongestionGate
     var maximumPayload = Int.max
     var headersRefused = false
     /// nil while publishing is allowed.
@@ -110,6 +112,7 @@ package final class NATSConnection {
         hot = .allocate(capacity: 1)
         hot.initialize(to: HotState())
         outboundLimit = max(0, configuration.reconnectBufferBytes)
+        gate = CongestionGate(bound: configuration.maxPendingOutboundBytes)
         pool = ServerPool(
             configuration.servers,
             ServerPool.Settings(
@@ -192,8 +195,8 @@ package final class NATSConnection {
         link = nil
         handshaking = nil
         inBurst = false
-        giveUp(outbound, failure)
-        outbound = ByteBuffer()
+        gate.reset()
+        giveUpUnsent(failure)
         failWaiters(pongs: failure, requests: .closed)
         for subscription in subscriptions.sorted() {
             end(subscription, .closed)

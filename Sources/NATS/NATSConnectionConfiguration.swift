@@ -81,7 +81,7 @@ public struct NATSConnectionConfiguration: Sendable {
     /// Whether messages of this connection reach its own subscriptions. Default true.
     public var echo = true
 
-    /// How many bytes may wait for a slow server before publishing is refused. Default 64 MiB.
+    /// How many bytes may wait for a slow server before publishing is refused, or waits. Default 64 MiB.
     public var maxPendingOutboundBytes = 64 << 20
 
     /// How long a line may be that the client sends, in bytes: subject, reply subject or queue group, and the numbers

@@ -47,6 +47,8 @@ package protocol NATSConnectionDelegate: AnyObject {
     func connection(_ connection: NATSConnection, event: NATSEvent)
     /// All messages of one read were delivered; what is published now still goes into the same write.
     func connectionReadBurstEnded(_ connection: NATSConnection)
+    /// The server takes less than is sent, or again what is. `began` comes from within the send that finds no room.
+    func connection(_ connection: NATSConnection, congestion: NATSCongestion)
 }
 
 /// Why a publish or request was refused; nothing was sent.
@@ -82,6 +84,8 @@ public struct NATSStatistics: Sendable, Equatable {
     public var reconnects: UInt64 = 0
     /// Publishes and requests refused because a buffer was full.
     public var refusedBufferFull: UInt64 = 0
+    /// How often the server took less than was sent for so long that sends had to wait, until it had caught up.
+    public var congestions: UInt64 = 0
     /// Publishes that were accepted and given up; see ``NATSEvent/publishesLost(count:error:)``.
     public var lostPublishes: UInt64 = 0
     /// Bytes that a TLS or WebSocket connection had not written when it was lost; the publishes in them are lost.

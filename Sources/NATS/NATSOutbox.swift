@@ -86,6 +86,11 @@ final class NATSOutbox: Sendable {
         return try outcome.get()
     }
 
+    /// How many more bytes it takes.
+    var room: Int {
+        state.withLockedValue { max(0, $0.terms.room - $0.taken - $0.frames.readableBytes) }
+    }
+
     /// A number for a request, never given out before.
     func makeRequestContext() -> UInt64 {
         state.withLockedValue { state in

@@ -15,6 +15,8 @@ final class Owner: NATSConnectionDelegate, NATSSubscriptionHandler, NATSRequestS
 
     func connection(_ connection: NATSConnection, event: NATSEvent) {}
     func connectionReadBurstEnded(_ connection: NATSConnection) {}
+
+    func connection(_ connection: NATSConnection, congestion: NATSCongestion) {}
     func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
         received += message.payload.count
         if echo {

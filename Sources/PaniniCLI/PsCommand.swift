@@ -10,7 +10,8 @@ struct PsCommand: ParsableCommand {
         abstract: "List the services that are running.",
         discussion: """
             Asks every panini run and panini dev of the same user. GEN counts the reloads; IN FLIGHT is what runs or waits \
-            in handlers, WAITING are messages without a free place, OLD are replaced versions that still finish something.
+            in handlers, WAITING are messages without a free place, OLD are replaced versions that still finish something. \
+            With --json there is waiting_sends, too: publishes and requests that wait until the broker takes more.
 
               panini ps
               panini ps --json
@@ -39,7 +40,8 @@ struct PsCommand: ParsableCommand {
     private static func object(_ pid: Int, _ service: JSONValue) -> String {
         let texts = ["service", "version", "file", "state"].map { ($0, JSONText.string(service[$0]?.string)) }
         let numbers = [
-            "generation", "workers", "stuck_workers", "listeners", "in_flight", "waiting", "draining", "memory_bytes",
+            "generation", "workers", "stuck_workers", "listeners", "in_flight", "waiting", "waiting_sends", "draining",
+            "memory_bytes",
         ].map {
             ($0, "\(service[$0]?.integer ?? 0)")
         }

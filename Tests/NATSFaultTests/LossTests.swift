@@ -157,7 +157,7 @@ import Testing
         // What waits in the client and in its channel, and not in the socket.
         let waiting = try await client.eventLoop.submit {
             let connection = client.bound.value.connection
-            return connection.outbound.readableBytes + (connection.link?.bufferedBytes ?? 0)
+            return connection.unsentBytes + (connection.link?.bufferedBytes ?? 0)
         }.get()
         #expect(waiting > 1 << 20)
         proxy.cut(.reset)

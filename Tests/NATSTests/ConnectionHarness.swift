@@ -35,6 +35,7 @@ final class Recorder: NATSConnectionDelegate, NATSSubscriptionHandler, NATSReque
     var ends: [End] = []
     var outcomes: [Outcome] = []
     var bursts = 0
+    var congestion: [NATSCongestion] = []
     /// Called after each message was written down.
     var onMessage: ((NATSSubscription) -> Void)?
     var onOutcome: ((UInt64) -> Void)?
@@ -47,6 +48,10 @@ final class Recorder: NATSConnectionDelegate, NATSSubscriptionHandler, NATSReque
 
     func connectionReadBurstEnded(_ connection: NATSConnection) {
         bursts += 1
+    }
+
+    func connection(_ connection: NATSConnection, congestion: NATSCongestion) {
+        self.congestion.append(congestion)
     }
 
     func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {

@@ -21,13 +21,13 @@ import Testing
                 for number in first..<first + 50 {
                     #expect(connection.publish("\(number) \(Self.filling)", to: "n") == nil)
                 }
-                return connection.outbound.readableBytes
+                return connection.unsentBytes
             }
             count += 50
             if waiting > 300_000 { break }
         }
         let unsent = try await harness.on { connection, _ in
-            (connection.link?.bufferedBytes ?? 0) + connection.outbound.readableBytes
+            (connection.link?.bufferedBytes ?? 0) + connection.unsentBytes
         }
         return (count, unsent)
     }

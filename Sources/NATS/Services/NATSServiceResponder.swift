@@ -109,11 +109,11 @@ package final class NATSServiceResponder: NATSSubscriptionHandler {
         // A refusal (no room, connection lost) is an answer that does not come: the asker's timeout deals with it.
         if let answer {
             _ = answer.bytes.withUnsafeBytes {
-                connection.publish(subject: message.reply, reply: none, headers: none, payload: $0)
+                connection.publish(subject: message.reply, reply: none, headers: none, payload: $0, room: .reply)
             }
         } else {
             _ = Self.errorHeaders(limit: limit).withUnsafeBytes {
-                connection.publish(subject: message.reply, reply: none, headers: $0, payload: none)
+                connection.publish(subject: message.reply, reply: none, headers: $0, payload: none, room: .reply)
             }
         }
         if answer.map({ $0.leftOut > 0 }) ?? true {

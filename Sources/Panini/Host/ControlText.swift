@@ -22,7 +22,8 @@ enum ControlText {
             ("generation", "\(service.generation)"), ("workers", "\(service.workers)"),
             ("stuck_workers", "\(service.stuckWorkers)"),
             ("listeners", "\(service.listeners)"), ("in_flight", "\(service.inFlight)"),
-            ("waiting", "\(service.waiting)"), ("draining", "\(service.draining)"),
+            ("waiting", "\(service.waiting)"), ("waiting_sends", "\(service.waitingSends)"),
+            ("draining", "\(service.draining)"),
             ("memory_bytes", "\(service.memoryBytes)"), ("connected", "\(service.isConnected)"),
             ("uptime", "\((service.uptime * 1000).rounded() / 1000)"),
         ])

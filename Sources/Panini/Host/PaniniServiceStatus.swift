@@ -23,6 +23,8 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var inFlight = 0
     /// Messages that wait for a free place.
     public var waiting = 0
+    /// Publishes and requests that wait until the broker takes more.
+    public var waitingSends = 0
     /// Versions before that still run something.
     public var draining = 0
     /// Memory of its Lua states in bytes, those of draining versions included.

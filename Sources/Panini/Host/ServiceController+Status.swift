@@ -8,6 +8,7 @@ import NIOCore
 struct WorkerStatus: Sendable {
     var inFlight = 0
     var waiting = 0
+    var waitingSends = 0
     var draining = 0
     var memoryBytes = 0
     var isConnected = false
@@ -22,6 +23,7 @@ extension Service {
             status.waiting += script.listeners.values.reduce(0) { $0 + $1.pending.count }
             status.memoryBytes += script.vm.memoryInUse
         }
+        status.waitingSends = outflow.sends.count
         status.draining = draining.count
         status.isConnected = connection.isConnected
         status.counters = workerCounters
@@ -54,6 +56,7 @@ extension ServiceController {
             for part in parts.compactMap({ $0 }) {
                 status.inFlight += part.inFlight
                 status.waiting += part.waiting
+                status.waitingSends += part.waitingSends
                 status.draining = max(status.draining, part.draining)
                 status.memoryBytes += part.memoryBytes
                 status.isConnected = status.isConnected && part.isConnected

@@ -17,6 +17,8 @@ enum WorkerAlarm {
     case stopDeadline(Service)
     /// The time that a replaced script has for its end is over.
     case drainDeadline(Service, Script)
+    /// A request has not even been sent in its time.
+    case sendTimedOut(Service, WaitingSend)
 }
 
 /// One event loop with what runs on it.
@@ -37,6 +39,7 @@ final class Worker {
             case .housekeeping(let service): service.keepHouse()
             case .stopDeadline(let service): service.stopDeadlineReached()
             case .drainDeadline(let service, let script): service.drainDeadlineReached(script)
+            case .sendTimedOut(let service, let send): service.sendTimedOut(send)
             }
         }
     }

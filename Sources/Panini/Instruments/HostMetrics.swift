@@ -15,6 +15,7 @@ final class HostMetrics {
         let memory: Gauge
         let inFlight: Gauge
         let waiting: Gauge
+        let waitingSends: Gauge
         let draining: Gauge
         let generation: Gauge
         let connected: Gauge
@@ -63,6 +64,7 @@ final class HostMetrics {
         known.memory.record(status.memoryBytes)
         known.inFlight.record(status.inFlight)
         known.waiting.record(status.waiting)
+        known.waitingSends.record(status.waitingSends)
         known.draining.record(status.draining)
         known.generation.record(status.generation)
         known.connected.record(status.isConnected ? 1 : 0)
@@ -82,6 +84,7 @@ final class HostMetrics {
             memory: gauge("panini_memory_bytes"),
             inFlight: gauge("panini_in_flight"),
             waiting: gauge("panini_waiting_messages"),
+            waitingSends: gauge("panini_waiting_sends"),
             draining: gauge("panini_draining_versions"),
             generation: gauge("panini_generation"),
             connected: gauge("panini_connected"),
@@ -105,6 +108,8 @@ struct WorkerCounters: Sendable {
         "panini_http_rejected_requests", "panini_websockets", "panini_websocket_received", "panini_websocket_sent",
         "panini_websocket_failures", "panini_websocket_refused_sends", "panini_fetches", "panini_fetch_failures",
         "panini_unsent_replies", "panini_broker_errors", "panini_refused_credentials",
+        "panini_waited_sends", "panini_congestions", "panini_refused_sends", "panini_lost_publishes",
+        "panini_lost_replies",
     ]
 
     /// In the order of the names.
@@ -127,6 +132,8 @@ extension Service {
             sockets?.sent ?? 0, (sockets?.failed.values.reduce(0, &+) ?? 0) &+ (sockets?.timedOut ?? 0),
             sockets?.refusedSends ?? 0, fetcher.counters.started, fetcher.counters.failed,
             brokerFaults.count(.unsentReply), brokerFaults.count(.error), connection.statistics.refusedCredentials,
+            outflow.waited, connection.statistics.congestions, connection.statistics.refusedBufferFull,
+            connection.statistics.lostPublishes, outflow.lostReplies,
         ])
     }
 }

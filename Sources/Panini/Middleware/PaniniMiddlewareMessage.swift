@@ -125,12 +125,12 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         return true
     }
 
-    /// Publishes a message of its own, past all middlewares.
+    /// Publishes a message of its own, past all middlewares. A middleware cannot wait: what finds no room is not sent.
     ///
     /// - Parameters:
     ///   - payload: The bytes.
     ///   - subject: Where they go: a valid subject without wildcards.
-    /// - Returns: False when the connection does not take it.
+    /// - Returns: False when the connection does not take it, also while the broker takes less than the service sends.
     @discardableResult
     public func publish(_ payload: [UInt8], to subject: String) -> Bool {
         guard let service = script.service else { return false }

@@ -67,9 +67,10 @@ extension Script {
                 subject: subject,
                 reply: emptyBytes,
                 headers: emptyBytes,
-                payload: payload
+                payload: payload,
+                room: .wait
             )
-            if let refusal { return try refused(call, service, refusal, subject: subject) }
+            if let refusal { return try notTaken(call, service, refusal, .publish, subject, nil, payload) }
             return call.success()
         }
         let options = try SendOptions(call, 3, known: ["reply_to", "headers", "data_type", "force"])
@@ -87,12 +88,46 @@ extension Script {
         }
         let refusal = options.headers.withUnsafeBytes { headers in
             options.replyTo.withUnsafeBytes { reply in
-                service.connection.publish(subject: subject, reply: reply, headers: headers, payload: payload)
+                service.connection.publish(
+                    subject: subject,
+                    reply: reply,
+                    headers: headers,
+                    payload: payload,
+                    room: .wait
+                )
             }
         }
-        if let refusal { return try refused(call, service, refusal, subject: subject) }
+        if let refusal {
+            return try notTaken(call, service, refusal, confirms ? .confirmed : .publish, subject, options, payload)
+        }
         guard confirms else { return call.success() }
         return waitForBarrier(call, seconds: 10, publishing: options.watched(subject))
+    }
+
+    /// Waits for room where that is what a publish lacks, and where Lua can wait.
+    private func notTaken(
+        _ call: HostCall,
+        _ service: Service,
+        _ refusal: NATSPublishRefusal,
+        _ kind: WaitingSend.Kind,
+        _ subject: UnsafeRawBufferPointer,
+        _ options: SendOptions?,
+        _ payload: UnsafeRawBufferPointer
+    ) throws(Misuse) -> CInt {
+        if canAwaitRoom(call, refusal) {
+            return try awaitRoom(call, service, kind, subject: subject, options: options, payload: payload)
+        }
+        var refusal: NATSPublishRefusal? = refusal
+        if refusal == .bufferExceeded, service.connection.isCongested {
+            // Others wait; what cannot may still have a place.
+            refusal = (options?.headers ?? []).withUnsafeBytes { headers in
+                (options?.replyTo ?? []).withUnsafeBytes { reply in
+                    service.connection.publish(subject: subject, reply: reply, headers: headers, payload: payload)
+                }
+            }
+        }
+        guard let refusal else { return call.success() }
+        return try refused(call, service, refusal, subject: subject)
     }
 
     private func misuse(_ call: HostCall, _ failure: SendFailure) -> Misuse {
@@ -111,17 +146,21 @@ extension Script {
 
     /// Suspends until the broker has taken everything sent so far.
     func waitForBarrier(_ call: HostCall, seconds: Double, publishing subjects: [String]) -> CInt {
-        guard let service, let id = vm.running?.id else { return 0 }
+        guard service != nil, let id = vm.running?.id else { return 0 }
         nextWait = .barrier
-        let name = call.name
-        service.barrier(seconds: seconds, publishing: subjects) { [self] failure in
+        wakeAtBarrier(id, call.name, seconds: seconds, publishing: subjects)
+        return LuaVM.suspend
+    }
+
+    /// Lets a coroutine go on when the broker has taken everything sent so far.
+    func wakeAtBarrier(_ id: UInt64, _ name: StaticString, seconds: Double, publishing subjects: [String]) {
+        service?.barrier(seconds: seconds, publishing: subjects) { [self] failure in
             wake(
                 id,
                 failure.map { .failure($0.code == .text("timeout") ? .timeout("\(name)", seconds: seconds) : $0) }
                     ?? .success
             )
         }
-        return LuaVM.suspend
     }
 
     func sleep(_ call: HostCall) throws(Misuse) -> CInt {
@@ -172,13 +211,17 @@ extension Script {
                 payload: payload,
                 deadline: deadline,
                 context: id,
-                sink: self
+                sink: self,
+                room: .wait
             )
         }
         switch outcome {
         case .started(let request):
             nextWait = .request(request, options.responseDataType)
             return LuaVM.suspend
+        case .refused(let refusal) where canAwaitRoom(call, refusal):
+            let kind = WaitingSend.Kind.request(deadline: deadline, options.responseDataType)
+            return try awaitRoom(call, service, kind, subject: subject, options: options, payload: payload)
         case .refused(let refusal):
             return try refused(call, service, refusal, subject: subject)
         }

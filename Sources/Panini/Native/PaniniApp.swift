@@ -26,7 +26,7 @@ public struct PaniniApp: Sendable {
 
     let way: Way
 
-    /// Publishes a message.
+    /// Publishes a message; waits while the broker takes less than the service sends, as `app.publish` of a script does.
     ///
     /// - Parameters:
     ///   - subject: A subject without wildcards.
@@ -46,7 +46,7 @@ public struct PaniniApp: Sendable {
         try await send("publish", [subject, message, options.value]) { _, _, _ in }
     }
 
-    /// Sends a request, and waits for its reply.
+    /// Sends a request, and waits for its reply; `timeout` covers the wait for a broker that takes too little, too.
     ///
     /// - Parameters:
     ///   - subject: A subject without wildcards.

@@ -30,6 +30,7 @@ struct AppOptions: Sendable {
     var pingInterval = 120.0
     var pendingLimit = 65536
     var pendingBytesLimit = 64 << 20
+    var unsentBytesLimit = 64 << 20
     var loggerRequired = true
     /// The folder of the log files; nil: `logs` in the script's folder.
     var loggerFilesPath: String?
@@ -98,7 +99,7 @@ struct AppOptions: Sendable {
         [
             "service_name", "host", "port", "servers", "client_name", "app_strategy", "reconnect",
             "max_reconnect_attempts", "reconnecting_time_sleep", "auth_retry", "max_control_line", "connect_timeout",
-            "ping_interval", "retry_on_start",
+            "ping_interval", "retry_on_start", "unsent_bytes_limit",
         ].contains(name) || name.hasPrefix("auth.") || name.hasPrefix("tls.")
     }
 
@@ -156,6 +157,7 @@ struct AppOptions: Sendable {
             case ("ping_interval", .number(let seconds)): pingInterval = seconds
             case ("pending_limit", .integer(let number)): pendingLimit = Int(number)
             case ("pending_bytes_limit", .integer(let number)): pendingBytesLimit = Int(number)
+            case ("unsent_bytes_limit", .integer(let number)): unsentBytesLimit = Int(number)
             case ("logger_required", .boolean(let flag)): loggerRequired = flag
             case ("logger_files_path", .string(let path)): loggerFilesPath = path
             case ("ignore_task_exceptions", .boolean(let flag)): ignoreTaskExceptions = flag

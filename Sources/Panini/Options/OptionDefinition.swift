@@ -107,6 +107,11 @@ public struct OptionDefinition: Sendable {
         .init("ping_interval", .number(0.1...86400), "seconds between pings to the broker (120)"),
         .init("pending_limit", .integer(1...100_000_000), "messages waiting per listener (65536)"),
         .init("pending_bytes_limit", .size(1...(1 << 40)), "bytes waiting per listener (64MB)"),
+        .init(
+            "unsent_bytes_limit",
+            .size((64 << 10)...(1 << 40)),
+            "bytes waiting for the broker before sends wait (64MB)"
+        ),
         .init("web_server", .boolean, "serve HTTP (false)"),
         .init("web_host", .string, "the web server's address (\"127.0.0.1\")"),
         .init("web_port", .integer(0...65535), "the web server's port (8080)"),

@@ -22,6 +22,9 @@ struct CallError: Error, Equatable {
         self.message = message
     }
 
+    /// There is no connection that takes what is sent, now or for good.
+    var isLoss: Bool { code == .text("disconnected") || code == .text("closed") }
+
     static func timeout(_ what: String, seconds: Double) -> CallError {
         CallError("timeout", "\(what): no answer within \(formatted(seconds)) s")
     }

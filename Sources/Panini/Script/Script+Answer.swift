@@ -69,12 +69,17 @@ extension Script {
     ) {
         listener.failed &+= 1
         let reason: String
+        var isTold = service?.debug == true
         switch failure {
         case .unsendable(let problem):
             reason = "the reply cannot be sent: \(problem)"
             logger.error("handler of \(text(subjectOf(message))) (\(listener.origin)): \(reason)")
         case .refused(let error):
+            // An error reply would be lost as well.
+            if error.isLoss { return service?.replyLost(error) ?? () }
             reason = "the reply was not sent: \(error.message)"
+            // What the broker takes is no secret.
+            isTold = true
             // The requester chose the reply subject: what is wrong with it must not fill the log.
             service?.fault(
                 .unsentReply,
@@ -83,7 +88,7 @@ extension Script {
             )
         }
         message.pointee.flags &= ~UInt8(PANINI_MESSAGE_ANSWERED)
-        refuse(message, listener, service?.debug == true ? ReplyError(500, reason) : .internalError)
+        refuse(message, listener, isTold ? ReplyError(500, reason) : .internalError)
     }
 
     /// A reply has gone out, or is about to.
@@ -122,7 +127,7 @@ extension Script {
         case refused(CallError)
     }
 
-    /// Encodes the Lua value at an index and hands it to the connection.
+    /// Encodes the Lua value at an index and hands it to the connection as a reply, which needs no room.
     func send(
         _ L: OpaquePointer,
         _ index: CInt,
@@ -133,7 +138,13 @@ extension Script {
     ) throws(SendFailure) {
         let payload = try encode(L, index, dataType: dataType)
         guard let service else { return }
-        if let error = service.publish(subject: subject, reply: reply, headers: headers, payload: payload) {
+        if let error = service.publish(
+            subject: subject,
+            reply: reply,
+            headers: headers,
+            payload: payload,
+            room: .reply
+        ) {
             throw .refused(error)
         }
     }
@@ -288,7 +299,9 @@ extension Script {
             noteUnsent(message)
             switch error {
             case .unsendable(let text): throw Misuse("msg.respond: \(text)")
-            case .refused(let error): return call.failure(error)
+            case .refused(let error):
+                if error.isLoss { service?.outflow.lostReplies &+= 1 }
+                return call.failure(error)
             }
         }
         noteAnswered(message)

@@ -47,6 +47,8 @@ enum Wait {
     case request(NATSRequestID, DataType)
     case sleep(DeadlineHandle)
     case barrier
+    /// Room at the connection.
+    case room(WaitingSend)
     case spawned
     /// A client that is slow to read.
     case write(HTTPRequest)

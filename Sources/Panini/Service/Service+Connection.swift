@@ -34,6 +34,7 @@ extension Service {
         configuration.maxControlLineBytes = options.maxControlLine
         configuration.pingInterval = .nanoseconds(nanoseconds(options.pingInterval))
         configuration.maxPendingRequests = 1 << 20
+        configuration.maxPendingOutboundBytes = options.unsentBytesLimit
         return configuration
     }
 
@@ -85,11 +86,13 @@ extension Service {
             lastRetryLogged = nil
             logger.debug("connected to the broker")
         case .disconnected(let error):
+            scheduleGoingOn()
             guard state != .stopped, state != .stopping else { return }
             logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
         case .reconnected:
             lastRetryLogged = nil
             logger.info("connected to the broker again")
+            repliesGoOn()
             directory?.reconnected()
             if awaitsReconnect, state == .starting {
                 awaitsReconnect = false
@@ -97,7 +100,9 @@ extension Service {
             }
         case .retryingConnect(let attempt, let error): retrying(attempt, error)
         case .publishingEnds: break  // A drain of our own has come to its last step.
-        case .closed(let error): connectionClosed(error)
+        case .closed(let error):
+            scheduleGoingOn()
+            connectionClosed(error)
         case .publishViolation(let subject, let text):
             fault(.deniedPublish, .error, "the broker denied a publish to \(subject): \(text)")
         case .subscriptionViolation: break  // Told to the listener's subject.

@@ -138,8 +138,14 @@ extension Service {
     }
 
     func pumpNow(_ listener: Listener) {
-        while listener.active < listener.places, state != .stopped, let message = listener.pending.popFirst() {
+        while listener.active < listener.places, state != .stopped, !connection.isCongested,
+            let message = listener.pending.popFirst()
+        {
             startStored(message, listener)
+        }
+        if connection.isCongested, !listener.pending.isEmpty, listener.active < listener.places {
+            // Still pumping: it goes on when there is room.
+            return outflow.heldBack.append((listener.script, listener))
         }
         listener.isPumping = false
         if listener.isEnded { releaseIfDone(listener) }
@@ -177,7 +183,12 @@ extension Service {
     }
 
     func syncNextNow() {
-        while !sync.isBusy, let start = sync.popFirst() {
+        while !sync.isBusy {
+            guard !connection.isCongested else {
+                outflow.holdsTurn = true
+                return
+            }
+            guard let start = sync.popFirst() else { return }
             sync.isBusy = true
             switch start {
             case .message(let listener):
@@ -340,6 +351,7 @@ extension Service {
         case .write(let request): script.writers[ObjectIdentifier(request)] = nil
         case .webSocket(let session): cancel(job, of: session)
         case .sleep(let alarm): worker.cancel(alarm)
+        case .room(let send): forget(send)
         case .fetch(let id): fetcher.cancel(id)
         case .swift(let task): task.cancel()
         case .none, .barrier, .spawned: break

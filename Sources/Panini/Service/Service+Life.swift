@@ -387,6 +387,10 @@ final class ConnectionEvents: NATSConnectionDelegate {
     func connectionReadBurstEnded(_ connection: NATSConnection) {
         service?.readBurstEnded()
     }
+
+    func connection(_ connection: NATSConnection, congestion: NATSCongestion) {
+        service?.congestionChanged(congestion)
+    }
 }
 
 @available(*, unavailable)

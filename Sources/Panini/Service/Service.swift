@@ -91,6 +91,8 @@ final class Service {
     private(set) lazy var bridge = NATSBridge(service: self)
 
     @exclusivity(unchecked) var housekeeping = Housekeeping()
+    /// What waits for a broker that is too slow.
+    var outflow = Outflow()
 
     /// Answers the NATS services protocol; nil when it is off.
     var directory: ServiceDirectory?
@@ -165,10 +167,17 @@ extension Service {
         subject: UnsafeRawBufferPointer,
         reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
-        payload: UnsafeRawBufferPointer
+        payload: UnsafeRawBufferPointer,
+        room: NATSRoomPolicy = .refuse
     ) -> CallError? {
         guard
-            let refusal = connection.publish(subject: subject, reply: reply, headers: headers, payload: payload)
+            let refusal = connection.publish(
+                subject: subject,
+                reply: reply,
+                headers: headers,
+                payload: payload,
+                room: room
+            )
         else { return nil }
         return describe(refusal)
     }
@@ -198,18 +207,28 @@ extension Service {
     /// Sends the error reply of lua-api §5.
     func sendError(_ error: ReplyError, to reply: UnsafeRawBufferPointer) {
         errorReplies &+= 1
-        let block = ErrorReply.headers(error)
-        errorWriter.removeAll(keepingCapacity: true)
-        ErrorReply.writeBody(error, into: errorWriter)
+        let limit = connection.payloadLimit
+        let (block, isShortened) = ErrorReply.write(
+            error,
+            into: errorWriter,
+            limit: limit,
+            hasHeaders: connection.takesHeaders
+        )
         let refusal = block.withUnsafeBytes {
-            connection.publish(subject: reply, reply: emptyBytes, headers: $0, payload: errorWriter.bytes)
+            connection.publish(
+                subject: reply,
+                reply: emptyBytes,
+                headers: $0,
+                payload: errorWriter.bytes,
+                room: .reply
+            )
         }
-        guard let refusal else { return }
-        if case .tooLarge = refusal, !error.errors.isEmpty {
-            // An answer without the list is better than none.
-            return sendError(ReplyError(error.code, error.message), to: reply)
+        if isShortened {
+            logger.warning(
+                "an error reply (\(error.code)) was shortened: it is larger than the broker's limit of \(limit) bytes"
+            )
         }
-        var last: NATSPublishRefusal? = refusal
+        var last = refusal
         switch refusal {
         case .headersUnsupported, .lineTooLong:
             // An old broker, or a reply subject that leaves no room for the headers' numbers: the body says the same.
@@ -217,11 +236,14 @@ extension Service {
                 subject: reply,
                 reply: emptyBytes,
                 headers: emptyBytes,
-                payload: errorWriter.bytes
+                payload: errorWriter.bytes,
+                room: .reply
             )
         default: break
         }
         guard let last else { return }
-        fault(.unsentReply, .warning, "an error reply (\(error.code)) was not sent: \(describe(last).message)")
+        let reason = describe(last)
+        if reason.isLoss { return replyLost(reason) }
+        fault(.unsentReply, .warning, "an error reply (\(error.code)) was not sent: \(reason.message)")
     }
 }

@@ -28,7 +28,7 @@ extension ScriptTypes {
         @return integer ended how many listeners that were
         """,
         "publish": """
-        Publishes a message; does not wait. A table goes out as JSON, a string as its bytes.
+        Publishes a message; waits only while the broker takes less than is sent. A table goes out as JSON, a string as its bytes.
         @param subject string
         @param message any
         @param options? panini.PublishOptions

@@ -18,6 +18,8 @@ final class BridgeClient {
     var places: [ObjectIdentifier: Int] = [:]
     /// A subscription is on its way to the broker: further commands wait, so that answers keep their order.
     private var isWaiting = false
+    /// The broker is slower than what is sent: the next command waits until it has caught up.
+    private var isHeld = false
 
     init(
         _ connection: WebSocketConnection,
@@ -120,9 +122,20 @@ final class BridgeClient {
     }
 
     private func runWaiting() {
-        while !isWaiting, connection.isOpen, let message = connection.popMessage() {
+        while !isWaiting, connection.isOpen, mayRun(), let message = connection.popMessage() {
             message.bytes.withUnsafeReadableBytes { run(message.kind, $0) }
         }
+    }
+
+    private func mayRun() -> Bool {
+        if !isHeld { isHeld = bridge.hold(self) }
+        return !isHeld
+    }
+
+    /// The broker takes what is sent again.
+    func goOn() {
+        isHeld = false
+        runWaiting()
     }
 }
 
@@ -135,7 +148,7 @@ extension BridgeClient: WebSocketDelegate {
         received kind: WebSocketKind,
         _ bytes: UnsafeRawBufferPointer
     ) -> Bool {
-        guard !isWaiting else { return false }
+        guard !isWaiting, mayRun() else { return false }
         run(kind, bytes)
         return true
     }

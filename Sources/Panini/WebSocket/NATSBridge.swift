@@ -130,6 +130,13 @@ final class NATSBridge {
         }
     }
 
+    /// Whether a client's next command must wait for the broker, which is told by its `goOn`.
+    func hold(_ client: BridgeClient) -> Bool {
+        guard service.connection.isCongested else { return false }
+        service.outflow.heldClients.append(client)
+        return true
+    }
+
     /// Calls back when the broker has every subscription made so far; false without a connection, which has them when it is
     /// there again.
     func confirm(_ completion: @escaping (Bool) -> Void) {

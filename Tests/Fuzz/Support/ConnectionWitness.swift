@@ -69,6 +69,8 @@ final class ConnectionWitness: NATSConnectionDelegate, NATSSubscriptionHandler, 
         onCallback?()
     }
 
+    func connection(_ connection: NATSConnection, congestion: NATSCongestion) {}
+
     func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
         reach.messages += 1
         check(message.sid == subscription.sid, "a message of \(message.sid) came to \(subscription.sid)")

@@ -1,0 +1,164 @@
+// Owns: what a service does while its broker takes less than it sends: sends of scripts wait and go on in their order, waiting
+// messages are not begun, and the log says so once. Loop-bound.
+
+import CLuaShim
+import Logging
+import LuaVM
+import NATS
+import NIOCore
+
+extension Service {
+    /// How many sends go on before the loop looks for other work: each of them runs the script that waited.
+    private static let sendsPerTurn = 16
+    /// The log says that the broker is slow at once, and then at most this often.
+    private static let slowLogInterval: UInt64 = 30_000_000_000
+
+    func congestionChanged(_ change: NATSCongestion) {
+        switch change {
+        case .began:
+            let now = worker.now
+            if let last = outflow.lastToldSlow, now &- last < Self.slowLogInterval { return }
+            outflow.lastToldSlow = now
+            outflow.isSlowTold = true
+            logger.warning(
+                """
+                the broker takes messages more slowly than this service sends them: \
+                \(connection.unsentSize >> 10) KiB wait; publishes and requests wait for it, and no more messages are begun
+                """
+            )
+        case .room: goOn()
+        case .ended:
+            guard outflow.isSlowTold else { return }
+            outflow.isSlowTold = false
+            logger.info("the broker has caught up; \(outflow.waited) publishes and requests have waited for it so far")
+        }
+    }
+
+    /// There is room, or no connection any more: whoever waits goes on, as far as the room lasts.
+    func goOn() {
+        outflow.isScheduled = false
+        var left = Self.sendsPerTurn
+        while left > 0, !connection.isCongested, let send = outflow.sends.popFirst() {
+            guard goOn(send) else { break }
+            left -= 1
+        }
+        if !connection.isCongested { beginHeldBack() }
+        guard !outflow.sends.isEmpty, !connection.isCongested else { return }
+        scheduleGoingOn()
+    }
+
+    /// The same with the loop's next turn: from events of the connection, in the middle of which no script shall run.
+    func scheduleGoingOn() {
+        guard !outflow.isScheduled else { return }
+        outflow.isScheduled = true
+        worker.eventLoop.assumeIsolated().execute { [self] in goOn() }
+    }
+
+    /// False when there was no room after all; it keeps its place then.
+    private func goOn(_ send: WaitingSend) -> Bool {
+        let refusal: NATSPublishRefusal?
+        var request: NATSRequestID?
+        switch send.kind {
+        case .publish, .confirmed:
+            refusal = send.withParts { subject, reply, headers, payload in
+                connection.publish(subject: subject, reply: reply, headers: headers, payload: payload, room: .wait)
+            }
+        case .request(let deadline, _):
+            let start = send.withParts { subject, _, headers, payload in
+                connection.request(
+                    subject: subject,
+                    headers: headers,
+                    payload: payload,
+                    deadline: deadline,
+                    context: send.coroutine,
+                    sink: send.script,
+                    room: .wait
+                )
+            }
+            switch start {
+            case .started(let id):
+                request = id
+                refusal = nil
+            case .refused(let reason): refusal = reason
+            }
+        }
+        if refusal == .bufferExceeded, connection.isConnected {
+            outflow.sends.prepend(send)
+            return false
+        }
+        forget(send)
+        settle(send, refusal, request)
+        return true
+    }
+
+    /// Lets the coroutine of a send that has gone, or failed, go on to what it waits for next.
+    private func settle(_ send: WaitingSend, _ refusal: NATSPublishRefusal?, _ request: NATSRequestID?) {
+        let script = send.script
+        if let refusal { return script.wake(send.coroutine, .failure(describe(refusal))) }
+        let job = script.jobs[Int(UInt32(truncatingIfNeeded: send.coroutine))]
+        switch send.kind {
+        case .publish: script.wake(send.coroutine, .success)
+        case .confirmed:
+            job?.wait = .barrier
+            script.wakeAtBarrier(
+                send.coroutine,
+                "app.publish_sync",
+                seconds: 10,
+                publishing: send.watched
+            )
+        case .request(_, let dataType):
+            if let request { job?.wait = .request(request, dataType) }
+        }
+    }
+
+    /// Takes a send out: it has gone, or nobody waits for it any more.
+    func forget(_ send: WaitingSend) {
+        outflow.sends.remove(send)
+        if let alarm = send.alarm { worker.cancel(alarm) }
+        send.alarm = nil
+        send.releasePayload()
+    }
+
+    /// A request has waited for room as long as it may take in all.
+    func sendTimedOut(_ send: WaitingSend) {
+        send.alarm = nil
+        forget(send)
+        send.script.wake(
+            send.coroutine,
+            .failure(CallError("timeout", "no answer within the time limit: the broker takes messages too slowly"))
+        )
+    }
+
+    // MARK: - Messages that are not begun
+
+    /// Begins what was held back.
+    private func beginHeldBack() {
+        let heldBack = outflow.heldBack
+        outflow.heldBack = []
+        for (script, listener) in heldBack where script.phase != .closed { script.defer(.pump(listener)) }
+        if outflow.holdsTurn {
+            outflow.holdsTurn = false
+            if !sync.isBusy, !sync.isEmpty { script.defer(.syncNext) }
+        }
+        let clients = outflow.heldClients
+        outflow.heldClients = []
+        for client in clients { client.goOn() }
+    }
+
+    // MARK: - Replies that are lost
+
+    /// No connection took a reply: the log says so once, until there is one again.
+    func replyLost(_ reason: CallError) {
+        outflow.lostReplies &+= 1
+        guard !outflow.isLossTold else { return }
+        outflow.isLossTold = true
+        logger.error("replies are lost: \(reason.message)")
+    }
+
+    /// There is a connection again.
+    func repliesGoOn() {
+        guard outflow.isLossTold else { return }
+        outflow.isLossTold = false
+        logger.info("\(outflow.lostReplies) replies were lost so far")
+    }
+}
