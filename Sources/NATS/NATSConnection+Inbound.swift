@@ -204,6 +204,6 @@ extension NATSConnection {
 
     private func deniedSubscription(_ subject: String, _ queue: String?, _ sid: Int?) -> NATSSubscription? {
         if let sid { return subscriptions.find(sid) }
-        return subscriptions.sorted().last { $0.subject == subject && $0.queue == queue }
+        return subscriptions.newest(subject, queue)
     }
 }

@@ -23,6 +23,9 @@ package final class NATSSubscription {
     /// After how many delivered messages it ends, nil for never.
     package internal(set) var maximum: Int?
     var phase = Phase.active
+    /// Its neighbours among those of the same subject and group, kept by the table that it stands in.
+    unowned(unsafe) var older: NATSSubscription?
+    unowned(unsafe) var newer: NATSSubscription?
 
     init(sid: Int, subject: String, queue: String?, context: Int, handler: any NATSSubscriptionHandler) {
         self.sid = sid

@@ -8,6 +8,13 @@ struct SubscriptionTable {
     private var mask: Int
     private(set) var count = 0
     private(set) var lastSID = 0
+    /// The newest of each subject and group: an error of the server names no sid.
+    private var newest: [Place: NATSSubscription] = [:]
+
+    private struct Place: Hashable {
+        let subject: String
+        let queue: String?
+    }
 
     init() {
         slots = Array(repeating: nil, count: 16)
@@ -33,7 +40,17 @@ struct SubscriptionTable {
         return nil
     }
 
+    /// The newest of a subject and group; nil when there is none.
+    func newest(_ subject: String, _ queue: String?) -> NATSSubscription? {
+        newest[Place(subject: subject, queue: queue)]
+    }
+
     mutating func insert(_ subscription: NATSSubscription) {
+        let key = Place(subject: subscription.subject, queue: subscription.queue)
+        if let older = newest.updateValue(subscription, forKey: key) {
+            subscription.older = older
+            older.newer = subscription
+        }
         if 2 * (count + 1) > slots.count {
             resize(to: slots.count * 2)
         }
@@ -51,10 +68,22 @@ struct SubscriptionTable {
         slots[index] = nil
         count -= 1
         closeGap(at: index)
+        unlink(removed)
         if slots.count > 16, count * 8 < slots.count {
             resize(to: slots.count / 2)
         }
         return removed
+    }
+
+    private mutating func unlink(_ subscription: NATSSubscription) {
+        if let newer = subscription.newer {
+            newer.older = subscription.older
+        } else {
+            newest[Place(subject: subscription.subject, queue: subscription.queue)] = subscription.older
+        }
+        subscription.older?.newer = subscription.newer
+        subscription.older = nil
+        subscription.newer = nil
     }
 
     /// All subscriptions in the order of their sids.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness import NoResponders, assert_error, wait_until
+from harness import PATIENCE, NoResponders, assert_error, wait_until
 
 
 def gone(client, subject):
@@ -349,3 +349,49 @@ def test_filters(service, client):
     # Filters are for listeners of load time.
     client.ask("keep.add")
     wait_until(lambda: not gone(client, "drop.later"), "dynamic listeners are not filtered")
+
+
+GROWING = """
+    local handles = {}
+    app.listen("grow", function(msg)
+        for n = #handles + 1, msg.data do handles[n] = app.listen("room." .. n, function() return n end) end
+        return #handles
+    end)
+    app.listen("shrink", function(msg)
+        while #handles > msg.data do
+            local n = #handles
+            if n % 2 == 0 then handles[n].unsubscribe() else app.unsubscribe("room." .. n) end
+            handles[n] = nil
+        end
+        return #handles
+    end)
+"""
+
+
+def processor(program):
+    """Seconds of CPU time that a program has used."""
+    with open(f"/proc/{program.process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def test_a_dynamic_listener_costs_the_same_however_many_there_are(service, client):
+    program = service(GROWING, options="limits = { cpu = 600 }, handler_timeout = 600")
+
+    def costs(subject, count):
+        before = processor(program)
+        client.ask(subject, count, timeout=4 * PATIENCE)
+        return processor(program) - before
+
+    first = costs("grow", 2000)
+    costs("grow", 6000)
+    last = costs("grow", 8000)
+    # With a list that is walked for each, the last two thousand cost seven times what the first did.
+    assert last < 3 * first + 0.2, (first, last)
+    assert client.ask("room.1") == 1 and client.ask("room.8000") == 8000
+    high = costs("shrink", 6000)
+    costs("shrink", 2000)
+    low = costs("shrink", 0)
+    assert high < 3 * low + 0.2, (high, low)
+    with pytest.raises(NoResponders):
+        client.request("room.1")

@@ -33,10 +33,10 @@ struct ServiceSharedTests {
         func row(_ name: String) -> ServiceShared.Row {
             ServiceShared.Row(name: name, subject: name, queue: "", metadata: [:], endpoint: Endpoint())
         }
-        shared.setRows([row("a"), row("b")], of: 0)
-        shared.setRows([row("b"), row("c")], of: 1)
+        _ = shared.setRows([row("a"), row("b")], of: 0)
+        _ = shared.setRows([row("b"), row("c")], of: 1)
         #expect(shared.allRows().map { $0.map(\.name) } == [["a"], ["b", "b"], ["c"]])
-        shared.setRows([], of: 0)
+        _ = shared.setRows([], of: 0)
         #expect(shared.allRows().map { $0.map(\.name) } == [["b"], ["c"]])
     }
 }

@@ -20,7 +20,7 @@ extension Service {
         var status = WorkerStatus()
         for script in scripts where script.phase != .closed {
             status.inFlight += script.activeCount
-            status.waiting += script.listeners.values.reduce(0) { $0 + $1.pending.count }
+            status.waiting += script.listeners.reduce(0) { $0 + $1.pending.count }
             status.memoryBytes += script.vm.memoryInUse
         }
         status.waitingSends = outflow.sends.count

@@ -192,8 +192,8 @@ extension Script {
     /// Makes all chains anew. Messages that are on their way go on with the chain they began with.
     private func recompose() {
         composeSends()
-        for listener in registrations.listeners { compose(listener) }
-        for listener in listeners.values where listener.isDynamic { compose(listener) }
+        for listener in registrations.listeners where !listener.isEnded { compose(listener) }
+        for listener in listeners where listener.isDynamic && !listener.isEnded { compose(listener) }
         for route in registrations.routes.all { compose(route) }
         if options?.webServer == true { compose(optionsRoute) }
     }

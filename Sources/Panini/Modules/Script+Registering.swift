@@ -173,7 +173,7 @@ extension Script {
         compose(listener)
         _ = panini_handle_push(call.L, listenerHandleType, listener.id)
         guard isDynamic, let service else {
-            registrations.listeners.append(listener)
+            registrations.listeners.insert(listener)
             return 1
         }
         return listenLater(call, listener, service)
@@ -327,9 +327,9 @@ extension Script {
 
     private func endListeners(of subject: String) -> Int {
         guard let service else {
-            let before = registrations.listeners.count
-            registrations.listeners.removeAll { $0.subjects.contains { $0.pattern.subject == subject } }
-            return before - registrations.listeners.count
+            let found = registrations.listeners.listeners(to: subject)
+            for listener in found { registrations.listeners.remove(listener.id) }
+            return found.count
         }
         return service.endListeners(of: subject, in: self)
     }
@@ -337,9 +337,7 @@ extension Script {
     /// `handle.unsubscribe()`: false when it had ended before.
     fileprivate func endListener(number: Int64) -> Bool {
         guard let service else {
-            guard let index = registrations.listeners.firstIndex(where: { $0.id == number }) else { return false }
-            registrations.listeners.remove(at: index)
-            return true
+            return registrations.listeners.remove(number) != nil
         }
         guard let listener = listeners[number], !listener.isEnded else { return false }
         service.end(listener)

@@ -116,7 +116,7 @@ extension Script {
             isNative: true
         )
         compose(listener)
-        registrations.listeners.append(listener)
+        registrations.listeners.insert(listener)
     }
 
     private func listenerOptions(_ native: PaniniListenerOptions) throws(Misuse) -> ListenerOptions {

@@ -11,7 +11,7 @@ struct RegisteredFunction {
 
 /// Everything a script registered while its file ran.
 struct Registrations {
-    var listeners: [Listener] = []
+    var listeners = ListenerTable()
     var tasks: [RegisteredFunction] = []
     var timers: [ServiceTimer] = []
     var startTasks: [RegisteredFunction] = []

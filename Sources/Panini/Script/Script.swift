@@ -58,7 +58,7 @@ final class Script {
     var outsideFailure: PaniniError?
     @exclusivity(unchecked) var registrations = Registrations()
     /// Everything it listens to, by number.
-    var listeners: [Int64: Listener] = [:]
+    var listeners = ListenerTable()
     /// What a stop, and the end of a script that was replaced, wait for: handlers, ticks, spawned functions.
     @exclusivity(unchecked) var activeCount = 0
     /// Which of its start or stop hooks runs.
@@ -71,7 +71,7 @@ final class Script {
     /// Subscriptions that end at the broker, and may still bring messages that are on their way.
     var endingSubscriptions = 0
     /// Which numbers its plain listeners of a subject have, where several workers share them.
-    private var ordinals: [String: Set<Int>] = [:]
+    private var ordinals: [String: LowestNumbers] = [:]
     /// The service this script serves; `nil` for `panini check`.
     unowned(unsafe) var service: Service?
 
@@ -128,8 +128,7 @@ final class Script {
     var suspendedPeak = 0
     /// What the host function that is about to suspend waits for.
     var nextWait = Wait.none
-    /// One list per distinct time limit of handlers.
-    var deadlineLists: [DeadlineList] = []
+    var deadlineLists = DeadlineLists()
     /// Work for the outermost level, so that completions never nest.
     @exclusivity(unchecked) var ready = FIFO<ReadyItem>()
     @exclusivity(unchecked) var depth = 0
@@ -276,7 +275,7 @@ final class Script {
             if isTraced { endSpan(slot: slot, job.activity, givenUp: .stopping) }
         }
         // An alarm would keep this alive until its time.
-        for list in deadlineLists { if let alarm = list.alarm { service?.worker.cancel(alarm) } }
+        for alarm in deadlineLists.alarms { service?.worker.cancel(alarm) }
         // Of streams whose function waits for something else.
         service?.fetcher.cancelAll(of: self)
         webSockets?.scriptClosed()
@@ -284,7 +283,7 @@ final class Script {
         openRequests = [:]
         suspendedCount = 0
         spawned = [:]
-        deadlineLists = []
+        deadlineLists = DeadlineLists()
         ready = FIFO<ReadyItem>()
         embedding.close()
         vm.close()
@@ -295,14 +294,12 @@ final class Script {
 
     /// The first free number for a plain listener of a subject.
     func takeOrdinal(of subject: String) -> Int {
-        var ordinal = 1
-        while !ordinals[subject, default: []].insert(ordinal).inserted { ordinal += 1 }
-        return ordinal
+        ordinals[subject, default: LowestNumbers()].take()
     }
 
     func giveBack(ordinal: Int, of subject: String) {
-        ordinals[subject]?.remove(ordinal)
-        if ordinals[subject]?.isEmpty == true { ordinals[subject] = nil }
+        ordinals[subject]?.giveBack(ordinal)
+        if ordinals[subject]?.isUnused() == true { ordinals[subject] = nil }
     }
 
     /// A number for a handle or a listener; never used twice.

@@ -123,7 +123,10 @@ final class Listener {
         self.subjects = subjects
         self.isDynamic = isDynamic
         self.isNative = isNative
-        for subject in subjects { subject.listener = self }
+        for (position, subject) in subjects.enumerated() {
+            subject.listener = self
+            subject.position = position
+        }
     }
 
     /// For log lines and listings.

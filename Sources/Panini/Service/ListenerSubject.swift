@@ -12,6 +12,8 @@ final class ListenerSubject: NATSSubscriptionHandler {
     /// Set by the listener that owns this subject, before the first subscription.
     unowned(unsafe) var listener: Listener?
     unowned(unsafe) var service: Service?
+    /// Its place among the listener's subjects.
+    var position = 0
     var subscription: NATSSubscription?
     /// The queue group at the broker: the listener's own, or the one in which several workers share a plain listener.
     var brokerQueue: String?
@@ -21,6 +23,8 @@ final class ListenerSubject: NATSSubscriptionHandler {
     var endpoint = Endpoint()
     /// Its name in the services protocol; empty until it is subscribed with the protocol on.
     var endpointName = ""
+    /// Names what the services protocol tells of it; nil when that is nothing.
+    var endpointRow: UInt64?
     /// Who takes over its subscription, or has done so.
     unowned(unsafe) var successor: ListenerSubject?
     /// What the broker said when it denied the subscription.
@@ -46,7 +50,7 @@ final class ListenerSubject: NATSSubscriptionHandler {
 
     func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {
         self.subscription = nil
-        service?.endpointsChanged()
+        service?.endpointEnded(self)
         guard case .permissionViolation(let text) = reason else { return }
         denial = text
         service?.subscriptionDenied(self, text)

@@ -53,14 +53,13 @@ extension Service {
         guard
             listener.pending.hasRoom(for: size, messages: options.pendingLimit, bytes: options.pendingBytesLimit)
         else { return overloaded(listener, target, arrived, reply: reply) }
-        let index = listener.subjects.firstIndex { $0 === target } ?? 0
         listener.pending.append(
             StoredMessage(
                 subject: subject,
                 reply: reply,
                 headers: headers,
                 payload: payload,
-                subjectIndex: index,
+                subjectIndex: target.position,
                 arrived: arrived
             )
         )
@@ -283,13 +282,7 @@ extension Service {
 
     /// Puts a handler that has begun to wait under its time limit.
     func armDeadline(of job: Job, nanoseconds: Int64, in script: Script) {
-        let list: DeadlineList
-        if let known = script.deadlineLists.first(where: { $0.nanoseconds == nanoseconds }) {
-            list = known
-        } else {
-            list = DeadlineList(nanoseconds: nanoseconds)
-            script.deadlineLists.append(list)
-        }
+        let list = script.deadlineLists.list(nanoseconds: nanoseconds)
         let now = worker.now
         list.append(job, now: now)
         if list.alarm == nil { list.alarm = worker.schedule(.expire(script, list), at: job.deadline) }
@@ -308,6 +301,7 @@ extension Service {
         if let job = list.first, list.alarm == nil {
             list.alarm = worker.schedule(.expire(script, list), at: job.deadline)
         }
+        script.deadlineLists.removeIfUnused(list)
     }
 
     private func expire(_ job: Job, of script: Script, seconds: Double) {

@@ -231,7 +231,7 @@ extension Service {
         }
         worker.schedule(.stopDeadline(self), at: worker.now &+ UInt64(nanoseconds(options.shutdownTimeout)))
         var drains: [EventLoopFuture<Void>] = []
-        for listener in scripts.flatMap(\.listeners.values) {
+        for listener in scripts.flatMap(\.listeners) {
             for subject in listener.subjects {
                 if let subscription = subject.subscription { drains.append(connection.drain(subscription)) }
             }
@@ -250,7 +250,7 @@ extension Service {
         guard state == .stopping, isDrained, isWebDrained, !runsStopHooks, sync.isEmpty, draining.isEmpty else {
             return
         }
-        guard script.activeCount == 0, script.listeners.values.allSatisfy(\.pending.isEmpty) else { return }
+        guard script.activeCount == 0, script.listeners.allSatisfy(\.pending.isEmpty) else { return }
         runsStopHooks = true
         worker.eventLoop.assumeIsolated().execute { [self] in
             guard state == .stopping else { return }
@@ -360,7 +360,7 @@ extension Service {
     /// Answers what waits for a free place of a script's listeners.
     func giveUpWaiting(_ script: Script, _ reason: ReplyError) -> Int {
         var count = 0
-        for listener in script.listeners.values {
+        for listener in script.listeners {
             while let message = listener.pending.popFirst() {
                 count += 1
                 message.withParts { _, reply, _, _ in

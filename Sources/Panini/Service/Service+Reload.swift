@@ -29,9 +29,9 @@ extension Service {
             return promise.futureResult
         }
         var staging = Staging(script: new, options: options, promise: promise)
-        for listener in script.listeners.values.sorted(by: { $0.id < $1.id }) where !listener.isEnded {
+        for listener in script.listeners where !listener.isEnded {
             for subject in listener.subjects where subject.subscription != nil {
-                staging.free[SubscriptionKey(of: subject), default: []].append(subject)
+                staging.free[SubscriptionKey(of: subject), default: FIFO()].append(subject)
             }
         }
         staged = staging
@@ -94,11 +94,10 @@ extension Service {
     func claim(_ subject: ListenerSubject, of listener: Listener) -> Bool {
         guard staged != nil, listener.script === staged?.script else { return false }
         let key = SubscriptionKey(of: subject)
-        guard let old = staged?.free[key]?.first else {
+        guard let old = staged?.free[key]?.popFirst() else {
             staged?.added += 1
             return false
         }
-        staged?.free[key]?.removeFirst()
         staged?.claims.append((old, subject))
         return true
     }
@@ -110,7 +109,7 @@ extension Service {
         let new = staging.script
         new.standing = .retired
         if case .open(let server, _) = staging.web { server.close() }
-        for listener in new.listeners.values {
+        for listener in new.listeners {
             for subject in listener.subjects {
                 if let subscription = subject.subscription { connection.unsubscribe(subscription) }
             }
@@ -143,13 +142,13 @@ extension Service {
         options = staging.options
         logger = new.logger
         for (from, to) in staging.claims { move(from, to) }
-        for listener in new.listeners.values { listener.places = listener.concurrency }
+        for listener in new.listeners { listener.places = listener.concurrency }
         moveWaiting(of: old)
         endListening(old)
         switchWeb(staging.web)
         webSocketsMove(from: old, to: new)
         directoryFollows()
-        for listener in new.listeners.values where !listener.pending.isEmpty { startWaiting(listener) }
+        for listener in new.listeners where !listener.pending.isEmpty { startWaiting(listener) }
         let timers = old.registrations.timers
         startTasksAndTimers(of: new, before: timers)
         for timer in timers { timer.isOn = false }
@@ -175,7 +174,7 @@ extension Service {
 
     /// Messages that wait for a free place and have not begun run on the new version.
     private func moveWaiting(of old: Script) {
-        for listener in old.listeners.values where !listener.pending.isEmpty {
+        for listener in old.listeners where !listener.pending.isEmpty {
             var rest = PendingMessages()
             while let message = listener.pending.popFirst() {
                 let subject = listener.subjects[message.subjectIndex]
@@ -183,7 +182,7 @@ extension Service {
                     rest.append(message)
                     continue
                 }
-                target.pending.append(message.moved(to: target.subjects.firstIndex { $0 === next } ?? 0))
+                target.pending.append(message.moved(to: next.position))
             }
             listener.pending = rest
         }
@@ -197,7 +196,7 @@ extension Service {
             }
         }
         guard sync.isOn else { return }
-        for listener in script.listeners.values {
+        for listener in script.listeners {
             for _ in 0..<listener.pending.count { sync.append(.message(listener)) }
         }
     }
@@ -212,7 +211,7 @@ extension Service {
 
     /// What the new version has not taken over ends at the broker; what is under way still comes to the old one.
     private func endListening(_ old: Script) {
-        for listener in old.listeners.values {
+        for listener in old.listeners {
             for subject in listener.subjects {
                 guard let subscription = subject.subscription else { continue }
                 old.endingSubscriptions += 1
@@ -259,7 +258,7 @@ extension Service {
             return
         }
         guard openWebSockets(of: old) == 0 else { return }
-        guard !old.hook.isRunning, !old.isRetiring, old.listeners.values.allSatisfy(\.pending.isEmpty) else { return }
+        guard !old.hook.isRunning, !old.isRetiring, old.listeners.allSatisfy(\.pending.isEmpty) else { return }
         old.isRetiring = true
         worker.eventLoop.assumeIsolated().execute { [self] in
             guard old.standing == .draining else { return }

@@ -9,6 +9,7 @@ extension Service {
     func subscribe(_ subject: ListenerSubject, of listener: Listener) -> CallError? {
         subject.service = self
         settleQueue(of: subject, listener)
+        nameEndpoint(subject, of: listener)
         guard serves(listener) else { return nil }
         if claim(subject, of: listener) { return nil }
         do throws(NATSError) {
@@ -18,7 +19,7 @@ extension Service {
                 context: 0,
                 handler: subject
             )
-            endpointsChanged()
+            endpointAdded(subject, of: listener)
             return nil
         } catch {
             switch error.code {
@@ -68,9 +69,7 @@ extension Service {
 
     /// Ends every listener of a subject that the script has made; returns how many there were.
     func endListeners(of subject: String, in script: Script) -> Int {
-        let found = script.listeners.values.filter { listener in
-            !listener.isEnded && !listener.isNative && listener.subjects.contains { $0.pattern.subject == subject }
-        }
+        let found = script.listeners.listeners(to: subject).filter { !$0.isEnded && !$0.isNative }
         for listener in found { end(listener) }
         return found.count
     }
@@ -86,7 +85,7 @@ extension Service {
                 listener.script.giveBack(ordinal: ordinal, of: subject.pattern.subject)
             }
         }
-        endpointsChanged()
+        forgetEndpointNames(of: listener)
         releaseIfDone(listener)
     }
 
@@ -94,7 +93,7 @@ extension Service {
     func releaseIfDone(_ listener: Listener) {
         guard listener.isEnded, listener.active == 0, listener.pending.isEmpty, !listener.isPumping else { return }
         let script = listener.script
-        guard script.listeners.removeValue(forKey: listener.id) != nil, script.phase != .closed else { return }
+        guard script.listeners.remove(listener.id) != nil, script.phase != .closed else { return }
         for entry in [listener.publishEntry, listener.requestEntry] where entry.index != listener.handler.index {
             script.vm.release(entry)
         }

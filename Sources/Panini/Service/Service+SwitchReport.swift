@@ -8,14 +8,17 @@ extension Service {
         let before = Self.registered(old)
         let after = Self.registered(new)
         var report = SwitchReport()
+        // Of equal names the first counts.
+        let known = Dictionary(before.map { ($0.name, $0.form) }) { first, _ in first }
         for (name, form) in after {
-            guard let known = before.first(where: { $0.name == name }) else {
+            guard let old = known[name] else {
                 report.added.append(name)
                 continue
             }
-            if known.form != form { report.changed.append(name) }
+            if old != form { report.changed.append(name) }
         }
-        for (name, _) in before where !after.contains(where: { $0.name == name }) { report.removed.append(name) }
+        let names = Set(after.map(\.name))
+        for (name, _) in before where !names.contains(name) { report.removed.append(name) }
         return report
     }
 

@@ -20,11 +20,11 @@ extension Service {
             }
         }
         let now = worker.now
-        var left = before.filter { $0.isOn }
+        var left: [TimerKey: FIFO<ServiceTimer>] = [:]
+        for timer in before where timer.isOn { left[TimerKey(timer), default: FIFO()].append(timer) }
         for timer in script.registrations.timers where worker.isFirst || timer.eachWorker {
             timer.isOn = true
-            if let place = left.firstIndex(where: { timer.continues($0) }) {
-                let old = left.remove(at: place)
+            if let old = left[TimerKey(timer)]?.popFirst() {
                 // Its next tick in "delay" mode is set at the end of the one that runs.
                 guard let due = timer.begin(after: old, now: now) else { continue }
                 worker.schedule(.tick(self, timer), at: due)

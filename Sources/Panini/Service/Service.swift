@@ -148,7 +148,7 @@ final class Service {
     func adopt(_ listener: Listener, _ options: AppOptions) {
         listener.queue = listener.options.queueGroup(ofApp: options.queueGroup)
         listener.timeoutNanoseconds = nanoseconds(listener.options.timeout ?? options.handlerTimeout)
-        listener.script.listeners[listener.id] = listener
+        listener.script.listeners.insert(listener)
     }
 }
 

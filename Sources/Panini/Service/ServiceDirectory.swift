@@ -14,6 +14,8 @@ final class ServiceDirectory: NATSServiceSource {
     private var responder: NATSServiceResponder?
     private var isDenialLogged = false
     private var isSizeLogged = false
+    /// Of the endpoints of the script that serves.
+    var names = EndpointNames()
 
     init(service: Service) {
         self.service = service
@@ -116,7 +118,8 @@ extension ServiceDirectory: Sendable {}
 // MARK: - What is served
 
 extension Service {
-    /// What this worker serves has changed: told to the others once, after the turn of the loop that is going on.
+    /// What this worker serves is another script's from here on: told to the others once, after the turn of the loop that is
+    /// going on. What comes and goes by itself is told by itself, at the same cost however much else there is.
     func endpointsChanged() {
         guard directory != nil, !isEndpointsChangeTold else { return }
         isEndpointsChangeTold = true
@@ -126,39 +129,64 @@ extension Service {
     func tellEndpoints() {
         guard isEndpointsChangeTold else { return }
         isEndpointsChangeTold = false
-        guard state != .stopped else { return }
-        var names: Set<String> = []
-        var rows: [ServiceShared.Row] = []
-        for listener in script.listeners.values.sorted(by: { $0.id < $1.id })
-        where !listener.isEnded && listener.replies {
+        guard state != .stopped, let directory else { return }
+        directory.names = EndpointNames()
+        var told: [(ListenerSubject, ServiceShared.Row)] = []
+        for listener in script.listeners where !listener.isEnded && listener.replies {
             for subject in listener.subjects {
-                name(subject, of: listener, &names)
+                name(subject, of: listener, directory)
                 guard subject.subscription != nil else { continue }
-                rows.append(
-                    ServiceShared.Row(
-                        name: subject.endpointName,
-                        subject: subject.pattern.subject,
-                        queue: listener.queue ?? "",
-                        metadata: listener.options.metadata,
-                        endpoint: subject.endpoint
-                    )
-                )
+                told.append((subject, row(of: subject, listener)))
             }
         }
-        shared.setRows(rows, of: worker.index)
+        let first = shared.setRows(told.map(\.1), of: worker.index)
+        for (place, (subject, _)) in told.enumerated() { subject.endpointRow = first + UInt64(place) }
+    }
+
+    /// The directory, when what a listener does is to be told at once: what is told as a whole soon has it in it.
+    private func openDirectory(for listener: Listener) -> ServiceDirectory? {
+        guard !isEndpointsChangeTold, listener.replies, listener.script === script else { return nil }
+        return directory
+    }
+
+    /// Names a subject, also on the workers that do not serve it: it has the same name on all of them.
+    func nameEndpoint(_ subject: ListenerSubject, of listener: Listener) {
+        if let directory = openDirectory(for: listener) { name(subject, of: listener, directory) }
+    }
+
+    func endpointAdded(_ subject: ListenerSubject, of listener: Listener) {
+        guard openDirectory(for: listener) != nil else { return }
+        subject.endpointRow = shared.add(row(of: subject, listener), of: worker.index)
+    }
+
+    func endpointEnded(_ subject: ListenerSubject) {
+        guard let key = subject.endpointRow else { return }
+        subject.endpointRow = nil
+        shared.remove(key, of: worker.index)
+    }
+
+    func forgetEndpointNames(of listener: Listener) {
+        for subject in listener.subjects where !subject.endpointName.isEmpty {
+            endpointEnded(subject)
+            openDirectory(for: listener)?.names.giveBack(subject.endpointName)
+        }
+    }
+
+    private func row(of subject: ListenerSubject, _ listener: Listener) -> ServiceShared.Row {
+        ServiceShared.Row(
+            name: subject.endpointName,
+            subject: subject.pattern.subject,
+            queue: listener.queue ?? "",
+            metadata: listener.options.metadata,
+            endpoint: subject.endpoint
+        )
     }
 
     /// Gives a subject its name, once: the listener's `name`, or one made of the subject; a number tells equal ones apart.
-    private func name(_ subject: ListenerSubject, of listener: Listener, _ names: inout Set<String>) {
-        if !subject.endpointName.isEmpty, names.insert(subject.endpointName).inserted { return }
+    private func name(_ subject: ListenerSubject, of listener: Listener, _ directory: ServiceDirectory) {
+        if !subject.endpointName.isEmpty, directory.names.take(subject.endpointName) { return }
         let base = listener.options.name ?? ServiceDirectory.name(of: subject.pattern.subject)
-        var name = base
-        var number = 2
-        while !names.insert(name).inserted {
-            name = "\(base)-\(number)"
-            number += 1
-        }
-        subject.endpointName = name
+        subject.endpointName = directory.names.make(base)
     }
 }
 

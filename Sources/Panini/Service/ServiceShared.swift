@@ -14,27 +14,57 @@ final class ServiceShared: Sendable {
         let endpoint: Endpoint
     }
 
+    private struct Table {
+        /// By worker, and by numbers that count up.
+        var rows: [[UInt64: Row]]
+        var next: UInt64 = 1
+    }
+
     /// Tells this run of the service from all others: part of the names of its own queue groups.
     let instance: String
     let workers: Int
-    private let rows: Mutex<[[Row]]>
+    private let table: Mutex<Table>
 
     init(workers: Int) {
         self.workers = workers
         instance = String(UInt64.random(in: 0...(.max)), radix: 36)
-        rows = Mutex(Array(repeating: [], count: workers))
+        table = Mutex(Table(rows: Array(repeating: [:], count: workers)))
     }
 
-    func setRows(_ new: [Row], of worker: Int) {
-        rows.withLock { $0[worker] = new }
+    /// Replaces what a worker serves.
+    ///
+    /// - Returns: the number of the first row; the others follow it. No number is ever given out twice.
+    func setRows(_ new: [Row], of worker: Int) -> UInt64 {
+        table.withLock { table in
+            let first = table.next
+            table.next += UInt64(new.count)
+            table.rows[worker] = Dictionary(
+                uniqueKeysWithValues: new.enumerated().map { (first + UInt64($0.offset), $0.element) }
+            )
+            return first
+        }
+    }
+
+    /// Adds a row; returns its number.
+    func add(_ row: Row, of worker: Int) -> UInt64 {
+        table.withLock { table in
+            defer { table.next += 1 }
+            table.rows[worker][table.next] = row
+            return table.next
+        }
+    }
+
+    func remove(_ key: UInt64, of worker: Int) {
+        table.withLock { $0.rows[worker][key] = nil }
     }
 
     /// What all workers serve, in the order of the first that serves it.
     func allRows() -> [[Row]] {
-        rows.withLock { rows in
+        table.withLock { table in
             var places: [String: Int] = [:]
             var merged: [[Row]] = []
-            for row in rows.joined() {
+            let inOrder = table.rows.map { rows in rows.sorted { $0.key < $1.key }.map(\.value) }
+            for row in inOrder.joined() {
                 if let place = places[row.name] {
                     merged[place].append(row)
                 } else {

@@ -70,11 +70,6 @@ final class ServiceTimer {
         return jittered()
     }
 
-    /// Whether it is the same timer as one of the version before.
-    func continues(_ other: ServiceTimer) -> Bool {
-        name == other.name && intervalNanoseconds == other.intervalNanoseconds && mode == other.mode
-    }
-
     /// Takes over the beat of the version before.
     ///
     /// - Returns: The time of the next tick; nil when a tick runs whose end sets it.
@@ -116,3 +111,16 @@ final class ServiceTimer {
 
 @available(*, unavailable)
 extension ServiceTimer: Sendable {}
+
+/// What makes a timer the same as one of the version before.
+struct TimerKey: Hashable {
+    let name: String?
+    let interval: UInt64
+    let isRate: Bool
+
+    init(_ timer: ServiceTimer) {
+        name = timer.name
+        interval = timer.intervalNanoseconds
+        isRate = timer.mode == .rate
+    }
+}

@@ -14,7 +14,7 @@ struct Staging {
     /// Why it cannot serve.
     var failure: PaniniError?
     /// Subscriptions of the serving version that nobody has claimed yet.
-    var free: [SubscriptionKey: [ListenerSubject]] = [:]
+    var free: [SubscriptionKey: FIFO<ListenerSubject>] = [:]
     /// What is taken over at the switch: from whom, by whom.
     var claims: [(old: ListenerSubject, new: ListenerSubject)] = []
     /// How many subjects it adds.

@@ -13,9 +13,8 @@ final class BridgeClient {
     var settings: BridgeSettings
     unowned(unsafe) var script: Script
     var address = ""
-    var subjects: [BridgeSubject] = []
-    /// Where it stands in the list of each of its subjects.
-    var places: [ObjectIdentifier: Int] = [:]
+    /// By their names, with where it stands in the list of each.
+    var subjects: [String: (subject: BridgeSubject, place: Int)] = [:]
     /// A subscription is on its way to the broker: further commands wait, so that answers keep their order.
     private var isWaiting = false
     /// The broker is slower than what is sent: the next command waits until it has caught up.
@@ -81,8 +80,8 @@ final class BridgeClient {
                 throw BridgeCommand.Problem(message: "no permission for \(name)")
             }
         }
-        let own = Set(subjects.map(\.name))
-        guard own.union(names).count <= settings.maximumSubscriptions else {
+        let more = names.count { subjects[$0] == nil }
+        guard subjects.count + more <= settings.maximumSubscriptions else {
             throw BridgeCommand.Problem(message: "more than \(settings.maximumSubscriptions) subscriptions")
         }
         for name in names {
@@ -94,8 +93,7 @@ final class BridgeClient {
         bridge.confirm { [self] isConnected in
             isWaiting = false
             guard connection.isOpen else { return }
-            let own = Set(subjects.map(\.name))
-            let missing = names.filter { !own.contains($0) }
+            let missing = names.filter { subjects[$0] == nil }
             if !missing.isEmpty {
                 answer(false, "the broker denied \(list(missing))")
             } else if isConnected {
@@ -109,10 +107,12 @@ final class BridgeClient {
     }
 
     private func unsubscribe(_ names: [String]) throws(BridgeCommand.Problem) {
-        for name in names where !subjects.contains(where: { $0.name == name }) {
+        for name in names where subjects[name] == nil {
             throw BridgeCommand.Problem(message: "there is no subscription to \(name.prefix(128))")
         }
-        for subject in subjects where names.contains(subject.name) { bridge.remove(self, from: subject) }
+        for name in names {
+            if let subject = subjects[name]?.subject { bridge.remove(self, from: subject) }
+        }
         answer(true, "unsubscribed from \(list(names))")
     }
 

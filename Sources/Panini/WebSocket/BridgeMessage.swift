@@ -25,9 +25,10 @@ enum BridgeCommand: Equatable {
             throw Problem(message: "subjects must be a list of texts that is not empty")
         }
         var subjects: [String] = []
+        var seen: Set<String> = []
         for item in list {
             guard let subject = item.string else { throw Problem(message: "subjects must be a list of texts") }
-            if !subjects.contains(subject) { subjects.append(subject) }
+            if seen.insert(subject).inserted { subjects.append(subject) }
         }
         switch json["action"] {
         case nil, .string("subscribe"): self = .subscribe(subjects)

@@ -12,6 +12,8 @@ final class NATSBridge {
     private unowned(unsafe) let service: Service
     private var subjects: [String: BridgeSubject] = [:]
     private var clients: [ObjectIdentifier: BridgeClient] = [:]
+    /// How many clients each script has.
+    private var counts: [ObjectIdentifier: Int] = [:]
     /// The frame of the message that is being given; reused.
     fileprivate var frame = ByteBuffer()
 
@@ -38,15 +40,22 @@ final class NATSBridge {
         client.address = address
         connection.delegate = client
         clients[ObjectIdentifier(client)] = client
+        count(1, of: script)
     }
 
     func left(_ client: BridgeClient) {
         clients[ObjectIdentifier(client)] = nil
-        for subject in client.subjects { remove(client, from: subject) }
+        count(-1, of: client.script)
+        for (subject, _) in client.subjects.values { remove(client, from: subject) }
         if client.script.isEnding { service.endIfIdle(client.script) }
     }
 
-    func clientCount(of script: Script) -> Int { clients.values.count { $0.script === script } }
+    func clientCount(of script: Script) -> Int { counts[ObjectIdentifier(script)] ?? 0 }
+
+    private func count(_ change: Int, of script: Script) {
+        let count = clientCount(of: script) + change
+        counts[ObjectIdentifier(script)] = count > 0 ? count : nil
+    }
 
     /// Clients of a route that the newer script has, too, are its own from here on, under its permissions.
     func move(from old: Script, to new: Script) {
@@ -54,11 +63,13 @@ final class NATSBridge {
             guard let route = Service.successor(of: client.route, in: new), let webSocket = route.webSocket,
                 let settings = webSocket.bridge
             else { continue }
+            count(-1, of: old)
+            count(1, of: new)
             client.script = new
             client.route = route
             client.settings = settings
             client.connection.apply(webSocket.settings)
-            for subject in client.subjects where !settings.permissions.permits(subject.name) {
+            for (subject, _) in client.subjects.values where !settings.permissions.permits(subject.name) {
                 remove(client, from: subject)
                 client.answer(false, "no permission for \(subject.name) any more")
             }
@@ -166,20 +177,18 @@ final class BridgeSubject {
     }
 
     func add(_ client: BridgeClient) {
-        guard client.places[ObjectIdentifier(self)] == nil else { return }
-        client.places[ObjectIdentifier(self)] = clients.count
-        client.subjects.append(self)
+        guard client.subjects[name] == nil else { return }
+        client.subjects[name] = (self, clients.count)
         clients.append(client)
     }
 
     /// The last client takes the place of the one that leaves.
     func remove(_ client: BridgeClient) {
-        guard let place = client.places.removeValue(forKey: ObjectIdentifier(self)) else { return }
-        client.subjects.removeAll { $0 === self }
+        guard let place = client.subjects.removeValue(forKey: name)?.place else { return }
         let last = clients.removeLast()
         guard last !== client else { return }
         clients[place] = last
-        last.places[ObjectIdentifier(self)] = place
+        last.subjects[name]?.place = place
     }
 }
 

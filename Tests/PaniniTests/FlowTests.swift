@@ -1,0 +1,222 @@
+// The values behind what waits and what is registered: queues, numbers, names, lists of time limits, and error replies that
+// must fit.
+
+import LuaVM
+import NATS
+import Testing
+
+@testable import Panini
+
+private final class Node: LinkedQueueNode {
+    let number: Int
+    var links = LinkedQueueLinks<Node>()
+
+    init(_ number: Int) { self.number = number }
+}
+
+@Suite("Queues of those who wait")
+struct LinkedQueueTests {
+    @Test("first in, first out, and out of the middle")
+    func order() {
+        var queue = LinkedQueue<Node>()
+        let nodes = (0..<6).map { Node($0) }
+        let none = queue.popFirst()
+        #expect(none == nil)
+        for node in nodes { queue.append(node) }
+        queue.remove(nodes[2])
+        queue.remove(nodes[2])
+        queue.remove(nodes[5])
+        #expect(queue.count == 4)
+        let first = queue.popFirst()
+        #expect(first === nodes[0])
+        queue.prepend(nodes[0])
+        queue.append(nodes[2])
+        let rest = (0..<5).map { _ in queue.popFirst()?.number }
+        #expect(rest == [0, 1, 3, 4, 2])
+        #expect(queue.isEmpty)
+        queue.prepend(nodes[3])
+        queue.append(nodes[4])
+        let both = [queue.popFirst()?.number, queue.popFirst()?.number, queue.popFirst()?.number]
+        #expect(both == [3, 4, nil])
+    }
+
+    @Test("nodes are let go when they leave")
+    func memory() {
+        var queue = LinkedQueue<Node>()
+        weak var weakNode: Node?
+        do {
+            let node = Node(1)
+            weakNode = node
+            queue.append(node)
+            queue.append(Node(2))
+        }
+        #expect(weakNode != nil)
+        var number = queue.popFirst()?.number
+        #expect(number == 1)
+        #expect(weakNode == nil)
+        number = queue.popFirst()?.number
+        #expect(number == 2)
+    }
+
+    @Test("leaving costs the same wherever one stands")
+    func cost() {
+        var queue = LinkedQueue<Node>()
+        let nodes = (0..<100_000).map { Node($0) }
+        for node in nodes { queue.append(node) }
+        // From the back: a search from the front would take five billion steps.
+        for node in nodes.reversed() { queue.remove(node) }
+        #expect(queue.isEmpty)
+    }
+}
+
+@Suite("Numbers and names")
+struct NumberTests {
+    @Test("the lowest free number is next, whatever was given back in whatever order")
+    func lowest() {
+        var numbers = LowestNumbers()
+        var taken: Set<Int> = []
+        var generator = SystemRandomNumberGenerator()
+        for step in 0..<4000 {
+            if taken.isEmpty || Int.random(in: 0..<3, using: &generator) > (step / 1000) % 2 {
+                let number = numbers.take()
+                let lowest = (1...).first { !taken.contains($0) }
+                #expect(number == lowest)
+                taken.insert(number)
+            } else if let number = taken.randomElement() {
+                taken.remove(number)
+                numbers.giveBack(number)
+            }
+            #expect(numbers.isUnused() == taken.isEmpty)
+        }
+    }
+
+    @Test("equal names get numbers, which are free again with them")
+    func names() {
+        var names = EndpointNames()
+        var made = ["a", "a", "b", "a"].map { names.make($0) }
+        #expect(made == ["a", "a-2", "b", "a-3"])
+        let isFree = names.take("a-4")
+        #expect(isFree)
+        let isTaken = names.take("b")
+        #expect(!isTaken)
+        made = [names.make("a")]
+        #expect(made == ["a-5"])
+        names.giveBack("a-2")
+        names.giveBack("a")
+        made = [names.make("a"), names.make("a"), names.make("a"), names.make("a-2")]
+        #expect(made == ["a", "a-2", "a-6", "a-2-2"])
+    }
+
+    @Test("many equal names cost the same each")
+    func manyNames() {
+        var names = EndpointNames()
+        for number in 1...50_000 {
+            let name = names.make("room")
+            #expect(name == (number == 1 ? "room" : "room-\(number)"))
+        }
+        for number in (2...50_000).reversed() { names.giveBack("room-\(number)") }
+        let again = names.make("room")
+        #expect(again == "room-2")
+    }
+}
+
+@Suite("Lists of time limits")
+struct DeadlineListsTests {
+    @Test("one list per limit; one that holds nothing is forgotten")
+    func lists() {
+        var lists = DeadlineLists()
+        let first = lists.list(nanoseconds: 10)
+        var again = lists.list(nanoseconds: 10)
+        #expect(again === first)
+        let second = lists.list(nanoseconds: 20)
+        again = lists.list(nanoseconds: 10)
+        #expect(second !== first && again === first && lists.count == 2)
+        let job = Job(activity: .task(index: 0), coroutine: 1)
+        second.append(job, now: 0)
+        lists.removeIfUnused(second)
+        lists.removeIfUnused(first)
+        #expect(lists.count == 1 && lists.alarms.isEmpty)
+        second.remove(job)
+        lists.removeIfUnused(second)
+        #expect(lists.count == 0)
+        again = lists.list(nanoseconds: 10)
+        #expect(again !== first)
+    }
+}
+
+@Suite("Error replies that must fit")
+struct FittingErrorReplyTests {
+    private func write(
+        _ error: ReplyError,
+        _ limit: Int,
+        hasHeaders: Bool = true
+    ) throws -> (
+        headers: [UInt8], body: PlainValue?, size: Int, isShortened: Bool
+    ) {
+        let writer = ByteWriter()
+        let (headers, isShortened) = ErrorReply.write(error, into: writer, limit: limit, hasHeaders: hasHeaders)
+        let body = writer.count == 0 ? nil : try PlainValue(json: Array(writer.bytes))
+        return (headers, body, headers.count + writer.count, isShortened)
+    }
+
+    private static let list: [UInt8] = {
+        let entries = (0..<200).map { "{\"path\":\"/\($0)\",\"message\":\"[no, \\\"such\\\" ,{\\\\]\"}" }
+        return Array("[\(entries.joined(separator: ","))]".utf8)
+    }()
+
+    @Test("what fits goes out as it is, to the byte")
+    func whole() throws {
+        var error = ReplyError(422, "many")
+        error.errors = Self.list
+        let whole = try write(error, .max)
+        #expect(!whole.isShortened)
+        let exact = try write(error, whole.size)
+        #expect(!exact.isShortened && exact.size == whole.size)
+        let less = try write(error, whole.size - 1)
+        #expect(less.isShortened && less.size < whole.size)
+    }
+
+    @Test("every limit is kept, and the reply is JSON with its code", arguments: [true, false])
+    func everyLimit(hasHeaders: Bool) throws {
+        let texts = ["", "short", String(repeating: "ä\"\n\u{1}x", count: 2000)]
+        for text in texts {
+            for list in [[], Self.list] {
+                var error = ReplyError(418, text)
+                error.errors = list
+                for limit in Array(120..<400) + stride(from: 400, to: 20_000, by: 397) {
+                    let (headers, body, size, _) = try write(error, limit, hasHeaders: hasHeaders)
+                    #expect(size <= limit)
+                    #expect(headers.isEmpty == !hasHeaders)
+                    guard case .object(let members) = body else {
+                        Issue.record("no body at \(limit)")
+                        continue
+                    }
+                    #expect(members.contains { $0.0 == "code" && $0.1 == .integer(418) })
+                }
+            }
+        }
+    }
+
+    @Test("the end of the list goes first, whole entries only; then the end of the text")
+    func parts() throws {
+        var error = ReplyError(422, "many")
+        error.errors = Self.list
+        guard case .object(let members) = try write(error, 3000).body,
+            case .array(let items)? = members.first(where: { $0.0 == "errors" })?.1
+        else {
+            Issue.record("no list")
+            return
+        }
+        #expect(members.contains { $0.0 == "error" && $0.1 == .string("many") })
+        #expect(items.count > 40)
+        for (number, item) in items.enumerated() {
+            #expect(item == .object([("message", .string("[no, \"such\" ,{\\]")), ("path", .string("/\(number)"))]))
+        }
+        let text = ErrorReply.escapedPrefix(of: "ab\"ä\n", room: 7)
+        #expect(text.prefix == "ab\"…" && text.length == 7)
+        #expect(ErrorReply.escapedPrefix(of: "ab\"ä\n", room: 8).prefix == "ab\"ä\n")
+        #expect(ErrorReply.escapedPrefix(of: "abcdef", room: 2).prefix.isEmpty)
+        #expect(ErrorReply.prefix(ofList: Array("[1,[2,3],4]".utf8), room: 10) == Array("[1,[2,3]]".utf8))
+        #expect(ErrorReply.prefix(ofList: Array("[12345]".utf8), room: 5).isEmpty)
+    }
+}
