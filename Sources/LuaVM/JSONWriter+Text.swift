@@ -119,16 +119,20 @@ extension JSONWriter {
     /// The shortest text that reads back as the same double, and reads back as a float.
     mutating func float(_ number: Double) -> Bool {
         out.reserve(32)
-        // Whole numbers and short decimals: digits with a point in the right place. The check that the digits read
-        // back makes it right; at most 15 of them make it the shortest.
+        // Whole numbers and short decimals: digits with a point in the right place, with as few decimals as there can be.
+        // The check that the digits read back makes it right; at most 15 of them make it the shortest.
         let magnitude = number.magnitude
         if magnitude < 1e15 {
             var scale = 0
             while scale < 7 {
                 let scaled = magnitude * PowersOfTen[scale]
                 guard scaled < 1e15 else { break }
-                let digits = Int64(scaled)
-                if Double(digits) == scaled, Double(digits) / PowersOfTen[scale] == magnitude {
+                let digits = Int64(scaled + 0.5)
+                // A product is rounded, and so was the number: what is nearer to a whole number than both may err is worth
+                // a division, which is exact enough to tell.
+                if (Double(digits) - scaled).magnitude <= scaled * Self.productError,
+                    Double(digits) / PowersOfTen[scale] == magnitude
+                {
                     if number.sign == .minus { out.put(UInt8(ascii: "-")) }
                     decimal(digits, scale: scale)
                     return true
@@ -144,6 +148,10 @@ extension JSONWriter {
         }
         return true
     }
+
+    /// How far, in parts of it, the product of a decimal and its power of ten may be from the whole number that it stands for:
+    /// half a unit of the last place for each of two roundings.
+    private static var productError: Double { 0x1.2p-52 }
 
     @inline(__always)
     mutating func decimal(_ digits: Int64, scale: Int) {

@@ -55,6 +55,20 @@ struct LuaVMBenchmark {
             decode(bytes, L)
             lua_settop(L, -2)
         }
+        for (name, makes) in [
+            ("prices", "i * 7 % 100000 / 100"), ("fractions", "math.random()"), ("whole floats", "i * 1.0"),
+        ] {
+            guard try vm.run("numbers = {} for i = 1, 1000 do numbers[i] = \(makes) end", name: "numbers").isEmpty
+            else { return }
+            lua_rawgeti(L, PANINI_REGISTRY_INDEX, 2)
+            vm.pushString(L, "numbers")
+            lua_rawget(L, -2)
+            measure("encode 1000 \(name)", iterations: 500) {
+                writer.removeAll()
+                try? vm.encodeJSON(L, -1, into: writer)
+            }
+            lua_settop(L, -3)
+        }
         decode(bytes, L)
         measure("encode") {
             writer.removeAll()
