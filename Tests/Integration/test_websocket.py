@@ -615,6 +615,16 @@ def test_a_bridge_reads_what_came_with_the_upgrade(quick):
         assert json.loads(ws.receive()[1])["success"] is True
 
 
+def test_a_query_that_is_no_text_is_the_clients_fault(quick):
+    web, running = quick('app.http.websocket("/ws", function(ws, req) ws.send(req.query.a) end)')
+    with web.raw("/ws?a=%C3%A4") as ws:
+        assert ws.receive() == (TEXT, "\u00e4".encode())
+    with web.raw("/ws?a=%FF") as ws:
+        kind, payload = ws.receive()
+        assert kind == CLOSE and payload[:2] == struct.pack(">H", 1008) and b"UTF-8" in payload
+    assert "ERROR" not in running.output
+
+
 def test_frames_behind_a_refused_upgrade_end_the_connection(quick):
     web, _ = quick(EARLY)
     for path, status in (("/refusing", 403), ("/nothing", 404)):

@@ -60,6 +60,11 @@ extension Service {
             if let end = session.connection.end, Int64(end.code) == code {
                 return logger.debug("\(place) ended with its connection: \(error.message)")
             }
+            // What the client has sent is nothing to be worked with; no fault of the service's.
+            if code == 400 {
+                logger.debug("\(place): \(error.message)")
+                return session.connection.close(WebSocketCode.policy, error.message)
+            }
             // A code of the application is what the script wants to close with.
             if (3000...4999).contains(code) { return session.connection.close(UInt16(code), error.message) }
         }
