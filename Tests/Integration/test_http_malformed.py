@@ -86,6 +86,8 @@ CASES = [
     ("http 1.2 version", b"GET /hello HTTP/1.2\r\nHost: x\r\n\r\n", {400, 505}),
     ("another preface", b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n", {400, 505}),
     ("version in small letters", b"GET /hello http/1.1\r\nHost: x\r\n\r\n", [400]),
+    ("another protocol", b"GET /hello RTSP/1.0\r\nHost: x\r\n\r\n", [400]),
+    ("a third protocol", b"SOURCE /hello ICE/1.0\r\nHost: x\r\n\r\n", [400]),
     ("no digits in the version", b"GET /hello HTTP/x.y\r\nHost: x\r\n\r\n", [400]),
     ("method in small letters", b"get /hello HTTP/1.1\r\nHost: x\r\n\r\n", [501]),
     ("unknown method", b"BREW /hello HTTP/1.1\r\nHost: x\r\n\r\n", [501]),

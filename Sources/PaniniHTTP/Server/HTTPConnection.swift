@@ -306,13 +306,18 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     private func begin(_ facts: HTTPRequestParser.Facts) {
         guard let context else { return }
         var head = parser.takeHead()
-        let refusal = facts.refusal(of: &head, maximumBytes: server.configuration.maximumHeaderBytes)
+        let isConnect = head.method == .CONNECT
+        let refusal = facts.refusal(
+            of: &head,
+            isConnect: isConnect,
+            maximumBytes: server.configuration.maximumHeaderBytes
+        )
         server.countRequest()
         requestNumber &+= 1
         is10 = head.version == .http1_0
         isHead = head.method == .HEAD
         // What follows an offer to speak something else may be in that other protocol. Nothing else is spoken here.
-        isOffer = head.method == .CONNECT || facts.offersUpgrade
+        isOffer = isConnect || facts.offersUpgrade
         hasBody = facts.isChunked || facts.hasOtherEncoding || facts.lengths > 0 && facts.length != 0
         keepsAlive = facts.keepsAlive && !server.isStopping && !isOffer
         if address.isEmpty { address = context.channel.remoteAddress?.ipAddress ?? "" }

@@ -5,6 +5,7 @@
 // than half of the time of a small one. Here a head stays the bytes that a script gets to see (docs/architecture.md).
 
 private import CNIOLLHTTP
+private import Glibc
 import NIOHTTP1
 
 /// A parser of HTTP/1 requests that stops where something has to be decided.
@@ -114,7 +115,8 @@ final class HTTPRequestParser {
             return (.end, end - start)
         case let problem:
             guard !state.pointee.isOverflow else { return (.overflow, 0) }
-            refusal = Self.refusal(problem, isInHead: !state.pointee.hasHead)
+            refusal =
+                state.pointee.isOtherProtocol ? .notHTTP : Self.refusal(problem, isInHead: !state.pointee.hasHead)
             return (.malformed, 0)
         }
     }
@@ -208,6 +210,7 @@ private struct State {
     var pieces: [Range<Int>] = []
     var facts = HTTPRequestParser.Facts()
     var isOverflow = false
+    var isOtherProtocol = false
     var isComplete = false
 
     // The head, as HTTPHead keeps it.
@@ -223,6 +226,8 @@ private struct State {
     var hasHead = false
     /// Bytes of trailers and of the extensions of chunks.
     var extraBytes = 0
+    /// The last `host` that was one.
+    var knownHost: [UInt8] = []
 
     /// What is kept for the next head.
     private static let keptCapacity = 4096
@@ -331,7 +336,7 @@ private struct State {
         switch name.count {
         case 4 where name.isText("host"):
             facts.hosts += 1
-            if !HTTPHostField.isValid(value) { facts.hasBadHost = true }
+            if !isKnownHost(value) { judgeHost(value) }
         case 6 where name.isText("expect"):
             // The first one counts.
             if facts.expectation == .none { facts.expectation = value.isText("100-continue") ? .continue : .other }
@@ -348,6 +353,22 @@ private struct State {
             }
         default: break
         }
+    }
+
+    /// Whether it is the host that the connection's last request was for, as it is of nearly all.
+    @inline(__always)
+    private func isKnownHost(_ value: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard !value.isEmpty, value.count == knownHost.count, let bytes = value.baseAddress else { return false }
+        return knownHost.withUnsafeBytes { memcmp($0.baseAddress.unsafelyUnwrapped, bytes, value.count) == 0 }
+    }
+
+    @inline(never)
+    private mutating func judgeHost(_ value: UnsafeBufferPointer<UInt8>) {
+        guard HTTPHostField.isValid(value) else {
+            facts.hasBadHost = true
+            return
+        }
+        if (1...256).contains(value.count) { knownHost = Array(value) }
     }
 
     mutating func endHead(keepsAlive: Bool) {
@@ -383,6 +404,16 @@ private struct Settings: @unchecked Sendable {
         pointer.pointee.on_message_begin = { parser in
             state(parser).pointee.begin()
             return 0
+        }
+        // The parser knows two others, and would take them for this one. It has compared the letters.
+        pointer.pointee.on_protocol = { parser, bytes, length in
+            span(bytes, length) { bytes, _ in
+                let first = bytes.load(as: UInt8.self)
+                // A piece may begin inside: of HTTP these are the letters.
+                let isHTTP = first == UInt8(ascii: "H") || first == UInt8(ascii: "T") || first == UInt8(ascii: "P")
+                if !isHTTP { state(parser).pointee.isOtherProtocol = true }
+                return isHTTP
+            }
         }
         pointer.pointee.on_url = { parser, bytes, length in span(bytes, length) { state(parser).pointee.target($0, $1) }
         }

@@ -4,7 +4,7 @@ import NIOHTTP1
 
 extension HTTPRequestParser.Facts {
     /// What is wrong with a head; nil when nothing is. A target in another form than a path becomes one.
-    func refusal(of head: inout HTTPHead, maximumBytes: Int) -> HTTPRefusal? {
+    func refusal(of head: inout HTTPHead, isConnect: Bool, maximumBytes: Int) -> HTTPRefusal? {
         let is10 = head.version == .http1_0
         guard head.version == .http1_1 || is10 else {
             if head.version.major == 1 {
@@ -12,7 +12,7 @@ extension HTTPRequestParser.Facts {
             }
             return .notHTTP
         }
-        if head.method == .CONNECT { return .connect }
+        if isConnect { return .connect }
         if lengths > 0, length == nil { return HTTPRefusal(.contentLength, "content-length is no number") }
         if hasOtherEncoding || isChunked && is10 {
             let text = "transfer-encoding can only be chunked"
