@@ -164,6 +164,13 @@ def test_files(web2):
     part = client.get("/files/a.bin", headers={"range": "bytes=500-999499"})
     assert part.status_code == 206 and part.content == (b"0123456789" * 100_000)[500:999_500]
     assert client.get("/files/a.bin", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    assert client.get("/files/a.bin", headers={"if-match": answer.headers["etag"]}).status_code == 200
+    failed = client.get("/files/a.bin", headers={"if-match": '"x"', "range": "bytes=0-1"})
+    assert failed.status_code == 412 and failed.json()["code"] == 412
+    assert client.get("/files/a.bin", headers={"if-unmodified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}).status_code == 412
+    assert client.get("/files/a.bin", headers={"range": "Bytes=0-1"}).content == b"01"
+    head = client.head("/files/a.bin", headers={"range": "bytes=0-1"})
+    assert head.status_code == 200 and head.headers["content-length"] == "1000000" and "content-range" not in head.headers
 
 
 def test_the_access_log(web2):
