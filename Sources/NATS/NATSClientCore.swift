@@ -440,13 +440,14 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         case .connected:
             events.emit(event)
             firstConnection.end(.success(()))
+            wakeRoomWaiters()
         case .closed(let error):
             firstConnection.end(.failure(error ?? .closed))
             events.emit(event)
             events.end()
             finish(error)
             wakeRoomWaiters()
-        case .connected, .reconnected:
+        case .reconnected:
             events.emit(event)
             wakeRoomWaiters()
         default: events.emit(event)
