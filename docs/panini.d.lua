@@ -392,6 +392,7 @@
 ---@field logger_required? boolean write logs (true); false: loggers do nothing
 ---@field logger_files_path? string folder of the log files ("logs" beside the script)
 ---@field logger_in_separate_process? boolean accepted: records are always written off the hot path
+---@field module_path? string|string[] further folders that require looks in, relative to where they are written
 ---@field ignore_task_exceptions? boolean go on after an error in a task or timer (true)
 ---@field handler_timeout? number seconds a handler may take (30)
 ---@field shutdown_timeout? number seconds running handlers get at the stop (30)

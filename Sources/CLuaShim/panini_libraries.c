@@ -1,9 +1,11 @@
 // The allow-list: what a script sees of Lua's own libraries. Nothing here reaches files, processes, the environment,
-// bytecode or finalizers. Functions replaced here keep the manual's contract except where a comment says so.
+// bytecode or finalizers; what is closed raises an error that names the way. Functions replaced here keep the manual's contract
+// except where a comment says so.
 #include "panini_libraries.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <string.h>
 
 #include "panini_coroutine.h"
 #include "panini_library.h"
@@ -81,16 +83,53 @@ static void open_modules(lua_State *L, int is_trusted) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &modules_key);
 }
 
-// Opens a library under its name: as a table that cannot be changed, or as it is.
+// Opens a library under its name: as a table that scripts may add to, or as it is.
 static void open(lua_State *L, const char *name, lua_CFunction function, int is_trusted) {
     luaL_requiref(L, name, function, 0);
-    if (!is_trusted) panini_push_read_only(L, name);
+    if (!is_trusted) panini_push_shielded(L, name, 0);
     lua_pushvalue(L, -1);
     lua_setglobal(L, name);
     panini_push_modules(L);
     lua_insert(L, -2);
     lua_setfield(L, -2, name);
     lua_pop(L, 1);
+}
+
+// In the registry: the metatable of strings, whether strings have it or not.
+static char strings_key;
+
+void panini_push_string_metatable(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &strings_key);
+    lua_pushliteral(L, "__metatable");
+    lua_rawget(L, -2);
+}
+
+// What getmetatable("") gives: a table that reads as the metatable of strings, with the library in place of its contents. What
+// operators do with strings is the script's to say; what a finalizer or a mode would do, it is not.
+static void shield_strings(lua_State *L) {
+    static const char *const kept[] = {"__gc", "__metatable", "__mode", "__name", NULL};
+    lua_pushliteral(L, "");
+    lua_getmetatable(L, -1);
+    int metatable = lua_gettop(L);
+    lua_pushvalue(L, metatable);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &strings_key);
+    lua_newtable(L);
+    lua_getglobal(L, LUA_STRLIBNAME);
+    lua_setfield(L, -2, "__index");
+    for (const char *const *name = kept; *name != NULL; name++) {
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, *name);
+    }
+    panini_push_shielded(L, "getmetatable('')", metatable);
+    lua_pushnil(L);
+    while (lua_next(L, metatable)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        if (strcmp(lua_tostring(L, -2), "__index") == 0) lua_pop(L, 2);
+        else lua_settable(L, metatable + 1);
+    }
+    lua_setfield(L, metatable, "__metatable");
+    lua_pop(L, 2);
 }
 
 void panini_open_libraries(lua_State *L, int is_trusted) {
@@ -103,7 +142,26 @@ void panini_open_libraries(lua_State *L, int is_trusted) {
     open(L, LUA_MATHLIBNAME, luaopen_math, is_trusted);
     open(L, LUA_UTF8LIBNAME, panini_open_utf8, is_trusted);
     open(L, LUA_STRLIBNAME, panini_open_string, is_trusted);
-    open(L, LUA_DBLIBNAME, panini_open_debug, is_trusted);
+    open(L, LUA_DBLIBNAME, is_trusted ? panini_open_trusted_debug : panini_open_debug, is_trusted);
     open(L, LUA_OSLIBNAME, is_trusted ? luaopen_os : panini_open_os, is_trusted);
-    if (is_trusted) open(L, LUA_IOLIBNAME, luaopen_io, is_trusted);
+    open(L, LUA_IOLIBNAME, is_trusted ? luaopen_io : panini_open_io, is_trusted);
+    if (!is_trusted) shield_strings(L);
+}
+
+// name, value
+static int set_member(lua_State *L) {
+    lua_getglobal(L, lua_tostring(L, 1));
+    if (panini_push_contents(L, -1)) lua_remove(L, -2);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
+    return 0;
+}
+
+void panini_set_library_function(lua_State *L, const char *library, const char *name) {
+    lua_pushcfunction(L, set_member);
+    lua_pushstring(L, library);
+    lua_pushstring(L, name);
+    lua_rotate(L, -4, -1);
+    if (panini_call(panini_vm_of(L), L, 3, 0) != LUA_OK) lua_pop(L, 1);
 }

@@ -13,7 +13,7 @@
 
 // Registry: name -> thread that runs the module's body, with weak values: an abandoned coroutine gives the name back.
 static char loading_key;
-// Registry: of a trusted script, Lua's own list of searchers.
+// Registry: the table `package`, whatever the global of that name has become.
 static char package_key;
 // Registry: array of names in the order in which their loading began.
 static char order_key;
@@ -158,38 +158,157 @@ static int wait_for_loader(lua_State *L, const char *name, size_t length) {
     return panini_suspend_then(L, 0, require_again);
 }
 
-// A trusted script's module in C: pushes its opening function and its path. Whether there is one.
-static int find_native(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &package_key) != LUA_TTABLE) {
-        lua_pop(L, 1);
-        return 0;
+// ---- where modules come from
+
+static int searcher_preload(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pushfstring(L, "no field package.preload['%s']", name);
+        return 1;
     }
-    for (lua_Integer number = 3; number <= 4; number++) {
-        lua_geti(L, -1, number);
-        lua_pushvalue(L, 1);
-        lua_call(L, 1, 2);
-        if (lua_isfunction(L, -2)) {
-            lua_replace(L, 3);
-            lua_replace(L, 2);
-            lua_settop(L, 3);
-            return 1;
+    lua_pushliteral(L, ":preload:");
+    return 2;
+}
+
+// More is no name and no path of files: what the host does with them takes its time, and no run ends meanwhile.
+enum { LONGEST_NAME = 1000, LONGEST_PATH = 1 << 16 };
+
+// Raises the text on top at the script's own line: between it and a searcher lies `require`.
+static int raise_at_script(lua_State *L) {
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length);
+    panini_push_positioned(L, text, length);
+    return lua_error(L);
+}
+
+// Pushes package.path.
+static const char *search_path(lua_State *L, size_t *length) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &package_key);
+    lua_getfield(L, -1, "path");
+    lua_remove(L, -2);
+    if (lua_type(L, -1) != LUA_TSTRING) {
+        lua_pushliteral(L, "'package.path' must be a string");
+        raise_at_script(L);
+    }
+    const char *path = lua_tolstring(L, -1, length);
+    if (*length > LONGEST_PATH) {
+        lua_pushfstring(L, "'package.path' is longer than %d bytes", LONGEST_PATH);
+        raise_at_script(L);
+    }
+    return path;
+}
+
+// The host's files: the compiled chunk and its path, or where they were looked for.
+static int searcher_host(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    size_t length, path_length;
+    const char *name = luaL_checklstring(L, 1, &length);
+    if (vm->loader.load == NULL) return 0;
+    if (length > LONGEST_NAME) {
+        lua_pushfstring(L, "no file for a name of more than %d bytes", LONGEST_NAME);
+        return 1;
+    }
+    const char *path = search_path(L, &path_length);
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    int outcome = vm->loader.load(L, vm->loader.context, name, length, path, path_length);
+    vm->may_fail = could_fail;
+    panini_check(L);
+    if (outcome != 0) return outcome > 0 ? 2 : 1;
+    lua_pushfstring(L, "error loading module '%s':\n\t%s", name, lua_tostring(L, -1));
+    return raise_at_script(L);
+}
+
+// package.searchpath(name, path [, separator [, replacement]])
+static int searchpath(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    const char *name = luaL_checkstring(L, 1), *separator = luaL_optstring(L, 3, ".");
+    const char *replacement = luaL_optstring(L, 4, "/");
+    size_t length, path_length;
+    const char *path = luaL_checklstring(L, 2, &path_length);
+    luaL_argcheck(L, strlen(name) <= LONGEST_NAME, 1, "name too long");
+    luaL_argcheck(L, path_length <= LONGEST_PATH, 2, "path too long");
+    if (*separator != 0 && strchr(name, *separator) != NULL) name = luaL_gsub(L, name, separator, replacement);
+    length = strlen(name);
+    int outcome = -1;
+    if (vm->loader.search == NULL) {
+        lua_pushliteral(L, "");
+    } else {
+        int could_fail = vm->may_fail;
+        vm->may_fail = 0;
+        outcome = vm->loader.search(L, vm->loader.context, name, length, path, path_length);
+        vm->may_fail = could_fail;
+        panini_check(L);
+    }
+    if (outcome > 0) return 1;
+    luaL_pushfail(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
+enum { NAME = 1, FOUND_PATH = 2, FOUND_LOADER = 3, SEARCHERS = 2, MESSAGE = 3 };
+
+// Asks the searchers for the module at NAME: leaves FOUND_PATH and FOUND_LOADER, or raises with all they say.
+static void find(lua_State *L) {
+    lua_settop(L, NAME);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &package_key);
+    lua_getfield(L, -1, "searchers");
+    lua_remove(L, -2);
+    if (!lua_istable(L, SEARCHERS)) luaL_error(L, "'package.searchers' must be a table");
+    lua_pushliteral(L, "");
+    for (lua_Integer number = 1;; number++) {
+        panini_check_turn(L, (uint64_t)number);
+        if (lua_rawgeti(L, SEARCHERS, number) == LUA_TNIL) {
+            luaL_error(L, "module '%s' not found:%s", lua_tostring(L, NAME), lua_tostring(L, MESSAGE));
         }
-        lua_pop(L, 2);
+        lua_pushvalue(L, NAME);
+        lua_call(L, 1, 2);
+        if (lua_isfunction(L, -2)) break;
+        if (lua_isstring(L, -2)) {
+            const char *said = lua_tostring(L, -2);
+            // Lua's own searchers for modules in C begin with a line break of theirs in some releases.
+            while (*said == '\n' || *said == '\t') said++;
+            lua_pushfstring(L, "%s\n\t%s", lua_tostring(L, MESSAGE), said);
+            lua_replace(L, MESSAGE);
+        }
+        lua_settop(L, MESSAGE);
     }
-    lua_settop(L, 1);
-    return 0;
+    lua_replace(L, FOUND_PATH);
+    lua_replace(L, FOUND_LOADER);
+    lua_settop(L, FOUND_LOADER);
+}
+
+// `require "a/b"` is `require "a.b"`, and `"./a"` is `"a"`: one module has one name. What leads out of the folder stays as it
+// is, for the host to say so.
+static void settle_name(lua_State *L) {
+    const char *name = lua_tostring(L, NAME);
+    while (name[0] == '.' && name[1] == '/') name += 2;
+    if (strchr(name, '/') == NULL && name == lua_tostring(L, NAME)) return;
+    if (*name == '/' || strncmp(name, "../", 3) == 0 || strstr(name, "/../") != NULL) return;
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushvalue(L, NAME);
+    int is_preloaded = lua_rawget(L, -2) != LUA_TNIL;
+    lua_settop(L, NAME);
+    if (is_preloaded) return;
+    luaL_gsub(L, name, "/", ".");
+    lua_replace(L, NAME);
 }
 
 static int require(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
     size_t length;
-    const char *name = luaL_checklstring(L, 1, &length);
-    lua_settop(L, 1);
+    luaL_checkstring(L, NAME);
+    lua_settop(L, NAME);
     if (push_loaded(L)) return 1;
     lua_pop(L, 1);
+    settle_name(L);
+    if (push_loaded(L)) return 1;
+    lua_pop(L, 1);
+    const char *name = lua_tolstring(L, NAME, &length);
 
     lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, NAME);
     lua_rawget(L, -2);
     lua_State *loader = lua_tothread(L, -1);
     lua_pop(L, 2);
@@ -198,42 +317,40 @@ static int require(lua_State *L) {
         return wait_for_loader(L, name, length);
     }
 
-    int outcome = -1;
-    if (vm->loader.load != NULL) {
-        int could_fail = vm->may_fail;
-        vm->may_fail = 0;
-        outcome = vm->loader.load(L, vm->loader.context, name, length);
-        vm->may_fail = could_fail;
-        panini_check(L);
-    }
-    if (outcome < 0 && find_native(L)) outcome = 1;
-    if (outcome < 0) return luaL_error(L, "module '%s' not found", name);
-    if (outcome == 0) return luaL_error(L, "error loading module '%s':\n\t%s", name, lua_tostring(L, -1));
-    // 1 name, 2 chunk, 3 path -> 1 name, 2 path, 3 chunk, 4 to-be-closed, then the call. The to-be-closed value
-    // must stay in its slot.
-    lua_insert(L, 2);
+    find(L);
+    // 1 name, 2 path, 3 chunk, 4 to-be-closed, then the call. The to-be-closed value must stay in its slot.
     begin_loading(L);
-    lua_pushvalue(L, 3);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 2);
+    lua_pushvalue(L, FOUND_LOADER);
+    lua_pushvalue(L, NAME);
+    lua_pushvalue(L, FOUND_PATH);
     lua_callk(L, 2, 1, 0, body_ended);
     return body_ended(L, LUA_OK, 0);
 }
 
-// Trusted scripts have Lua's own package, less what concerns text: that comes from the host alone.
-static void open_native(lua_State *L) {
-    static const char *const hidden[] = {"path", "preload", "searchers", "searchpath", NULL};
-    lua_getglobal(L, "require");
+// ---- package
+
+// Pushes the table `package` of a script: as Lua's own, but for code that is not Lua.
+static void push_package(lua_State *L) {
+    lua_createtable(L, 0, 8);
+    lua_pushliteral(L, "/\n;\n?\n!\n-\n");
+    lua_setfield(L, -2, "config");
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "path");
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "cpath");
+    lua_createtable(L, 2, 0);
+    lua_pushcfunction(L, searcher_preload);
+    lua_rawseti(L, -2, 1);
+    lua_setfield(L, -2, "searchers");
+    lua_pushcfunction(L, searchpath);
+    lua_setfield(L, -2, "searchpath");
+    panini_set_closed(L, "loadlib", "package.loadlib", NULL);
+}
+
+// Trusted scripts have Lua's own package, but that modules in Lua come from the host: it watches them.
+static void push_trusted_package(lua_State *L) {
     lua_pushcfunction(L, luaopen_package);
     lua_call(L, 0, 1);
-    lua_getfield(L, -1, "searchers");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &package_key);
-    for (const char *const *name = hidden; *name != NULL; name++) {
-        lua_pushnil(L);
-        lua_setfield(L, -2, *name);
-    }
-    lua_setglobal(L, "package");
-    lua_setglobal(L, "require");
 }
 
 void panini_open_require(lua_State *L, int is_trusted) {
@@ -245,15 +362,50 @@ void panini_open_require(lua_State *L, int is_trusted) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &loading_key);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &order_key);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pop(L, 1);
 
+    if (is_trusted) push_trusted_package(L);
+    else push_package(L);
+    lua_getfield(L, -1, "searchers");
+    lua_pushcfunction(L, searcher_host);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 1);
+    panini_push_modules(L);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, LUA_LOADLIBNAME);
+    lua_setfield(L, -2, "loaded");
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_setfield(L, -2, "preload");
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &package_key);
+    lua_setglobal(L, LUA_LOADLIBNAME);
     lua_pushcfunction(L, require);
     lua_setglobal(L, "require");
-    // What libraries look for: package.loaded. There is no search path and no native code.
-    lua_createtable(L, 0, 1);
-    panini_push_modules(L);
-    lua_setfield(L, -2, "loaded");
-    lua_setglobal(L, "package");
-    if (is_trusted) open_native(L);
+}
+
+// templates, whether they come first
+static int add_search_path(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &package_key);
+    int package = lua_gettop(L);
+    lua_pushliteral(L, "path");
+    if (lua_rawget(L, package) != LUA_TSTRING || lua_rawlen(L, -1) == 0) {
+        lua_pushvalue(L, 1);
+    } else {
+        int is_first = lua_toboolean(L, 2);
+        lua_pushfstring(L, "%s;%s", lua_tostring(L, is_first ? 1 : -1), lua_tostring(L, is_first ? -1 : 1));
+    }
+    lua_pushliteral(L, "path");
+    lua_insert(L, -2);
+    lua_rawset(L, package);
+    return 0;
+}
+
+void panini_add_search_path(lua_State *L, const char *templates, int is_first) {
+    lua_pushcfunction(L, add_search_path);
+    lua_pushstring(L, templates);
+    lua_pushboolean(L, is_first);
+    if (panini_call(panini_vm_of(L), L, 2, 0) != LUA_OK) lua_pop(L, 1);
 }
 
 // Threads that were ended have an error for their status, and what they were loading is still noted.

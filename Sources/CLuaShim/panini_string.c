@@ -1,6 +1,7 @@
 // The string library: Lua's own, but for what can run for as long as a script likes in one call. Called by Lua.
 #define _GNU_SOURCE
 #include <lauxlib.h>
+#include <limits.h>
 #include <lualib.h>
 #include <stdbool.h>
 #include <string.h>
@@ -225,10 +226,14 @@ static int string_rep(lua_State *L) {
         lua_pushliteral(L, "");
         return 1;
     }
-    if (unit < length || unit > (size_t)LUA_MAXINTEGER / (size_t)times) {
+    // As Lua's own string library has it.
+    if (unit < length || unit > (size_t)INT_MAX / (size_t)times) {
         return luaL_error(L, "resulting string too large");
     }
     size_t total = (size_t)times * unit - between, filled = length < total ? unit : length;
+    // Buffers of the C library take their memory past the collector: what could be freed is freed here. Whether it is enough
+    // is told below.
+    (void)panini_has_room(panini_vm_of(L), total);
     luaL_Buffer buffer;
     char *to = luaL_buffinitsize(L, &buffer, total);
     memcpy(to, text, length);
@@ -242,6 +247,10 @@ static int string_rep(lua_State *L) {
     return 1;
 }
 
+static int string_dump(lua_State *L) {
+    return luaL_error(L, "string.dump is closed: bytecode is never loaded, load takes text");
+}
+
 int panini_open_string(lua_State *L) {
     static const luaL_Reg replaced[] = {
         {"find", string_find}, {"match", string_match}, {"gmatch", string_gmatch},
@@ -249,13 +258,7 @@ int panini_open_string(lua_State *L) {
     };
     luaopen_string(L);
     luaL_setfuncs(L, replaced, 0);
-    lua_pushnil(L);
+    lua_pushcfunction(L, string_dump);
     lua_setfield(L, -2, "dump");
-    // The metatable of strings belongs to every string there is.
-    lua_pushliteral(L, "");
-    lua_getmetatable(L, -1);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 2);
     return 1;
 }

@@ -149,5 +149,6 @@ int panini_open_os(lua_State *L) {
     lua_pushcclosure(L, os_date, 2);
     lua_setfield(L, -2, "date");
     lua_remove(L, -2);
+    panini_close_os(L);
     return 1;
 }

@@ -264,6 +264,15 @@ void panini_push_host_function(lua_State *L, panini_host_function function, void
     lua_pushcclosure(L, panini_run_host_function, 2);
 }
 
+void panini_notice(lua_State *L, int notice) {
+    panini_vm *vm = panini_vm_of(L);
+    if (vm->notice == NULL) return;
+    int could_fail = vm->may_fail;
+    vm->may_fail = 0;
+    vm->notice(L, vm->notice_context, notice);
+    vm->may_fail = could_fail;
+}
+
 void panini_push_positioned(lua_State *L, const char *message, size_t length) {
     lua_Debug frame;
     for (int level = 0; lua_getstack(L, level, &frame); level++) {

@@ -11,19 +11,18 @@ package struct LuaReference: Equatable, Hashable, Sendable {
 /// Which registry slots are free.
 struct ReferenceTable {
     private var free = UnsafeStack<CInt>(capacity: 8)
-    private var next = CInt(PANINI_FIRST_REFERENCE)
     private(set) var count = 0
 
     func deallocate() {
         free.deallocate()
     }
 
+    /// A free slot. A new one is the first behind all that are taken: libraries in C take theirs in the same way (`luaL_ref`).
     @inline(__always)
-    mutating func take() -> CInt {
+    mutating func take(_ L: OpaquePointer) -> CInt {
         count &+= 1
         if let index = free.pop() { return index }
-        next += 1
-        return next - 1
+        return CInt(lua_rawlen(L, PaniniRegistry)) + 1
     }
 
     @inline(__always)
@@ -36,7 +35,7 @@ struct ReferenceTable {
 extension LuaVM {
     /// Pops the value on top of `L` and keeps it.
     package func makeReference(_ L: OpaquePointer) -> LuaReference {
-        let index = core.pointee.references.take()
+        let index = core.pointee.references.take(L)
         lua_rawseti(L, PaniniRegistry, lua_Integer(index))
         return LuaReference(index: index)
     }

@@ -70,11 +70,18 @@ struct ServiceArguments: ParsableArguments {
 extension PaniniOverrides {
     /// Adds flags as ``AppOptionFlags`` has rewritten them.
     mutating func add(flags: [String]) {
-        // The last of a repeated flag wins, as everywhere.
+        var lists: [String: (flag: String, texts: [String])] = [:]
+        // The last of a repeated flag wins, as everywhere; those of a list add up.
         for option in flags.reversed() {
             guard let (name, flag, value) = AppOptionFlags.parts(option) else { continue }
-            set(name, text: value, origin: flag, source: .commandLine)
+            if case .list = OptionDefinition.byName[name]?.kind {
+                let texts = value.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+                lists[name] = (flag, texts + (lists[name]?.texts ?? []))
+            } else {
+                set(name, text: value, origin: flag, source: .commandLine)
+            }
         }
+        for (name, list) in lists { set(name, texts: list.texts, origin: list.flag, source: .commandLine) }
     }
 
     /// Adds the variables that are set for these options.

@@ -306,10 +306,43 @@ attack("evil: as options", function() return app.publish("nobody.listens", "x", 
 attack("evil: as JSON", function() return panini.json.encode({ evil, evil }) end)
 attack("evil: responded", function(msg) return msg.respond(evil) end)
 attack("evil: iterated by gsub", function() return ("abc"):gsub(".", evil) end)
-attack("__gc", function() setmetatable({}, { __gc = forever }) end)
+attack("__gc", function() setmetatable({}, { __gc = forever }) return true end)
 attack("the metatable of strings", function() getmetatable("").__index = forever end)
 attack("the libraries", function() string.rep = forever end)
 attack("the libraries by rawset", function() rawset(table, "insert", forever) end)
+attack("the libraries by what iterates over them", function() local _, contents = pairs(string) contents.rep = forever end)
+attack("__gc late", function()
+    local metatable = {}
+    local t = setmetatable({}, metatable)
+    metatable.__gc = forever
+    setmetatable(t, metatable)
+    for _ = 1, 1e5 do t = {} end
+    return #t
+end)
+attack("the metatable of the globals", function() getmetatable(_G).__gc = forever end)
+attack("upvalues of the host", function() debug.setupvalue(string.gmatch("x", "x"), 1, 5) debug.upvaluejoin(print, 1, forever, 1) end)
+attack("operators of strings that never end", function()
+    getmetatable("").__unm = forever
+    local _ = -"x"
+end)
+attack("standard output in a loop", function() while true do io.write("x") end end)
+attack("standard output in one call", function() for _ = 1, 100 do io.stderr:write(("x\n"):rep(1e5)) end end)
+attack("a path without end", function()
+    local before = package.path
+    package.path = ("./?x;"):rep(1e6)
+    pcall(require, "x")
+    package.path = ("./?x;"):rep(1e4)
+    for i = 1, 100 do pcall(require, ("x"):rep(1000) .. i) pcall(require, ("x"):rep(900) .. i) end
+    package.path = before
+end)
+attack("a loader that never ends", function()
+    package.preload.endless = forever
+    return require "endless"
+end)
+attack("traceback and getinfo of deep stacks", function()
+    local function deep(n) if n > 0 then return (deep(n - 1)) end for i = 1, 1e9 do debug.getinfo(i % 1000) end end
+    deep(1000)
+end)
 
 -- ---- the host's functions
 

@@ -220,8 +220,9 @@ import Testing
         machine.modules["slow"] = "wait('x') while true do end"
         var woken: [UInt64] = []
         machine.vm.installRequire(
-            resolver: { [unowned machine] name in
-                machine.modules[name].map { LuaModule(path: "\(name).lua", source: Array($0.utf8)) }
+            resolver: { [unowned machine] name, _ in
+                guard let text = machine.modules[name] else { return .missing([]) }
+                return .found(LuaModule(path: "\(name).lua", source: Array(text.utf8)))
             },
             wake: { woken.append($0) }
         )

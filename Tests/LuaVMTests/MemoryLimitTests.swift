@@ -20,7 +20,7 @@ import Testing
         ("doubling", "local s = 'x' while true do s = s .. s end"),
         ("a list", "local t = {} while true do t[#t + 1] = {} end"),
         ("a set", "local t = {} for i = 1, math.huge do t['k' .. i] = true end"),
-        ("rep", "return ('x'):rep(1e10)"),
+        ("rep", "return ('x'):rep(2e9)"),
         ("concat", "local t = {} for i = 1, 1e5 do t[i] = ('x'):rep(100) end return #table.concat(t)"),
         ("recursion", "local function f() return 1 + f() end return f()"),
         ("coroutines", "local t = {} while true do t[#t + 1] = coroutine.create(print or error) end"),

@@ -41,8 +41,9 @@ final class Machine {
             lua_settop(L, 1)
             return 1
         }
-        vm.installRequire { [unowned self] name in
-            modules[name].map { LuaModule(path: "modules/\(name).lua", source: Array($0.utf8)) }
+        vm.installRequire { [unowned self] name, _ in
+            guard let text = modules[name] else { return .missing(["no file 'modules/\(name).lua'"]) }
+            return .found(LuaModule(path: "modules/\(name).lua", source: Array(text.utf8)))
         }
     }
 

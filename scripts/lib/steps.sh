@@ -36,7 +36,9 @@ has_suite() {
 step_tools() {
     require_openssl
     require_chromium
+    require_lua_modules
     install_tools
+    install_lua_libraries
 }
 
 step_format() {

@@ -98,3 +98,12 @@ require_openssl() {
 require_sqlite() {
     pkg-config --exists sqlite3 || apt_install libsqlite3-dev
 }
+
+# require_lua_modules: the tests load modules in C into trusted scripts, Debian's.
+require_lua_modules() {
+    local package missing=()
+    for package in lua-cjson lua-lpeg lua-filesystem lua-sql-sqlite3 lua-system lua-term; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
+    done
+    [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
+}

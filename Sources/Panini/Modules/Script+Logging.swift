@@ -43,7 +43,7 @@ let printText: panini_host_function = { L, context in
             break
         }
     }
-    script.log(.info, name, line)
+    script.logPrinted(line)
     return 0
 }
 

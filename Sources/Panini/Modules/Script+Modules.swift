@@ -96,8 +96,11 @@ extension Script {
             }
         }
         logger[metadataKey: "service"] = "\(options?.serviceName ?? "")"
-        if let options { try settle(options) }
         let L = call.L
+        if let options {
+            try settle(options)
+            addModulePath(options, L)
+        }
         lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 4))
         add(HostFunctionEntry.app, L)
         addTable(

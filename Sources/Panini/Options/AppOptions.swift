@@ -34,6 +34,8 @@ struct AppOptions: Sendable {
     var loggerRequired = true
     /// The folder of the log files; nil: `logs` in the script's folder.
     var loggerFilesPath: String?
+    /// Further folders of modules, or templates with a `?`.
+    var modulePath: [String] = []
     var ignoreTaskExceptions = true
     var handlerTimeout = 30.0
     var shutdownTimeout = 30.0
@@ -160,6 +162,7 @@ struct AppOptions: Sendable {
             case ("unsent_bytes_limit", .integer(let number)): unsentBytesLimit = Int(number)
             case ("logger_required", .boolean(let flag)): loggerRequired = flag
             case ("logger_files_path", .string(let path)): loggerFilesPath = path
+            case ("module_path", .list(let list)): modulePath = list
             case ("ignore_task_exceptions", .boolean(let flag)): ignoreTaskExceptions = flag
             case ("handler_timeout", .number(let seconds)): handlerTimeout = seconds
             case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds

@@ -71,6 +71,12 @@ struct MergedOptions {
             guard !path.isEmpty else { throw OptionProblem(message: "option \"\(definition.name)\" is empty") }
             value = .string(path.hasPrefix("/") || directory == "." ? path : "\(directory)/\(path)")
         }
+        if definition.name == "module_path", case .list(let folders) = value {
+            guard !folders.contains("") else {
+                throw OptionProblem(message: "option \"module_path\" has an empty entry")
+            }
+            value = .list(folders.map { $0.hasPrefix("/") || directory == "." ? $0 : "\(directory)/\($0)" })
+        }
         guard values[definition.name] == nil else { return }
         var rank = sources.count
         if case .outside(let source, _) = origin { rank = sources.firstIndex(of: source) ?? rank }

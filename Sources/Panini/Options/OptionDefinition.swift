@@ -132,6 +132,7 @@ public struct OptionDefinition: Sendable {
         .init("logger_required", .boolean, "write logs (true); false: loggers do nothing"),
         .init("logger_files_path", .path, "folder of the log files (\"logs\" beside the script)"),
         .init("logger_in_separate_process", .boolean, "accepted: records are always written off the hot path"),
+        .init("module_path", .list, "further folders that require looks in, relative to where they are written"),
         .init("ignore_task_exceptions", .boolean, "go on after an error in a task or timer (true)"),
         .init("handler_timeout", .number(0.001...86400), "seconds a handler may take (30)"),
         .init("shutdown_timeout", .number(0...86400), "seconds running handlers get at the stop (30)"),
@@ -149,7 +150,7 @@ public struct OptionDefinition: Sendable {
         .init("limits.load", .number(0.001...86400), "seconds of CPU time of the script's file (5)"),
     ]
 
-    static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
+    package static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 
     /// The names a script may write at the top of its table: `auth` for all of `auth.*`.
     static let topLevelNames: [String] = {

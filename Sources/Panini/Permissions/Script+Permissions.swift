@@ -63,6 +63,17 @@ extension Script {
             if name == "logger_files_path" {
                 throw Misuse("panini.app: the script may not choose the folder of its logs: --logger-files-path does")
             }
+            if name == "module_path", !overrides.contains(name) {
+                for folder in Self.texts(value) {
+                    let path = folder.hasPrefix("/") || directory == "." ? folder : "\(directory)/\(folder)"
+                    // Of a template, what stands before its mark.
+                    let fixed = path.prefix { $0 != "?" }
+                    try requireReadable(
+                        String(fixed.count < path.count ? fixed : path[...]),
+                        "panini.app: option \"module_path\""
+                    )
+                }
+            }
             guard case .string(let text) = value, case .path = OptionDefinition.byName[name]?.kind else { continue }
             let path = text.hasPrefix("/") || directory == "." ? text : "\(directory)/\(text)"
             try requireReadable(path, "panini.app: option \"\(name)\"")
@@ -71,6 +82,14 @@ extension Script {
         guard !["servers", "host"].contains(where: overrides.contains) else { return }
         for (host, port) in addresses(flat) where !restrictions.mayConnect(host: host, port: port) {
             throw Misuse("panini.app: \(Self.connectDenied(host: host, port: port).message)")
+        }
+    }
+
+    private static func texts(_ value: PlainValue) -> [String] {
+        switch value {
+        case .string(let text): [text]
+        case .array(let items): items.compactMap { if case .string(let text) = $0 { text } else { nil } }
+        default: []
         }
     }
 

@@ -153,6 +153,8 @@ final class Script {
     var replyHeaders: [UnsafeMutablePointer<panini_message>: [UInt8]] = [:]
     /// What is counted of sends; made when the first of a kind is.
     var sendMetrics: [PaniniMiddlewareKind: MessageMetrics] = [:]
+    /// What Lua libraries need around them.
+    var libraries: ScriptLibraries
     /// What Swift modules need in this state.
     let embedding = ScriptEmbedding()
 
@@ -172,6 +174,16 @@ final class Script {
         self.overrides = overrides
         let level = overrides.permissions.level(of: path)
         self.restrictions = level == .untrusted ? ScriptRestrictions(overrides.permissions) : nil
+        self.libraries = ScriptLibraries(
+            modules: ModuleSearch(
+                directory: directory,
+                sources: place.sources,
+                restrictions: restrictions,
+                isTrusted: level == .trusted,
+                outside: Self.modulePath(in: overrides),
+                environment: Self.luaPath()
+            )
+        )
         self.logger = logger
         self.logs = logs
         self.threadName = place.threadName ?? LogRecord.currentThreadName()
@@ -248,6 +260,7 @@ final class Script {
             )
         )
         if level == .trusted { warnOfTrust() }
+        openLibraries()
         registerModules()
         registerRequests()
         registerMiddlewares(outer: outer)
@@ -267,6 +280,7 @@ final class Script {
     /// Closes the Lua state. Everything suspended is given up.
     func close() {
         guard phase != .closed else { return }
+        flushStreams()
         phase = .closed
         for (slot, job) in jobs.enumerated() {
             guard let job else { continue }
