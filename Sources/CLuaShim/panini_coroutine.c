@@ -151,7 +151,7 @@ static thread_state state_of(lua_State *L, lua_State *thread) {
 
 static lua_State *check_thread(lua_State *L) {
     lua_State *thread = lua_tothread(L, 1);
-    luaL_argexpected(L, thread, 1, "coroutine");
+    luaL_argexpected(L, thread, 1, "thread");
     return thread;
 }
 

@@ -16,7 +16,7 @@ enum { DEEPEST = 200, LOOK_EVERY = 4096 };
 
 enum {
     IS_ALPHA = 1, IS_CONTROL = 2, IS_DIGIT = 4, IS_GRAPH = 8, IS_LOWER = 16, IS_PUNCTUATION = 32, IS_SPACE = 64, IS_UPPER = 128,
-    IS_ALNUM = 256, IS_HEX = 512,
+    IS_ALNUM = 256, IS_HEX = 512, IS_ZERO = 1024,
 };
 
 static uint16_t classes[256];   // what a byte is
@@ -29,12 +29,15 @@ static void fill_tables(void) {
     } names[] = {
         {'a', IS_ALPHA}, {'c', IS_CONTROL}, {'d', IS_DIGIT}, {'g', IS_GRAPH},  {'l', IS_LOWER},
         {'p', IS_PUNCTUATION}, {'s', IS_SPACE}, {'u', IS_UPPER}, {'w', IS_ALNUM}, {'x', IS_HEX},
+        // Not in the manual any more, and still Lua's.
+        {'z', IS_ZERO},
     };
     for (int byte = 0; byte < 256; byte++) {
         classes[byte] = (uint16_t)((isalpha(byte) ? IS_ALPHA : 0) | (iscntrl(byte) ? IS_CONTROL : 0) |
             (isdigit(byte) ? IS_DIGIT : 0) | (isgraph(byte) ? IS_GRAPH : 0) | (islower(byte) ? IS_LOWER : 0) |
             (ispunct(byte) ? IS_PUNCTUATION : 0) | (isspace(byte) ? IS_SPACE : 0) | (isupper(byte) ? IS_UPPER : 0) |
-            (isalnum(byte) ? IS_ALNUM : 0) | (isxdigit(byte) ? IS_HEX : 0));
+            (isalnum(byte) ? IS_ALNUM : 0) | (isxdigit(byte) ? IS_HEX : 0) |
+            (byte == 0 ? IS_ZERO : 0));
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         letters[(uint8_t)names[i].letter] = names[i].class;

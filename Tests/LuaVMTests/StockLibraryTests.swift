@@ -36,11 +36,12 @@ import Testing
         """
 
     static let patterns = """
-        local subjects = {'a', 'b', 'ab', '(', ')', ' ', '1', '-', '%', '\\0', 'é', 'A', '_', ']', '^', '.'}
+        local subjects = {'a', 'b', 'ab', '(', ')', ' ', '1', '-', '%', '\\0', 'é', 'A', '_', ']', '^', '.', 'z', '\\xff'}
         local items = {
           'a', 'b', '.', '%a', '%d', '%s', '%w', '%W', '%p', '%x', '%u', '%l', '%c', '%g', '[ab]', '[^a]', '[a-c]', '[%a_]', '[]]',
           '[^]]', '[a-]', '[%]]', '%%', '%.', '()', '(', ')', '%1', '%2', '%b()', '%bab', '%f[%a]', '%f[^%a]', '^', '$', ' ',
-          '\\0', '[%z\\0]', '%', '[', '[a', '%b', '%f', ']', '-', '*', '+', '?', '%0', '[a-%d]', '[%d-z]', '%S', 'é', '[é]',
+          '\\0', '[%z\\0]', '%', '[', '[a', '%b', '%f', ']', '-', '*', '+', '?', '%0', '[a-%d]', '[%d-z]', '%S', 'é', '[é]', '%z', '%Z',
+          '[%z]', '[^%z]', '[%Za]', 'z', '%f[%z]', '[%a-z]', '[a%-z]', '%-', '[%', '%é',
         }
         local suffixes = {'', '', '', '*', '+', '-', '?'}
         local function pattern()
@@ -168,8 +169,67 @@ import Testing
         note('table', os.date('!*t', 1).year, os.date('!%c', 5), #os.date() > 5)
         """
 
+    /// Lua's own functions, in a state that is set up otherwise, and those of ours that look through the libraries' tables.
+    static let basics = """
+        local values = {nil, 0, 1, -1, 255, 256, 3.0, 2.5, -0.0, 1e15, 1e100, 1/0, math.mininteger, math.maxinteger, '', '0', ' 10 ',
+          '0x1F', '1e2', '0x.8p1', 'z', '\\0', 'a\\0b', '1e', '0x', true, false, {}, 'inf', '-0x10', '1_0', '9223372036854775808'}
+        local formats = {'%d', '%5d', '%-5d|', '%05d', '%+d', '%x', '%X', '%o', '%c', '%s', '%10s', '%.2s', '%q', '%f', '%.3f', '%g',
+          '%.14g', '%e', '%a', '%i', '%%', '%', '%5', '%y', '%10.3d', '%-10.3s|', '%0100d', '%.100f', '% d', '%#x', '%d %s'}
+        local packs = {'b', 'B', 'h', 'H', 'i', 'I', 'l', 'j', 'J', 'T', 'f', 'd', 'n', 's', 's1', 'z', 'x', 'i3', 'I16', 'i17', '<i4', '>i4',
+          '=i4', '!4 i4', '!8 b i8', 'Xi4', 'c3', 'c0', 'c', 'bXi4', '', ' ', '!', '!17', 'y', 'i0', 's8 z', 'bbb', '<!4 b i4 z'}
+        for i = 1, 4000 do
+          local v, w = pick(values), pick(values)
+          note('tonumber', v, pcall(tonumber, v), pcall(tonumber, v, pick{2, 8, 10, 16, 36, 1, 37}))
+          note('tostring', type(v) ~= 'table' and tostring(v))
+          local f = pick(formats)
+          if type(v) ~= 'table' and type(w) ~= 'table' then note('format ' .. f, v, pcall(string.format, f, v, w ~= nil and w or 1)) end
+          local p = pick(packs)
+          local packed = {pcall(string.pack, p, v, w)}
+          note('pack ' .. p, v, w, table.unpack(packed, 1, 2))
+          local s = packed[1] and packed[2] or text({'a', '\\0', '\\xff', '\\1', 'bcd'}, 12)
+          note('unpack ' .. p, s, pcall(string.unpack, p, s, pick{nil, 1, 2, -1, 0, 100}))
+          note('packsize ' .. p, pcall(string.packsize, p))
+          local a, b = pick{nil, 0, 1, 2, -1, -2, 100, -100, 1.5, math.mininteger}, pick{nil, 0, 1, 3, -1, 100, math.maxinteger}
+          note('sub', pcall(string.sub, 'hello', a, b))
+          note('byte', pcall(string.byte, 'h\\0\\xffo', a, b))
+          note('char', pcall(string.char, pick{65, 0, 255, 256, -1, 'x'}, pick{66, 300}))
+          note('case', pcall(string.upper, v), pcall(string.lower, v), pcall(string.reverse, v), pcall(string.len, v))
+          note('arith', pcall(function() return v + w end), pcall(function() return v // w end), pcall(function() return v | w end))
+          note('compare', pcall(function() return v < w end), v == w, pcall(function() return v .. w end))
+          note('select', pcall(select, v, 1, 2, 3), pcall(math.tointeger, v), pcall(math.floor, v), pcall(math.ult, v, w))
+          note('raw', pcall(rawget, v, w), pcall(rawset, {}, v, w) , pcall(rawlen, v), rawequal(v, w), pcall(next, v, w))
+          note('utf8', pcall(utf8.char, v), pcall(utf8.codepoint, 'aé€', a, b))
+        end
+        local chunks = {'return 1', 'x x', 'return ...', '', '#', 'goto x', 'for', 'return 1 + ', 'local a <const> = 1 a = 2', '::a:: ::a::',
+          'return "\\\\', 'return 0x', '--[[', 'return [==[ x ]=]', 'break', 'return "\\\\300"', 'return 1e', 'a.b:c = 1', 'local t <close> = 5'}
+        for i, chunk in ipairs(chunks) do
+          for _, mode in ipairs{'t', 'bt'} do
+            local f, err = load(chunk, '=chunk', mode)
+            note('load ' .. i, f ~= nil, err, f and pcall(f, 1, 2))
+          end
+          local at = 0
+          local f, err = load(function() at = at + 1 return at <= #chunk and chunk:sub(at, at) or nil end, '=pieces')
+          note('pieces ' .. i, f ~= nil, err)
+        end
+        for _, call in ipairs{
+          {load}, {load, 5}, {load, {}}, {load, 'x', 5}, {load, 'return x', 'n', 't', {x = 3}}, {load, function() return {} end},
+          {load, function() error('no', 0) end}, {setmetatable}, {setmetatable, {}}, {setmetatable, 5, {}}, {getmetatable},
+          {setmetatable, setmetatable({}, {__metatable = 1}), {}}, {getmetatable, setmetatable({}, {__metatable = 1})}, {rawget}, {rawget, {}},
+          {rawset, {}, 1}, {rawset, 5, 1, 2}, {next}, {next, {}, 'x'}, {next, 5}, {pcall}, {xpcall}, {xpcall, print}, {select, 0}, {tonumber},
+          {tonumber, '10', 99}, {tonumber, 5, 10}, {tostring}, {ipairs}, {pairs}, {rawlen, 5}, {rawequal, 1}, {assert}, {assert, false},
+          {assert, nil, 'm'}, {error}, {type}, {math.random, 0, -1}, {math.floor, 'x'}, {os.time, {}}, {collectgarbage, 'x'},
+          {coroutine.resume, 5}, {coroutine.wrap}, {coroutine.create, 5}, {coroutine.status}, {coroutine.close, 5}, {os.setlocale, 'x', 'y'},
+        } do
+          local results = table.pack(pcall(table.unpack(call, 1, 6)))
+          for k = 1, results.n do
+            if type(results[k]) == 'function' or type(results[k]) == 'thread' then results[k] = type(results[k]) end
+          end
+          note('call', table.unpack(results, 1, results.n))
+        end
+        """
+
     static let suites: [(String, String)] = [
-        ("patterns", patterns), ("tables", tables), ("utf8", utf8), ("dates", dates),
+        ("patterns", patterns), ("tables", tables), ("utf8", utf8), ("dates", dates), ("basics", basics),
     ]
 
     @Test(arguments: suites) func saysTheSameAsLua(_ name: String, _ script: String) throws {

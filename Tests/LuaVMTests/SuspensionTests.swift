@@ -349,7 +349,7 @@ import Testing
         let expected = """
             ["1,2","3,suspended","c","false,5,dead","cannot resume dead coroutine","false","test.lua:14: inside",\
             "cannot resume dead coroutine","table","bad argument #1 to 'coroutine.create' (function expected, got number)",\
-            "bad argument #1 to 'coroutine.status' (coroutine expected, got number)","true,x,dead","false","fresh","cannot resume non-suspended coroutine",\
+            "bad argument #1 to 'coroutine.status' (thread expected, got number)","true,x,dead","false","fresh","cannot resume non-suspended coroutine",\
             "false,true"]
             """
         let result = try machine.run(script)
