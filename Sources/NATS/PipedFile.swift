@@ -2,7 +2,7 @@
 // are read again at every attempt to connect, and by each worker: what it gave is kept. Blocks, for a bounded time, so
 // never on a loop. Any thread; readers wait for each other, or each would get a part.
 
-package import Glibc
+import Glibc
 import NATSProtocol
 import NIOConcurrencyHelpers
 
@@ -30,7 +30,7 @@ package enum PipedFile {
     private static let kept = NIOLockedValueBox<[Key: [UInt8]]>([:])
 
     /// Whether a file of this kind, the `st_mode` of `stat`, is read here.
-    package static func isPiped(_ mode: mode_t) -> Bool {
+    package static func isPiped(_ mode: UInt32) -> Bool {
         switch mode & S_IFMT {
         case S_IFIFO, S_IFCHR, S_IFSOCK: true
         default: false
