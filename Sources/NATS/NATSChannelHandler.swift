@@ -216,6 +216,12 @@ final class NATSChannelHandler: ChannelInboundHandler {
                     break loop
                 case .message:
                     connection.receive(NATSInboundMessage(base: base, message: parser.message), self)
+                case .oversized:
+                    let message = parser.message
+                    let subject = Self.part(base, message.subjectStart..<message.subjectEnd)
+                    connection.receiveOversized(sid: message.sid, subject: subject, self)
+                case .skipped:
+                    break
                 case .ping:
                     connection.receivePing(self)
                 case .pong:

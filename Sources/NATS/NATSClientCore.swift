@@ -469,6 +469,8 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         case .publishViolation(_, let text), .subscriptionViolation(_, _, let text), .serverError(let text),
             .slowConsumer(let text):
             logServerError(text)
+        case .messageSkipped(let subject, let limit):
+            logServerError("a message on \(subject) is larger than \(limit) bytes and was passed over")
         case .subscriptionTooSlow(let subject, let sid):
             logger.warning(
                 "a subscription is read too slowly, messages are dropped",

@@ -37,6 +37,24 @@ extension NATSConnection {
         }
     }
 
+    /// A message whose payload is passed over. For the server it is delivered, and so it counts for a maximum.
+    func receiveOversized(sid: Int, subject: UnsafeRawBufferPointer, _ handler: NATSChannelHandler) {
+        statistics.messagesIn &+= 1
+        statistics.oversizedMessages &+= 1
+        guard handler === link || handler === move?.left else {
+            perform(handler.handshake.message(), handler)
+            return
+        }
+        let subject = String(decoding: subject, as: UTF8.self)
+        if let subscription = subscriptions.find(sid) {
+            subscription.delivered &+= 1
+            if let maximum = subscription.maximum, subscription.delivered >= maximum {
+                end(subscription, .maximumReached)
+            }
+        }
+        emit(.messageSkipped(subject: subject, limit: configuration.maxInboundMessageBytes))
+    }
+
     // MARK: - PING, PONG, +OK
 
     func receivePing(_ handler: NATSChannelHandler) {

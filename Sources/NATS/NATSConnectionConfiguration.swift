@@ -93,8 +93,8 @@ public struct NATSConnectionConfiguration: Sendable {
     /// How many requests may wait for their reply at once. Default 65 536.
     public var maxPendingRequests = 1 << 16
 
-    /// The largest message accepted from the server, in bytes; larger ones end the connection. Default 64 MiB, the most
-    /// a nats-server can be set to.
+    /// The largest message accepted from the server, in bytes; larger ones are passed over, counted and told as
+    /// ``NATSEvent/messageSkipped(subject:limit:)``. Default 64 MiB, the most a nats-server can be set to.
     public var maxInboundMessageBytes = 64 << 20
 
     /// What inbox subjects begin with. Default `_INBOX`.

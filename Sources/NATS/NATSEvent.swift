@@ -30,6 +30,9 @@ public enum NATSEvent: Sendable, Equatable {
     /// A reader of this subscription is too slow: its buffer is full and new messages are dropped. Told once until it
     /// takes messages again.
     case subscriptionTooSlow(subject: String, sid: Int)
+    /// A message was passed over because it is larger than `maxInboundMessageBytes`; a request that it answers has its
+    /// time-out.
+    case messageSkipped(subject: String, limit: Int)
     /// The server is about to shut down. Without another server the connection stays until the server closes it;
     /// otherwise it moves by itself.
     case lameDuck
@@ -92,6 +95,8 @@ public struct NATSStatistics: Sendable, Equatable {
     public var lostBytes: UInt64 = 0
     /// Messages that no subscription or request waited for: late replies, and what was under way at an unsubscribe.
     public var unclaimedMessages: UInt64 = 0
+    /// Messages passed over because they were larger than `maxInboundMessageBytes`.
+    public var oversizedMessages: UInt64 = 0
     /// Messages dropped because the reader of their subscription was too slow.
     public var droppedMessages: UInt64 = 0
     /// How often a subscription's buffer became full.

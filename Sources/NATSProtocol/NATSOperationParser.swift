@@ -18,6 +18,10 @@ package struct NATSOperationParser {
         case incomplete
         /// MSG or HMSG; see `message`.
         case message
+        /// The line of a message that is larger than `limits.message`; its bytes are passed over as `skipped`.
+        case oversized
+        /// Bytes of a message that is too large.
+        case skipped
         case ping
         case pong
         case ok
@@ -48,8 +52,12 @@ package struct NATSOperationParser {
         package var controlLine = 1 << 20
         /// Longest INFO line in bytes.
         package var info = 1 << 20
-        /// Largest message (header block and payload) in bytes. 64 MiB is the most a nats-server can be set to.
+        /// Largest message (header block and payload) in bytes that is given out. 64 MiB is the most a nats-server can be
+        /// set to.
         package var message = 64 << 20
+        /// Largest message that is passed over. What announces more is no server: with the headers that one may add, its
+        /// largest message is far from this.
+        package var skipped = 256 << 20
 
         package init() {}
     }
@@ -58,7 +66,8 @@ package struct NATSOperationParser {
     package private(set) var message = Message()
     package private(set) var text = 0..<0
     package private(set) var consumed = 0
-    /// How many bytes the current operation needs to be complete, as far as known; 0 when not known.
+    /// How many bytes the current operation needs to be complete, as far as known; 0 when not known, negative while bytes
+    /// are passed over.
     package private(set) var needed = 0
     /// How many bytes of an unfinished control line were searched for its end.
     private var scanned = 0
@@ -70,7 +79,8 @@ package struct NATSOperationParser {
     /// Looks at the operation that begins at `base`.
     package mutating func next(_ base: UnsafeRawPointer, count: Int) -> Operation {
         let bytes = base.assumingMemoryBound(to: UInt8.self)
-        if needed > 0 {
+        if needed != 0 {
+            if needed < 0 { return skip(count) }
             return count < needed ? .incomplete : finishMessage(bytes)
         }
         guard count > scanned else { return .incomplete }
@@ -166,7 +176,7 @@ package struct NATSOperationParser {
             replyEnd = 0
         }
         guard sid >= 0, number >= 0, !hasHeaders || previous >= 0 else { return fail(.badNumber) }
-        guard number <= limits.message else { return fail(.payloadTooLarge) }
+        guard number <= limits.skipped || number <= limits.message else { return fail(.payloadTooLarge) }
         let headerLength = hasHeaders ? previous : 0
         guard headerLength <= number else { return fail(.headersTooLarge) }
         message.sid = sid
@@ -177,6 +187,12 @@ package struct NATSOperationParser {
         message.payloadStart = index
         message.headerLength = headerLength
         message.totalLength = number
+        guard number <= limits.message else {
+            consumed = index
+            scanned = 0
+            needed = -(number &+ 2)
+            return .oversized
+        }
         let needed = index &+ number &+ 2
         guard needed <= count else {
             self.needed = needed
@@ -211,6 +227,14 @@ package struct NATSOperationParser {
         needed = 0
         scanned = 0
         return .message
+    }
+
+    /// Passes over what is there of a message that is too large.
+    private mutating func skip(_ count: Int) -> Operation {
+        guard count > 0 else { return .incomplete }
+        consumed = min(count, -needed)
+        needed += consumed
+        return .skipped
     }
 
     // MARK: The other operations

@@ -12,7 +12,7 @@ package struct NATSParserError: Error, Equatable {
         case badArguments
         /// A subscription id or a size that is not a decimal number.
         case badNumber
-        /// The announced size is above the limit.
+        /// The announced size is above what any server sends.
         case payloadTooLarge
         /// The header block is announced longer than the message it is part of.
         case headersTooLarge

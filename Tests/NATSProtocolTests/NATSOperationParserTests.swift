@@ -114,7 +114,7 @@ import Testing
         Case("HMSG a 1 r x 12\r\n", .failure(.badNumber)),
         Case("HMSG a 1 x 12\r\n", .failure(.badNumber)),
         Case("MSG a 1 999999999999\r\nx\r\n", .failure(.payloadTooLarge)),
-        Case("MSG a 1 67108865\r\n", .failure(.payloadTooLarge)),
+        Case("MSG a 1 268435457\r\n", .failure(.payloadTooLarge)),
         Case("HMSG a 1 13 12\r\nNATS/1.0\r\n\r\n\r\n", .failure(.headersTooLarge)),
         Case("MSG a 1 1\r\nxy\r\n", .failure(.missingPayloadEnd)),
         Case("MSG a 1 3\r\nx\r\nPING\r\n", .failure(.missingPayloadEnd)),
@@ -238,7 +238,16 @@ import Testing
             OperationCollector.parse([good], limits: limits)
                 == [.message(sid: 1, subject: "a", reply: "", headers: "", payload: "0123456789")]
         )
-        #expect(OperationCollector.parse(["MSG a 1 11\r\n"], limits: limits) == [.failure(.payloadTooLarge)])
+        // One more is passed over, and what follows is whole.
+        for line in [
+            "MSG a 1 11\r\n01234567890\r\n", "HMSG a 1 r 12 11000\r\n\(String(repeating: "M", count: 11_000))\r\n",
+        ] {
+            let expected: [Seen] = [.oversized(sid: 1, subject: "a"), .ping]
+            #expect(OperationCollector.parse([line + "PING\r\n"], limits: limits) == expected)
+            #expect(OperationCollector.parse((line + "PING\r\n").map(String.init), limits: limits) == expected)
+        }
+        limits.skipped = 12
+        #expect(OperationCollector.parse(["MSG a 1 13\r\n"], limits: limits) == [.failure(.payloadTooLarge)])
     }
 
     @Test(arguments: ["MSG ", "HMSG ", "-ERR ", "XYZ", "PING "])

@@ -4,6 +4,7 @@ import NATSProtocol
 
 enum Seen: Equatable {
     case message(sid: Int, subject: String, reply: String, headers: String, payload: String)
+    case oversized(sid: Int, subject: String)
     case ping
     case pong
     case ok
@@ -51,6 +52,10 @@ struct OperationCollector {
                         payload: text(body, message.payloadStart + message.totalLength)
                     )
                 )
+            case .oversized:
+                let message = parser.message
+                seen.append(.oversized(sid: message.sid, subject: text(message.subjectStart, message.subjectEnd)))
+            case .skipped: break
             case .ping: seen.append(.ping)
             case .pong: seen.append(.pong)
             case .ok: seen.append(.ok)

@@ -57,13 +57,23 @@ import Testing
 
     @Test("rule 7: a message beyond the limit ends the connection")
     func refusesAMessageLargerThanItsLimit() async throws {
-        let (_, harness, peer) = try await connected {
-            $0.maxInboundMessageBytes = 1000
-            $0.reconnect = false
+        let (_, harness, peer) = try await connected { $0.maxInboundMessageBytes = 1000 }
+        try await harness.subscribe("a")
+        let large = String(repeating: "x", count: 1001)
+        try await peer.send("MSG a 1 1001\r\n\(large)\r\nMSG a 1 r.\u{1} 5000\r\n")
+        for _ in 0..<5 { try await peer.send(String(repeating: "\r\n", count: 500)) }
+        try await peer.send("\r\nMSG a 1 2\r\nhi\r\n")
+        try await harness.eventually("the one that is small enough") { $1.messages.map(\.payload) == ["hi"] }
+        #expect(try await harness.on { connection, _ in connection.statistics.oversizedMessages } == 2)
+        let told = try await harness.events().filter { $0 == .messageSkipped(subject: "a", limit: 1000) }
+        #expect(told.count == 2)
+        #expect(try await harness.on { connection, _ in connection.isConnected })
+        // It counts for a maximum, as it does at the server.
+        try await harness.on { connection, _ in
+            connection.unsubscribe(connection.subscriptions.sorted()[0], after: 4)
         }
-        try await peer.send("MSG a 1 1001\r\n")
-        try await harness.eventually("the end") { connection, _ in connection.state == .closed }
-        try await peer.closed()
+        try await peer.send("MSG a 1 1001\r\n\(large)\r\n")
+        try await harness.eventually("the end") { $1.ends == [.init(sid: 1, reason: .maximumReached)] }
     }
 
     @Test("rule 9: a PING is answered") func answersPings() async throws {

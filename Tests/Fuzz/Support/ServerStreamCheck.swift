@@ -38,6 +38,8 @@ package enum ServerStreamCheck {
     /// One operation in a form that can be compared.
     enum Seen: Equatable {
         case message(sid: Int, subject: [UInt8], reply: [UInt8], headers: [UInt8], payload: [UInt8])
+        /// With the size it has.
+        case oversized(Int)
         case ping
         case pong
         case ok
@@ -80,7 +82,7 @@ package enum ServerStreamCheck {
             case .failure(let error):
                 seen.append(.failure(error.kind))
                 return (position, true)
-            case .message, .ping, .pong, .ok, .info, .error: break
+            case .message, .oversized, .skipped, .ping, .pong, .ok, .info, .error: break
             }
             try require(parser.consumed > 0 && parser.consumed <= count, "consumed \(parser.consumed) of \(count)")
             let own = UnsafeRawBufferPointer(rebasing: bytes[position..<position + parser.consumed])
@@ -94,6 +96,9 @@ package enum ServerStreamCheck {
                 let text = try part(own, parser.text.lowerBound, parser.text.upperBound)
                 try DocumentCheck.fault(text)
                 seen.append(.error(text))
+            case .oversized: seen.append(.oversized(parser.message.totalLength))
+            // How many there are depends on the reads.
+            case .skipped: break
             case .ping: seen.append(.ping)
             case .pong: seen.append(.pong)
             case .ok: seen.append(.ok)
