@@ -201,18 +201,19 @@ package final class NATSConnection {
         for subscription in subscriptions.sorted() {
             end(subscription, .closed)
         }
-        connectPromise?.fail(failure)
+        let connecting = connectPromise
+        let draining = drain?.promise
         connectPromise = nil
-        if let drain {
-            self.drain = nil
-            drain.promise.fail(failure)
-        }
+        drain = nil
         if isAnnounced {
             emit(.disconnected(error))
         }
         emit(.closed(error))
         delegate = nil
         flushTask = nil
+        // Last: whoever waits for the end lets go of the delegate with it, from another thread.
+        connecting?.fail(failure)
+        draining?.fail(failure)
     }
 
     /// Fails everything that waits for the server. The state must be set before: those who wait may call back.
