@@ -29,6 +29,20 @@ struct HTTPRouteTableTests {
         #expect(match == .found(route, captures.map { Substring($0).utf8 }))
     }
 
+    @Test(
+        "many segments beside each other mean what few mean",
+        arguments: [
+            ("/users/u7", 107, []), ("/users/u%37", 107, []), ("/users/u99", 199, []), ("/users/u100", 4, ["u100"]),
+            ("/users/me", 3, []), ("/users/me/posts/1", 5, ["me", "1"]), ("/users/u7/posts/1", 5, ["u7", "1"]),
+        ] as [(String, Int, [String])]
+    )
+    func findsAmongMany(path: String, route: Int, captures: [String]) throws {
+        var table = try table()
+        for number in 0..<100 { try table.add("GET", "/users/u\(number)", route: 100 + number) }
+        let match = table.match(method: "GET", path: Substring(path).utf8)
+        #expect(match == .found(route, captures.map { Substring($0).utf8 }))
+    }
+
     @Test("what is not there is not found", arguments: ["", "users", "/other", "/users2", "//", "/%zz"])
     func missing(path: String) throws {
         #expect(try table().match(method: "GET", path: Substring(path).utf8) == .notFound)

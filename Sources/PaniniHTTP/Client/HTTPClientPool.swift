@@ -14,7 +14,7 @@ final class HTTPClientPool {
     private let eventLoop: any EventLoop
     /// The one used last is used next: the others grow old and go.
     private var idle: [HTTPClientConnection] = []
-    private var waiting: [HTTPFetchRun] = []
+    private var waiting = HTTPWaitingRuns()
     private var connecting = 0
     /// All of them: connecting, busy and idle.
     private var total = 0
@@ -40,11 +40,11 @@ final class HTTPClientPool {
     func enter(_ run: HTTPFetchRun) {
         waiting.append(run)
         serve()
-        if waiting.last === run, isFull { fetcher.counters.queued &+= 1 }
+        if waiting.contains(run), isFull { fetcher.counters.queued &+= 1 }
     }
 
     func leave(_ run: HTTPFetchRun) {
-        waiting.removeAll { $0 === run }
+        waiting.remove(run)
         fetcher.dropIfUnused(self, url, tls)
     }
 
@@ -52,7 +52,7 @@ final class HTTPClientPool {
         while !waiting.isEmpty, let connection = idle.popLast() {
             guard connection.isOpen else { continue }
             connection.idleTimer?.cancel()
-            waiting.removeFirst().start(on: connection)
+            waiting.popFirst()?.start(on: connection)
         }
         while connecting < waiting.count, total < fetcher.maximumConnections { connect() }
     }
@@ -98,7 +98,7 @@ final class HTTPClientPool {
                 pool.serve()
             case .failure(let error):
                 pool.total -= 1
-                if !pool.waiting.isEmpty { pool.waiting.removeFirst().broken(error) }
+                pool.waiting.popFirst()?.broken(error)
                 pool.serve()
                 pool.fetcher.dropIfUnused(pool, pool.url, pool.tls)
             }
@@ -141,7 +141,7 @@ final class HTTPClientPool {
 
     func close() {
         isClosed = true
-        waiting = []
+        waiting = HTTPWaitingRuns()
         for connection in idle { connection.close() }
         idle = []
     }

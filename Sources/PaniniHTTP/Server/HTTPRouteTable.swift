@@ -31,6 +31,8 @@ package enum HTTPRouteMatch: Equatable {
 package struct HTTPRouteTable {
     private struct Node {
         var children: [(segment: [UInt8], node: Int)] = []
+        /// The same by their segments, where a search would be long.
+        var index: [[UInt8]: Int] = [:]
         var parameter: Int?
         /// What ends here, by method, and the pattern as it was written.
         var routes: [(method: String, route: Int, pattern: String)] = []
@@ -39,6 +41,8 @@ package struct HTTPRouteTable {
     }
 
     private var nodes = [Node()]
+    /// More segments than this are looked up.
+    private static let searchedChildren = 16
     /// Of all routes; `*` stands for any.
     package private(set) var methods: Set<String> = []
 
@@ -122,9 +126,17 @@ package struct HTTPRouteTable {
     }
 
     private mutating func child(of node: Int, _ segment: [UInt8]) -> Int {
-        if let known = nodes[node].children.first(where: { $0.segment == segment }) { return known.node }
+        let known =
+            nodes[node].index.isEmpty
+            ? nodes[node].children.first { $0.segment == segment }?.node : nodes[node].index[segment]
+        if let known { return known }
         nodes.append(Node())
         nodes[node].children.append((segment, nodes.count - 1))
+        if !nodes[node].index.isEmpty {
+            nodes[node].index[segment] = nodes.count - 1
+        } else if nodes[node].children.count > Self.searchedChildren {
+            nodes[node].index = Dictionary(uniqueKeysWithValues: nodes[node].children.map { ($0.segment, $0.node) })
+        }
         return nodes.count - 1
     }
 
@@ -229,8 +241,22 @@ package struct HTTPRouteTable {
                 end += 1
             }
             let segment = UnsafeBufferPointer(rebasing: path[start..<end])
-            for child in nodes[node].children where Self.isEqual(segment, child.segment, isEncoded: isEncoded) {
-                if let found = descend(child.node, end, path, &ends, &captures, depth: depth) { return found }
+            if nodes[node].index.isEmpty {
+                for child in nodes[node].children where Self.isEqual(segment, child.segment, isEncoded: isEncoded) {
+                    if let found = descend(child.node, end, path, &ends, &captures, depth: depth) { return found }
+                }
+            } else {
+                if let child = nodes[node].index[Array(segment)],
+                    let found = descend(child, end, path, &ends, &captures, depth: depth)
+                {
+                    return found
+                }
+                if isEncoded,
+                    let child = nodes[node].index[Self.decoded(Array(segment)[...])],
+                    let found = descend(child, end, path, &ends, &captures, depth: depth)
+                {
+                    return found
+                }
             }
             if let parameter = nodes[node].parameter, !segment.isEmpty {
                 captures.append(start..<end)
