@@ -58,10 +58,19 @@ static int describe(lua_State *L) {
         return 2;
     }
     push_field(L, "message");
-    if (lua_type(L, -1) != LUA_TSTRING) push_text(L);
     int text = lua_gettop(L);
     push_field(L, "code");
     int code = lua_gettop(L);
+    int is_answer = lua_type(L, code) == LUA_TSTRING || lua_type(L, code) == LUA_TNUMBER;
+    if (lua_type(L, text) == LUA_TNUMBER) {
+        lua_tostring(L, text);
+    } else if (lua_type(L, text) != LUA_TSTRING) {
+        // An answer with a code alone has no text of its own; one that nobody meant says what it is.
+        if (!is_answer || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) push_text(L);
+        else lua_pushliteral(L, "error");
+        lua_replace(L, text);
+        lua_settop(L, code);
+    }
     lua_pushvalue(L, text);
     if (lua_type(L, code) == LUA_TSTRING) {
         lua_pushvalue(L, code);

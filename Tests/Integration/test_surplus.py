@@ -1,6 +1,7 @@
 """What a script says beyond what a function takes, and where nobody will ever see it, is refused (lua-api §1)."""
 
 import re
+import urllib.request
 
 import pytest
 
@@ -121,6 +122,28 @@ def test_surplus_while_it_runs(service, client):
     assert [text for text in said if not re.search(r"takes (no|\d+) arguments?, got \d+", text)] == []
     assert all("test.lua:" in text for text in said), said
     assert client.ask("fine") == {"ok": True}
+
+
+def test_what_a_stream_is_given_too_much(service):
+    running = service("""
+        app.http.get("/events", function() return panini.response{ events = function(send)
+            for _, event in ipairs{ { evnt = "x", data = 1 }, { "x" } } do
+                local _, text = pcall(send, event)
+                send(text)
+            end
+            local _, text = pcall(send, { data = 1 }, "more")
+            send(text)
+        end } end)
+        app.http.get("/stream", function() return panini.response{ stream = function(write)
+            local _, text = pcall(write, "a", "b")
+            write(text)
+        end } end)
+    """, options="web_server = true, web_port = 0")
+    port = running.wait_for(r"web server on http://127.0.0.1:(\d+)")[1]
+    said = urllib.request.urlopen(f"http://127.0.0.1:{port}/events", timeout=30).read().decode()
+    assert 'unknown member "evnt"; did you mean "event"' in said and 'unknown member "a position"' in said
+    assert "send takes 1 argument, got 2" in said
+    assert b"write takes 1 argument, got 2" in urllib.request.urlopen(f"http://127.0.0.1:{port}/stream", timeout=30).read()
 
 
 # ---- assignments that nobody would ever see

@@ -39,7 +39,9 @@ import Testing
         Sample("error{code = 4.5, message = 'x'}", "x", isTable: true),
         Sample("error{code = 'timeout', message = 'x'}", "x", code: .string("timeout"), isTable: true),
         Sample("error{code = {}, message = {}}", "(error object is a table value)", isTable: true),
-        Sample("error{code = '7'}", "(error object is a table value)", code: .string("7"), isTable: true),
+        Sample("error{code = '7'}", "error", code: .string("7"), isTable: true),
+        Sample("error{code = 404, message = {}}", "error", code: .integer(404), isTable: true),
+        Sample("error{code = 404, message = 17}", "17", code: .integer(404), isTable: true),
         Sample("error(setmetatable({}, {__tostring = function() return 'as text' end}))", "as text", isTable: true),
         Sample(
             "error(setmetatable({message = 'field'}, {__tostring = function() return 'as text' end}))",

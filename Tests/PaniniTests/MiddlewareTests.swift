@@ -85,6 +85,35 @@ private final class Recorder: PaniniMiddleware {
         #expect(outer.seen == ["outer> listen_request hello ", "<outer hello hello string(\"hello!\")"])
     }
 
+    /// Nil replaces no failure, whether it was returned or raised; it still replaces an answer.
+    @Test func nilLosesNoError() async throws {
+        let recorder = Recorder(
+            kinds: [.listenRequest, .sendRequest],
+            plans: [
+                "returned": .replace(.nil), "raised": .replace(.nil), "fault": .replace(.nil), "fine": .replace(.nil),
+                "nobody.there": .replace(.nil),
+            ]
+        )
+        let script = """
+            local app = panini.app{ service_name = "s" }
+            app.listen("returned", function() return nil, { code = 404, message = "none" } end)
+            app.listen("raised", function() error{ code = 409, message = "conflict" } end)
+            app.listen("fault", function() error("boom") end)
+            app.listen("fine", function() return "own" end)
+            app.listen("sends", function()
+                local data, err = app.request("nobody.there", {})
+                return { data == nil, err and err.code }
+            end)
+            """
+        try await Running.with(script, middlewares: [recorder]) { running in
+            try await running.expect("returned", gives: #"{"success":false,"code":404,"error":"none"}"#)
+            try await running.expect("raised", gives: #"{"success":false,"code":409,"error":"conflict"}"#)
+            try await running.expect("fault", gives: #"{"success":false,"code":500,"error":"internal error"}"#)
+            try await running.expect("fine", gives: "")
+            try await running.expect("sends", gives: #"[true,"no_responders"]"#)
+        }
+    }
+
     @Test func decisionsAndReplacements() async throws {
         let recorder = Recorder(
             kinds: [.listenRequest, .sendRequest, .sendPublish],

@@ -300,6 +300,7 @@ extension Script {
         let L = call.L
         var lines = ""
         if call.type(1) == LUA_TTABLE {
+            try checkEvent(call)
             for name in ["event", "id", "retry"] {
                 switch panini_field(L, 1, name) {
                 case LUA_TNIL: break
@@ -320,6 +321,19 @@ extension Script {
         guard !lines.isEmpty else { throw Misuse("send: an event has data, an event name or an id") }
         return try Array("\(lines)\n".utf8).withUnsafeBufferPointer { text throws(Misuse) in
             try put(call, request, UnsafeRawBufferPointer(text))
+        }
+    }
+
+    /// Refuses a member that an event does not have.
+    private func checkEvent(_ call: HostCall) throws(Misuse) {
+        let known = ["event", "data", "id", "retry"]
+        lua_pushnil(call.L)
+        while panini_next(call.L, 1) != 0 {
+            let name = lua_type(call.L, -2) == LUA_TSTRING ? vm.string(call.L, -2) ?? "?" : "a position"
+            guard known.contains(name) else {
+                throw Misuse("send: unknown member \"\(name)\"" + suggestion(for: name, in: known))
+            }
+            lua_settop(call.L, -2)
         }
     }
 

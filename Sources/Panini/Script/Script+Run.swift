@@ -274,7 +274,7 @@ extension Script {
         default: break
         }
         let type = panini_field(L, index, "message")
-        let message = type == LUA_TSTRING ? vm.string(L, -1) ?? "" : "error"
+        let message = type == LUA_TSTRING ? vm.string(L, -1) ?? "" : scalarText(L, -1)
         lua_settop(L, -3)
         return (code, message)
     }
