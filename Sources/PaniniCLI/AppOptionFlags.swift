@@ -53,6 +53,9 @@ enum AppOptionFlags {
     /// The commands that take options of the app.
     static var commandNames: [String] { commands.keys.sorted() }
 
+    /// The flags of a command that are no options of the app.
+    static func ownFlags(of command: String) -> [String] { commands[command]?.own ?? [] }
+
     /// The options of the app that a command takes, in the order of the documentation.
     static func definitions(of command: String) -> [OptionDefinition] { commands[command]?.definitions ?? [] }
 

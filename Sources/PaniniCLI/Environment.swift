@@ -19,7 +19,8 @@ enum Environment {
 
     /// Of this project's own tools, which run the program.
     private static let toolNames = [
-        "PANINI_BIN", "PANINI_NATS_SERVER", "PANINI_TEST_PATIENCE", "PANINI_TEST_FAST", "PANINI_STRICT_TIMES",
+        "PANINI_BIN", "PANINI_NATS_SERVER", "PANINI_TEST_PATIENCE", "PANINI_TEST_FAST", "PANINI_TEST_LIMIT",
+        "PANINI_STRICT_TIMES",
         "PANINI_SANITIZED", "PANINI_FAULTS", "PANINI_FUZZ", "PANINI_BENCHMARK", "PANINI_MEASURE", "PANINI_EXAMPLES",
         "PANINI_WARNINGS_AS_ERRORS", "PANINI_ROOT", "PANINI_TOOLS", "PANINI_VENV", "PANINI_DOCC",
         "PANINI_REQUIREMENTS", "PANINI_SCRIPTS", "PANINI_SWIFT_MINIMUM",
@@ -52,6 +53,10 @@ enum Environment {
                 decoding: name.utf8.prefix(80).map { (0x20..<0x7F).contains($0) ? $0 : 0x3F },
                 as: UTF8.self
             )
+            let flag = "--" + name.dropFirst(prefix.count).lowercased().map { $0 == "_" ? "-" : String($0) }.joined()
+            if AppOptionFlags.ownFlags(of: "run").contains(flag) {
+                return "the variable \(shown) means nothing to panini; give \(flag) on the command line"
+            }
             guard let near = nearest(to: name) else {
                 return "the variable \(shown) means nothing to panini; a script that asks for it gets it"
             }

@@ -116,3 +116,9 @@ def test_known_variables_are_not_named(folder):
     result = panini("check", "hello.lua", cwd=folder, env={name: "" for name in names})
     unknown = set(re.findall(r"the variable (\S+) means nothing", result.stderr))
     assert not unknown - {"PANINI_WEB_PROT"}, result.stderr
+
+
+def test_a_variable_for_a_flag(folder):
+    """Whoever sets it believes that the script is kept in bounds."""
+    result = panini("check", "hello.lua", cwd=folder, env={"PANINI_UNTRUSTED": "1"})
+    assert result.returncode == 0 and "PANINI_UNTRUSTED" in result.stderr and "give --untrusted on the command line" in result.stderr

@@ -31,6 +31,17 @@ struct EnvironmentTests {
         #expect(lines.first?.contains("\(name) ") == true && lines.first?.hasSuffix("\(meant)?") == true)
     }
 
+    @Test(
+        "What is a flag only is told so",
+        arguments: [
+            ("PANINI_WATCH", "--watch"), ("PANINI_UNTRUSTED", "--untrusted"), ("PANINI_ALLOW_NET", "--allow-net"),
+            ("PANINI_CONFIG", "--config"),
+        ]
+    )
+    func flags(name: String, flag: String) {
+        #expect(Environment.warnings(of: [name]).first?.hasSuffix("give \(flag) on the command line") == true)
+    }
+
     @Test("Others are named alone, and what is not ours not at all")
     func others() {
         #expect(Environment.warnings(of: ["PATH", "PANINI", "XPANINI_WEB_PORT", "NATS_URL", ""]).isEmpty)
