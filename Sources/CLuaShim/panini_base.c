@@ -134,14 +134,18 @@ int panini_setmetatable(lua_State *L) {
     return 1;
 }
 
-// The metatable of the globals is the host's: for scripts there is none, and they may set one.
+// The metatable of the globals is the host's: for scripts there is none, and they may set one. So is the one that the JSON
+// codec puts on objects without members: copies of tables hand what they are given here to setmetatable.
 int panini_getmetatable(lua_State *L) {
     luaL_checkany(L, 1);
     if (!lua_getmetatable(L, 1)) {
         lua_pushnil(L);
         return 1;
     }
-    if (lua_rawgetp(L, -1, &globals_key) != LUA_TNIL) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
+    int is_mark = lua_rawequal(L, -1, -2);
+    lua_pop(L, 1);
+    if (is_mark || lua_rawgetp(L, -1, &globals_key) != LUA_TNIL) {
         lua_pushnil(L);
         return 1;
     }

@@ -38,7 +38,7 @@ static void open_arrays(lua_State *L) {
     lua_pushliteral(L, "array");
     lua_setfield(L, -2, "__name");
     lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_ARRAY_METATABLE);
-    // To a script it is as good as none: `getmetatable` gives false, and another one may be set.
+    // To a script it is as good as none: `getmetatable` gives nil, and another one may be set.
     lua_createtable(L, 0, 1);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

@@ -125,7 +125,15 @@ app.listen("used", function(msg)
     local empty = msg.data.c
     empty[1] = "now a list"
     local class = setmetatable(msg.data.d, { __index = { y = 3 } })
-    assert(not getmetatable(msg.data.e) and next(msg.data.e) == nil and #msg.data.e == 0)
+    assert(getmetatable(msg.data.e) == nil and next(msg.data.e) == nil and #msg.data.e == 0)
+    local function copied(value)
+        if type(value) ~= "table" then return value end
+        local copy = {}
+        for key, item in next, value do copy[copied(key)] = copied(item) end
+        return setmetatable(copy, copied(getmetatable(value)))
+    end
+    assert(panini.json.encode(copied(panini.json.decode('{"a":{"b":{}}}'))) == '{"a":{"b":{}}}')
+    assert(getmetatable({}) == nil and getmetatable(setmetatable({}, { __metatable = 5 })) == 5)
     assert(app.shared.set("e", { inner = msg.data.e }) and next(app.shared.get("e").inner) == nil)
     return { list, map, empty, class.y, msg.data.e, panini.array(msg.data.f) }
 end)
