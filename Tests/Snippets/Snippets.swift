@@ -336,8 +336,8 @@ private func docs_embedding_343() async throws {
     }
 }
 
-// docs/embedding.md, line 402
-private func docs_embedding_402() async throws {
+// docs/embedding.md, line 404
+private func docs_embedding_404() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -397,8 +397,8 @@ private func docs_nats_client_15() async throws {
     }
 }
 
-// docs/nats-client.md, line 25
-private func docs_nats_client_25() async throws {
+// docs/nats-client.md, line 26
+private func docs_nats_client_26() async throws {
     let logger = Logger(label: "snippet")
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
@@ -411,8 +411,8 @@ private func docs_nats_client_25() async throws {
     }
 }
 
-// docs/nats-client.md, line 33
-private func docs_nats_client_33() async throws {
+// docs/nats-client.md, line 34
+private func docs_nats_client_34() async throws {
     let logger = Logger(label: "snippet")
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
@@ -424,8 +424,8 @@ private func docs_nats_client_33() async throws {
     }
 }
 
-// docs/nats-client.md, line 40
-private func docs_nats_client_40() async throws {
+// docs/nats-client.md, line 41
+private func docs_nats_client_41() async throws {
     let logger = Logger(label: "snippet")
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
@@ -437,8 +437,8 @@ private func docs_nats_client_40() async throws {
     }
 }
 
-// docs/nats-client.md, line 53
-private func docs_nats_client_53() async throws {
+// docs/nats-client.md, line 54
+private func docs_nats_client_54() async throws {
     let logger = Logger(label: "snippet")
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
@@ -451,8 +451,8 @@ private func docs_nats_client_53() async throws {
     }
 }
 
-// docs/nats-client.md, line 61
-private func docs_nats_client_61() async throws {
+// docs/nats-client.md, line 62
+private func docs_nats_client_62() async throws {
     let logger = Logger(label: "snippet")
     let client: NATSClient = given()
     let configuration = NATSConnectionConfiguration()
