@@ -231,6 +231,8 @@ void panini_open_base(lua_State *L, int is_trusted) {
         {NULL, NULL},
     };
     luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
+    lua_getfield(L, -1, "error");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
     luaL_setfuncs(L, replaced, 0);
     if (!is_trusted) {
         panini_set_shielded_access(L);
