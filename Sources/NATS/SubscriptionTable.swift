@@ -1,11 +1,13 @@
 // sid → subscription. Sids count up from 1 and are never used twice; the table stays as small as the number of live
 // subscriptions asks for, however many came and went. A value, used on the connection's loop only.
 
-/// An open-addressing table keyed by sid. As sids are consecutive numbers, a slot is found by masking the sid, and
-/// collisions only arise between long-lived and young subscriptions.
+/// An open-addressing table keyed by sid. Sids are consecutive numbers, so their slots are spread: neighbours in one run
+/// would make each removal of the oldest, and each search of a sid that falls into the run, walk to the run's end.
 struct SubscriptionTable {
     private var slots: [NATSSubscription?]
     private var mask: Int
+    /// 64 less the number of bits of a slot's index.
+    private var shift: UInt64
     private(set) var count = 0
     private(set) var lastSID = 0
     /// The newest of each subject and group: an error of the server names no sid.
@@ -19,6 +21,32 @@ struct SubscriptionTable {
     init() {
         slots = Array(repeating: nil, count: 16)
         mask = 15
+        shift = 60
+    }
+
+    /// The slot where the search for a sid begins: the golden ratio spreads consecutive numbers evenly.
+    @inline(__always)
+    private func home(_ sid: Int) -> Int {
+        Int(truncatingIfNeeded: (UInt64(truncatingIfNeeded: sid) &* 0x9E37_79B9_7F4A_7C15) &>> shift)
+    }
+
+    /// How many slots the longest search looks at; for tests of the bound.
+    var longestSearch: Int {
+        slots.indices.reduce(0) { longest, index in
+            guard let subscription = slots[index] else { return longest }
+            return max(longest, ((index - home(subscription.sid)) & mask) + 1)
+        }
+    }
+
+    /// How many slots stand in the longest row without a gap, which is what a removal walks at most; for tests.
+    var longestRun: Int {
+        var longest = 0
+        var length = 0
+        for slot in slots + slots {
+            length = slot == nil ? 0 : length + 1
+            longest = max(longest, length)
+        }
+        return min(longest, slots.count)
     }
 
     /// How many slots there are; for tests of the bound.
@@ -32,7 +60,7 @@ struct SubscriptionTable {
 
     @inline(__always)
     func find(_ sid: Int) -> NATSSubscription? {
-        var index = sid & mask
+        var index = home(sid)
         while let subscription = slots[index] {
             if subscription.sid == sid { return subscription }
             index = (index &+ 1) & mask
@@ -60,7 +88,7 @@ struct SubscriptionTable {
 
     @discardableResult
     mutating func remove(_ sid: Int) -> NATSSubscription? {
-        var index = sid & mask
+        var index = home(sid)
         while let subscription = slots[index], subscription.sid != sid {
             index = (index + 1) & mask
         }
@@ -92,7 +120,7 @@ struct SubscriptionTable {
     }
 
     private mutating func place(_ subscription: NATSSubscription) {
-        var index = subscription.sid & mask
+        var index = home(subscription.sid)
         while slots[index] != nil {
             index = (index + 1) & mask
         }
@@ -104,8 +132,7 @@ struct SubscriptionTable {
         var gap = gap
         var index = (gap + 1) & mask
         while let subscription = slots[index] {
-            let home = subscription.sid & mask
-            if (index - home) & mask >= (index - gap) & mask {
+            if (index - home(subscription.sid)) & mask >= (index - gap) & mask {
                 slots[gap] = subscription
                 slots[index] = nil
                 gap = index
@@ -118,6 +145,7 @@ struct SubscriptionTable {
         let old = slots
         slots = Array(repeating: nil, count: size)
         mask = size - 1
+        shift = UInt64(64 - size.trailingZeroBitCount)
         for case let subscription? in old {
             place(subscription)
         }

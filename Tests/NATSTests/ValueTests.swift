@@ -14,6 +14,29 @@ import Testing
         func subscriptionEnded(_ subscription: NATSSubscription, reason: NATSSubscriptionEnd) {}
     }
 
+    /// However many live long while others come and go, and in whichever order they go: a search looks at a few slots.
+    @Test(arguments: [true, false]) func staysQuickWithLongLivedEntries(removesOldest: Bool) {
+        var table = SubscriptionTable()
+        let handler = Nobody()
+        func add() -> Int {
+            let sid = table.makeSID()
+            table.insert(NATSSubscription(sid: sid, subject: "s\(sid)", queue: nil, context: 0, handler: handler))
+            return sid
+        }
+        for _ in 0..<6_000 { _ = add() }
+        // Sids that are given out later fall onto the places of those that stay.
+        var sids: [Int] = []
+        for _ in 0..<60_000 {
+            sids.append(add())
+            if sids.count > 50 { table.remove(removesOldest ? sids.removeFirst() : sids.removeLast()) }
+        }
+        #expect(table.longestSearch < 64)
+        #expect(table.longestRun < 256)
+        for sid in 1...3_000 { table.remove(sid) }
+        #expect(table.longestSearch < 64)
+        #expect(table.longestRun < 256)
+    }
+
     /// Random comings and goings, with long-lived entries that force collisions, against a dictionary.
     @Test func agreesWithADictionary() {
         var table = SubscriptionTable()
