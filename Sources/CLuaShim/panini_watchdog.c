@@ -19,6 +19,8 @@ static const uint64_t LONGEST_TICK = 10 * 1000 * 1000, SHORTEST_TICK = 1000 * 10
 enum { QUIET_TICKS = 100 };
 // Time between two looks that counts at most: a machine that was asleep has not been wedged.
 static const uint64_t LONGEST_STEP = 100 * 1000 * 1000;
+// Between two signals for the same run.
+static const uint64_t LONGEST_SIGNAL_PAUSE = 500 * 1000 * 1000;
 
 // A thread's record with what only the watchdog looks at.
 typedef struct watched {
@@ -32,6 +34,8 @@ typedef struct watched {
     uint64_t last_look;            // the watchdog's clock
     uint64_t held;                 // how long the run has been watched
     uint64_t stuck;                // how long it has been so since it was to end, or since it took CPU time last
+    uint64_t next_signal;          // the watchdog's clock: when a run that is to end is told so again
+    uint64_t signal_pause;         // the time between two signals
     int is_wedged;
     struct watched *next;
 } watched;
@@ -130,6 +134,8 @@ static void meet_run(watched *thread, uint64_t run, uint64_t now) {
     thread->is_wedged = 0;
     thread->last_run = run;
     thread->held = thread->stuck = 0;
+    thread->next_signal = 0;
+    thread->signal_pause = LONGEST_TICK;
     thread->last_look = now;
     if (!(run & 1)) return;
     thread->base = thread->last_time = nanoseconds(thread->clock);
@@ -162,8 +168,14 @@ static int look_at(watched *thread, uint64_t now, uint64_t *pause) {
             atomic_fetch_add_explicit(&kill_count, 1, memory_order_relaxed);
         }
         atomic_store_explicit(&thread->watch.victim, run, memory_order_relaxed);
-        // Again at each look: Lua may have been between two threads of its own.
-        pthread_kill(thread->thread, used_signal);
+        // Again and again: Lua may have been between two threads of its own. But with pauses that grow: arming the hook walks
+        // over all calls under way, hundreds of thousands at worst, and a thread that is told anew before it is done with
+        // the last time does nothing else any more.
+        if (now >= thread->next_signal) {
+            pthread_kill(thread->thread, used_signal);
+            thread->next_signal = now + thread->signal_pause;
+            if (thread->signal_pause < LONGEST_SIGNAL_PAUSE) thread->signal_pause *= 2;
+        }
     } else if (budget - used < *pause) {
         *pause = budget - used < SHORTEST_TICK / 4 ? SHORTEST_TICK / 4 : budget - used;
     }

@@ -39,6 +39,25 @@ def test_a_handler_over_its_cpu_budget_is_answered_504(service, client):
     running.wait_for(r"handler of caught \(.*test.lua:3\) failed: .*test.lua:4: more than 0.1 s of CPU time")
 
 
+def test_a_run_with_very_many_calls_under_way_is_ended(service, client):
+    """Arming the hook walks over all calls under way. A thread that was told anew meanwhile did nothing else any more."""
+    service(
+        """
+        app.listen("deep", function(msg)
+            local till = os.clock() + msg.data
+            while os.clock() < till do end
+            local function f() return 1 + f() end
+            return f()
+        end)
+        app.listen("ok", function(msg) return { ok = true } end)
+        """,
+        options="limits = { cpu = 0.4, memory = '256MB' }",
+    )
+    for number in range(12):
+        assert failure(client, "deep", json.dumps(0.1 + 0.024 * number))["code"] in (500, 504)
+        assert client.ask("ok") == {"ok": True}
+
+
 def test_budgets_hold_in_dev_too(tmp_path):
     """Its threads are made by Swift's own, which block all signals: the one that ends runs as well."""
     (tmp_path / "spin.lua").write_text(
