@@ -288,6 +288,10 @@ def test_what_a_handler_leaves_to_spawned_functions(service, client):
             app.spawn(function() return callback(msg) end)
         end } } }, function() return nil, { code = 404, message = "none" } end)
         app.listen("respond", function(msg) msg.respond(string.rep("x", 2 << 20)) end)
+        app.listen("respond_behind_nil", { middlewares = { { listen_request = function(msg, callback)
+            local reply = callback(msg)
+            return reply
+        end } } }, function(msg) msg.respond(string.rep("x", 2 << 20)) end)
         app.listen("respond_nonsense", function(msg) pcall(msg.respond, print) end)
         app.listen("early", function(msg) msg.respond{ ok = true } return nil, { code = 404, message = "too late" } end)
         app.listen("early_raise", function(msg) msg.respond{ ok = true } error{ code = 404, message = "much too late" } end)
@@ -305,6 +309,7 @@ def test_what_a_handler_leaves_to_spawned_functions(service, client):
     assert client.ask("waited") == {"code": 404}
     assert_error(client.request("chain"), 404, "none")
     assert_error(client.request("respond"), 500)
+    assert_error(client.request("respond_behind_nil"), 500)
     assert_error(client.request("respond_nonsense"), 500)
     # What comes after the answer is not sent; nor is it lost.
     assert client.ask("early") == {"ok": True}

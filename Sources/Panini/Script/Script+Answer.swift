@@ -37,6 +37,13 @@ extension Script {
             )
         }
         guard message.pointee.reply_length > 0, listener.replies else { return }
+        if message.pointee.flags & UInt8(PANINI_MESSAGE_UNSENT | PANINI_MESSAGE_ANSWERED)
+            == UInt8(PANINI_MESSAGE_UNSENT),
+            lua_type(L, first) == LUA_TNIL
+        {
+            // msg.respond could not, and a nil, which a middleware may return for nothing, takes no error's place.
+            return refuse(message, listener, .internalError)
+        }
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
             logger.warning(
                 "handler of \(text(subjectOf(message))) (\(listener.origin)) returned a value after msg.respond; it was not sent"
