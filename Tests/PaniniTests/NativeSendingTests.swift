@@ -309,7 +309,8 @@ struct NativeSendingTests {
                     module.function("on") { () async in thread() }
                     module.function("off", start: .offWorker) { () async in thread() }
                     module.function("waited") { () async throws -> String in
-                        try await Task.sleep(for: .milliseconds(1))
+                        // So long that it surely suspends: one that is over at once goes on where it was.
+                        try await Task.sleep(for: .milliseconds(50))
                         return thread()
                     }
                     module.function("fails") { () async throws -> Int in
