@@ -220,3 +220,54 @@ struct FittingErrorReplyTests {
         #expect(ErrorReply.prefix(ofList: Array("[12345]".utf8), room: 5).isEmpty)
     }
 }
+
+@Suite("What the log says of a slow broker")
+struct SlownessReportTests {
+    private let second: UInt64 = 1_000_000_000
+
+    @Test("the first time at once, and the end after that")
+    func atOnce() {
+        var report = SlownessReport()
+        let before = report.look(at: 5 * second)
+        #expect(before == nil && report.next == nil)
+        report.begin(at: 5 * second)
+        let told = report.look(at: 5 * second)
+        #expect(told == 0 && report.next == 35 * second)
+        let isTold = report.end()
+        #expect(isTold && report.next == nil)
+    }
+
+    @Test("a second time within the interval only when it lasts")
+    func later() {
+        var report = SlownessReport()
+        report.begin(at: 5 * second)
+        _ = report.look(at: 5 * second)
+        _ = report.end()
+        // A short one: no line, and none about its end.
+        report.begin(at: 7 * second)
+        let short = report.look(at: 7 * second)
+        let shortEnd = report.end()
+        #expect(short == nil && !shortEnd)
+        // A long one: told when the interval is over, and again after each further one.
+        report.begin(at: 10 * second)
+        let early = report.look(at: 10 * second)
+        #expect(early == nil && report.next == 35 * second)
+        let told = report.look(at: 35 * second)
+        #expect(told == 25 * second && report.next == 65 * second)
+        let again = report.look(at: 65 * second)
+        #expect(again == 55 * second)
+        let isTold = report.end()
+        #expect(isTold)
+    }
+
+    @Test("nothing is said of a connection that is gone")
+    func gone() {
+        var report = SlownessReport()
+        report.begin(at: 5 * second)
+        _ = report.look(at: 5 * second)
+        report.forget()
+        let isTold = report.end()
+        let none = report.look(at: 90 * second)
+        #expect(!isTold && none == nil && report.next == nil)
+    }
+}

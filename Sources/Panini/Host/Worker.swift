@@ -19,6 +19,8 @@ enum WorkerAlarm {
     case drainDeadline(Service, Script)
     /// A request has not even been sent in its time.
     case sendTimedOut(Service, WaitingSend)
+    /// A broker that was slow may be so still.
+    case brokerStillSlow(Service)
 }
 
 /// One event loop with what runs on it.
@@ -40,6 +42,7 @@ final class Worker {
             case .stopDeadline(let service): service.stopDeadlineReached()
             case .drainDeadline(let service, let script): service.drainDeadlineReached(script)
             case .sendTimedOut(let service, let send): service.sendTimedOut(send)
+            case .brokerStillSlow(let service): service.brokerStillSlow()
             }
         }
     }

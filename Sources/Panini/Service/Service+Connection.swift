@@ -86,6 +86,7 @@ extension Service {
             lastRetryLogged = nil
             logger.debug("connected to the broker")
         case .disconnected(let error):
+            forgetSlowness()
             scheduleGoingOn()
             guard state != .stopped, state != .stopping else { return }
             logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
@@ -101,6 +102,7 @@ extension Service {
         case .retryingConnect(let attempt, let error): retrying(attempt, error)
         case .publishingEnds: break  // A drain of our own has come to its last step.
         case .closed(let error):
+            forgetSlowness()
             scheduleGoingOn()
             connectionClosed(error)
         case .publishViolation(let subject, let text):

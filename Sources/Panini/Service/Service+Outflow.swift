@@ -10,28 +10,47 @@ import NIOCore
 extension Service {
     /// How many sends go on before the loop looks for other work: each of them runs the script that waited.
     private static let sendsPerTurn = 16
-    /// The log says that the broker is slow at once, and then at most this often.
-    private static let slowLogInterval: UInt64 = 30_000_000_000
 
     func congestionChanged(_ change: NATSCongestion) {
         switch change {
         case .began:
-            let now = worker.now
-            if let last = outflow.lastToldSlow, now &- last < Self.slowLogInterval { return }
-            outflow.lastToldSlow = now
-            outflow.isSlowTold = true
+            outflow.slowness.begin(at: worker.now)
+            brokerStillSlow()
+        case .room: goOn()
+        case .ended:
+            let isTold = outflow.slowness.end()
+            cancelSlownessAlarm()
+            guard isTold else { return }
+            logger.info("the broker has caught up; \(outflow.waited) publishes and requests have waited for it so far")
+        }
+    }
+
+    /// The broker has become slow, or may be so still: tells it, and looks again later.
+    func brokerStillSlow() {
+        outflow.slownessAlarm = nil
+        if let nanoseconds = outflow.slowness.look(at: worker.now) {
+            let seconds = nanoseconds / 1_000_000_000
             logger.warning(
                 """
-                the broker takes messages more slowly than this service sends them: \
+                the broker takes messages more slowly than this service sends them\
+                \(seconds > 0 ? ", for \(seconds) s now" : ""): \
                 \(connection.unsentSize >> 10) KiB wait; publishes and requests wait for it, and no more messages are begun
                 """
             )
-        case .room: goOn()
-        case .ended:
-            guard outflow.isSlowTold else { return }
-            outflow.isSlowTold = false
-            logger.info("the broker has caught up; \(outflow.waited) publishes and requests have waited for it so far")
         }
+        guard let next = outflow.slowness.next else { return }
+        outflow.slownessAlarm = worker.schedule(.brokerStillSlow(self), at: next)
+    }
+
+    /// There is no connection any more that could be slow.
+    func forgetSlowness() {
+        outflow.slowness.forget()
+        cancelSlownessAlarm()
+    }
+
+    private func cancelSlownessAlarm() {
+        if let alarm = outflow.slownessAlarm { worker.cancel(alarm) }
+        outflow.slownessAlarm = nil
     }
 
     /// There is room, or no connection any more: whoever waits goes on, as far as the room lasts.
