@@ -153,6 +153,12 @@ extension NATSConnection {
         return refusedFor >= configuration.authenticationRetryTime && !configuration.ignoresAuthenticationErrors
     }
 
+    /// For how long the server that is next may go on refusing the credentials: the last attempt comes when that is over.
+    private var refusalTimeLeft: TimeAmount? {
+        guard !configuration.ignoresAuthenticationErrors else { return nil }
+        return pool.authorizationTimeLeft(of: configuration.authenticationRetryTime, at: eventLoop.now)
+    }
+
     private func follow(_ decision: ServerPool.Decision, after error: NATSError) {
         switch decision {
         case .giveUp:
@@ -160,7 +166,8 @@ extension NATSConnection {
             close(
                 error: NATSError(.reconnectsExhausted, "gave up after \(tries) attempts; last error: \(error.message)")
             )
-        case .connect(let delay):
+        case .connect(let pause):
+            let delay = min(pause, refusalTimeLeft ?? pause)
             if pool.failures > 0 {
                 logger.debug(
                     "cannot connect to NATS, trying again",

@@ -148,6 +148,14 @@ struct ServerPool {
         return now - since
     }
 
+    /// How much of `time`, for which a server may refuse the credentials, the current one has left.
+    ///
+    /// - Returns: nil when it did not refuse them the last time.
+    func authorizationTimeLeft(of time: TimeAmount, at now: NIODeadline) -> TimeAmount? {
+        guard let since = servers.first?.refusedSince else { return nil }
+        return max(.zero, time - (now - since))
+    }
+
     /// The current server could not be used for another reason.
     mutating func authorizationDidNotFail() {
         guard !servers.isEmpty else { return }

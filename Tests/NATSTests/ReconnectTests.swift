@@ -240,6 +240,24 @@ import Testing
         #expect(error?.code == .authorization)
     }
 
+    @Test("rule 16: the last pause ends when the time is over", .timeLimit(.minutes(1)))
+    func theLastPauseIsCut() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address]) {
+            $0.authenticationRetryTime = .milliseconds(50)
+            $0.reconnectWait = .hours(1)
+        }
+        _ = try await harness.connect(to: server)
+        try await harness.on { connection, _ in connection.reconnect() }
+        let refusing = Task {
+            while true { try await server.accept().send("INFO {}\r\n-ERR 'Authorization Violation'\r\n") }
+        }
+        defer { refusing.cancel() }
+        try await harness.eventually("the end") { connection, _ in connection.state == .closed }
+        let refusals = try await harness.on { connection, _ in connection.statistics.refusedCredentials }
+        #expect(refusals == 2)
+    }
+
     @Test func badDataFromTheServerBreaksTheConnectionNotTheClient() async throws {
         let server = try await MockServer.start()
         let harness = try await ConnectionHarness([server.address])

@@ -131,7 +131,8 @@ extension Service {
         if state == .starting, !isConnectedOnce, Self.isFinal(error) {
             return startFailed(connectError(error))
         }
-        let text = "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again"
+        let text =
+            "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again\(patience(error))"
         let now = worker.now
         if let last = lastRetryLogged, last.code == error.code, now &- last.at < Self.retryLogInterval {
             logger.debug("\(text)")
@@ -141,9 +142,17 @@ extension Service {
         }
     }
 
+    /// For how long attempts go on when the broker refuses credentials that it took before.
+    private func patience(_ error: NATSError) -> String {
+        error.code == .authorization ? " for up to \(formatted(options.authRetry)) s (auth_retry)" : ""
+    }
+
     private func connectionClosed(_ error: NATSError?) {
         guard state == .starting || state == .running else { return }
-        let reason = error.map { oneLine($0.message) } ?? "closed"
+        var reason = error.map { oneLine($0.message) } ?? "closed"
+        if error?.code == .authorization, isConnectedOnce {
+            reason += "; it has refused the credentials for \(formatted(options.authRetry)) s (auth_retry)"
+        }
         if state == .starting {
             // A start that waits for connect() hears of it there.
             return isConnectedOnce ? startFailed(connectError(error ?? NATSError(.closed, reason))) : ()
