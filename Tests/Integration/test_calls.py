@@ -232,6 +232,9 @@ RAISING = [
     "app.spawn(5)",
     "app.wait_all(5)",
     "app.wait_all{ 5 }",
+    "app.wait_all{ a = function() end }",
+    "app.wait_all{ function() end, a = function() end }",
+    "app.wait_all{ [3] = function() end }",
     'app.listen("x")',
     'app.listen("a b", function() end)',
     'app.unsubscribe(5)',
@@ -425,6 +428,35 @@ def test_a_failure_that_wait_all_sees_is_not_logged_as_unseen(service, client):
     """)
     assert client.ask("run") == [True]
     assert "spawned function failed" not in running.output
+
+
+def test_nothing_waits_for_itself(service, client):
+    """Such a wait has no end, and would hold a stop: it raises, also when others lie between."""
+    running = lua(
+        service,
+        """
+        local alone, first, second, third
+        alone = app.spawn(function() return alone.wait() end)
+        local listed = app.spawn(function() app.sleep(0) return app.wait_all{ alone, third } end)
+        first = app.spawn(function() app.sleep(0) return second.wait() end)
+        second = app.spawn(function() app.sleep(0.01) return app.wait_all{ third } end)
+        third = app.spawn(function()
+            app.sleep(0.05)
+            return pcall(function() return app.wait_all{ function() return first.wait() end, first } end)
+        end)
+        local _, own = alone.wait()
+        listed.wait()
+        local raised, problem = third.wait()
+        -- Many may wait for one, and one for many.
+        local slow = app.spawn(function() app.sleep(0.02) return "slow" end)
+        local both = app.wait_all{ function() return slow.wait() end, function() return app.wait_all{ slow }[1] end, slow }
+        return { own = own.message, raised = raised, problem = tostring(problem), both = both }
+        """,
+    )
+    answer = client.ask("run")
+    assert "test.lua:" in answer["own"] and answer["both"] == ["slow"] * 3
+    assert answer["raised"] is False and "test.lua:" in answer["problem"]
+    running.stop()
 
 
 def test_wait_all_of_nothing(service, client):

@@ -40,6 +40,11 @@ extension Script {
         }
         let L = call.L
         let count = Int(lua_rawlen(L, 1))
+        if let key = otherKey(L, 1, than: count) {
+            throw Misuse(
+                "app.wait_all: takes a list of functions and handles, as in app.wait_all{ f, handle }; \(key) is no position in it"
+            )
+        }
         var functions = 0
         var running = 0
         for position in stride(from: 1, through: count, by: 1) {
@@ -48,10 +53,16 @@ extension Script {
             if type == LUA_TFUNCTION { functions += 1 }
             if type == LUA_TFUNCTION || handle?.pointee.state == 0 { running += 1 }
             let name = call.typeName(-1)
+            let isOwn = handle.map(isWaitForItself) ?? false
             lua_settop(L, -2)
             guard type == LUA_TFUNCTION || handle != nil else {
                 throw Misuse(
-                    "app.wait_all: entry \(position) must be a function, or a handle of app.spawn, not \(name)"
+                    "app.wait_all: takes functions and handles of app.spawn; entry \(position) is \(name)"
+                )
+            }
+            if isOwn {
+                throw Misuse(
+                    "app.wait_all: entry \(position) is the calling function, or waits for it; nothing can wait for itself"
                 )
             }
         }
@@ -75,6 +86,41 @@ extension Script {
         guard running > 0 else { return push(group, onto: L) }
         nextWait = .spawned
         return LuaVM.suspend
+    }
+
+    /// A key of the table at an index that is none of its first `count` positions.
+    private func otherKey(_ L: OpaquePointer, _ index: CInt, than count: Int) -> String? {
+        let top = lua_gettop(L)
+        defer { lua_settop(L, top) }
+        guard lua_checkstack(L, 3) != 0 else { return nil }
+        lua_pushnil(L)
+        while panini_next(L, index) != 0 {
+            lua_settop(L, top + 1)
+            if lua_isinteger(L, top + 1) != 0, (1...max(1, count)).contains(Int(lua_tointegerx(L, top + 1, nil))) {
+                continue
+            }
+            guard let name = vm.stringBytes(L, top + 1) else { return "a key that is no whole number, or after a gap," }
+            return "\"\(ValueShower.cut(name, to: 80))\""
+        }
+        return nil
+    }
+
+    /// Whether the function of a handle cannot end before the calling one has: it is that, or waits for it.
+    private func isWaitForItself(_ handle: UnsafeMutablePointer<panini_handle>) -> Bool {
+        guard let caller = current.spawned, handle.pointee.state == 0, let awaited = spawned[handle.pointee.id] else {
+            return false
+        }
+        if awaited === caller { return true }
+        var unseen = caller.allWaiters
+        var seen: Set<UInt64> = []
+        while let id = unseen.popLast() {
+            guard seen.insert(id).inserted, let slot = vm.coroutine(id: id)?.slot, Int(slot) < jobs.count,
+                case .spawned(let waiting)? = jobs[Int(slot)]?.activity
+            else { continue }
+            if waiting === awaited { return true }
+            unseen += waiting.allWaiters
+        }
+        return false
     }
 
     private func spawnHandle(_ L: OpaquePointer, _ index: CInt) -> UnsafeMutablePointer<panini_handle>? {
@@ -103,6 +149,9 @@ extension Script {
             return pushKept(call.L, 1)
         }
         guard let record = spawned[handle.pointee.id] else { return 0 }
+        if isWaitForItself(handle) {
+            throw Misuse("handle.wait: the function is the calling one, or waits for it; nothing can wait for itself")
+        }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
         record.waiters.append(id)

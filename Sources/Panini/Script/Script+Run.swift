@@ -42,7 +42,7 @@ extension Script {
                 vm.push(function, onto: co.thread)
                 vm.release(function)
                 if isTraced { beginSpan(co, .spawned(record)) }
-                current = RunningActivity(holdsStop: record.holdsStop, request: record.request)
+                current = RunningActivity(.spawned(record))
                 settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
             case .resume(let id, let completion):
                 if !resume(id, { push(completion, onto: $0) }) { release(completion) }

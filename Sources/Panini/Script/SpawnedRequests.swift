@@ -11,6 +11,8 @@ struct RunningActivity {
     var message: UnsafeMutablePointer<panini_message>?
     /// The number of the request whose handler has spawned it; 0: none.
     var request: UInt64 = 0
+    /// The spawned function itself, which its activity keeps alive.
+    unowned(unsafe) var spawned: SpawnRecord?
 }
 
 extension RunningActivity {
@@ -18,7 +20,9 @@ extension RunningActivity {
         holdsStop = activity.holdsStop
         switch activity {
         case .message(_, let message): self.message = message
-        case .spawned(let record): request = record.request
+        case .spawned(let record):
+            request = record.request
+            spawned = record
         default: break
         }
     }

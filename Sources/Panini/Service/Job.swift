@@ -133,6 +133,9 @@ final class SpawnRecord {
     /// The groups of `wait_all` that wait for its handle, with the positions there.
     var groups: [(group: WaitGroup, position: Int)] = []
 
+    /// The coroutines that go on when it has ended.
+    var allWaiters: [UInt64] { waiters + groups.map(\.group.waiter) + (group.map { [$0.waiter] } ?? []) }
+
     /// Whether somebody will see its error.
     var isAwaited: Bool { !waiters.isEmpty || !groups.isEmpty }
     /// The span that it was started in.
