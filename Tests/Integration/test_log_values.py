@@ -82,6 +82,8 @@ def test_no_value_fails_who_logs_it(service):
     assert "(no text)" in by_text and "nil" in by_text
     assert '{ itself = (a table that contains itself), name = "loop" }' in by_text
     assert any(r["message"].startswith("cyclic\t{ itself") for r in all_records)
+    assert any(re.match(r"own function\t\(function .*test\.lua:\d+\)$", r["message"]) for r in all_records)
+    assert "function\t(function of the host)" in by_text
     # And each has its traceback where it was asked for one.
     assert sum("exc_info" in r for r in all_records) == 25
 

@@ -180,6 +180,7 @@ struct ValueShower {
     mutating func line(_ index: CInt) -> String {
         let index = lua_absindex(L, index)
         guard lua_checkstack(L, 10) != 0 else { return "(the Lua stack is full)" }
+        if lua_type(L, index) == LUA_TFUNCTION { return "(function \(origin(index)))" }
         if lua_type(L, index) == LUA_TTABLE, panini_has_text(L, index) == 0 { return contents(index).luaText }
         panini_push_text(L, index)
         defer { lua_settop(L, -2) }
