@@ -15,7 +15,7 @@ enum Entry {
         PaniniRuntime.settleAllocator()
         let command: any ParsableCommand
         do {
-            let arguments = try AppOptionFlags.rewrite(Array(CommandLine.arguments.dropFirst()))
+            let arguments = try AppOptionFlags.rewrite(try ProgramArguments.all())
             command = try PaniniCommand.parseAsRoot(arguments)
         } catch {
             finish(error)

@@ -4,6 +4,7 @@ import ArgumentParser
 import NATS
 import NATSProtocol
 import NIOCore
+import Panini
 
 struct RequestCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -39,6 +40,16 @@ struct RequestCommand: AsyncParsableCommand {
         }
     }
 
+    /// The broker names the subscription of the answers, which nobody who asks has made.
+    private static func denial(_ error: NATSError) -> String {
+        let reason = oneLine(error.message)
+        guard reason.contains("Subscription") else { return "the broker denied it: \(reason)" }
+        return """
+            the broker denied it: the answers of a request come to _INBOX.>, and this user may not subscribe to that \
+            (\(reason))
+            """
+    }
+
     func run() async throws {
         try message.checkSubject(message.subject)
         let payload = try message.bytes()
@@ -59,6 +70,7 @@ struct RequestCommand: AsyncParsableCommand {
                 throw CommandFailure(
                     "timeout: no answer from \(message.subject) within \(ReadyReport.seconds(timeout)) s"
                 )
+            case .permissionViolation: throw CommandFailure(Self.denial(error))
             default: throw CommandFailure(error)
             }
         }

@@ -62,6 +62,14 @@ struct SubscribeCommand: AsyncParsableCommand {
             try await client.flush()
             try refusals.check()
             StandardError.say("listening to \(subject)")
+            let events = client.events
+            let outages = Task {
+                for await event in events {
+                    guard case .reconnected = event else { continue }
+                    StandardError.say("connected again; messages that were sent meanwhile are missing")
+                }
+            }
+            defer { outages.cancel() }
             var received = 0
             for try await message in messages {
                 StandardOutput.write(json ? MessageText.json(message) : MessageText.line(message))

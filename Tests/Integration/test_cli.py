@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import PROGRAM, NoResponders, Program, environment, free_port, panini, wait_until
+from harness import PROGRAM, Broker, Client, NoResponders, Program, environment, free_port, panini, wait_until
 
 COMMANDS = ["run", "dev", "check", "broker", "publish", "request", "subscribe", "version"]
 
@@ -233,6 +233,22 @@ def test_publish_from_standard_input(broker, client):
     assert inbox.next().payload == b"from a pipe"
 
 
+@pytest.mark.parametrize("command", ["publish", "request"])
+@pytest.mark.parametrize("arguments", [["cli.out", b"\xff\xfe"], [b"cli.\xe9", "x"], ["cli.out", "x", "--header", b"A: \xe9"]])
+def test_arguments_that_are_no_text_are_refused(broker, client, command, arguments):
+    """They would be sent as other bytes than were given."""
+    inbox = client.subscribe("cli.>")
+
+    def run(*words, **streams):
+        return subprocess.run([PROGRAM, *words, "--server", broker.url], capture_output=True, timeout=60, check=False, **streams)
+
+    refused = run(command, *arguments, stdin=subprocess.DEVNULL)
+    assert refused.returncode == 2 and refused.stdout == b"", refused
+    assert b"UTF-8" in refused.stderr and f"panini {command} SUBJECT -".encode() in refused.stderr
+    piped = run("publish", "cli.out", "-", input=b"\xff\xfe")
+    assert piped.returncode == 0 and inbox.next().payload == b"\xff\xfe"
+
+
 def test_server_from_the_environment(broker, client):
     inbox = client.subscribe("cli.out")
     assert panini("publish", "cli.out", "x", env={"NATS_URL": broker.url}).returncode == 0
@@ -304,6 +320,24 @@ def test_subscribe_json(broker, client):
     assert len(lines) == 2
     assert lines[-1]["subject"] == "cli.json"
     assert "K" in json.dumps(lines[-1])
+
+
+def test_subscribe_says_when_it_is_connected_again():
+    own = Broker("nats-server").start()
+    program = subscriber(own, "cli.again")
+    try:
+        program.wait_for("listening to cli.again")
+        own.stop()
+        own.start()
+        program.wait_for("connected again; messages that were sent meanwhile are missing")
+        client = Client(own.url)
+        client.publish("cli.again", "after it")
+        client.flush()
+        program.wait_for("cli.again after it")
+        client.close()
+    finally:
+        program.kill()
+        own.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

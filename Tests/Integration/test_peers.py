@@ -275,6 +275,13 @@ def test_what_the_broker_denies_is_no_success(secure_server, arguments):
     assert panini("publish", "open.x", "1", "--server", server.url("me:pw")).returncode == 0
 
 
+def test_a_request_whose_answers_are_denied_says_so(secure_server):
+    server = secure_server(DENIED.replace('subscribe: { deny: ["secret.>"] }', 'subscribe: { deny: ["_INBOX.>"] }'))
+    result = panini("request", "open.x", "1", "--timeout", "20", "--server", server.url("me:pw"))
+    assert result.returncode == 1 and result.stdout == ""
+    assert "the answers of a request come to _INBOX.>" in result.stderr
+
+
 # ---- a broker that complains without end
 
 
