@@ -14,8 +14,12 @@ extension Script {
     }
 
     /// Keeps the function at an index.
-    private func keep(_ call: HostCall, _ index: CInt) throws(Misuse) -> RegisteredFunction {
-        try call.requireFunction(index, "the function")
+    private func keep(
+        _ call: HostCall,
+        _ index: CInt,
+        _ what: StaticString = "the function"
+    ) throws(Misuse) -> RegisteredFunction {
+        try call.requireFunction(index, what)
         try call.charge(256)
         let origin = origin(call.L, index)
         lua_pushvalue(call.L, index)
@@ -103,7 +107,11 @@ extension Script {
                 case ("mode", .string(let text)):
                     throw Misuse("app.timer_task: mode must be \"rate\" or \"delay\", not \"\(text)\"")
                 case ("each_worker", .boolean(let flag)): eachWorker = flag
-                default: throw Misuse("app.timer_task: option \"\(key)\" cannot be \(value.typeName)")
+                default:
+                    let type =
+                        ["each_worker", "immediate"].contains(key)
+                        ? "true or false" : key == "jitter" ? "a number of seconds" : "a string"
+                    throw Misuse("app.timer_task: \(key) must be \(type), not \(value.typeName)")
                 }
             }
         }
@@ -158,7 +166,7 @@ extension Script {
         }
         let layers = hasOptions ? try ownMiddlewares(call, 2, of: [.listenPublish, .listenRequest]) : []
         let isGuarded = hasOptions ? try hasValidator(call, 2, dataType: options.dataType) : false
-        var handler = try keep(call, place.handler)
+        var handler = try keep(call, place.handler, "the handler")
         if isGuarded { handler = guarded(call, options: 2, handler: handler, by: guardHost) }
         let listener = Listener(
             id: makeHandleNumber(),
@@ -281,7 +289,7 @@ extension Script {
             case ("each_worker", .boolean(let flag)): options.eachWorker = flag
             // Read from the table itself: they are no plain data.
             case ("validator", _), ("on_invalid", _), ("middlewares", _): break
-            default: throw Misuse("app.listen: option \"\(key)\" cannot be \(value.typeName)")
+            default: throw Misuse("app.listen: \(key) must be \(Self.listenOptionType(key)), not \(value.typeName)")
             }
         }
         if options.eachWorker, case .some(.some(let group)) = options.queue {
@@ -290,6 +298,18 @@ extension Script {
             )
         }
         return options
+    }
+
+    /// What a value of an option of `app.listen` is.
+    private static func listenOptionType(_ key: String) -> String {
+        switch key {
+        case "queue": "a string, or false"
+        case "each_worker", "reply": "true or false"
+        case "concurrency": "a whole number"
+        case "timeout": "a number of seconds"
+        case "metadata": "a table of strings"
+        default: "a string"
+        }
     }
 
     private func listenerTimeout(_ seconds: Double) throws(Misuse) -> Double {

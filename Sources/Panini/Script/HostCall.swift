@@ -79,8 +79,17 @@ struct HostCall {
         case LUA_TNONE: "nothing"
         case LUA_TNIL: "nil"
         case LUA_TLIGHTUSERDATA: script.vm.isNull(L, index) ? "panini.null" : "userdata"
+        case LUA_TUSERDATA: userdataName(index)
         default: String(cString: lua_typename(L, lua_type(L, index)))
         }
+    }
+
+    /// What the metatable says, such as `panini.listener`.
+    private func userdataName(_ index: CInt) -> String {
+        guard lua_checkstack(L, 4) != 0 else { return "userdata" }
+        panini_push_type_name(L, lua_absindex(L, index))
+        defer { lua_settop(L, -2) }
+        return script.vm.string(L, -1) ?? "userdata"
     }
 
     func bytes(_ index: CInt, _ what: StaticString) throws(Misuse) -> UnsafeRawBufferPointer {
@@ -96,6 +105,9 @@ struct HostCall {
 
     func requireFunction(_ index: CInt, _ what: StaticString) throws(Misuse) {
         guard lua_type(L, index) == LUA_TFUNCTION else {
+            if lua_type(L, index) == LUA_TNONE {
+                throw Misuse("\(name): \(what) is missing, as in \(name)(..., function() ... end)")
+            }
             throw Misuse("\(name): \(what) must be a function, not \(typeName(index))")
         }
     }
@@ -108,8 +120,11 @@ struct HostCall {
         return try Self.checkSeconds(lua_tonumberx(L, index, nil), "\(name): \(what)")
     }
 
+    /// A year.
+    static let mostSeconds = 31_536_000.0
+
     static func checkSeconds(_ value: Double, _ what: String) throws(Misuse) -> Double {
-        guard value >= 0, value <= 31_536_000 else {
+        guard value >= 0, value <= mostSeconds else {
             throw Misuse("\(what) must be a number of seconds from 0 to a year, not \(value)")
         }
         return value

@@ -44,8 +44,13 @@ extension Script {
 
     private func expiry(_ call: HostCall, _ index: CInt) throws(Misuse) -> UInt64 {
         guard !call.isNone(index) else { return 0 }
-        let seconds = try call.seconds(index, "the time to live")
-        guard seconds > 0 else { throw Misuse("\(call.name): the time to live must be more than 0 s") }
+        let seconds = lua_tonumberx(call.L, index, nil)
+        guard call.type(index) == LUA_TNUMBER, seconds > 0, seconds <= HostCall.mostSeconds else {
+            let given = call.type(index) == LUA_TNUMBER ? "\(seconds)" : call.typeName(index)
+            throw Misuse(
+                "\(call.name): the time to live must be a number of seconds, more than 0 and at most a year, not \(given)"
+            )
+        }
         return now &+ UInt64(nanoseconds(seconds))
     }
 
