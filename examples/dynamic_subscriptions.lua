@@ -12,23 +12,32 @@ local rooms = {}
 
 app.listen("rooms.open", function(msg)
     local name = msg.data.room
+    -- A name that somebody sends: ">" would be every room, and "open" this listener.
+    if type(name) ~= "string" or not name:find("^[%w_-]+$") or name == "open" or name == "close" then
+        return nil, { code = 400, message = "a room has a name of letters, digits, _ and -, other than open and close" }
+    end
     if rooms[name] then
         return nil, { code = 409, message = "room " .. name .. " is open already" }
     end
     local room = { count = 0 }
-    room.listener = app.listen("rooms." .. name, function()
+    rooms[name] = room -- before listen waits: two may ask at once
+    local listener, err = app.listen("rooms." .. name, function()
         room.count = room.count + 1
         return { room = name, count = room.count }
     end)
-    rooms[name] = room
+    if not listener then
+        rooms[name] = nil
+        return nil, err
+    end
+    room.listener = listener
     return { opened = name }
 end)
 
 app.listen("rooms.close", function(msg)
     local name = msg.data.room
-    local room = rooms[name]
-    if not room then
-        return nil, { code = 404, message = "no room " .. name }
+    local room = name and rooms[name]
+    if not room or not room.listener then
+        return nil, { code = 404, message = "no room " .. tostring(name) }
     end
     room.listener.unsubscribe()
     rooms[name] = nil

@@ -148,7 +148,8 @@ enum ProjectTemplate {
         panini run main.lua --server nats://broker:4222
         ```
 
-        `docker compose up --build` starts it twice beside a nats-server. `panini types --output panini.d.lua` renews what the
+        `docker compose up --build` starts it twice beside a nats-server. Its image begins with panini:\(PaniniVersion.current), which
+        `docker build -t panini:\(PaniniVersion.current) .` makes in a clone of panini's repository. `panini types --output panini.d.lua` renews what the
         editor knows of the API when the program is newer.
 
         """

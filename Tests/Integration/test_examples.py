@@ -89,6 +89,8 @@ def test_dynamic_subscriptions(example, client):
     example("dynamic_subscriptions.lua")
     assert client.ask("rooms.open", {"room": "lobby"}) == {"opened": "lobby"}
     assert_error(client.request("rooms.open", {"room": "lobby"}), 409)
+    for name in [">", "*", "a.b", "a b", "", "open", 5, None]:
+        assert_error(client.request("rooms.open", {"room": name}), 400)
     assert client.ask("rooms.lobby", "hi") == {"room": "lobby", "count": 1}
     assert client.ask("rooms.close", {"room": "lobby"}) == {"closed": "lobby", "count": 1}
 
