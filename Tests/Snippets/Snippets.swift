@@ -351,8 +351,8 @@ private func docs_embedding_404() async throws {
     }
 }
 
-// docs/logs.md, line 185
-private func docs_logs_185() async throws {
+// docs/logs.md, line 186
+private func docs_logs_186() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
