@@ -29,6 +29,8 @@ static int add(lua_State *L) {
     lua_settop(L, 3);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(CONTENTS)) != LUA_TNIL) {
+        // `table.unpack = table.unpack or unpack`, as libraries have it.
+        if (lua_rawequal(L, -1, 3)) return 0;
         return luaL_error(
             L, "%s.%s is the host's and stays as it is: give the function another name, or keep it in a table of your own",
             lua_tostring(L, lua_upvalueindex(WHOLE)), luaL_tolstring(L, 2, NULL));
