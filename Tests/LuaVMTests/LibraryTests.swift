@@ -103,7 +103,10 @@ import Testing
     }
 
     static let works: [(String, String)] = [
-        ("(function() table.unpack = table.unpack or unpack string.rep = string.rep return ('x'):rep(2) end)()", #""xx""#),
+        (
+            "(function() table.unpack = table.unpack or unpack string.rep = string.rep return ('x'):rep(2) end)()",
+            #""xx""#
+        ),
         ("load('return ...')(5)", "5"), ("load('x = 1', 'n', 't', {}) ~= nil and x == nil", "true"),
         ("(function() local e = {} load('y = 2', 'n', 't', e)() return e.y end)()", "2"),
         ("{load('x x', '=name')}", #"[null,"name:1: syntax error near 'x'"]"#.replacing("null,", with: "null,")),
