@@ -12,6 +12,7 @@ import os
 import pathlib
 import queue
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -40,6 +41,13 @@ def wait_until(condition, what, timeout=None):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout or PATIENCE} s: {what}")
         time.sleep(0.01)
+
+
+def is_readable(file, timeout):
+    """Waits so many seconds for something to read. Not select(): it takes no descriptor above 1023, and a run has many."""
+    ready = select.poll()
+    ready.register(file, select.POLLIN)
+    return bool(ready.poll(timeout * 1000))
 
 
 def free_port():

@@ -1,12 +1,11 @@
 """A TCP proxy in front of a broker that takes from the client only so many bytes per second; the other way is free."""
 
 import contextlib
-import select
 import socket
 import threading
 import time
 
-from harness import PATIENCE
+from harness import PATIENCE, is_readable
 
 
 class SlowLink:
@@ -39,13 +38,13 @@ class SlowLink:
                 threading.Thread(target=self._down, args=pair, daemon=True).start()
 
     def _up(self, client, server):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError):
             while not self._closed:
                 rate = self.rate
                 if rate == 0:
                     time.sleep(0.005)
                     continue
-                if not select.select([client], [], [], 0.05)[0]:
+                if not is_readable(client, 0.05):
                     continue
                 began = time.monotonic()
                 data = client.recv(16 << 10 if rate else 256 << 10)

@@ -4,7 +4,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -13,7 +12,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, PROGRAM, environment, free_port, panini, script_text, wait_until
+from harness import PATIENCE, PROGRAM, environment, free_port, is_readable, panini, script_text, wait_until
 
 SCRIPT = script_text("""
     app.listen("hello", function() return { version = 1 } end)
@@ -47,7 +46,7 @@ class Terminal:
         while not (match := re.search(pattern, self.output)):
             left = deadline - time.monotonic()
             assert left > 0, f"no {pattern!r} in:\n{self.output}"
-            if select.select([self.master], [], [], min(left, 0.2))[0]:
+            if is_readable(self.master, min(left, 0.2)):
                 self.output += os.read(self.master, 65536).decode(errors="replace")
         return match
 

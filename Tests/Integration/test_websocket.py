@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import select
 import signal
 import socket
 import ssl
@@ -15,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from harness import PATIENCE, panini, wait_until
+from harness import PATIENCE, is_readable, panini, wait_until
 from rawsocket import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, close_frame, frame
 from secure import Certificates
 from test_http import WEB, Web, assert_failure
@@ -804,7 +803,7 @@ def test_a_client_that_is_gone_when_it_is_upgraded(quick):
         with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE) as raw:
             raw.sendall(first + upgrade[:40])
             # Until the first answer is there, which is left unread: closing resets the connection.
-            select.select([raw], [], [], PATIENCE)
+            is_readable(raw, PATIENCE)
             raw.sendall(upgrade[40:] + frame(TEXT, b"x"))
     begun = time.monotonic()
     running.signal(signal.SIGTERM)
