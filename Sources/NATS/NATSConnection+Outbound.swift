@@ -141,13 +141,14 @@ extension NATSConnection {
 
     /// Hands the oldest chunk to the socket; false when there is none.
     private func writeNext() -> Bool {
+        let isBacklogged = !backlog.isEmpty
+        guard isBacklogged || outbound.readableBytes > 0 else { return false }
         // A write may come back here: the channel reads once more before it gives up a socket that cannot be written.
         guard let link, unwritten.current.readableBytes == 0 else { return false }
         let capacity = min(outbound.capacity, Self.retainedCapacity)
-        if let chunk = backlog.popFirst() {
+        if isBacklogged, let chunk = backlog.popFirst() {
             unwritten.current = chunk
         } else {
-            guard outbound.readableBytes > 0 else { return false }
             swap(&unwritten.current, &outbound)
         }
         statistics.bytesOut &+= UInt64(unwritten.current.readableBytes)

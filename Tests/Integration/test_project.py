@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -305,9 +304,7 @@ def test_no_test_file(tmp_path):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_is_one(shell):
-    """For the shells that are installed: the script has no syntax error."""
-    if not shutil.which(shell):
-        pytest.skip(f"no {shell} here")
+    """The script has no syntax error."""
     result = panini("completions", shell)
     checked = subprocess.run([shell, "-n"], input=result.stdout, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert checked.returncode == 0 and checked.stderr == "", checked.stderr

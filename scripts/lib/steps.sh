@@ -35,6 +35,7 @@ has_suite() {
 
 step_tools() {
     require_openssl
+    require_shells
     require_chromium
     require_lua_modules
     install_tools

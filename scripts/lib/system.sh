@@ -89,6 +89,15 @@ require_chromium() {
         command -v google-chrome >/dev/null 2>&1 || apt_install chromium
 }
 
+# require_shells: the completion scripts are checked by the shells that read them, and the unit by systemd.
+require_shells() {
+    local missing=()
+    command -v zsh >/dev/null 2>&1 || missing+=(zsh)
+    command -v fish >/dev/null 2>&1 || missing+=(fish)
+    command -v systemd-analyze >/dev/null 2>&1 || missing+=(systemd)
+    [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
+}
+
 # require_openssl: the tests make their certificates with it.
 require_openssl() {
     command -v openssl >/dev/null 2>&1 || apt_install openssl
