@@ -26,7 +26,7 @@ public final class NATSClient: Service {
     public static let defaultBufferLimit = 500_000
     /// How many bytes may wait for a slow reader of a subscription unless it says otherwise.
     public static let defaultByteLimit = 64 << 20
-    /// How long ``flush(timeout:)`` waits.
+    /// How long ``flush(timeout:watching:)`` waits.
     public static let defaultFlushTimeout = TimeAmount.seconds(10)
     /// How long ``drain(timeout:)`` may take.
     public static let defaultDrainTimeout = TimeAmount.seconds(30)
@@ -128,7 +128,7 @@ public final class NATSClient: Service {
 
     // MARK: Publishing
 
-    /// Publishes bytes. Returns when they are buffered; ``flush(timeout:)`` waits until the server has them.
+    /// Publishes bytes. Returns when they are buffered; ``flush(timeout:watching:)`` waits until the server has them.
     ///
     /// - Parameters:
     ///   - payload: any bytes, may be empty.
@@ -164,7 +164,7 @@ public final class NATSClient: Service {
     ///   - reply: where an answer shall go.
     ///   - headers: empty for none.
     ///   - limit: how long to wait at most.
-    /// - Throws: ``NATSError``: what ``publish(_:to:reply:headers:)`` throws, `bufferExceeded` when there was no room in
+    /// - Throws: ``NATSError``: what the form that does not wait throws, `bufferExceeded` when there was no room in
     ///   that time; `cancelled` when the task is cancelled. Nothing is sent then.
     public func publish(
         _ payload: some Sequence<UInt8>,
@@ -184,7 +184,7 @@ public final class NATSClient: Service {
         }
     }
 
-    /// Publishes text as UTF-8, and waits for room. Works as ``publish(_:to:reply:headers:waiting:)``.
+    /// Publishes text as UTF-8, and waits for room. Works as the form that takes bytes.
     public func publish(
         _ text: String,
         to subject: String,
@@ -210,7 +210,7 @@ public final class NATSClient: Service {
         }
     }
 
-    /// Publishes text as UTF-8. Throws as ``publish(_:to:reply:headers:)``.
+    /// Publishes text as UTF-8. Throws as the form that takes bytes.
     public func publish(
         _ text: String,
         to subject: String,
