@@ -14,7 +14,14 @@ let swiftSettings: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility"),
     ] + (strict ? [.treatAllWarnings(as: .error)] : [])
 
-let cSettings: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
+// Refused allocations on request (panini_faults.h), for tests of debug builds and for the fuzzers.
+let isFuzzing = Context.environment["PANINI_FUZZ"] != nil
+let memoryTests: CSetting =
+    isFuzzing
+    ? .define("PANINI_MEMORY_TESTS", to: "1")
+    : .define("PANINI_MEMORY_TESTS", to: "1", .when(configuration: .debug))
+
+let cSettings: [CSetting] = [memoryTests] + (strict ? [.treatAllWarnings(as: .error)] : [])
 
 let package = Package(
     name: "panini",

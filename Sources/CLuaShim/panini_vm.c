@@ -1,4 +1,5 @@
-// Creation, memory, protected calls and the trampoline to host functions.
+// Creation, memory, protected calls and the trampoline to host functions. A host function is an upvalue, the text of an error
+// its caller's (panini_vm.h has the rule).
 #include "panini_vm.h"
 
 #include <lauxlib.h>
@@ -24,6 +25,9 @@ static char traceback_key, spare_key;
 static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
     panini_vm *vm = context;
     if (block == NULL) old_size = 0;
+#if PANINI_MEMORY_TESTS
+    if (new_size > old_size && vm->may_fail && panini_has_fault(&vm->faults)) return NULL;
+#endif
     if (new_size == 0) {
         panini_pool_resize(&vm->pool, block, old_size, 0, vm->bytes_in_use);
         vm->bytes_in_use -= old_size;
@@ -58,6 +62,15 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     vm->bytes_in_use += new_size - old_size;
     if (vm->bytes_in_use > vm->bytes_peak) vm->bytes_peak = vm->bytes_in_use;
     return result;
+}
+
+int panini_set_faults(panini_vm *vm, uint64_t every, uint32_t attempts) {
+    vm->faults = (panini_faults){.every = every, .attempts = attempts, .left = every, .count = vm->faults.count};
+#if PANINI_MEMORY_TESTS
+    return 1;
+#else
+    return 0;
+#endif
 }
 
 int panini_make_room(panini_vm *vm, size_t bytes) {

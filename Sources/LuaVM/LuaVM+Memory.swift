@@ -19,6 +19,18 @@ extension LuaVM {
         vm.pointee.bytes_in_use -= bytes
     }
 
+    /// Lets every `every`th request for memory fail once, so that Lua collects all it can and asks again, or twice, so that it
+    /// is an error where it may be one. For tests; 0 ends it.
+    ///
+    /// - Returns: Whether this build can: only debug builds and the fuzzers do.
+    @discardableResult
+    package func injectMemoryFaults(every: Int, attempts: Int = 1) -> Bool {
+        panini_set_faults(vm, UInt64(max(every, 0)), UInt32(clamping: attempts)) != 0
+    }
+
+    /// How many requests for memory were let fail.
+    package var injectedMemoryFaults: UInt64 { vm.pointee.faults.count }
+
     /// Whether the state is at its limit even after a full collection, which this runs.
     package func isExhausted() -> Bool { panini_is_exhausted(vm) != 0 }
 

@@ -1,11 +1,22 @@
 // What a Lua state carries besides Lua: memory accounting, the chain of threads that are running now, and the
 // bridge to host functions written in Swift. One panini_vm belongs to one thread.
+//
+// Pointers into Lua's objects, for all of this target and for Swift: the bytes of a string, the block of a userdata and a thread
+// live as long as their value is where the collector looks for it, and nothing but that value may be gone. The collector runs
+// in every function of the API that takes memory or calls. So such a pointer is used up before the next one of these, or its
+// value lies meanwhile
+//   - in a slot of the stack that nobody takes it out of, or in an upvalue of the C function that runs,
+//   - or in a table that no script can reach, and that is not weak.
+// A table of the script's is no such place: another coroutine, a metamethod, a callback or the collector (it may be weak) takes
+// out of it what it likes; what was counted in it may be fewer by the time it is read. The host's finalizers run there, too,
+// and do not come back to Lua.
 #ifndef PANINI_VM_H
 #define PANINI_VM_H
 #include <lua.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "panini_faults.h"
 #include "panini_pool.h"
 
 // Constants that the headers of Lua hide in macros Swift cannot import.
@@ -111,6 +122,8 @@ typedef struct panini_vm {
     // A script has asked for something that is left out: PANINI_NOTICE_... . Must not raise. NULL: nobody asks.
     void (*notice)(lua_State *L, void *context, int notice);
     void *notice_context;
+    // For tests.
+    panini_faults faults;
     // For people: which service this is.
     char label[64];
 } panini_vm;

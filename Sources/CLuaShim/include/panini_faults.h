@@ -1,0 +1,42 @@
+// Refused allocations, for tests: every so-many-th request of a state for memory is refused, as if there were none. Lua then
+// collects all it can and asks again; that is granted, or refused as well. So one number gives a collection at any allocation,
+// the other one an error of it. As always, nothing is refused while Swift is on the stack. Only in debug builds and in the fuzzers': elsewhere nothing of it is on the way of an allocation.
+#ifndef PANINI_FAULTS_H
+#define PANINI_FAULTS_H
+#include <stdint.h>
+
+typedef struct panini_faults {
+    // Requests from one fault to the next; 0: there are none.
+    uint64_t every;
+    // How often a request is refused: 1, and the collection that follows makes room for it; 2, and it fails.
+    uint32_t attempts;
+    uint32_t refused;
+    // Until the next one.
+    uint64_t left;
+    // How many there were.
+    uint64_t count;
+} panini_faults;
+
+struct panini_vm;
+
+// 0: this build has none of it.
+int panini_set_faults(struct panini_vm *vm, uint64_t every, uint32_t attempts);
+
+// For the allocator: whether this request, which may fail, is to be refused.
+static inline int panini_has_fault(panini_faults *faults) {
+    if (faults->every == 0) return 0;
+    if (faults->refused > 0) {
+        if (faults->refused < faults->attempts) {
+            faults->refused++;
+            return 1;
+        }
+        faults->refused = 0;
+        faults->left = faults->every;
+        return 0;
+    }
+    if (--faults->left > 0) return 0;
+    faults->refused = 1;
+    faults->count++;
+    return 1;
+}
+#endif
