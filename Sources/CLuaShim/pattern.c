@@ -1,5 +1,6 @@
 // Owns: matching compiled Lua patterns against whole strings. Its own matcher and not Lua's, for its steps are counted: a
-// pattern that tries everything twice cannot hold the host. Recursion goes one item forward each time, so that the length
+// pattern that tries everything twice cannot hold the host, and every few thousand it looks whether its run is to end. Takes no
+// memory, and so may hold a text of Lua's. Recursion goes one item forward each time, so that the length
 // of the pattern bounds it.
 
 #include <stdbool.h>
@@ -13,6 +14,8 @@ typedef struct matcher {
     int item_count;
     const uint8_t *begin, *end;
     int64_t *steps;
+    int64_t next_look;  // at so many steps left
+    const volatile int *is_over;
     const uint8_t *capture_begin[PANINI_PATTERN_CAPTURES];
     const uint8_t *capture_end[PANINI_PATTERN_CAPTURES];
 } matcher;
@@ -30,9 +33,16 @@ static bool takes(const matcher *m, const uint8_t *item, const uint8_t *at) {
     }
 }
 
+static bool look(matcher *m) {
+    enum { LOOK_EVERY = 8192 };
+    if (*m->is_over) *m->steps = -1;
+    m->next_look = *m->steps > LOOK_EVERY ? *m->steps - LOOK_EVERY : 0;
+    return *m->steps >= 0;
+}
+
 static bool spend(matcher *m, int64_t steps) {
     *m->steps -= steps;
-    return *m->steps >= 0;
+    return *m->steps >= m->next_look || look(m);
 }
 
 // The end of a balanced text that begins here, or NULL.
@@ -118,7 +128,8 @@ static bool match(matcher *m, int item_index, const uint8_t *at) {
     }
 }
 
-int panini_pattern_matches(const uint8_t *program, const char *text, size_t length, int64_t *steps) {
+int panini_pattern_matches(
+    const uint8_t *program, const char *text, size_t length, int64_t *steps, const volatile int *is_over) {
     matcher m;
     m.item_count = program[0] | program[1] << 8;
     m.items = program + 2;
@@ -126,6 +137,8 @@ int panini_pattern_matches(const uint8_t *program, const char *text, size_t leng
     m.begin = (const uint8_t *)text;
     m.end = m.begin + length;
     m.steps = steps;
+    m.is_over = is_over;
+    look(&m);
     if (match(&m, 0, m.begin)) return 1;
     return *steps < 0 ? -1 : 0;
 }

@@ -1,5 +1,9 @@
 // Owns: the Lua face of validators: the userdata, `validate`, the guard that runs in place of a handler, and the calls of
 // `check` functions, which may wait. Called by Lua itself, so that raising and yielding pass C frames only.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): a validator is on the stack or an upvalue while it runs, and is read
+// from there again after every call. Texts are on the stack while they are used. What a script was given, as the list of
+// violations by `on_invalid`, may have become anything.
 
 #include "panini_validator.h"
 
@@ -100,7 +104,9 @@ static int validate_continued(lua_State *L, int status, lua_KContext number) {
 
 static int validate(lua_State *L) {
     panini_refuse_surplus(L, "validator:validate", RUN_VALUE);
+    lua_settop(L, RUN_VALUE);
     const panini_validator *validator = check_self(L);
+    // What the look at the metatable has left is no value.
     lua_settop(L, RUN_VALUE);
     lua_settop(L, RUN_CHECKS);
     panini_walk_value(L, validator, RUN_SUBJECT);
@@ -120,10 +126,16 @@ static int guard_returned(lua_State *L, int status, lua_KContext base) {
 // Pushes the text of the error: the first violation, and how many there are.
 static void push_summary(lua_State *L) {
     lua_Integer more = (lua_Integer)lua_rawlen(L, RUN_VIOLATIONS) - 1;
-    lua_rawgeti(L, RUN_VIOLATIONS, 1);
+    bool is_whole = lua_rawgeti(L, RUN_VIOLATIONS, 1) == LUA_TTABLE;
     int first = lua_gettop(L);
-    panini_field(L, first, "path");
-    panini_field(L, first, "message");
+    is_whole = is_whole && panini_field(L, first, "path") == LUA_TSTRING;
+    is_whole = is_whole && panini_field(L, first, "message") == LUA_TSTRING;
+    if (!is_whole) {
+        // on_invalid has changed the list.
+        lua_settop(L, first - 1);
+        lua_pushliteral(L, "not valid");
+        return;
+    }
     const char *path = lua_tostring(L, first + 1);
     lua_pushfstring(L, "not valid: %s%s%s", path, *path ? " " : "the value ", lua_tostring(L, first + 2));
     if (more > 0) {

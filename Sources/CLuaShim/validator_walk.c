@@ -1,5 +1,12 @@
 // Owns: the walk of a compiled validator over a Lua value. Calls no Lua: tables are read raw, checks are only noted. Lua
 // functions here raise for want of memory or stack, with C frames alone up to the protecting call.
+//
+// A value may hold one table many times, and a client may have made it: every step looks whether the run is to end. The walk
+// then stops and raises nothing, for the host calls it too; whoever called it raises.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): names and patterns of rules belong to texts in the validator's
+// constants. A key of the value belongs to a text on the stack, or to one in a table on the stack that nobody else has: the
+// value itself may be a weak table, and loses its keys whenever the collector runs.
 
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -7,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "panini_kill.h"
 #include "panini_vm.h"
 #include "panini_walk.h"
 
@@ -18,17 +26,24 @@ typedef struct step {
 
 typedef struct walk {
     lua_State *L;
+    panini_vm *vm;
     const panini_validator *root;
     const void *array_metatable, *empty_object_metatable;
     int list;    // stack index of the violations
     int checks;  // of the pending checks; 0: checks are not wanted
     int violations;
-    bool is_full;
+    bool is_full;  // there are violations enough, or the run is to end
     lua_Integer check_count;
     int64_t steps;
     int depth;
     step path[PANINI_VALIDATOR_DEPTH + 1];
 } walk;
+
+static bool is_over(walk *w) {
+    if (!panini_is_killed(w->vm)) return false;
+    w->is_full = true;
+    return true;
+}
 
 // ---- violations
 
@@ -162,7 +177,7 @@ static lua_Integer array_length(walk *w, int value) {
     while (lua_next(L, value)) {
         int exact = 0;
         lua_Integer key = lua_isinteger(L, -2) ? lua_tointegerx(L, -2, &exact) : 0;
-        if (!exact || key < 1 || key > length) {
+        if (!exact || key < 1 || key > length || is_over(w)) {
             lua_settop(L, -3);
             return -1;
         }
@@ -260,11 +275,12 @@ static void check_string(walk *w, const panini_rule *rule, int constants, int va
     }
     if (!rule->pattern) return;
     w->steps += 16 * (int64_t)length;
-    switch (panini_pattern_matches(rule->pattern, text, length, &w->steps)) {
+    switch (panini_pattern_matches(rule->pattern, text, length, &w->steps, &w->vm->killed)) {
         case 0: report_text(w, "pattern", constants, rule->pattern_text_slot); break;
         case -1:
+            if (is_over(w)) return;
             w->steps = -1;
-            panini_vm_of(w->L)->validator_limits++;
+            w->vm->validator_limits++;
             lua_pushliteral(w->L, "takes too many steps to match its pattern");
             report(w, "pattern");
             break;
@@ -277,7 +293,8 @@ static void check_string(walk *w, const panini_rule *rule, int constants, int va
 static void check_value(walk *w, const panini_validator *validator, const panini_rule *rule, int constants, int value);
 
 // Pushes a copy of a default, which is plain data of bounded depth.
-static void push_copy(lua_State *L, int index) {
+static void push_copy(walk *w, int index) {
+    lua_State *L = w->L;
     if (!lua_istable(L, index)) {
         lua_pushvalue(L, index);
         return;
@@ -289,9 +306,10 @@ static void push_copy(lua_State *L, int index) {
     lua_pushnil(L);
     while (lua_next(L, index)) {
         lua_pushvalue(L, -2);
-        push_copy(L, copy + 2);
+        push_copy(w, copy + 2);
         lua_rawset(L, copy);
-        lua_settop(L, copy + 1);
+        lua_settop(L, is_over(w) ? copy : copy + 1);
+        if (w->is_full) return;
     }
 }
 
@@ -301,7 +319,7 @@ static void field_is_missing(walk *w, const panini_rule *rule, int constants, in
         lua_rawgeti(L, constants, rule->name_slot);
         lua_rawgeti(L, constants, rule->default_slot);
         int fallback = lua_gettop(L);
-        push_copy(L, fallback);
+        push_copy(w, fallback);
         lua_remove(L, fallback);
         lua_rawset(L, value);
     } else if (!(rule->flags & PANINI_RULE_OPTIONAL)) {
@@ -312,56 +330,106 @@ static void field_is_missing(walk *w, const panini_rule *rule, int constants, in
     }
 }
 
-// A key that no field has: a text, or a position.
+// A key that no field has: a text, or a position. A text is kept at `slot` of a table on the stack.
 typedef struct unknown_key {
     const char *text;
     size_t length;
     lua_Integer position;
+    lua_Integer slot;
 } unknown_key;
 
-static int compare_keys(const void *left, const void *right) {
-    const unknown_key *a = left, *b = right;
-    if (!a->text || !b->text) {
-        if (a->text) return -1;
-        if (b->text) return 1;
-        return a->position < b->position ? -1 : a->position > b->position;
-    }
+static bool comes_before(const unknown_key *a, const unknown_key *b) {
+    if (!a->text || !b->text) return a->text != NULL || (b->text == NULL && a->position < b->position);
     int order = memcmp(a->text, b->text, a->length < b->length ? a->length : b->length);
-    return order ? order : (a->length > b->length) - (a->length < b->length);
+    return order ? order < 0 : a->length < b->length;
 }
 
-// Walks the keys that no field has: counts them, and puts them down where there is room for them.
-static size_t unknown_keys(lua_State *L, int names, int value, unknown_key *keys) {
-    size_t count = 0;
-    lua_pushnil(L);
+// Heaps of keys: the last one by name is on top.
+static void move_down(unknown_key *keys, size_t count, unknown_key key) {
+    size_t at = 0;
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && comes_before(&keys[child], &keys[child + 1])) child++;
+        if (!comes_before(&key, &keys[child])) break;
+        keys[at] = keys[child];
+    }
+    keys[at] = key;
+}
+
+static void move_up(unknown_key *keys, size_t at, unknown_key key) {
+    for (size_t parent; at > 0; at = parent) {
+        parent = (at - 1) / 2;
+        if (!comes_before(&keys[parent], &key)) break;
+        keys[at] = keys[parent];
+    }
+    keys[at] = key;
+}
+
+// The next key of the table at `value` that no field has, from the key on top on, in place of it.
+static bool next_unknown(walk *w, int names, int value) {
+    lua_State *L = w->L;
     while (lua_next(L, value)) {
         lua_settop(L, -2);
+        if (is_over(w)) {
+            lua_settop(L, -2);
+            return false;
+        }
         lua_pushvalue(L, -1);
         bool known = lua_rawget(L, names) != LUA_TNIL;
         lua_settop(L, -2);
-        if (known) continue;
-        if (keys) {
-            unknown_key *key = &keys[count];
-            *key = (unknown_key){NULL, 0, 0};
-            if (lua_type(L, -1) == LUA_TSTRING) key->text = lua_tolstring(L, -1, &key->length);
-            else if (lua_isinteger(L, -1)) key->position = lua_tointeger(L, -1);
-            else key->text = "?", key->length = 1;
+        if (!known) return true;
+    }
+    return false;
+}
+
+static size_t count_unknown(walk *w, int names, int value) {
+    size_t count = 0;
+    lua_pushnil(w->L);
+    while (next_unknown(w, names, value)) count++;
+    return count;
+}
+
+// The first keys by name, as many as there is room for, as a heap; how many they are, which may be fewer than were counted:
+// to make room takes memory, and the table may be weak. Their texts go to the table on top.
+static size_t gather_unknown(walk *w, int names, int value, unknown_key *keys, size_t room) {
+    lua_State *L = w->L;
+    int kept = lua_gettop(L);
+    size_t count = 0;
+    lua_pushnil(L);
+    while (next_unknown(w, names, value)) {
+        unknown_key key = {.slot = count < room ? (lua_Integer)count + 1 : keys[0].slot};
+        if (lua_type(L, -1) == LUA_TSTRING) key.text = lua_tolstring(L, -1, &key.length);
+        else if (lua_isinteger(L, -1)) key.position = lua_tointeger(L, -1);
+        else key.text = "?", key.length = 1;
+        if (count == room && !comes_before(&key, &keys[0])) continue;
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, kept, key.slot);
+        if (count < room) {
+            move_up(keys, count, key);
+            count++;
+        } else {
+            move_down(keys, count, key);
         }
-        count++;
     }
     return count;
 }
 
-// In the order of their names: a table's own order is not the same from one run to the next.
+// In the order of their names: a table's own order is not the same from one run to the next. No more of them are looked at
+// than can be reported: a client may send a million.
 static void refuse_unknown(walk *w, int constants, int value) {
     lua_State *L = w->L;
     lua_rawgeti(L, constants, PANINI_VALIDATOR_NAMES);
     int names = lua_gettop(L);
-    size_t count = unknown_keys(L, names, value, NULL);
-    if (count > 0) {
-        unknown_key *keys = lua_newuserdatauv(L, count * sizeof(unknown_key), 0);
-        unknown_keys(L, names, value, keys);
-        qsort(keys, count, sizeof(unknown_key), compare_keys);
+    size_t room = count_unknown(w, names, value);
+    if (room > (size_t)w->root->violation_limit + 1) room = (size_t)w->root->violation_limit + 1;
+    if (room > 0) {
+        unknown_key *keys = lua_newuserdatauv(L, room * sizeof(unknown_key), 0);
+        lua_createtable(L, (int)room, 0);
+        size_t count = gather_unknown(w, names, value, keys, room);
+        for (size_t last = count; last-- > 1 && !is_over(w);) {
+            unknown_key key = keys[last];
+            keys[last] = keys[0];
+            move_down(keys, last, key);
+        }
         for (size_t i = 0; i < count && !w->is_full; i++) {
             w->path[w->depth++] = (step){keys[i].text, keys[i].length, keys[i].position};
             lua_pushliteral(L, "is not a known field");
@@ -451,6 +519,7 @@ static void note_check(walk *w, const panini_rule *rule, int constants, int valu
 // The value lies at an index that is not nil; the stack is as high afterwards.
 static void check_value(walk *w, const panini_validator *validator, const panini_rule *rule, int constants, int value) {
     lua_State *L = w->L;
+    if (is_over(w)) return;
     int type = lua_type(L, value);
     if (type == LUA_TLIGHTUSERDATA && lua_touserdata(L, value) == NULL) {
         if (rule->flags & PANINI_RULE_NULL) return;
@@ -488,6 +557,7 @@ static void check_value(walk *w, const panini_validator *validator, const panini
 
 static void begin(walk *w, lua_State *L, const panini_validator *validator, int list, int checks) {
     w->L = L;
+    w->vm = panini_vm_of(L);
     w->root = validator;
     w->list = list;
     w->checks = checks;
@@ -521,6 +591,7 @@ void panini_walk_value(lua_State *L, const panini_validator *validator, int vali
         report_type(&w, PANINI_TYPE_OBJECT, RUN_VALUE);
     }
     lua_settop(L, top);
+    panini_check(L);
 }
 
 int panini_validator_try_rule(lua_State *L, int validator_index, int rule, int value_index) {

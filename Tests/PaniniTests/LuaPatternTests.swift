@@ -11,8 +11,9 @@ struct LuaPatternTests {
     private func matches(_ pattern: String, _ text: String) throws -> Bool {
         let program = try LuaPattern(Array(pattern.utf8)).program
         var steps: Int64 = 10_000_000
+        var isOver: CInt = 0
         let text = Array(text.utf8).map { CChar(bitPattern: $0) }
-        return panini_pattern_matches(program, text, text.count, &steps) == 1
+        return panini_pattern_matches(program, text, text.count, &steps, &isOver) == 1
     }
 
     @Test("a random pattern says what string.find says", arguments: 0..<20 as Range<UInt64>)
@@ -66,7 +67,12 @@ struct LuaPatternTests {
         let program = try LuaPattern(Array("a-a-a-a-a-a-b".utf8)).program
         let text = [CChar](repeating: 97, count: 10_000)
         var steps: Int64 = 100_000
-        #expect(panini_pattern_matches(program, text, text.count, &steps) == -1)
+        var isOver: CInt = 0
+        #expect(panini_pattern_matches(program, text, text.count, &steps, &isOver) == -1)
+        // A run that is to end waits for no bound.
+        steps = 1_000_000_000
+        isOver = 1
+        #expect(panini_pattern_matches(program, text, text.count, &steps, &isOver) == -1 && steps < 0)
     }
 
     @Test(

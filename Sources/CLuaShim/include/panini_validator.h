@@ -104,8 +104,10 @@ void panini_validator_push_guard(lua_State *L, const panini_guard_host *host);
 // Raises only for want of memory.
 void panini_validator_push_feeder(lua_State *L, const panini_guard_host *host);
 
-// Whether the whole text matches a compiled pattern. 1, 0, or -1 when `steps` are used up; counts them down.
-int panini_pattern_matches(const uint8_t *program, const char *text, size_t length, int64_t *steps);
+// Whether the whole text matches a compiled pattern. 1, 0, or -1 when `steps` are used up, or the run is over; counts them
+// down.
+int panini_pattern_matches(
+    const uint8_t *program, const char *text, size_t length, int64_t *steps, const volatile int *is_over);
 
 // A compiled pattern: the number of items (two bytes, little endian), the items of four bytes, sets of 32 bytes.
 enum {
