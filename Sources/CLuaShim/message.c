@@ -1,5 +1,8 @@
 // Owns: the Lua face of a message. Every function here that may raise is called by Lua itself, with C frames only
 // between it and the protecting call; the two that Swift calls (push, at) raise for want of memory alone.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): the bytes of a message belong to the message, which is at index 1 of
+// the function that runs, or its upvalue, until that returns. A header block that outlives the message is an upvalue as well.
 
 #include "panini_message.h"
 
@@ -113,7 +116,8 @@ static int headers_all(lua_State *L) {
     if (!cursor) return 1;
     cursor++;
     lua_Integer count = 0;
-    while (next_header(&cursor, end, &name, &name_length, &value, &value_length)) {
+    for (uint64_t turn = 0; next_header(&cursor, end, &name, &name_length, &value, &value_length); turn++) {
+        panini_check_turn(L, turn);
         if (name_length != wanted_length || memcmp(name, wanted, name_length) != 0) continue;
         lua_pushlstring(L, value, value_length);
         lua_rawseti(L, -2, ++count);
@@ -127,7 +131,8 @@ void panini_headers_push(lua_State *L, const char *block, size_t length) {
         const char *cursor = memchr(block, '\n', length), *end = block + length, *name, *value;
         size_t name_length, value_length;
         if (cursor) cursor++;
-        while (cursor && next_header(&cursor, end, &name, &name_length, &value, &value_length)) {
+        for (uint64_t turn = 0; cursor && next_header(&cursor, end, &name, &name_length, &value, &value_length); turn++) {
+            panini_check_turn(L, turn);
             lua_pushlstring(L, name, name_length);
             lua_pushvalue(L, -1);
             lua_rawget(L, -3);

@@ -1,5 +1,7 @@
 // Owns: what happens between two middlewares: the functions they call to go on, results that come back, errors and waits
 // that pass through. Called by Lua itself.
+//
+// Holds no pointer into a Lua object (panini_vm.h has the rule).
 
 #include "panini_middleware.h"
 
@@ -147,6 +149,7 @@ static void push_copy(lua_State *L, int index) {
     lua_createtable(L, 0, 2);
     lua_pushnil(L);
     while (lua_next(L, index)) {
+        panini_check(L);
         lua_pushvalue(L, -2);
         lua_insert(L, -2);
         lua_rawset(L, -4);

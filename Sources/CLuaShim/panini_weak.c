@@ -1,5 +1,6 @@
 // Owns: which tables have weak keys, and how many values are in them. Metatables are looked at when they are given to a table:
-// one that becomes weak afterwards is found at the next look, and made strong again.
+// one that becomes weak afterwards is found at the next look, and made strong again. Addresses are compared, and never followed
+// (panini_vm.h has the rule).
 #include "panini_weak.h"
 
 #include <lauxlib.h>
@@ -71,11 +72,12 @@ static int is_object(int type) {
 // The values in the table on top that the collector may have to come back for; no more than `most`.
 static size_t count_values(lua_State *L, size_t most) {
     size_t count = 0;
+    const panini_vm *vm = panini_vm_of(L);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         if (is_object(lua_type(L, -1)) && is_object(lua_type(L, -2))) count++;
         lua_pop(L, 1);
-        if (count > most) {
+        if (count > most || panini_is_killed(vm)) {
             lua_pop(L, 1);
             break;
         }
@@ -97,6 +99,11 @@ static int has_too_many(lua_State *L) {
         is_over = count > left;
         left -= is_over ? 0 : count;
         lua_pop(L, 1);
+        // The run is to end for something else.
+        if (!is_over && panini_is_killed(vm)) {
+            lua_pop(L, 2);
+            return 0;
+        }
     }
     lua_pop(L, is_over ? 2 : 1);
     return is_over;
@@ -108,6 +115,10 @@ static int end_late_ones(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &others_key);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
+        if (panini_is_killed(panini_vm_of(L))) {
+            lua_pop(L, 2);
+            break;
+        }
         if (has_weak_keys(L, lua_gettop(L))) {
             lua_rawgetp(L, LUA_REGISTRYINDEX, &mode_key);
             lua_pushnil(L);

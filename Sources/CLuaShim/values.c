@@ -1,4 +1,6 @@
 // Owns: helpers of the host on Lua values. What Swift calls here raises for want of memory alone.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): texts are on the stack until the text that is made of them is.
 
 #include "panini_values.h"
 
@@ -10,8 +12,25 @@
 #endif
 
 #include "panini_coroutine.h"
+#include "panini_kill.h"
 
-int panini_next(lua_State *L, int index) { return lua_next(L, index); }
+int panini_next(lua_State *L, int index) {
+    if (!panini_is_killed(panini_vm_of(L))) return lua_next(L, index);
+    lua_settop(L, -2);
+    return 0;
+}
+
+int panini_next_of_changing(lua_State *L, int index) {
+    if (!lua_isnil(L, -1)) {
+        index = lua_absindex(L, index);
+        lua_pushvalue(L, -1);
+        // A key with a value is found.
+        int is_there = lua_rawget(L, index) != LUA_TNIL;
+        lua_settop(L, is_there ? -2 : -3);
+        if (!is_there) return -1;
+    }
+    return panini_next(L, index);
+}
 
 int panini_collect_step(lua_State *L) { return lua_gc(L, LUA_GCSTEP, 0); }
 

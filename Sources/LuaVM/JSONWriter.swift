@@ -2,7 +2,8 @@
 // works on a copy of the writer's storage and puts it back at the end.
 //
 // Tables are read raw. `lua_next` cannot raise here: its key is the one it returned itself, and nothing changes the
-// table meanwhile.
+// table meanwhile. No function is called here that takes memory of Lua's, but for its stack: the collector does not run, so
+// that texts are read where they lie, and no finalizer of the host's can find the writer's storage half written.
 internal import CLuaShim
 
 struct JSONWriter {
@@ -199,6 +200,7 @@ struct JSONWriter {
         lua_pushnil(L)
         while lua_next(L, index) != 0 {
             lua_settop(L, key)
+            guard permits() else { return false }
             guard lua_type(L, key) == LUA_TNUMBER || lua_type(L, key) == LUA_TSTRING else { return fail(.invalidKey) }
             guard lua_isinteger(L, key) != 0 else {
                 hasOther = true

@@ -43,7 +43,8 @@ extension LuaVM {
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
         var writer = SnapshotWriter(vm: self, L: L)
-        try writer.write(index, path: "")
+        let isInTime = try withinBudget { () throws(LuaSnapshotProblem) in try writer.write(index, path: "") }
+        guard isInTime else { throw LuaSnapshotProblem(message: "it took too much CPU time to copy the data") }
         return LuaSnapshot(bytes: writer.bytes)
     }
 

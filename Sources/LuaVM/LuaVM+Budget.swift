@@ -27,6 +27,19 @@ extension LuaVM {
         @inline(__always) get { panini_is_killed(vm) != 0 }
     }
 
+    /// Work of the host on a script's behalf that runs no Lua: inside of a run it belongs to that run, elsewhere it has a fifth
+    /// of the budget. It looks at ``isRunOver``, and must not come here again.
+    ///
+    /// - Returns: False when it was to end: it may be half done.
+    package func withinBudget<Failure: Error>(_ work: () throws(Failure) -> Void) throws(Failure) -> Bool {
+        let watch = panini_begin_work(vm)
+        var failure: Failure?
+        do throws(Failure) { try work() } catch { failure = error }
+        guard panini_end_work(vm, watch) == 0 else { return false }
+        if let failure { throw failure }
+        return true
+    }
+
     /// Whether a coroutine that failed was ended by force.
     package func isKilled(_ co: LuaCoroutine) -> Bool {
         (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.isKilled

@@ -78,7 +78,8 @@ void panini_message_push_data(lua_State *L, void *callbacks);
 // The message at an index, or NULL when the value is something else. Never raises.
 panini_message *panini_message_at(lua_State *L, int index, int metatable_reference);
 
-// Pushes the table of headers (name -> first value, `all` as a method) of a header block. Raises only for want of memory.
+// Pushes the table of headers (name -> first value, `all` as a method) of a header block. Raises for want of memory, and when the
+// run is to end: only for C functions that Lua called.
 void panini_headers_push(lua_State *L, const char *block, size_t length);
 
 #endif

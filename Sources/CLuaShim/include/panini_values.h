@@ -10,8 +10,13 @@
 #include "panini_vm.h"
 
 // lua_next for a traversal that the caller itself runs over an unmodified table, starting from nil: the key on top came
-// from the step before, so luaH_next finds it and cannot raise. Callable from Swift under that condition.
+// from the step before, so luaH_next finds it and cannot raise. Callable from Swift under that condition. Ends early when
+// the run is to end: what was read until then is not to be used.
 int panini_next(lua_State *L, int index);
+
+// The same for a table that code of the script may have changed since the step before, as a __tostring. -1: the key is gone,
+// popped, and with it the place to go on from.
+int panini_next_of_changing(lua_State *L, int index);
 
 // Pushes the metatable of error tables (`__tostring` gives the message); the caller keeps a reference. Raises only for
 // want of memory.

@@ -1,5 +1,5 @@
-// Owns: how optionals, arrays and dictionaries cross between Swift and Lua. Tables are read raw, without metamethods, and
-// while nothing else runs. Worker's thread.
+// Owns: how optionals, arrays and dictionaries cross between Swift and Lua. Tables are read raw, without metamethods. What an
+// embedder's own type does to be read may change them. Worker's thread.
 
 import CLuaShim
 import LuaVM
@@ -19,6 +19,7 @@ extension LuaConvertible {
         var list: [Self] = []
         list.reserveCapacity(count)
         for position in stride(from: 1, through: count, by: 1) {
+            guard !argument.script.vm.isRunOver else { throw LuaMismatch("is too large") }
             lua_rawgeti(L, argument.index, lua_Integer(position))
             do throws(LuaMismatch) {
                 list.append(try Self.read(argument.top))
@@ -103,7 +104,10 @@ extension Dictionary: LuaConvertible where Key == String, Value: LuaConvertible 
         defer { lua_settop(L, top) }
         var result: [String: Value] = [:]
         lua_pushnil(L)
-        while panini_next(L, argument.index) != 0 {
+        while true {
+            let step = panini_next_of_changing(L, argument.index)
+            guard step >= 0 else { throw LuaMismatch("has changed while it was read") }
+            guard step > 0 else { break }
             guard let key = argument.script.vm.string(L, top + 1) else {
                 throw LuaMismatch(
                     "must have texts as keys, not a \(String(cString: lua_typename(L, lua_type(L, top + 1))))"
@@ -116,6 +120,7 @@ extension Dictionary: LuaConvertible where Key == String, Value: LuaConvertible 
             }
             lua_settop(L, top + 1)
         }
+        guard !argument.script.vm.isRunOver else { throw LuaMismatch("is too large") }
         return result
     }
 

@@ -179,6 +179,7 @@ extension Script {
             }
             if lua_type(L, top + 2) == LUA_TTABLE {
                 for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
+                    if vm.isRunOver { break }
                     lua_rawgeti(L, top + 2, lua_Integer(position))
                     fields.append((Array(name), try formValue(L, top + 3)))
                     lua_settop(L, top + 2)

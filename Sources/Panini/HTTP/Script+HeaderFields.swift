@@ -59,6 +59,7 @@ extension Script {
                 omitted.insert(name)
             } else if lua_type(L, top + 2) == LUA_TTABLE {
                 for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
+                    if vm.isRunOver { break }
                     lua_rawgeti(L, top + 2, lua_Integer(position))
                     headers.append((name, try fieldValue(L, top + 3, name, call)))
                     lua_settop(L, top + 2)

@@ -141,7 +141,12 @@ extension Script {
         if panini_field(L, index, "headers") == LUA_TTABLE {
             do throws(Misuse) {
                 // Checked when it was made; it may have been changed since.
-                headers = try headerFields(L, -1, of: "panini.response", writtenBy: "the server")
+                let isInTime = try vm.withinBudget { () throws(Misuse) in
+                    headers = try headerFields(L, -1, of: "panini.response", writtenBy: "the server")
+                }
+                guard isInTime else {
+                    return answerFailed(route, request, "its headers took too much CPU time to read")
+                }
             } catch {
                 return answerFailed(route, request, error.message)
             }

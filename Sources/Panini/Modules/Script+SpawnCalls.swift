@@ -48,6 +48,7 @@ extension Script {
         var functions = 0
         var running = 0
         for position in stride(from: 1, through: count, by: 1) {
+            if vm.isRunOver { break }
             let type = lua_rawgeti(L, 1, lua_Integer(position))
             let handle = spawnHandle(L, -1)
             if type == LUA_TFUNCTION { functions += 1 }
@@ -71,7 +72,7 @@ extension Script {
             return 1
         }
         if running > 0 { try requireSuspendable(call) }
-        guard let id = vm.running?.id else { return 0 }
+        guard !vm.isRunOver, let id = vm.running?.id else { return 0 }
         try call.charge(functions * SpawnRecord.charge)
         lua_createtable(L, CInt(min(count, 1024)), 0)
         let results = vm.makeReference(L)

@@ -1,5 +1,6 @@
 // Owns: Lua values as a log shows them: any value, within bounds, and without an error ever. Worker's thread, during one call
-// from Lua. Tables are read raw; the only code of the script that runs is `__tostring`, under a protected call.
+// from Lua. Tables are read raw; the only code of the script that runs is `__tostring`, under a protected call. It may change
+// the tables that are being read, so that each step looks whether it can go on.
 
 import CLuaShim
 import LuaVM
@@ -131,7 +132,12 @@ struct ValueShower {
         var members: [(String, PlainValue)] = []
         var isLeftOut = false
         lua_pushnil(L)
-        while panini_next(L, table) != 0 {
+        while true {
+            let step = panini_next_of_changing(L, table)
+            guard step > 0 else {
+                isLeftOut = step < 0
+                break
+            }
             guard part.has(L, top + 2) else {
                 lua_settop(L, top + 1)
                 continue

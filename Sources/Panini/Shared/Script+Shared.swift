@@ -130,9 +130,10 @@ extension Script {
 
     func sharedKeys(_ call: HostCall) throws(Misuse) -> CInt {
         let prefix = call.isNone(1) ? [] : Array(try call.bytes(1, "the prefix"))
-        let keys = place.store.keys(prefix, now: now)
+        guard let keys = place.store.keys(prefix, now: now, unless: { vm.isRunOver }) else { return 0 }
         lua_createtable(call.L, CInt(clamping: keys.count), 0)
         for (position, key) in keys.enumerated() {
+            if vm.isRunOver { break }
             key.withUnsafeBytes { vm.pushString(call.L, $0) }
             lua_rawseti(call.L, -2, lua_Integer(position + 1))
         }

@@ -132,11 +132,27 @@ final class SharedStore: Sendable {
     }
 
     /// The keys that begin with `prefix`, in order.
-    func keys(_ prefix: [UInt8], now: UInt64) -> [[UInt8]] {
-        state.withLock { state in
-            state.entries.filter { $0.value.isAlive(now) && $0.key.starts(with: prefix) }.map(\.key)
-        }.sorted { $0.lexicographicallyPrecedes($1) }
+    ///
+    /// - Parameter isOver: Looked at now and then: nobody waits for the keys any more.
+    /// - Returns: Nil when it was over.
+    func keys(_ prefix: [UInt8], now: UInt64, unless isOver: () -> Bool = { false }) -> [[UInt8]]? {
+        let found = state.withLock { state -> [[UInt8]]? in
+            var found: [[UInt8]] = []
+            for (turn, (key, entry)) in state.entries.enumerated() {
+                if turn & 255 == 255, isOver() { return nil }
+                if entry.isAlive(now), key.starts(with: prefix) { found.append(key) }
+            }
+            return found
+        }
+        var turn = 0
+        return try? found?.sorted { left, right in
+            turn &+= 1
+            if turn & 255 == 0, isOver() { throw Over() }
+            return left.lexicographicallyPrecedes(right)
+        }
     }
+
+    private struct Over: Error {}
 }
 
 extension SharedStore.Entry {

@@ -158,6 +158,7 @@ extension ValidatorBuilder {
         lua_createtable(L, 0, CInt(clamping: count))
         var shown: [String] = []
         for position in 1...count {
+            if vm.isRunOver { break }
             lua_rawgeti(L, list, lua_Integer(position))
             guard isChoice(compiled.type) else {
                 throw misuse(place, "enum: entry \(position) must be a \(compiled.type.name), not \(call.typeName(-1))")
