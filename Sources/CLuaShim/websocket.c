@@ -1,4 +1,5 @@
-// Owns: the Lua face of a WebSocket. Called by Lua itself, but for what pushes.
+// Owns: the Lua face of a WebSocket. Called by Lua itself, but for what pushes. The object is at index 1 of the function that
+// runs, or its upvalue, until that returns (panini_vm.h has the rule).
 
 #include "panini_websocket.h"
 
@@ -6,6 +7,7 @@
 #include <string.h>
 
 #include "panini_coroutine.h"
+#include "panini_kill.h"
 #include "panini_values.h"
 #include "panini_vm.h"
 
@@ -34,6 +36,7 @@ static int call_function(lua_State *L) {
     vm->may_fail = 0;
     int results = host->call(L, host->context, socket, function);
     vm->may_fail = could_fail;
+    panini_check(L);
     if (results >= 0) return results;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     return lua_error(L);

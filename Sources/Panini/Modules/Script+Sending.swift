@@ -18,8 +18,9 @@ extension Script {
         return service
     }
 
-    /// Refuses a wait where Lua cannot suspend, before anything is sent.
+    /// Refuses a wait where Lua cannot suspend, and in a run that is to end, before anything is sent.
     func requireSuspendable(_ call: HostCall) throws(Misuse) {
+        guard !vm.isRunOver else { throw Misuse("\(call.name): the run is over") }
         guard vm.canSuspend(call.L) else {
             throw Misuse(
                 "\(call.name) cannot wait here: inside a callback of table.sort, string.gsub and the like Lua cannot yield"

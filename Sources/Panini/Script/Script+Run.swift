@@ -152,6 +152,7 @@ extension Script {
         case .suspended:
             park(co, activity)
         case .failed:
+            dropWait(co, activity)
             // The message goes with its coroutine, at the next step of the collector.
             let (activity, message) = detached(activity)
             defer { panini_message_free(message) }
@@ -173,6 +174,15 @@ extension Script {
         _ = takeReplyHeaders(message)
         guard let copy = panini_message_detach(message) else { fatalError("out of memory for the answer of a failure") }
         return (.message(listener, copy), copy)
+    }
+
+    /// Takes back what a run was about to wait for when it was ended: no other coroutine may come to wait for it.
+    private func dropWait(_ co: LuaCoroutine, _ activity: Activity) {
+        if case .none = nextWait { return }
+        let job = Job(activity: activity, coroutine: co.id)
+        job.wait = nextWait
+        nextWait = .none
+        service?.cancel(job, of: self)
     }
 
     private func park(_ co: LuaCoroutine, _ activity: Activity) {
