@@ -1,4 +1,6 @@
 // Owns: the Lua face of a fetch. Called by Lua itself, but for what pushes.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): the guard lies in a slot of its own until the call ends.
 
 #include "panini_fetch.h"
 

@@ -1,4 +1,5 @@
-// Owns: the userdata behind handles. Methods are closures over their handle, so that `h.wait()` and `h:wait()` are one.
+// Owns: the userdata behind handles. Methods are closures over their handle, so that `h.wait()` and `h:wait()` are one; so the
+// handle lives as long as the call (panini_vm.h has the rule).
 
 #include "panini_handle.h"
 

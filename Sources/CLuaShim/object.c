@@ -1,4 +1,5 @@
-// Owns: the userdata behind objects of the host, and its finalizer, the only kind there is: scripts have none.
+// Owns: the userdata behind objects of the host, and its finalizer, the only kind there is: scripts have none. An object is at
+// index 1 while it is looked at (panini_vm.h has the rule).
 
 #include "panini_object.h"
 

@@ -1,5 +1,5 @@
 // Functions of the basic library that differ from Lua's own: they let no script catch the end of its run, load text only, and
-// leave the host's tables alone. Called by Lua.
+// leave the host's tables alone. Called by Lua. Texts are arguments, whose slots stay as they are (panini_vm.h has the rule).
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>

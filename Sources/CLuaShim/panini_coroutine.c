@@ -1,6 +1,9 @@
 // The coroutine library, written so that a wait for the host suspends every coroutine between the waiting call and
 // the handler: an inner resume that comes back waiting makes the outer coroutine yield too, and passes the host's
 // results inwards when it is continued. The script sees a call that took its time.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): a thread lies on the stack of who resumes it, or is an upvalue, and the
+// host keeps its own in the registry.
 #include "panini_coroutine.h"
 
 #include <lauxlib.h>

@@ -1,5 +1,8 @@
 // The debug library: what scripts may know of their own functions and frames. Nothing of it reaches the host's functions, its
 // values or the registry. Called by Lua.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): what Lua says of a function belongs to the function, which is an
+// argument or on a stack that does not move meanwhile.
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>

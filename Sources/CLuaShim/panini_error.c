@@ -1,5 +1,6 @@
 // Each step that can run the script's code (fields behind __index, __tostring) has a protected call of its own, so
-// that a failing one costs its part of the text and nothing else.
+// that a failing one costs its part of the text and nothing else. Texts are on the stack while they are used (panini_vm.h has the
+// rule).
 #include "panini_error.h"
 
 #include <lauxlib.h>

@@ -1,5 +1,6 @@
 // The io library and the parts of os that scripts get in place of Lua's own: what they write goes to the host, line by line
-// into the log; files and processes are closed. Called by Lua.
+// into the log; files and processes are closed. Called by Lua. Texts and streams are on the stack while they are used
+// (panini_vm.h has the rule).
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>

@@ -1,6 +1,6 @@
 // The allow-list: what a script sees of Lua's own libraries. Nothing here reaches files, processes, the environment,
 // bytecode or finalizers; what is closed raises an error that names the way. Functions replaced here keep the manual's contract
-// except where a comment says so.
+// except where a comment says so. Texts are on the stack while they are used (panini_vm.h has the rule).
 #include "panini_libraries.h"
 
 #include <lauxlib.h>
@@ -57,6 +57,7 @@ static void push_functions(lua_State *L) {
     lua_newtable(L);
     lua_pushglobaltable(L);
     lua_pushnil(L);
+    // Bounded: before there are scripts.
     while (lua_next(L, -2)) {
         if (lua_isfunction(L, -1)) {
             lua_pushvalue(L, -2);
@@ -122,6 +123,7 @@ static void shield_strings(lua_State *L) {
     }
     panini_push_shielded(L, "getmetatable('')", metatable);
     lua_pushnil(L);
+    // Bounded: before there are scripts.
     while (lua_next(L, metatable)) {
         lua_pushvalue(L, -2);
         lua_insert(L, -2);

@@ -1,5 +1,6 @@
 // Owns: how text reaches Lua's compiler. No hook runs in there, and some texts take it a time that grows with their square
-// (one condition of 200,000 `or`s: a minute); but it asks for its text piece by piece, and may be ended where it does.
+// (one condition of 200,000 `or`s: a minute); but it asks for its text piece by piece, and may be ended where it does. The text
+// is an argument, or the host's, or in the slot KEPT (panini_vm.h has the rule).
 #include "panini_load.h"
 
 #include <lauxlib.h>

@@ -1,5 +1,6 @@
 // Owns: matching Lua patterns. Lua's own matcher cannot be interrupted; this one looks every few thousand steps whether its
-// run is to end. Everything else is as the manual says, with Lua's texts for errors.
+// run is to end. Everything else is as the manual says, with Lua's texts for errors. The caller keeps the texts (panini_vm.h has
+// the rule).
 #include "panini_match.h"
 
 #include <ctype.h>

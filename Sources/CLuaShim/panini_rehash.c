@@ -1,5 +1,6 @@
 // Owns: what is known of how Lua 5.4 lays out tables and finds the place of a key. Reads, and never writes, what the API has
-// no function for. Runs in the allocator: no function of Lua's that takes memory or may raise.
+// no function for. Runs in the allocator: no function of Lua's that takes memory or may raise. So what lies on the stack stays
+// where it is meanwhile (panini_vm.h has the rule).
 #include "panini_rehash.h"
 
 #include <limits.h>

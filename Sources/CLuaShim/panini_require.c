@@ -1,5 +1,8 @@
 // require: each module runs once, may wait for the host while it runs, and is recorded by the loader. What is being
 // loaded is known per thread, so that a real cycle is told from a module that another handler is still loading.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): names are in the slot NAME or an upvalue. The threads that load are
+// kept by nobody here: they are compared, or asked for their status where they lie on the stack.
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdlib.h>
@@ -412,6 +415,7 @@ void panini_add_search_path(lua_State *L, const char *templates, int is_first) {
 static int abandon(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &loading_key);
     lua_pushnil(L);
+    // Bounded: by the modules that are being loaded.
     while (lua_next(L, 1)) {
         int status = lua_status(lua_tothread(L, 3));
         lua_settop(L, 2);

@@ -1,6 +1,7 @@
 // Owns: tables of the host that scripts may add to: what the host put there stays, but for functions that only refuse, which a
 // script may replace by its own. A script holds an empty table that stands
-// for two others, the host's contents and what the script has added; neither is ever handed out. Called by Lua.
+// for two others, the host's contents and what the script has added; neither is ever handed out. Called by Lua. Texts are on the
+// stack or upvalues while they are used (panini_vm.h has the rule).
 #include <lauxlib.h>
 #include <string.h>
 
@@ -92,6 +93,7 @@ static int iterate(lua_State *L) {
 static void push_closed(lua_State *L, int contents) {
     lua_newtable(L);
     lua_pushnil(L);
+    // Bounded: a table of the host's.
     while (lua_next(L, contents)) {
         if (lua_tocfunction(L, -1) != refuse) {
             lua_pop(L, 1);

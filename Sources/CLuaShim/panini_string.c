@@ -1,4 +1,7 @@
 // The string library: Lua's own, but for what can run for as long as a script likes in one call. Called by Lua.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): the texts are the arguments, whose slots stay as they are while
+// callbacks run and buffers grow; of an iteration they are upvalues.
 #define _GNU_SOURCE
 #include <lauxlib.h>
 #include <limits.h>

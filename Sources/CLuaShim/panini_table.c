@@ -1,4 +1,7 @@
 // The table library: Lua's own, but for what loops over as many elements as a script claims to have. Called by Lua.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): what is sorted by lies in a userdata in the slot BUFFER, a separator is
+// an argument. The table itself may change with every element: no length of it is trusted.
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>

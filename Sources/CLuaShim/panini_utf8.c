@@ -1,4 +1,5 @@
-// The libraries utf8 and os: Lua's own, but for what takes time in proportion to a string of any length. Called by Lua.
+// The libraries utf8 and os: Lua's own, but for what takes time in proportion to a string of any length. Called by Lua. The texts
+// are arguments, whose slots stay as they are (panini_vm.h has the rule).
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdbool.h>

@@ -1,4 +1,7 @@
 // Owns: the Lua face of a request. Called by Lua itself, but for what pushes.
+//
+// Pointers into Lua's objects (panini_vm.h has the rule): a request is at index 1 of the function that runs, or its upvalue,
+// until that returns; so are texts.
 
 #include "panini_request.h"
 

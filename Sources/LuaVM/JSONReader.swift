@@ -3,6 +3,9 @@
 //
 // May call only Lua functions that raise for lack of memory at most (they do not, while Swift is on the stack), and
 // only after `reserve` made sure of a slot.
+//
+// The text is the caller's: of a string or a message of Lua's that lies on the stack. What is read lies on the stack as well,
+// keys too, whose addresses are compared and never followed.
 internal import CLuaShim
 
 struct JSONReader {

@@ -75,10 +75,11 @@ extension Script {
             groupMemberEnded(group)
         }
         record.groups = []
+        spawned[handle.pointee.id] = nil
+        // From here on the handle may be gone.
         lua_settop(L, -2)
         vm.release(reference)
         record.handle = nil
-        spawned[handle.pointee.id] = nil
     }
 
     /// Puts what a member of a group returned, from an index on, into the group's tables.
