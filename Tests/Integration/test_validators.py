@@ -209,6 +209,61 @@ def test_on_invalid_answers_and_may_wait(service, client):
     assert client.ask("own", {"n": 1}) == {"ran": 1}
 
 
+@pytest.mark.parametrize("change", [
+    "list[1] = nil", "list[1] = 7", "list[1].path = nil", "list[1].message = {}",
+    "for k in pairs(list) do list[k] = nil end", "setmetatable(list, { __index = error })",
+])
+def test_on_invalid_may_change_the_list(service, client, change):
+    """What it does to the list is the script's own loss: the message is answered, and the process goes on."""
+    service(f"""
+        local v = panini.validator{{ n = {{ type = "integer" }} }}
+        app.listen("own", {{ validator = v, on_invalid = function(msg, list) {change} end }}, function() return {{ ok = true }} end)
+    """)
+    assert_error(client.request("own", {"n": "x"}), 422)
+    assert client.ask("own", {"n": 1}) == {"ok": True}
+
+
+def test_unknown_keys_of_a_weak_table(service, client):
+    """Keys that the collector takes while they are counted are not reported, and nothing is read in their place."""
+    service("""
+        local v = panini.validator({ a = { type = "any", optional = true } }, { unknown = "refuse", max_violations = 10000 })
+        app.listen("weak", function()
+            local value, hold, pad = setmetatable({}, { __mode = "v" }), {}, {}
+            for i = 1, 10000 do local x = {} hold[i] = x value["k" .. i] = x end
+            value.kept, hold = 1, nil
+            -- At the limit of memory the collector runs in the middle of the validation.
+            for i = 1, 1000 do
+                if 16 * 2 ^ 20 - collectgarbage("count") * 1024 < 400000 then break end
+                pad[i] = ("x"):rep(50000) .. i
+            end
+            local fine, _, list = pcall(v.validate, v, value)
+            for _, one in ipairs(fine and list or {}) do
+                assert(one.path == "kept" or one.path:match("^k%d+$"), one.path)
+            end
+            return { ok = true }
+        end)
+    """, options='limits = { memory = "16MB" }')
+    for _ in range(5):
+        assert client.ask("weak", {}) == {"ok": True}
+
+
+def test_visits_without_an_end(service, client):
+    """A table that is held many times is visited as often: the budget ends that, and the service goes on."""
+    service("""
+        local items = { type = "any" }
+        for i = 1, 7 do items = { type = "array", items = items } end
+        local v = panini.validator{ a = items }
+        app.listen("wide", function()
+            local t = 1
+            for i = 1, 7 do local list = {} for k = 1, 100 do list[k] = t end t = list end
+            return v:validate{ a = t }
+        end)
+        app.listen("fine", function() return { ok = true } end)
+    """, options="limits = { cpu = 0.2 }")
+    assert_error(client.request("wide", {}), 504)
+    assert client.ask("fine", {}) == {"ok": True}
+
+
 def test_one_way_messages_are_logged_and_counted(service, client):
     running = service("""
         local v = panini.validator{ n = { type = "integer" } }
