@@ -49,7 +49,10 @@ int panini_resume(panini_vm *vm, lua_State *thread, int arguments, int raises, i
             vm->run_time = panini_thread_time() - seen + 1;
         }
     }
-    if (end_run(vm, thread, watch) && status != LUA_OK && status != LUA_YIELD) status = PANINI_KILLED;
+    if (end_run(vm, thread, watch) && status != LUA_OK && status != LUA_YIELD) {
+        thread_set(thread, THREAD_ENDED);
+        status = PANINI_KILLED;
+    }
     vm->may_fail = could_fail;
     vm->activation = here.previous;
     return status;
@@ -89,8 +92,10 @@ int panini_suspend_then(lua_State *L, lua_KContext context, lua_KFunction then) 
     return lua_yieldk(L, 0, context, then);
 }
 
-// Lua's own reset, with the record that makes the chain of running threads true while __close methods run.
+// Lua's own reset, with the record that makes the chain of running threads true while __close methods run. A thread that was
+// ended by force stays as it is.
 static int reset(panini_vm *vm, lua_State *thread) {
+    if (thread_has(thread, THREAD_ENDED)) return lua_status(thread);
     panini_activation here = {thread, vm->activation};
     int could_fail = vm->may_fail;
     if (vm->activation == NULL) vm->stack_base = (char *)&here;
@@ -107,6 +112,7 @@ static int reset(panini_vm *vm, lua_State *thread) {
     int status = lua_resetthread(thread);
 #endif
     vm->close_depth--;
+    if (vm->killed) thread_set(thread, THREAD_ENDED);
     if (end_run(vm, thread, watch)) status = PANINI_KILLED;
     vm->may_fail = could_fail;
     vm->activation = here.previous;
@@ -175,8 +181,11 @@ static int run(lua_State *L, lua_State *thread, int arguments) {
     vm->activation = &here;
     int status = lua_resume(thread, L, arguments, &results);
     vm->activation = here.previous;
+    if (vm->killed && status != LUA_OK && status != LUA_YIELD) thread_set(thread, THREAD_ENDED);
     // Whatever became of it: nothing is closed, nothing passes for a result.
     panini_check(L);
+    // The thread that was to look at weak tables ran no further instruction.
+    if (vm->is_weak_due) panini_hook_next(vm);
     if (status == LUA_YIELD && thread_has(thread, THREAD_WAITING)) return RESUME_WAITS;
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(thread, L, 1);
@@ -329,6 +338,11 @@ static int library_close(lua_State *L) {
         return 1;
     }
     panini_vm *vm = panini_vm_of(L);
+    if (thread_has(thread, THREAD_ENDED)) {
+        lua_pushboolean(L, 0);
+        lua_pushliteral(L, "the coroutine was ended with its run");
+        return 2;
+    }
     if (close_too_deep(vm)) return luaL_error(L, "C stack overflow (coroutine.close nested too deeply)");
     panini_check(L);
     int status = reset(vm, thread);

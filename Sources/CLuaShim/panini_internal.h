@@ -13,6 +13,8 @@ enum {
     THREAD_WAITING = 2,
     // Waits inside a coroutine that it resumed; that coroutine is on top of its stack.
     THREAD_INNER = 4,
+    // Ended by force, it or one that it had resumed: it may be without hooks (panini_kill.c), and nothing runs on it again.
+    THREAD_ENDED = 8,
 };
 
 static inline uintptr_t *thread_word(lua_State *L) { return (uintptr_t *)lua_getextraspace(L); }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "panini_internal.h"
 #include "panini_run.h"
 #include "panini_weak.h"
 
@@ -53,22 +54,30 @@ static void note_place(panini_vm *vm) {
     }
 }
 
+static void hook(lua_State *L, lua_Debug *event);
+
 int panini_raise_killed(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
     if (!vm->has_kill_note) note_place(vm);
+    // The thread that was told may be another one: what this one would close on its way out does not run either.
+    if (lua_gethook(L) == NULL) lua_sethook(L, hook, LUA_MASKCOUNT | LUA_MASKCALL, 1);
     lua_pushlightuserdata(L, &sentinel);
     return lua_error(L);
 }
 
-// Runs before the next instruction or call of the thread that it was set on.
+// Runs before the next instruction or call of the thread that it was set on. The end of the run is all that it raises: Lua
+// leaves a thread without hooks when one has raised, and runs message handlers and, as the thread is closed, __close in that
+// state. A thread that was ended is marked, so that nothing is run on it again.
 static void hook(lua_State *L, lua_Debug *event) {
     (void)event;
-    if (!panini_vm_of(L)->killed) {
+    panini_vm *vm = panini_vm_of(L);
+    if (!vm->killed) {
         // For the look at weak tables, or left over from a run that has ended just in time.
         lua_sethook(L, NULL, 0, 0);
         panini_weak_hook(L);
-        return;
+        if (!vm->killed) return;
     }
+    thread_set(L, THREAD_ENDED);
     panini_raise_killed(L);
 }
 
@@ -83,20 +92,11 @@ void panini_kill_from_signal(panini_vm *vm) {
     panini_hook_next(vm);
 }
 
-int panini_kill_for_weak_keys(lua_State *L) {
-    panini_vm *vm = panini_vm_of(L);
-    vm->kill_reason = PANINI_KILL_FOR_WEAK_KEYS;
-    vm->killed = 1;
-    // Whoever catches the error meets it again.
-    panini_hook_next(vm);
-    return panini_raise_killed(L);
-}
-
-void panini_kill_for_keys(panini_vm *vm) {
-    // Lua asks twice, and collects in between.
+void panini_kill_for(panini_vm *vm, int reason) {
+    // Lua asks twice for memory, and collects in between.
     if (!vm->killed) {
         panini_watchdog_count_kill();
-        vm->kill_reason = PANINI_KILL_FOR_KEYS;
+        vm->kill_reason = reason;
         vm->killed = 1;
         panini_hook_next(vm);
     }

@@ -124,6 +124,12 @@ int panini_rehash_is_too_long(panini_vm *vm, size_t bytes) {
     return 0;
 }
 
+size_t panini_table_places(lua_State *L, int index) {
+    if (panini_vm_of(L)->newindex_name == NULL) return 0;
+    const table *at = lua_topointer(L, index);
+    return (size_t)1 << at->size_log;
+}
+
 // ---- whether it is so
 
 // The table on top has one key of that tag, in 2^6 nodes.

@@ -15,6 +15,9 @@ enum { PANINI_REHASH_NODE = 24, PANINI_REHASH_SMALLEST = 12 };
 // Finds out whether tables are laid out as this file expects: Lua does not promise it. Protected, with one argument slot.
 void panini_open_rehash(lua_State *L);
 
+// How many nodes the hash part of the table at an index has; 0 when that is not known.
+size_t panini_table_places(lua_State *L, int index);
+
 // For the allocator: a new block of so many bytes, at least PANINI_REHASH_BYTES, is asked for. Whether it would be the hash
 // part of a table whose keys take more than a tenth of the budget.
 int panini_rehash_is_too_long(panini_vm *vm, size_t bytes);

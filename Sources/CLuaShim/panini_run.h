@@ -6,6 +6,7 @@
 
 #include "panini_vm.h"
 #include "panini_watchdog.h"
+#include "panini_weak.h"
 
 // What the watchdog and a thread that runs Lua know of each other. One per thread, gone with it.
 typedef struct panini_watch {
@@ -61,6 +62,8 @@ static inline int end_run(panini_vm *vm, lua_State *L, panini_watch *watch) {
     if (vm->outer == NULL) atomic_store_explicit(&watch->run, run_number(watch) + 1, memory_order_relaxed);
     atomic_store_explicit(&watch->vm, vm->outer, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
+    // The look that was due did not come any more, and what the host does next may collect.
+    if (vm->is_weak_due) panini_weak_settle(vm);
     return vm->killed ? panini_settle_kill(vm, L) : 0;
 }
 #endif

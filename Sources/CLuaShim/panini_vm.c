@@ -19,6 +19,13 @@ static char traceback_key, spare_key;
 
 // ---- memory
 
+// Lua collects now, all at once.
+static void *refuse(panini_vm *vm) {
+    vm->refused++;
+    panini_weak_settle(vm);
+    return NULL;
+}
+
 // Counts, and refuses what would pass the limit or what the system has not got. A refusal raises in Lua, so it is
 // only allowed while nothing but Lua and C lies up to the protected call. Otherwise the limit is soft, and real
 // exhaustion ends the process with a word.
@@ -39,12 +46,11 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
         if (vm->unchecked > vm->weak_step) panini_weak_due(vm);
         size_t limit = vm->has_reserve ? vm->bytes_limit + PANINI_RESERVE : vm->bytes_limit;
         if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
-            vm->refused++;
-            return NULL;
+            return refuse(vm);
         }
         if (block == NULL && new_size >= PANINI_REHASH_BYTES && panini_rehash_is_too_long(vm, new_size)) {
-            panini_kill_for_keys(vm);
-            return NULL;
+            panini_kill_for(vm, PANINI_KILL_FOR_KEYS);
+            return refuse(vm);
         }
     }
     void *result = panini_pool_resize(&vm->pool, block, old_size, new_size, vm->bytes_in_use);
@@ -54,8 +60,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
             vm->bytes_in_use -= old_size - new_size;
             return block;
         }
-        vm->refused++;
-        if (vm->may_fail) return NULL;
+        if (vm->may_fail) return refuse(vm);
         fprintf(stderr, "panini: out of memory: %zu bytes for a Lua state that uses %zu\n", new_size, vm->bytes_in_use);
         abort();
     }
@@ -174,6 +179,7 @@ void panini_tune_collector(panini_vm *vm) {
 }
 
 void panini_collect(lua_State *L) {
+    panini_weak_settle(panini_vm_of(L));
     lua_gc(L, LUA_GCCOLLECT);
 }
 

@@ -1,17 +1,20 @@
 // Owns: which tables have weak keys, and how many values are in them. Metatables are looked at when they are given to a table:
-// one that becomes weak afterwards is found at the next look, and made strong again. Addresses are compared, and never followed
-// (panini_vm.h has the rule).
+// one that becomes weak afterwards is found at the next look, and made strong again. A look is made before each collection
+// that is certain to come (memory was refused, the host asks for one), and whenever the state has grown. Addresses are
+// compared, and never followed (panini_vm.h has the rule).
 #include "panini_weak.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
 #include "panini_kill.h"
-#include "panini_watchdog.h"
+#include "panini_rehash.h"
 
 // In the registry: the text, the metatables that were not weak when they were given, by their addresses, and the tables with
 // weak keys, by theirs. Both lists hold their values weakly, which the collector does in one go.
 static char mode_key, others_key, tables_key;
+// The thread whose stack looks use that are made in the middle of anything.
+static char scout_key;
 
 static const char late_text[] = "__mode = \"k\" must be in the metatable before setmetatable gets it";
 
@@ -25,6 +28,8 @@ static void make_list(lua_State *L, const void *key) {
 }
 
 void panini_open_weak(lua_State *L) {
+    panini_vm_of(L)->scout = lua_newthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &scout_key);
     lua_pushliteral(L, "__mode");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &mode_key);
     make_list(L, &others_key);
@@ -56,7 +61,12 @@ void panini_note_metatable(lua_State *L) {
         lua_pushvalue(L, 1);
         lua_rawsetp(L, -2, lua_topointer(L, 1));
         lua_pop(L, 1);
-        panini_vm_of(L)->weak_step = PANINI_SHORT_WEAK_STEP;
+        panini_vm *vm = panini_vm_of(L);
+        if (vm->weak_step > PANINI_SHORT_WEAK_STEP) vm->weak_step = PANINI_SHORT_WEAK_STEP;
+        // What it holds already counts as if it had come now.
+        vm->unchecked += panini_table_places(L, 1) * PANINI_REHASH_NODE;
+        vm->has_metatables = 1;
+        if (vm->unchecked > vm->weak_step) panini_weak_due(vm);
     } else if (!is_known) {
         lua_pushvalue(L, 2);
         lua_rawsetp(L, -2, metatable);
@@ -69,15 +79,22 @@ static int is_object(int type) {
     return type == LUA_TTABLE || type == LUA_TFUNCTION || type == LUA_TUSERDATA || type == LUA_TTHREAD;
 }
 
-// The values in the table on top that the collector may have to come back for; no more than `most`.
-static size_t count_values(lua_State *L, size_t most) {
-    size_t count = 0;
+// Whether a look is to end with its run. One in the middle of anything comes before a collection, whatever became of the run.
+static int is_over(lua_State *L) {
     const panini_vm *vm = panini_vm_of(L);
+    return L != vm->scout && panini_is_killed(vm);
+}
+
+// The values in the table on top that the collector may have to come back for; no more than `most`. Where the layout of tables
+// is not known, those that a value may take without any allocation, too.
+static size_t count_values(lua_State *L, size_t most) {
+    int counts_all = panini_vm_of(L)->newindex_name == NULL;
+    size_t count = 0;
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        if (is_object(lua_type(L, -1)) && is_object(lua_type(L, -2))) count++;
+        if (is_object(lua_type(L, -2)) && (counts_all || is_object(lua_type(L, -1)))) count++;
         lua_pop(L, 1);
-        if (count > most || panini_is_killed(vm)) {
+        if (count > most || is_over(L)) {
             lua_pop(L, 1);
             break;
         }
@@ -85,28 +102,59 @@ static size_t count_values(lua_State *L, size_t most) {
     return count;
 }
 
+// How many places the hash parts of weak tables may have all together: room for twice the values. Values come into places
+// that are there without any allocation, between two looks; the number of places grows by an allocation alone.
+static size_t most_places(const panini_vm *vm) {
+    size_t places = 64;
+    while (places / 2 < vm->weak_limit) places *= 2;
+    return places;
+}
+
+// Whether the table on top has weak keys now: a script may have changed the mode, or the host (end_all).
+static int is_weak(lua_State *L) {
+    if (!lua_getmetatable(L, -1)) return 0;
+    int result = has_weak_keys(L, lua_gettop(L));
+    lua_pop(L, 1);
+    return result;
+}
+
 static int has_too_many(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
-    size_t left = vm->weak_limit;
-    int is_over = 0;
-    vm->weak_step = PANINI_LONG_WEAK_STEP;
+    size_t left = vm->weak_limit, places_left = most_places(vm);
+    int has_many = 0;
+    vm->weak_step = vm->has_weak_alarm ? PANINI_ALARMED_WEAK_STEP : PANINI_LONG_WEAK_STEP;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
     lua_pushnil(L);
-    while (!is_over && lua_next(L, -2)) {
-        vm->weak_step = PANINI_SHORT_WEAK_STEP;
+    while (!has_many && lua_next(L, -2)) {
+        if (vm->weak_step > PANINI_SHORT_WEAK_STEP) vm->weak_step = PANINI_SHORT_WEAK_STEP;
+        if (!is_weak(L)) {
+            lua_pop(L, 1);
+            continue;
+        }
+        size_t places = panini_table_places(L, lua_gettop(L));
         // A table counts as well: one value each in many of them is no better.
-        size_t count = 1 + count_values(L, left);
-        is_over = count > left;
-        left -= is_over ? 0 : count;
+        size_t count = 1;
+        if (places > places_left) has_many = 1;
+        else count += count_values(L, left);
+        has_many |= count > left;
+        left -= has_many ? 0 : count;
+        places_left -= has_many ? 0 : places;
         lua_pop(L, 1);
         // The run is to end for something else.
-        if (!is_over && panini_is_killed(vm)) {
+        if (!has_many && is_over(L)) {
             lua_pop(L, 2);
             return 0;
         }
     }
-    lua_pop(L, is_over ? 2 : 1);
-    return is_over;
+    lua_pop(L, has_many ? 2 : 1);
+    return has_many;
+}
+
+// The metatable on top gives no mode any more. Takes no memory.
+static void make_strong(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &mode_key);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
 }
 
 // Makes strong what became weak late; whether there was any.
@@ -115,20 +163,34 @@ static int end_late_ones(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &others_key);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        if (panini_is_killed(panini_vm_of(L))) {
+        if (is_over(L)) {
             lua_pop(L, 2);
             break;
         }
         if (has_weak_keys(L, lua_gettop(L))) {
-            lua_rawgetp(L, LUA_REGISTRYINDEX, &mode_key);
-            lua_pushnil(L);
-            lua_rawset(L, -3);
+            make_strong(L);
             found = 1;
         }
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
     return found;
+}
+
+// Makes all tables with weak keys strong, for there are too many values in them: the next collection finds none of them. What
+// they hold stays for as long as the script keeps the tables.
+static void end_all(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        if (is_weak(L)) {
+            lua_getmetatable(L, -1);
+            make_strong(L);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
 }
 
 int panini_weak_check(lua_State *L) {
@@ -140,23 +202,30 @@ int panini_weak_check(lua_State *L) {
     return has_too_many(L) ? PANINI_WEAK_MANY : PANINI_WEAK_FINE;
 }
 
+// A run without a budget is not ended by anything.
+static int may_end_runs(const panini_vm *vm) { return vm->cpu_budget != 0 && vm->activation != NULL; }
+
 void panini_weak_due(panini_vm *vm) {
     vm->unchecked = 0;
-    // A run without a budget is not ended by anything.
-    if (!vm->has_metatables || vm->weak_limit == 0 || vm->cpu_budget == 0 || vm->activation == NULL) return;
+    if (!vm->has_metatables || vm->weak_limit == 0 || !may_end_runs(vm)) return;
     vm->is_weak_due = 1;
     panini_hook_next(vm);
 }
 
+// Looks, and sees to what it finds: nothing is left to hold up a collection, and the run is ended for it.
+static void look(panini_vm *vm, lua_State *L) {
+    int found = panini_weak_check(L);
+    if (found == PANINI_WEAK_FINE) return;
+    vm->has_weak_alarm = 1;
+    if (found == PANINI_WEAK_MANY) end_all(L);
+    if (may_end_runs(vm)) panini_kill_for(vm, found == PANINI_WEAK_LATE ? PANINI_KILL_FOR_LATE_MODE : PANINI_KILL_FOR_WEAK_KEYS);
+}
+
 void panini_weak_hook(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
-    if (!vm->is_weak_due) return;
-    switch (panini_weak_check(L)) {
-    case PANINI_WEAK_LATE: luaL_error(L, "%s", late_text); break;
-    case PANINI_WEAK_MANY:
-        panini_watchdog_count_kill();
-        panini_kill_for_weak_keys(L);
-        break;
-    default: break;
-    }
+    if (vm->is_weak_due) look(vm, L);
+}
+
+void panini_weak_settle(panini_vm *vm) {
+    if (vm->has_metatables && vm->weak_limit != 0 && vm->cpu_budget != 0) look(vm, vm->scout);
 }

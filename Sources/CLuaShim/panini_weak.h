@@ -7,9 +7,9 @@
 
 #include "panini_vm.h"
 
-// Between two looks a state may grow by so much: while it has no tables with weak keys, and with them, where it is some five
-// hundred values.
-enum { PANINI_LONG_WEAK_STEP = 256 * 1024, PANINI_SHORT_WEAK_STEP = 64 * 1024 };
+// Between two looks a state may grow by so much: while it has no tables with weak keys, with them, where it is some five
+// hundred values, and after a run of it was ended for its weak tables.
+enum { PANINI_LONG_WEAK_STEP = 256 * 1024, PANINI_SHORT_WEAK_STEP = 64 * 1024, PANINI_ALARMED_WEAK_STEP = 4 * 1024 };
 
 // Makes the lists. Raises only for want of memory.
 void panini_open_weak(lua_State *L);
@@ -18,6 +18,9 @@ void panini_note_metatable(lua_State *L);
 
 // The state has grown by weak_step bytes since the last look: the next instruction looks. Called by the allocator.
 void panini_weak_due(panini_vm *vm);
-// From the hook: looks when it is time to, and raises when there are too many, or a metatable was made weak late.
+// From the hook: looks when it is time to, and ends the run when there are too many, or a metatable was made weak late.
 void panini_weak_hook(lua_State *L);
+// Before a collection that cannot be put off: looks at once, makes strong what would hold it up, and ends the run for it. Takes
+// no memory and raises nothing; safe in the allocator, wherever Lua itself may collect.
+void panini_weak_settle(panini_vm *vm);
 #endif

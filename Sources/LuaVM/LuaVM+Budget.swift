@@ -79,7 +79,7 @@ extension LuaVM {
     /// - Returns: What is wrong with them, for people; nil when nothing is.
     package func weakKeyProblem() -> String? {
         switch panini_weak_check(state) {
-        case CInt(PANINI_WEAK_LATE): "__mode = \"k\" must be in the metatable before setmetatable gets it"
+        case CInt(PANINI_WEAK_LATE): LuaVM.lateModeText
         case CInt(PANINI_WEAK_MANY): weakKeyText
         default: nil
         }
@@ -88,6 +88,8 @@ extension LuaVM {
     /// Whether tables of this Lua are laid out as it is known here: if not, a table whose keys are all in one place holds the
     /// thread for as long as Lua takes to make room in it.
     package var knowsTables: Bool { vm.pointee.newindex_name != nil }
+
+    private static let lateModeText = "__mode = \"k\" must be in the metatable before setmetatable gets it"
 
     private static func keysText(_ limit: Double) -> String {
         """
@@ -110,6 +112,7 @@ extension LuaVM {
             reason = weakKeyText
             // What the run has left behind must not count against the next one.
             panini_collect(state)
+        case PANINI_KILL_FOR_LATE_MODE: reason = LuaVM.lateModeText
         case PANINI_KILL_FOR_KEYS: reason = LuaVM.keysText(cpuLimit)
         default: break
         }

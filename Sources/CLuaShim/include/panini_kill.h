@@ -9,9 +9,9 @@
 // Lua's status of a run that was ended, as panini_call and panini_resume return it.
 enum { PANINI_KILLED = 64 };
 
-// What a run was ended for: its time, its weak tables (panini_weak.h), or a table whose keys are all in one place
-// (panini_rehash.h).
-enum { PANINI_KILL_FOR_TIME, PANINI_KILL_FOR_WEAK_KEYS, PANINI_KILL_FOR_KEYS };
+// What a run was ended for: its time, its weak tables or a metatable that became weak late (panini_weak.h), or a table whose
+// keys are all in one place (panini_rehash.h).
+enum { PANINI_KILL_FOR_TIME, PANINI_KILL_FOR_WEAK_KEYS, PANINI_KILL_FOR_LATE_MODE, PANINI_KILL_FOR_KEYS };
 
 // Where the last run that was ended has been: "file:line", "" when no Lua function was running; and the calls that led
 // there, a line each.
@@ -40,11 +40,8 @@ void *panini_begin_work(panini_vm *vm);
 // Whether the work was to end.
 int panini_end_work(panini_vm *vm, void *work);
 
-// Ends the run from within, because of its weak tables. Raises.
-int panini_kill_for_weak_keys(lua_State *L);
-
-// The same for a table's keys, from the allocator, which then refuses: Lua raises.
-void panini_kill_for_keys(panini_vm *vm);
+// Ends the run from within: the next instruction raises. Safe in the allocator. `reason` is one of those above.
+void panini_kill_for(panini_vm *vm, int reason);
 
 // The next instruction or call of the innermost thread runs the hook. Safe in a signal's context and in the allocator.
 void panini_hook_next(panini_vm *vm);

@@ -65,6 +65,8 @@ typedef struct panini_module_loader {
 // Aligned to 16: the low bits of the pointer in each thread's extra space are that thread's flags.
 typedef struct panini_vm {
     lua_State *main;
+    // A thread that runs nothing: its stack is for looks in the middle of anything (panini_weak.c).
+    lua_State *scout;
     panini_activation *activation;
     panini_module_loader loader;
     // Where the C stack stood when Lua was entered from Swift; bounds nested closes.
@@ -88,6 +90,8 @@ typedef struct panini_vm {
     // the last look, and may grow by; whether it is time for one; and whether there is anything to look at.
     size_t weak_limit, unchecked, weak_step;
     int is_weak_due, has_metatables;
+    // A run was ended for them before: looks come closer.
+    int has_weak_alarm;
     // The collector runs with the measure for large states.
     int is_large;
     panini_pool pool;

@@ -1,0 +1,87 @@
+"""Small doors of Lua: what a script could reach, end or outlast by way of what the host hands to it."""
+
+import json
+import pathlib
+import re
+import time
+import urllib.request
+
+import pytest
+from websockets.sync.client import connect
+
+from harness import PATIENCE, free_port
+from test_limits import failure
+
+
+ENDED = """
+    local function guard(name)
+        return setmetatable({}, { __close = function() print("CLOSED " .. name) while true do end end })
+    end
+    local late = "local m = {} local t = setmetatable({}, m) m.__mode = 'k' while true do local k = {} t[k] = k end"
+    local ends = { time = function() while true do end end, late = load(late, "=late") }
+    local kept = {}
+    app.listen("end.{how}", function(msg)
+        local how = msg.params.how
+        kept[how] = coroutine.create(function() local _ <close> = guard(how) ends[how]() end)
+        coroutine.resume(kept[how])
+    end)
+    app.listen("waited.{how}", function(msg)
+        local how = msg.params.how
+        kept[how] = coroutine.create(function() local _ <close> = guard(how) app.sleep(0.01) ends[how]() end)
+        coroutine.resume(kept[how])
+    end)
+    app.listen("self.{how}", function(msg) local _ <close> = guard("handler") ends[msg.params.how]() end)
+    app.listen("close.{how}", function(msg) return { coroutine.close(kept[msg.params.how]) } end)
+    app.listen("ok", function() return { ok = true } end)
+"""
+
+
+@pytest.mark.parametrize("how", ["time", "late"])
+def test_a_coroutine_that_was_ended_by_force_stays_dead(how, service, client):
+    running = service(ENDED, options="limits = { cpu = 0.1 }")
+    for subject in ("end", "waited", "self"):
+        assert failure(client, f"{subject}.{how}")["code"] == 504
+        assert client.ask("ok", timeout=PATIENCE) == {"ok": True}
+        if subject == "self":
+            continue
+        for _ in range(2):
+            assert client.ask(f"close.{how}", timeout=PATIENCE)[0] is False
+            assert client.ask("ok", timeout=PATIENCE) == {"ok": True}
+    running.stop()
+    assert "CLOSED" not in running.output
+
+
+def test_weak_tables_that_pass_the_count_end_their_run(service, client):
+    service(
+        """
+        local N = 120000
+        local key, weak, late, mode = {}, setmetatable({}, { __mode = "k" }), {}, { __mode = false }
+        setmetatable(late, mode)
+        local text = "[" .. ("[1,2],"):rep(100000) .. "0]"
+        app.listen("fill", function() for i = 1, N do key[i] = {} weak[key[i]] = true end return "filled" end)
+        app.listen("change", function()
+            for i = 1, N - 1 do if weak[key[i]] then weak[key[i]] = key[i + 1] end end
+            for i = 1, N do key[i] = false end
+            return #panini.json.decode(text)
+        end)
+        app.listen("late", function()
+            local own = {}
+            for i = 1, N do own[i] = {} end
+            for i = 1, N - 1 do late[own[i]] = own[i + 1] end
+            own = nil
+            mode.__mode = "k"
+            pcall(string.rep, "x", 63 * 2 ^ 20)
+            return "came back"
+        end)
+        app.listen("ok", function() return { ok = true } end)
+        """,
+        options="limits = { cpu = 2, memory = '64MB' }",
+    )
+    for subject in ("fill", "change", "late"):
+        # Whether it is ended or comes to its end by itself, it does so in time.
+        begin = time.monotonic()
+        reply = client.request(subject, b"{}", timeout=4 * PATIENCE)
+        assert time.monotonic() - begin < 2 * PATIENCE, reply
+        assert client.ask("ok", timeout=PATIENCE) == {"ok": True}
+        if subject != "change":
+            assert reply.json["code"] == 504, reply
