@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 
+#include "panini_address.h"
 #include "panini_values.h"
 #include "panini_vm.h"
 
@@ -48,7 +49,8 @@ static int object_index(lua_State *L) {
 }
 
 static int object_tostring(lua_State *L) {
-    lua_pushfstring(L, "%s: %p", lua_tostring(L, lua_upvalueindex(1)), lua_topointer(L, 1));
+    panini_push_address(L, 1);
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, lua_upvalueindex(1)), lua_tostring(L, -1));
     return 1;
 }
 

@@ -4,6 +4,7 @@
 #include <lualib.h>
 #include <string.h>
 
+#include "panini_address.h"
 #include "panini_kill.h"
 #include "panini_load.h"
 #include "panini_library.h"
@@ -154,6 +155,12 @@ int panini_getmetatable(lua_State *L) {
     return 1;
 }
 
+static int base_tostring(lua_State *L) {
+    luaL_checkany(L, 1);
+    panini_tolstring(L, 1, NULL);
+    return 1;
+}
+
 // When to collect is the host's business: what Lua's own would answer, and nothing is done.
 static int base_collectgarbage(lua_State *L) {
     static const char *const options[] = {
@@ -228,6 +235,7 @@ void panini_open_base(lua_State *L, int is_trusted) {
         {"collectgarbage", base_collectgarbage},
         {"pcall", base_pcall},
         {"xpcall", base_xpcall},
+        {"tostring", base_tostring},
         {NULL, NULL},
     };
     luaL_requiref(L, LUA_GNAME, luaopen_base, 1);

@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 
+#include "panini_address.h"
 #include "panini_kill.h"
 
 // value, name -> value[name]
@@ -14,7 +15,7 @@ static int read_field(lua_State *L) {
 }
 
 static int to_text(lua_State *L) {
-    luaL_tolstring(L, 1, NULL);
+    panini_tolstring(L, 1, NULL);
     return 1;
 }
 

@@ -7,8 +7,10 @@
 #include <lualib.h>
 #include <string.h>
 
+#include "panini_address.h"
 #include "panini_coroutine.h"
 #include "panini_library.h"
+#include "panini_values.h"
 
 // ---- null and arrays
 
@@ -43,6 +45,33 @@ static void open_arrays(lua_State *L) {
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
+}
+
+// ---- math
+
+// math.randomseed. Lua's own seed, which it returns, is the time and the address of the thread. Upvalue: Lua's own function.
+static int math_randomseed(lua_State *L) {
+    if (lua_isnone(L, 1)) {
+        lua_Integer seed[2];
+        panini_fill_random(seed, sizeof seed);
+        lua_pushinteger(L, seed[0]);
+        lua_pushinteger(L, seed[1]);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+int panini_open_math(lua_State *L) {
+    luaopen_math(L);
+    lua_getfield(L, -1, "randomseed");
+    lua_pushcclosure(L, math_randomseed, 1);
+    // The numbers that come without any seed tell of it, too.
+    lua_pushvalue(L, -1);
+    lua_call(L, 0, 0);
+    lua_setfield(L, -2, "randomseed");
+    return 1;
 }
 
 // ---- the list
@@ -141,7 +170,7 @@ void panini_open_libraries(lua_State *L, int is_trusted) {
     open_modules(L, is_trusted);
     open(L, LUA_COLIBNAME, panini_open_coroutine, is_trusted);
     open(L, LUA_TABLIBNAME, panini_open_table, is_trusted);
-    open(L, LUA_MATHLIBNAME, luaopen_math, is_trusted);
+    open(L, LUA_MATHLIBNAME, panini_open_math, is_trusted);
     open(L, LUA_UTF8LIBNAME, panini_open_utf8, is_trusted);
     open(L, LUA_STRLIBNAME, panini_open_string, is_trusted);
     open(L, LUA_DBLIBNAME, is_trusted ? panini_open_trusted_debug : panini_open_debug, is_trusted);

@@ -9,6 +9,7 @@ int panini_open_debug(lua_State *L);
 // Lua's own, with the host's traceback.
 int panini_open_trusted_debug(lua_State *L);
 int panini_open_io(lua_State *L);
+int panini_open_math(lua_State *L);
 int panini_open_string(lua_State *L);
 int panini_open_table(lua_State *L);
 int panini_open_utf8(lua_State *L);

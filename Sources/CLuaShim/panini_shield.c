@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "panini_address.h"
 #include "panini_library.h"
 #include "panini_values.h"
 
@@ -34,7 +35,7 @@ static int add(lua_State *L) {
         if (lua_rawequal(L, -1, 3)) return 0;
         return luaL_error(
             L, "%s.%s is the host's and stays as it is: give the function another name, or keep it in a table of your own",
-            lua_tostring(L, lua_upvalueindex(WHOLE)), luaL_tolstring(L, 2, NULL));
+            lua_tostring(L, lua_upvalueindex(WHOLE)), panini_tolstring(L, 2, NULL));
     }
     lua_settop(L, 3);
     if (lua_istable(L, lua_upvalueindex(MIRROR))) {
@@ -146,7 +147,7 @@ void panini_push_shielded(lua_State *L, const char *name, int mirror) {
 
 static int refuse_assignment(lua_State *L) {
     return luaL_error(
-        L, "%s.%s cannot be assigned: %s", lua_tostring(L, lua_upvalueindex(1)), luaL_tolstring(L, 2, NULL),
+        L, "%s.%s cannot be assigned: %s", lua_tostring(L, lua_upvalueindex(1)), panini_tolstring(L, 2, NULL),
         lua_tostring(L, lua_upvalueindex(2)));
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "panini_address.h"
 #include "panini_kill.h"
 #include "panini_library.h"
 #include "panini_match.h"
@@ -250,6 +251,56 @@ static int string_rep(lua_State *L) {
     return 1;
 }
 
+// ---- format
+
+// Whether what stands between the percent sign and the letter p is what Lua takes there.
+static bool is_address_format(const char *modifiers, size_t length) {
+    size_t at = length > 0 && *modifiers == '-';
+    if (length - at > 2) return false;
+    for (; at < length; at++) {
+        if (modifiers[at] < (at == 0 ? '1' : '0') || modifiers[at] > '9') return false;
+    }
+    return true;
+}
+
+// Lua's own function, upvalue 1, is given texts for what it would show the address of.
+static int string_format(lua_State *L) {
+    size_t length;
+    const char *format = luaL_checklstring(L, 1, &length), *end = format + length;
+    int top = lua_gettop(L), argument = 1;
+    char *changed = NULL;
+    for (const char *at = format; (at = memchr(at, '%', (size_t)(end - at))) != NULL; at++) {
+        const char *modifiers = ++at;
+        if (*at == '%') continue;
+        at += strspn(at, "-+ #0.123456789");
+        // Of what is missing, or no conversion at all, Lua itself says so.
+        if (at >= end || ++argument > top) break;
+        int type = lua_type(L, argument);
+        bool is_address = *at == 'p' && is_address_format(modifiers, (size_t)(at - modifiers));
+        if (is_address) {
+            panini_push_address(L, argument);
+        } else if (*at == 's' && type != LUA_TSTRING && type != LUA_TNUMBER) {
+            panini_tolstring(L, argument, NULL);
+        } else {
+            continue;
+        }
+        lua_replace(L, argument);
+        if (!is_address) continue;
+        if (changed == NULL) {
+            luaL_checkstack(L, 1, NULL);
+            changed = lua_newuserdatauv(L, length + 1, 0);
+            memcpy(changed, format, length);
+        }
+        changed[at - format] = 's';
+    }
+    if (changed != NULL) {
+        lua_pushlstring(L, changed, length);
+        lua_replace(L, 1);
+    }
+    lua_settop(L, top);
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
 static int string_dump(lua_State *L) {
     return luaL_error(L, "string.dump is closed: bytecode is never loaded, load takes text");
 }
@@ -261,6 +312,9 @@ int panini_open_string(lua_State *L) {
     };
     luaopen_string(L);
     luaL_setfuncs(L, replaced, 0);
+    lua_getfield(L, -1, "format");
+    lua_pushcclosure(L, string_format, 1);
+    lua_setfield(L, -2, "format");
     lua_pushcfunction(L, string_dump);
     lua_setfield(L, -2, "dump");
     return 1;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "panini_address.h"
 #include "panini_coroutine.h"
 #include "panini_internal.h"
 #include "panini_kill.h"
@@ -142,6 +143,7 @@ panini_vm *panini_vm_create(int is_trusted) {
     if (vm == NULL) return NULL;
     *vm = (panini_vm){0};
     vm->weak_step = PANINI_LONG_WEAK_STEP;
+    panini_open_addresses(vm);
     vm->may_fail = 1;
     vm->main = lua_newstate(allocate, vm);
     vm->may_fail = 0;

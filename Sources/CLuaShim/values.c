@@ -11,6 +11,7 @@
 #include <malloc.h>
 #endif
 
+#include "panini_address.h"
 #include "panini_coroutine.h"
 #include "panini_kill.h"
 
@@ -125,7 +126,7 @@ void panini_refuse_surplus(lua_State *L, const char *name, int most) {
 // ---- texts
 
 static int to_text(lua_State *L) {
-    luaL_tolstring(L, 1, NULL);
+    panini_tolstring(L, 1, NULL);
     return 1;
 }
 

@@ -85,3 +85,58 @@ def test_weak_tables_that_pass_the_count_end_their_run(service, client):
         assert client.ask("ok", timeout=PATIENCE) == {"ok": True}
         if subject != "change":
             assert reply.json["code"] == 504, reply
+
+
+def mappings(pid):
+    """Where the program, its libraries and its memory lie."""
+    ranges = []
+    for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+        begin, end = re.match(r"([0-9a-f]+)-([0-9a-f]+)", line).groups()
+        ranges.append((int(begin, 16), int(end, 16)))
+    return ranges
+
+
+def test_no_text_shows_an_address(service, client):
+    running = service(
+        r"""
+        local kept = { {}, {}, print, string.rep, function() end, coroutine.create(print), io.stdout, panini.validator{} }
+        kept[#kept + 1] = app.listen("x", print)
+        kept[#kept + 1] = select(2, panini.json.decode("{"))
+        app.listen("texts", function(msg)
+            local texts = {}
+            local function add(text) texts[#texts + 1] = text end
+            for _, value in ipairs(kept) do
+                add(tostring(value)) add(("%p"):format(value)) add(("%s|%20p|%-20p"):format(value, value, value))
+            end
+            add(tostring(msg)) add(tostring(next)) add(("%p"):format("a text")) add(("%p"):format(("x"):rep(100)))
+            add(tostring(debug.upvalueid(function() return kept end, 1)))
+            for _, call in ipairs{
+                function() panini[{}] = 1 end, function() app[print] = 1 end, function() string[{}] = string.rep end,
+                function() error({}) end, function() return {} .. {} end, function() return #print end, function() kept() end,
+                function() table.concat({ {} }) end, function() return {} < {} end, function() ("x"):rep({}) end,
+                function() app.publish({}, {}) end, function() app.listen(print, print) end, function() panini.env({}) end,
+            } do
+                local _, text = pcall(call)
+                local _, trace = xpcall(call, function(e) return debug.traceback(tostring(e)) end)
+                add(tostring(text)) add(tostring(trace))
+            end
+            local seed = { math.randomseed() }
+            add(("%x"):format(seed[1])) add(("%x"):format(seed[2]))
+            local first, second = tostring(kept[1]), ("%p"):format(kept[1])
+            for i = 1, 100000 do local x = { i } end
+            return {
+                texts = texts, stable = first == tostring(kept[1]) and first == "table: " .. second and second == ("%p"):format(kept[1]),
+                unique = tostring(kept[1]) ~= tostring(kept[2]), null = ("%p"):format(5),
+                wrong = { pcall(string.format, "%010p", {}) }, plain = ("%5.1f|%-5d|%q|%%|%s"):format(1.25, 3, "x", nil),
+            }
+        end)
+        """
+    )
+    answer = client.ask("texts", {})
+    assert answer["stable"] and answer["unique"] and answer["null"] == "(null)"
+    assert answer["wrong"][0] is False and "invalid conversion" in answer["wrong"][1]
+    assert answer["plain"] == '  1.2|3    |"x"|%|nil'
+    ranges = mappings(running.process.pid)
+    numbers = [int(digits, 16) for text in answer["texts"] for digits in re.findall(r"\b(?:0x)?([0-9a-f]{8,16})\b", text)]
+    assert len(numbers) > 20
+    assert not [hex(number) for number in numbers if any(begin <= number < end for begin, end in ranges)]

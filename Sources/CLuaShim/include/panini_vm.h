@@ -34,6 +34,9 @@ enum {
     PANINI_EMPTY_OBJECT_METATABLE = 7,
 };
 
+// Words of the key under which addresses are shown (panini_address.h).
+enum { PANINI_ADDRESS_ROUNDS = 27 };
+
 // Bytes beyond the limit that are kept for error paths.
 enum { PANINI_RESERVE = 256 * 1024 };
 
@@ -130,6 +133,7 @@ typedef struct panini_vm {
     panini_faults faults;
     // For people: which service this is.
     char label[64];
+    uint32_t address_keys[PANINI_ADDRESS_ROUNDS];
 } panini_vm;
 
 // What a script may be told that it does not get: finalizers, and collections.
