@@ -32,6 +32,8 @@ static void *refuse(panini_vm *vm) {
 // exhaustion ends the process with a word.
 static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
     panini_vm *vm = context;
+    // Of a new block Lua says here which object it is for; 0: for none, but for a part of one.
+    int is_part = old_size == 0;
     if (block == NULL) old_size = 0;
 #if PANINI_MEMORY_TESTS
     if (new_size > old_size && vm->may_fail && panini_has_fault(&vm->faults)) return NULL;
@@ -49,7 +51,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
         if (vm->bytes_in_use > limit || growth > limit - vm->bytes_in_use) {
             return refuse(vm);
         }
-        if (block == NULL && new_size >= PANINI_REHASH_BYTES && panini_rehash_is_too_long(vm, new_size)) {
+        if (is_part && block == NULL && new_size >= PANINI_REHASH_BYTES && panini_rehash_is_too_long(vm, new_size)) {
             panini_kill_for(vm, PANINI_KILL_FOR_KEYS);
             return refuse(vm);
         }

@@ -87,6 +87,28 @@ def test_weak_tables_that_pass_the_count_end_their_run(service, client):
             assert reply.json["code"] == 504, reply
 
 
+def test_a_text_of_the_size_of_a_table_is_no_table(service, client):
+    service(
+        """
+        local full, pieces = {}, {}
+        for n = 12, 18 do pieces[n] = ("x"):rep(24 * 2 ^ n // 1 - 26 | 0) end
+        -- Ended where the table would become larger: it stays as it is, and has no room left.
+        app.listen("fill", function() for i = 1, 2 ^ 17 + 1 do full[i * (2 ^ 18 - 1) // 1 | 0] = true end end)
+        app.listen("text", function()
+            local t, lengths = full, {}
+            for n = 12, 18 do
+                local text = pieces[n] .. "y"
+                lengths[#lengths + 1] = #text
+            end
+            return lengths
+        end)
+        """,
+        options="limits = { cpu = 1 }",
+    )
+    assert failure(client, "fill")["code"] == 504
+    assert client.ask("text", timeout=PATIENCE) == [24 * 2**n - 25 for n in range(12, 19)]
+
+
 def mappings(pid):
     """Where the program, its libraries and its memory lie."""
     ranges = []
