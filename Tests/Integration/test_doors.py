@@ -87,6 +87,22 @@ def test_weak_tables_that_pass_the_count_end_their_run(service, client):
             assert reply.json["code"] == 504, reply
 
 
+def test_a_pattern_with_many_steps_ends_with_its_run(service, client):
+    service(
+        """
+        local v = panini.validator({ a = { type = "string", pattern = ("a*"):rep(12) .. "b" } }, { pattern_steps = 1000000000 })
+        app.listen("match", function(msg) return (v:validate{ a = ("a"):rep(2000) }) end)
+        app.listen("guarded", { validator = v }, function() return "valid" end)
+        app.listen("time", function() return os.clock() end)
+        """,
+        options="limits = { cpu = 0.2 }",
+    )
+    for subject, data in (("match", {}), ("guarded", {"a": "a" * 2000})):
+        before = client.ask("time")
+        assert failure(client, subject, json.dumps(data).encode())["code"] == 504
+        assert client.ask("time") - before < 1.5
+
+
 def test_a_text_of_the_size_of_a_table_is_no_table(service, client):
     service(
         """
