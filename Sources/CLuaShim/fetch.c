@@ -109,5 +109,8 @@ void panini_fetch_push(lua_State *L, const panini_fetch_host *host) {
     lua_pushlightuserdata(L, (void *)host);
     lua_pushcclosure(L, guard_close, FETCH_HOST);
     lua_rawset(L, -3);
+    lua_pushliteral(L, "__metatable");
+    lua_pushboolean(L, 0);
+    lua_rawset(L, -3);
     lua_pushcclosure(L, fetch, FETCH_GUARD_METATABLE);
 }

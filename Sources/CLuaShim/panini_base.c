@@ -12,8 +12,8 @@
 #include "panini_vm.h"
 #include "panini_weak.h"
 
-// In the metatable of the globals: it is the host's.
-static char globals_key;
+// In metatables of the host that scripts do not see.
+static char hidden_key;
 
 // ---- protected calls
 
@@ -106,8 +106,26 @@ static void set_without_finalizer(lua_State *L) {
     panini_notice(L, PANINI_NOTICE_FINALIZER);
 }
 
+// ---- metatables of the host
+
+void panini_hide_metatable(lua_State *L) {
+    lua_pushboolean(L, 1);
+    lua_rawsetp(L, -2, &hidden_key);
+    // For whoever reads it in another way.
+    lua_pushliteral(L, "__metatable");
+    lua_pushboolean(L, 0);
+    lua_rawset(L, -3);
+}
+
+// Whether the metatable on top is one of those.
+static int is_hidden(lua_State *L) {
+    int is_one = lua_rawgetp(L, -1, &hidden_key) != LUA_TNIL;
+    lua_pop(L, 1);
+    return is_one;
+}
+
 // No finalizers for scripts: they would run at any allocation, Swift's included. What the JSON codec
-// made may get another metatable although its own one is protected.
+// made, and tables whose metatable is hidden, may get another metatable although their own one is protected.
 int panini_setmetatable(lua_State *L) {
     int type = lua_type(L, 2), has_finalizer = 0;
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -116,9 +134,9 @@ int panini_setmetatable(lua_State *L) {
     if (type == LUA_TTABLE) panini_note_metatable(L);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) {
         lua_getmetatable(L, 1);
+        int may_change = is_hidden(L);
         panini_push_array_metatable(L);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
-        if (!lua_rawequal(L, -2, -3) && !lua_rawequal(L, -1, -3)) return luaL_error(L, "cannot change a protected metatable");
+        if (!may_change && !lua_rawequal(L, -1, -2)) return luaL_error(L, "cannot change a protected metatable");
     }
     lua_settop(L, 2);
     if (type == LUA_TTABLE) {
@@ -135,22 +153,18 @@ int panini_setmetatable(lua_State *L) {
     return 1;
 }
 
-// The metatable of the globals is the host's: for scripts there is none, and they may set one. So is the one that the JSON
-// codec puts on objects without members: copies of tables hand what they are given here to setmetatable.
+// The metatable of the globals is the host's: for scripts there is none, and they may set one. So are the one that the JSON
+// codec puts on objects without members, and that of errors: copies of tables hand what they are given here to setmetatable.
 int panini_getmetatable(lua_State *L) {
     luaL_checkany(L, 1);
     if (!lua_getmetatable(L, 1)) {
         lua_pushnil(L);
         return 1;
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
-    int is_mark = lua_rawequal(L, -1, -2);
-    lua_pop(L, 1);
-    if (is_mark || lua_rawgetp(L, -1, &globals_key) != LUA_TNIL) {
+    if (is_hidden(L)) {
         lua_pushnil(L);
         return 1;
     }
-    lua_pop(L, 1);
     luaL_getmetafield(L, 1, "__metatable");
     return 1;
 }
@@ -204,11 +218,10 @@ static int new_global(lua_State *L) {
 
 // The table of globals is on top.
 static void watch_globals(lua_State *L) {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 4);
     lua_pushcfunction(L, new_global);
     lua_setfield(L, -2, "__newindex");
-    lua_pushboolean(L, 1);
-    lua_rawsetp(L, -2, &globals_key);
+    panini_hide_metatable(L);
     lua_setmetatable(L, -2);
 }
 

@@ -41,9 +41,8 @@ static void open_arrays(lua_State *L) {
     lua_setfield(L, -2, "__name");
     lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_ARRAY_METATABLE);
     // To a script it is as good as none: `getmetatable` gives nil, and another one may be set.
-    lua_createtable(L, 0, 1);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
+    lua_createtable(L, 0, 2);
+    panini_hide_metatable(L);
     lua_rawseti(L, LUA_REGISTRYINDEX, PANINI_EMPTY_OBJECT_METATABLE);
 }
 

@@ -70,10 +70,12 @@ static void begin_loading(lua_State *L) {
     lua_pop(L, 2);
 
     lua_newtable(L);
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushvalue(L, 1);
     lua_pushcclosure(L, end_loading, 1);
     lua_setfield(L, -2, "__close");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
     lua_toclose(L, -1);
 }

@@ -128,9 +128,11 @@ void panini_push_shielded(lua_State *L, const char *name, int mirror) {
     int contents = lua_gettop(L), additions = contents + 1;
     lua_newtable(L);
     // What the contents lack is looked for in the additions, also where Lua holds the contents itself, as of strings.
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushvalue(L, additions);
     lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, contents);
     push_stand_in(L, contents, additions);
     lua_pushvalue(L, contents);

@@ -79,7 +79,11 @@ static void run_checks(lua_State *L, lua_Integer number, int limit, lua_KFunctio
 
 // Upvalue: the metatable of validators.
 static const panini_validator *check_self(lua_State *L) {
-    bool same = lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
+    bool same = false;
+    if (lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1)) {
+        same = lua_rawequal(L, -1, lua_upvalueindex(1));
+        lua_pop(L, 1);
+    }
     if (!same) luaL_error(L, "call it with a colon: validator:validate(value)");
     return lua_touserdata(L, 1);
 }
@@ -104,10 +108,9 @@ static int validate_continued(lua_State *L, int status, lua_KContext number) {
 
 static int validate(lua_State *L) {
     panini_refuse_surplus(L, "validator:validate", RUN_VALUE);
+    // Before anything else is on the stack: what is there at RUN_VALUE is validated, and returned.
     lua_settop(L, RUN_VALUE);
     const panini_validator *validator = check_self(L);
-    // What the look at the metatable has left is no value.
-    lua_settop(L, RUN_VALUE);
     lua_settop(L, RUN_CHECKS);
     panini_walk_value(L, validator, RUN_SUBJECT);
     run_checks(L, 0, validator->violation_limit, validate_continued);

@@ -60,13 +60,14 @@ static int error_tostring(lua_State *L) {
 }
 
 void panini_error_push_metatable(lua_State *L) {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 4);
     lua_pushliteral(L, "__tostring");
     lua_pushcfunction(L, error_tostring);
     lua_rawset(L, -3);
     lua_pushliteral(L, "__name");
     lua_pushliteral(L, "panini.error");
     lua_rawset(L, -3);
+    panini_hide_metatable(L);
 }
 
 void panini_error_push(

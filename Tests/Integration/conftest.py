@@ -75,6 +75,14 @@ def client(broker):
 
 
 @pytest.fixture
+def asking(nats_server):
+    """A client of the real broker, for what does not depend on the kind."""
+    instance = Client(nats_server.url)
+    yield instance
+    instance.close()
+
+
+@pytest.fixture
 def gate(client):
     return Gate(client)
 

@@ -18,6 +18,10 @@ int panini_next(lua_State *L, int index);
 // popped, and with it the place to go on from.
 int panini_next_of_changing(lua_State *L, int index);
 
+// Hides the metatable on top from scripts: to them its tables have none, and they may give them one. Raises only for want of
+// memory.
+void panini_hide_metatable(lua_State *L);
+
 // Pushes the metatable of error tables (`__tostring` gives the message); the caller keeps a reference. Raises only for
 // want of memory.
 void panini_error_push_metatable(lua_State *L);
