@@ -13,6 +13,7 @@ enum Entry {
         // So is a file that may not grow.
         signal(SIGXFSZ, SIG_IGN)
         PaniniRuntime.settleAllocator()
+        PaniniRuntime.reportCrashes()
         let command: any ParsableCommand
         do {
             let arguments = try AppOptionFlags.rewrite(try ProgramArguments.all())

@@ -8,6 +8,7 @@
 #include <lualib.h>
 
 #include "panini_coroutine.h"
+#include "panini_crash.h"
 #include "panini_error.h"
 #include "panini_fetch.h"
 #include "panini_handle.h"

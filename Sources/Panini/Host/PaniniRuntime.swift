@@ -1,6 +1,7 @@
 // Owns: what the host can say about itself. Constants; any thread.
 
 import CLuaShim
+import Glibc
 import LuaVM
 import NIOCore
 
@@ -11,6 +12,24 @@ public enum PaniniRuntime {
 
     /// How many processors there are for this process.
     package static var processors: Int { System.coreCount }
+
+    /// Has a crash say where it was: the signal, the thread, the script, and addresses in the program's file. Swift's own report
+    /// has registers and memory in it, and with that whatever a script has in hand; it is made when `SWIFT_BACKTRACE` is set.
+    /// For programs whose standard error is a log; once, before other threads exist.
+    public static func reportCrashes() {
+        guard getenv("SWIFT_BACKTRACE") == nil else { return }
+        var text = "\(PaniniVersion.current) (\(luaVersion))"
+        // Kept for the life of the process.
+        text.withUTF8 { bytes in
+            let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count + 1)
+            for (index, byte) in bytes.enumerated() { copy[index] = CChar(bitPattern: byte) }
+            copy[bytes.count] = 0
+            panini_crash_report(copy)
+        }
+    }
+
+    /// Lets a crash be heard of when the calling thread's stack is full.
+    static func prepareThread() { panini_crash_prepare_thread() }
 
     /// Has the C library give large blocks back to the system when they are freed, so that what a script had at its worst
     /// does not stay with the process. For programs whose first concern is to run scripts; once, before other threads exist.
