@@ -7,29 +7,31 @@ import Panini
 enum ControlClient {
     /// Asks every program of the user that runs now.
     ///
-    /// - Parameter question: One line of JSON.
+    /// - Parameters:
+    ///   - question: One line of JSON.
+    ///   - seconds: How long one program may take; nil: as long as it does.
     /// - Returns: The answers, by the programs' numbers.
-    static func askAll(_ question: String) throws(CommandFailure) -> [JSONValue] {
-        let directory = ControlDirectory.usual
-        guard access(directory, F_OK) == 0 else { return [] }
-        do throws(ControlProblem) {
-            try ControlDirectory.check(directory)
-        } catch {
-            throw CommandFailure(error.message)
-        }
+    static func askAll(_ question: String, seconds: Int? = nil) throws(CommandFailure) -> [JSONValue] {
         var answers: [JSONValue] = []
-        for socket in sockets(in: directory) {
-            guard let bytes = ask(socket, question) else { continue }
-            do {
-                answers.append(try bytes.withUnsafeBytes { try JSONValue(parsing: $0) })
+        for directory in ControlDirectory.all where access(directory, F_OK) == 0 {
+            do throws(ControlProblem) {
+                try ControlDirectory.check(directory)
             } catch {
-                throw CommandFailure("\(socket): the answer cannot be read")
+                throw CommandFailure(error.message)
+            }
+            for socket in sockets(in: directory) {
+                guard let bytes = ask(socket.path, socket.number, question, seconds) else { continue }
+                do {
+                    answers.append(try bytes.withUnsafeBytes { try JSONValue(parsing: $0) })
+                } catch {
+                    throw CommandFailure("\(socket.path): the answer cannot be read")
+                }
             }
         }
         return answers
     }
 
-    private static func sockets(in directory: String) -> [String] {
+    private static func sockets(in directory: String) -> [(path: String, number: Int)] {
         guard let folder = opendir(directory) else { return [] }
         defer { closedir(folder) }
         var numbers: [Int] = []
@@ -39,14 +41,17 @@ enum ControlClient {
             }
             if name.hasSuffix(".sock"), let number = Int(name.dropLast(5)) { numbers.append(number) }
         }
-        return numbers.sorted().map { "\(directory)/\($0).sock" }
+        return numbers.sorted().map { ("\(directory)/\($0).sock", $0) }
     }
 
     /// The answer; nil when nobody is there any more.
-    private static func ask(_ path: String, _ question: String) -> [UInt8]? {
+    private static func ask(_ path: String, _ number: Int, _ question: String, _ seconds: Int?) -> [UInt8]? {
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
+        // One that does not even take the question is stopped or held.
+        limit(descriptor, SO_SNDTIMEO, seconds ?? 5)
+        if let seconds { limit(descriptor, SO_RCVTIMEO, seconds) }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let bytes = Array(path.utf8)
@@ -60,6 +65,7 @@ enum ControlClient {
         guard connected == 0 else {
             // A program that was killed leaves its socket.
             if errno == ECONNREFUSED { unlink(path) }
+            if errno == EAGAIN { tellSilent(number) }
             return nil
         }
         let line = Array((question + "\n").utf8)
@@ -69,9 +75,22 @@ enum ControlClient {
         while true {
             let count = read(descriptor, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN {
+                tellSilent(number)
+                return nil
+            }
             guard count > 0 else { break }
             answer.append(contentsOf: buffer[..<count])
         }
         return answer.isEmpty ? nil : answer
+    }
+
+    private static func tellSilent(_ number: Int) {
+        StandardError.say("panini: the program \(number) does not answer")
+    }
+
+    private static func limit(_ descriptor: CInt, _ option: CInt, _ seconds: Int) {
+        var time = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
     }
 }

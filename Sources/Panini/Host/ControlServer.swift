@@ -12,13 +12,19 @@ package struct ControlProblem: Error {
 
 /// Answers questions about the program on a socket.
 final class ControlServer {
-    private static let maximumLine = 4096
+    /// The longest question, in bytes.
+    static let lineLimit = 4096
+    /// How long a question may take to come, and an answer to be read.
+    static let patience = TimeAmount.seconds(5)
 
     private let directory: String
     private let loop: any EventLoop
     private unowned let host: HostCore
     private var channel: (any Channel)?
     private var socket = ""
+    private var connections = ControlConnections()
+    private var channels: [UInt64: any Channel] = [:]
+    private var lastNumber: UInt64 = 0
 
     init(directory: String, loop: any EventLoop, host: HostCore) {
         self.directory = directory
@@ -35,7 +41,7 @@ final class ControlServer {
         ServerBootstrap(group: loop)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ControlHandler(server: box.value))
+                    try channel.pipeline.syncOperations.addHandler(box.value.makeHandler())
                 }
             }
             .bind(unixDomainSocketPath: socket)
@@ -49,6 +55,27 @@ final class ControlServer {
         channel?.close(promise: nil)
         channel = nil
         if !socket.isEmpty { unlink(socket) }
+    }
+
+    private func makeHandler() -> ControlHandler {
+        lastNumber += 1
+        return ControlHandler(server: self, number: lastNumber)
+    }
+
+    fileprivate func opened(_ channel: any Channel, _ number: UInt64) {
+        switch connections.opened(number) {
+        case .admitted: break
+        case .instead(let oldest): channels.removeValue(forKey: oldest)?.close(promise: nil)
+        case .refused: return channel.close(promise: nil)
+        }
+        channels[number] = channel
+    }
+
+    fileprivate func asked(_ number: UInt64) { connections.asked(number) }
+
+    fileprivate func closed(_ number: UInt64) {
+        connections.closed(number)
+        channels[number] = nil
     }
 
     /// The answer to one line.
@@ -86,8 +113,6 @@ final class ControlServer {
     private func failure(_ text: String) -> EventLoopFuture<String> {
         loop.makeSucceededFuture(ControlText.object([("success", "false"), ("error", ControlText.string(text))]))
     }
-
-    fileprivate static var lineLimit: Int { maximumLine }
 }
 
 @available(*, unavailable)
@@ -99,10 +124,31 @@ private final class ControlHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let server: ControlServer
+    private let number: UInt64
     private var line: [UInt8] = []
     private var isAsked = false
+    private var expiry: Scheduled<Void>?
 
-    init(server: ControlServer) { self.server = server }
+    init(server: ControlServer, number: UInt64) {
+        self.server = server
+        self.number = number
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        expire(context.channel)
+        server.opened(context.channel, number)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        expiry?.cancel()
+        server.closed(number)
+    }
+
+    /// Ends the connection when nothing more comes of it in time.
+    private func expire(_ channel: any Channel) {
+        expiry?.cancel()
+        expiry = channel.eventLoop.scheduleTask(in: ControlServer.patience) { channel.close(promise: nil) }
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isAsked else { return }
@@ -111,9 +157,17 @@ private final class ControlHandler: ChannelInboundHandler {
             if line.count > ControlServer.lineLimit { context.close(promise: nil) }
             return
         }
+        guard end <= ControlServer.lineLimit else { return context.close(promise: nil) }
         isAsked = true
-        let channel = context.channel
-        server.answer(Array(line[..<end])).whenSuccess { text in
+        // A reload takes what it takes.
+        expiry?.cancel()
+        server.asked(number)
+        let box = NIOLoopBound((self, context.channel), eventLoop: context.eventLoop)
+        let question = Array(line[..<end])
+        line = []
+        server.answer(question).whenSuccess { text in
+            let (this, channel) = box.value
+            this.expire(channel)
             channel.writeAndFlush(ByteBuffer(string: text + "\n")).whenComplete { _ in channel.close(promise: nil) }
         }
     }
@@ -123,3 +177,43 @@ private final class ControlHandler: ChannelInboundHandler {
 
 @available(*, unavailable)
 extension ControlHandler: Sendable {}
+
+/// Which connections of a control socket are open: a bounded number, of which those that have asked nothing give way.
+struct ControlConnections {
+    enum Admission: Equatable {
+        case admitted
+        /// In the place of another one, which is closed.
+        case instead(of: UInt64)
+        case refused
+    }
+
+    /// So many may be open at once.
+    static let most = 32
+
+    private var silent: [UInt64] = []
+    private var asked: Set<UInt64> = []
+
+    var count: Int { silent.count + asked.count }
+
+    mutating func opened(_ number: UInt64) -> Admission {
+        guard count >= Self.most else {
+            silent.append(number)
+            return .admitted
+        }
+        guard let oldest = silent.first else { return .refused }
+        silent.removeFirst()
+        silent.append(number)
+        return .instead(of: oldest)
+    }
+
+    mutating func asked(_ number: UInt64) {
+        guard let place = silent.firstIndex(of: number) else { return }
+        silent.remove(at: place)
+        asked.insert(number)
+    }
+
+    mutating func closed(_ number: UInt64) {
+        silent.removeAll { $0 == number }
+        asked.remove(number)
+    }
+}
