@@ -92,6 +92,12 @@ void panini_kill_from_signal(panini_vm *vm) {
     panini_hook_next(vm);
 }
 
+void panini_kill_given_up(panini_vm *vm) {
+    if (!vm->killed) vm->kill_reason = PANINI_KILL_GIVEN_UP;
+    vm->killed = 1;
+    panini_hook_next(vm);
+}
+
 void panini_kill_for(panini_vm *vm, int reason) {
     // Lua asks twice for memory, and collects in between.
     if (!vm->killed) {

@@ -20,14 +20,19 @@ typedef struct panini_watch {
     _Atomic uint64_t seen, seen_time;
     // The run that is to end.
     _Atomic uint64_t victim;
+    // No Lua is to run on this thread any more: every run ends before its first instruction.
+    _Atomic int is_given_up;
 } panini_watch;
 
 extern __thread panini_watch *panini_thread_watch __attribute__((tls_model("initial-exec")));
-extern _Atomic int panini_watchdog_sleeps;
+// What a run that begins has to be told of, as bits: most often nothing.
+enum { PANINI_WATCHDOG_SLEEPS = 1, PANINI_THREADS_GIVEN_UP = 2 };
+extern _Atomic int panini_watchdog_news;
 
 // Makes the record of the calling thread; NULL when there is no memory for it.
 panini_watch *panini_watch_make(void);
-void panini_watchdog_wake(void);
+// A run has begun while there were news.
+void panini_watchdog_begun(panini_watch *watch, panini_vm *vm);
 // Starts the watchdog when there is none yet, and lets it know of the budget. 0 when it could not be started.
 int panini_watchdog_need(uint64_t budget_nanoseconds);
 // Returns when the watchdog has done with what it has seen of any state.
@@ -50,7 +55,7 @@ static inline panini_watch *begin_run(panini_vm *vm, uint64_t budget) {
     if (vm->outer != NULL) return watch;
     atomic_store_explicit(&watch->budget, budget, memory_order_relaxed);
     atomic_store_explicit(&watch->run, run_number(watch) + 1, memory_order_release);
-    if (atomic_load_explicit(&panini_watchdog_sleeps, memory_order_relaxed)) panini_watchdog_wake();
+    if (atomic_load_explicit(&panini_watchdog_news, memory_order_relaxed)) panini_watchdog_begun(watch, vm);
     return watch;
 }
 

@@ -41,13 +41,14 @@ typedef struct watched {
 } watched;
 
 __thread panini_watch *panini_thread_watch __attribute__((tls_model("initial-exec")));
-_Atomic int panini_watchdog_sleeps;
+_Atomic int panini_watchdog_news;
 
 // Guards the list, the settings and the watchdog's sleep. Never held while Lua runs.
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition;
 static watched *list;
 static uint64_t thread_count;
+static int given_up_count;
 static pthread_key_t thread_key;
 static int is_started, has_failed;
 static int wanted_signal, used_signal;
@@ -82,7 +83,8 @@ static void overrun(int number) {
         uint64_t run = atomic_load_explicit(&watch->run, memory_order_relaxed);
         panini_vm *vm = atomic_load_explicit(&watch->vm, memory_order_relaxed);
         if ((run & 1) && run == atomic_load_explicit(&watch->victim, memory_order_relaxed) && vm != NULL) {
-            panini_kill_from_signal(vm);
+            if (atomic_load_explicit(&watch->is_given_up, memory_order_relaxed)) panini_kill_given_up(vm);
+            else panini_kill_from_signal(vm);
         }
     }
     errno = saved;
@@ -161,7 +163,8 @@ static int look_at(watched *thread, uint64_t now, uint64_t *pause) {
     int stands_still = time - thread->last_time < step / 100;
     thread->last_time = time;
     if (budget == 0) return 1;
-    int is_over = used >= budget;
+    int is_given_up = atomic_load_explicit(&thread->watch.is_given_up, memory_order_relaxed);
+    int is_over = used >= budget || is_given_up;
     thread->stuck = is_over || stands_still ? thread->stuck + step : 0;
     if (is_over) {
         if (atomic_load_explicit(&thread->watch.victim, memory_order_relaxed) != run) {
@@ -203,6 +206,8 @@ static void wait_for(uint64_t pause) {
     pthread_cond_timedwait(&condition, &mutex, &until);
 }
 
+static int sleeps(void) { return atomic_load(&panini_watchdog_news) & PANINI_WATCHDOG_SLEEPS; }
+
 static void *watch(void *unused) {
     (void)unused;
     prctl(PR_SET_NAME, "lua-watchdog");
@@ -216,22 +221,45 @@ static void *watch(void *unused) {
         }
         // A run that begins from here on wakes the watchdog, unless its thread has not seen the flag yet: the second look
         // finds that one.
-        atomic_store(&panini_watchdog_sleeps, 1);
+        atomic_fetch_or(&panini_watchdog_news, PANINI_WATCHDOG_SLEEPS);
         wait_for(tick);
-        if (atomic_load(&panini_watchdog_sleeps) && !look_at_all(&pause)) {
-            while (atomic_load(&panini_watchdog_sleeps)) pthread_cond_wait(&condition, &mutex);
+        if (sleeps() && !look_at_all(&pause)) {
+            while (sleeps()) pthread_cond_wait(&condition, &mutex);
         }
-        atomic_store(&panini_watchdog_sleeps, 0);
+        atomic_fetch_and(&panini_watchdog_news, ~PANINI_WATCHDOG_SLEEPS);
         quiet = 0;
     }
     return NULL;
 }
 
-void panini_watchdog_wake(void) {
-    pthread_mutex_lock(&mutex);
-    atomic_store(&panini_watchdog_sleeps, 0);
+// With the mutex.
+static void wake(void) {
+    atomic_fetch_and(&panini_watchdog_news, ~PANINI_WATCHDOG_SLEEPS);
     pthread_cond_signal(&condition);
+}
+
+void panini_watchdog_begun(panini_watch *watch, panini_vm *vm) {
+    if (sleeps()) {
+        pthread_mutex_lock(&mutex);
+        wake();
+        pthread_mutex_unlock(&mutex);
+    }
+    if (atomic_load_explicit(&watch->is_given_up, memory_order_relaxed)) panini_kill_given_up(vm);
+}
+
+int panini_watchdog_give_up(uint64_t number) {
+    pthread_mutex_lock(&mutex);
+    watched *thread = list;
+    while (thread != NULL && thread->number != number) thread = thread->next;
+    if (thread != NULL && !atomic_load(&thread->watch.is_given_up)) {
+        atomic_store(&thread->watch.is_given_up, 1);
+        given_up_count++;
+        atomic_fetch_or(&panini_watchdog_news, PANINI_THREADS_GIVEN_UP);
+        // A run that goes on is told with the next look.
+        wake();
+    }
     pthread_mutex_unlock(&mutex);
+    return thread != NULL;
 }
 
 void panini_watchdog_settle(void) {
@@ -293,6 +321,11 @@ static void thread_ended(void *value) {
         if (*at != thread) continue;
         *at = thread->next;
         break;
+    }
+    // The watchdog may not have seen yet that it had come back.
+    if (thread->is_wedged) report(thread, thread->held, 1);
+    if (atomic_load(&thread->watch.is_given_up) && --given_up_count == 0) {
+        atomic_fetch_and(&panini_watchdog_news, ~PANINI_THREADS_GIVEN_UP);
     }
     pthread_mutex_unlock(&mutex);
     free(thread);

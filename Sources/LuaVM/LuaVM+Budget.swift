@@ -114,6 +114,7 @@ extension LuaVM {
             panini_collect(state)
         case PANINI_KILL_FOR_LATE_MODE: reason = LuaVM.lateModeText
         case PANINI_KILL_FOR_KEYS: reason = LuaVM.keysText(cpuLimit)
+        case PANINI_KILL_GIVEN_UP: reason = "its worker was given up"
         default: break
         }
         return LuaError(
@@ -159,6 +160,14 @@ public enum LuaWatchdog {
     /// - Parameter number: From SIGRTMIN to SIGRTMAX.
     /// - Returns: False when it is no such signal, or when another one is in use already.
     public static func useSignal(_ number: Int32) -> Bool { panini_watchdog_set_signal(number) != 0 }
+
+    /// Lets no Lua run on a thread any more: the run that goes on ends as soon as it can, each later one before its first
+    /// instruction. For good.
+    ///
+    /// - Parameter thread: What ``threadNumber`` gave there.
+    /// - Returns: False when there is no such thread any more.
+    @discardableResult
+    public static func giveUp(thread: UInt64) -> Bool { panini_watchdog_give_up(thread) != 0 }
 
     /// Says who hears of threads that are stuck.
     ///

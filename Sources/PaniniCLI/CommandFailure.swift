@@ -8,6 +8,8 @@ struct CommandFailure: Error {
         case failed = 1
         /// The command line, the environment or a configuration file is wrong.
         case usage = 2
+        /// Scripts hold so many threads that the program cannot go on.
+        case stuck = 70
     }
 
     /// One line, without the program's name.

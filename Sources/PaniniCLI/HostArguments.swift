@@ -63,6 +63,7 @@ struct HostArguments: ParsableArguments {
         configuration.workers = try workerCount()
         configuration.isStrict = strict
         configuration.watchesFiles = watches
+        configuration.stuckWorkers = wedge.policy
         configuration.controlDirectory = ControlDirectory.usual
         return configuration
     }

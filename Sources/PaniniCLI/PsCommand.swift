@@ -25,7 +25,7 @@ struct PsCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let answers = try ControlClient.askAll("{\"command\":\"ps\"}")
+        let answers = try ControlClient.askAll("{\"command\":\"ps\"}", seconds: 5)
         let rows = answers.flatMap { answer in
             (answer["services"]?.array ?? []).map { (pid: answer["pid"]?.integer ?? 0, service: $0) }
         }
@@ -40,7 +40,8 @@ struct PsCommand: ParsableCommand {
     private static func object(_ pid: Int, _ service: JSONValue) -> String {
         let texts = ["service", "version", "file", "state"].map { ($0, JSONText.string(service[$0]?.string)) }
         let numbers = [
-            "generation", "workers", "stuck_workers", "listeners", "in_flight", "waiting", "waiting_sends", "draining",
+            "generation", "workers", "stuck_workers", "replaced_workers", "given_up_threads", "listeners", "in_flight",
+            "waiting", "waiting_sends", "draining",
             "memory_bytes",
         ].map {
             ($0, "\(service[$0]?.integer ?? 0)")
@@ -74,6 +75,8 @@ struct PsCommand: ParsableCommand {
             } else if state == "running", !isConnected {
                 state = "no broker"
             }
+            let replaced = service["replaced_workers"]?.integer ?? 0
+            if replaced > 0 { state += ", \(replaced) replaced" }
             lines.append([
                 "\(pid)", service["service"]?.string ?? "", service["version"]?.string ?? "",
                 state, number("generation"), number("workers"),

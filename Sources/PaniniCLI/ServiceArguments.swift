@@ -195,8 +195,16 @@ extension CommandFailure {
     init(_ error: PaniniError, showsTraceback: Bool) {
         self.init(
             error.message,
-            exitCode: error.code == .invalidOption ? .usage : .failed,
+            exitCode: Self.code(for: error),
             details: showsTraceback ? error.traceback : nil
         )
+    }
+
+    private static func code(for error: PaniniError) -> Code {
+        switch error.code {
+        case .invalidOption: .usage
+        case .tooManyStuckWorkers: .stuck
+        default: .failed
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 import Glibc
 
-enum ThreadName {
+package enum ThreadName {
     private typealias Getter = @convention(c) (pthread_t, UnsafeMutablePointer<CChar>, Int) -> CInt
     private typealias Setter = @convention(c) (pthread_t, UnsafePointer<CChar>) -> CInt
 
@@ -20,7 +20,7 @@ enum ThreadName {
     }
 
     /// Names the calling thread; at most 15 bytes.
-    static func set(_ name: String) {
+    package static func set(_ name: String) {
         _ = setter?(pthread_self(), name)
     }
 }

@@ -189,7 +189,7 @@ def test_a_stuck_worker_is_reported_and_comes_back(start, nats_server):
         nats_server.url,
         "app.task(function() os.execute('sleep 3') end)",
         options="limits = { cpu = 0.1 }",
-        arguments=["--trust", "--wedged-after", "0.5"],
+        arguments=["--trust", "--wedged", "report", "--wedged-after", "0.5"],
     )
     running.wait_for(r"worker \S+ is stuck: a script of test has held it for \d+\.\d s and cannot be ended")
     running.wait_for(r"worker \S+ has come back after [23]\.\d s")
@@ -208,7 +208,7 @@ def test_other_workers_take_over_from_a_stuck_one(start, nats_server, tmp_path):
         nats_server.url,
         STICKING,
         options="limits = { cpu = 0.1 }",
-        arguments=["--trust", "--workers", "2", "--wedged-after", "0.5"],
+        arguments=["--trust", "--workers", "2", "--wedged", "report", "--wedged-after", "0.5"],
         env=control,
     )
     client.collect("stick", [b'{"seconds": 8}'])
@@ -238,7 +238,7 @@ def test_a_stop_does_not_wait_for_a_stuck_worker(start, nats_server):
         nats_server.url,
         STICKING,
         options="limits = { cpu = 0.1 }, shutdown_timeout = 3600",
-        arguments=["--trust", "--workers", "2", "--wedged-after", "0.5"],
+        arguments=["--trust", "--workers", "2", "--wedged", "report", "--wedged-after", "0.5"],
     )
     client.collect("stick", [b'{"seconds": 600}'])
     running.wait_for(r"is stuck: a script of test has held it")

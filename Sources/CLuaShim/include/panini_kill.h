@@ -9,9 +9,15 @@
 // Lua's status of a run that was ended, as panini_call and panini_resume return it.
 enum { PANINI_KILLED = 64 };
 
-// What a run was ended for: its time, its weak tables or a metatable that became weak late (panini_weak.h), or a table whose
-// keys are all in one place (panini_rehash.h).
-enum { PANINI_KILL_FOR_TIME, PANINI_KILL_FOR_WEAK_KEYS, PANINI_KILL_FOR_LATE_MODE, PANINI_KILL_FOR_KEYS };
+// What a run was ended for: its time, its weak tables or a metatable that became weak late (panini_weak.h), a table whose
+// keys are all in one place (panini_rehash.h), or its thread, on which no Lua is to run any more.
+enum {
+    PANINI_KILL_FOR_TIME,
+    PANINI_KILL_FOR_WEAK_KEYS,
+    PANINI_KILL_FOR_LATE_MODE,
+    PANINI_KILL_FOR_KEYS,
+    PANINI_KILL_GIVEN_UP
+};
 
 // Where the last run that was ended has been: "file:line", "" when no Lua function was running; and the calls that led
 // there, a line each.
@@ -48,4 +54,6 @@ void panini_hook_next(panini_vm *vm);
 
 // From the signal's handler, on the state's thread.
 void panini_kill_from_signal(panini_vm *vm);
+// The same for a run on a thread that was given up: from the signal's handler, or as the run begins.
+void panini_kill_given_up(panini_vm *vm);
 #endif

@@ -28,6 +28,10 @@ int panini_watchdog_signal(void);
 // A number for the calling thread, from 1, as reports have it; 0 when there is no memory for it.
 uint64_t panini_watch_number(void);
 
+// Nothing of Lua is to run any more on the thread of that number: the run that goes on is ended as soon as it can be, each
+// later one before its first instruction. For good; any thread may ask. Returns 0 when there is no such thread.
+int panini_watchdog_give_up(uint64_t number);
+
 // How many runs were ended so far, in the whole process.
 uint64_t panini_watchdog_kill_count(void);
 // One more, that the watchdog did not end.

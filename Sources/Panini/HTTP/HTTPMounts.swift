@@ -8,28 +8,42 @@ final class HTTPMount: Sendable {
     let name: String
     /// Its place in the host's configuration.
     let place: Int
-    private let instances: [WorkerInstance]
+    private struct State {
+        var instances: [WorkerInstance]
+        /// Workers that a script holds.
+        var stuck: Set<Int> = []
+    }
+
     private let next = Atomic<UInt>(0)
-    /// Workers that a script holds.
-    private let stuck = Mutex<Set<Int>>([])
+    private let state: Mutex<State>
 
     init(name: String, place: Int, _ instances: [WorkerInstance]) {
         self.name = name
         self.place = place
-        self.instances = instances
+        state = Mutex(State(instances: instances))
     }
 
     /// The worker whose turn it is; nil when none can take anything.
     var instance: WorkerInstance? {
-        let stuck = stuck.withLock { $0 }
-        let free = stuck.isEmpty ? instances : instances.filter { !stuck.contains($0.index) }
+        let free = state.withLock { state in
+            state.stuck.isEmpty ? state.instances : state.instances.filter { !state.stuck.contains($0.index) }
+        }
         guard !free.isEmpty else { return nil }
         return free[Int(next.wrappingAdd(1, ordering: .relaxed).oldValue % UInt(free.count))]
     }
 
     func workerChanged(_ index: Int, isStuck: Bool) {
-        stuck.withLock { stuck in
-            if isStuck { stuck.insert(index) } else { stuck.remove(index) }
+        state.withLock { state in
+            if isStuck { state.stuck.insert(index) } else { state.stuck.remove(index) }
+        }
+    }
+
+    /// A worker's place is another's.
+    func replace(_ instance: WorkerInstance) {
+        state.withLock { state in
+            state.instances.removeAll { $0.index == instance.index }
+            state.instances.append(instance)
+            state.stuck.remove(instance.index)
         }
     }
 }
@@ -50,6 +64,8 @@ final class HTTPMounts: Sendable {
     func workerChanged(_ index: Int, isStuck: Bool) {
         for mount in all(named: nil) { mount.workerChanged(index, isStuck: isStuck) }
     }
+
+    func replace(_ name: String, _ instance: WorkerInstance) { all(named: name).first?.replace(instance) }
 
     func removeAll() { mounts.withLock { $0 = [] } }
 

@@ -9,11 +9,18 @@ import PaniniHTTP
 
 extension Service: HTTPServerDelegate {
     /// Opens the port, last of all that a start does.
-    func startWebServer(port: Int?) -> EventLoopFuture<Void> {
+    ///
+    /// - Parameters:
+    ///   - port: The port that another worker has bound.
+    ///   - inherited: What listens there already.
+    func startWebServer(port: Int?, _ inherited: HTTPListeningSocket?) -> EventLoopFuture<Void> {
         guard options.webServer, opensWebPort else { return worker.eventLoop.makeSucceededVoidFuture() }
+        var configuration = webConfiguration(options, port: port)
+        configuration.inherited = inherited
         let server = HTTPServer(
-            configuration: webConfiguration(options, port: port),
+            configuration: configuration,
             eventLoop: worker.eventLoop,
+            sockets: sockets,
             delegate: self
         )
         web = server
@@ -53,7 +60,7 @@ extension Service: HTTPServerDelegate {
         let box = NIOLoopBound(self, eventLoop: worker.eventLoop)
         return server.start().flatMapThrowing { address in
             let service = box.value
-            if service.worker.isFirst {
+            if service.worker.isFirst, !service.isReplacement {
                 service.logger.info("web server on \(scheme)://\(shown):\(address.port ?? options.webPort)")
             }
             return address.port
@@ -118,7 +125,12 @@ extension Service: HTTPServerDelegate {
                 )
             )
         }
-        let server = HTTPServer(configuration: configuration, eventLoop: worker.eventLoop, delegate: self)
+        let server = HTTPServer(
+            configuration: configuration,
+            eventLoop: worker.eventLoop,
+            sockets: sockets,
+            delegate: self
+        )
         let box = NIOLoopBound((self, server), eventLoop: worker.eventLoop)
         return bind(server, new).map { port in
             let (service, server) = box.value

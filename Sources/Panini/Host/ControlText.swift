@@ -21,6 +21,7 @@ enum ControlText {
             ("file", string(service.path)), ("state", string(service.state)),
             ("generation", "\(service.generation)"), ("workers", "\(service.workers)"),
             ("stuck_workers", "\(service.stuckWorkers)"),
+            ("replaced_workers", "\(service.replacedWorkers)"), ("given_up_threads", "\(service.givenUpThreads)"),
             ("listeners", "\(service.listeners)"), ("in_flight", "\(service.inFlight)"),
             ("waiting", "\(service.waiting)"), ("waiting_sends", "\(service.waitingSends)"),
             ("draining", "\(service.draining)"),

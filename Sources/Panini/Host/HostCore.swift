@@ -15,7 +15,7 @@ final class HostCore {
     private let onReady: (PaniniServiceReport) -> Void
     private let events: HostEvents
     private let mounts: HTTPMounts
-    private let workers: [Worker.Handle]
+    private let keeper: WorkerKeeper
     private(set) var services: [ServiceController] = []
     private var finished: EventLoopPromise<Void>?
     private var isStopping = false
@@ -23,15 +23,13 @@ final class HostCore {
     private var watcher: FileWatcher?
     private var metrics: HostMetrics?
     private var control: ControlServer?
-    /// Which worker runs on which thread, by the watchdog's numbers.
-    private var threads: [UInt64: Int] = [:]
-    private var stuckWorkers: Set<Int> = []
-    private var wedgeToken: UInt64?
+    private let stopAllowance: StopAllowance
 
     init(
         loop: any EventLoop,
         configuration: PaniniHostConfiguration,
-        workers: [Worker.Handle],
+        threads: WorkerThreads,
+        stopAllowance: StopAllowance,
         logger: Logger,
         events: HostEvents,
         mounts: HTTPMounts,
@@ -39,8 +37,15 @@ final class HostCore {
     ) {
         self.loop = loop
         self.configuration = configuration
-        self.workers = workers
         self.logger = logger
+        self.stopAllowance = stopAllowance
+        keeper = WorkerKeeper(
+            count: max(1, configuration.workers),
+            threads: threads,
+            loop: loop,
+            policy: configuration.stuckWorkers,
+            logger: logger
+        )
         self.events = events
         self.mounts = mounts
         self.onReady = onReady
@@ -69,9 +74,10 @@ final class HostCore {
             logger: logger
         )
         services = configuration.scripts.map { path in
-            ServiceController(path: path, workers: workers, loop: loop, settings: settings)
+            ServiceController(path: path, workers: keeper.workers, loop: loop, settings: settings)
         }
-        watchWorkers()
+        keeper.delegate = self
+        keeper.start()
         if let factory = instruments?.metrics { startMetrics(factory) }
         if configuration.watchesFiles { startWatching() }
         if let directory = configuration.controlDirectory { startControl(directory) }
@@ -81,6 +87,11 @@ final class HostCore {
     }
 
     private func start(_ service: ServiceController) {
+        service.onAdopted = { [stopAllowance] options in stopAllowance.note(options.shutdownTimeout) }
+        service.onReplaced = { [mounts, metrics, unowned service] instance in
+            mounts.replace(service.name, instance)
+            metrics?.replaced(service.name)
+        }
         service.onFailure = { [unowned self] error in
             service.logger.error("\(error.message)")
             failure = failure ?? error
@@ -116,6 +127,7 @@ final class HostCore {
     private func notStarted(_ service: ServiceController, _ error: any Error) {
         // A stop waits for all of them, also for those that were about to start.
         guard !isStopping else { return }
+        if service.isInterrupted { return startAnew(service) }
         let isAlone = services.count == 1
         // A file that is no service but a module of one beside it, in a folder that was named as a whole.
         if let error = error as? PaniniError, error.code == .noApp, configuration.optionalScripts.contains(service.path)
@@ -135,19 +147,24 @@ final class HostCore {
             service.isWaitingForChange = true
             service.onChange = { [unowned self] in
                 watcher.forget(service)
-                let again = ServiceController(
-                    path: service.path,
-                    workers: workers,
-                    loop: loop,
-                    settings: service.settings
-                )
-                services.append(again)
-                start(again)
+                startAnew(service)
             }
             watcher.watch(service)
         } else if configuration.isStrict, failure != nil {
             stop()
         }
+    }
+
+    private func startAnew(_ service: ServiceController) {
+        let again = ServiceController(
+            path: service.path,
+            workers: keeper.workers,
+            loop: loop,
+            settings: service.settings
+        )
+        services.removeAll { $0 === service }
+        services.append(again)
+        start(again)
     }
 
     // MARK: - Reload
@@ -168,25 +185,17 @@ final class HostCore {
 
     // MARK: - Workers that are stuck
 
-    private func watchWorkers() {
-        let box = NIOLoopBound(self, eventLoop: loop)
-        for worker in workers {
-            worker.submit { _ in LuaWatchdog.threadNumber }.hop(to: loop).whenSuccess { number in
-                box.value.threads[number] = worker.index
-            }
-        }
-        let loop = loop
-        wedgeToken = WedgedWorkers.onChange { worker, isStuck in
-            // The watchdog's thread; the host may have ended meanwhile.
-            loop.execute { box.value.workerChanged(worker.thread, isStuck: isStuck) }
-        }
+    func workerChanged(_ worker: Int, isStuck: Bool) {
+        for service in services { service.workerChanged(worker, isStuck: isStuck) }
+        mounts.workerChanged(worker, isStuck: isStuck)
     }
 
-    private func workerChanged(_ thread: UInt64, isStuck: Bool) {
-        guard let index = threads[thread] else { return }
-        if isStuck { stuckWorkers.insert(index) } else { stuckWorkers.remove(index) }
-        for service in services { service.workerChanged(index, isStuck: isStuck) }
-        mounts.workerChanged(index, isStuck: isStuck)
+    func workerReplaced(_ worker: Int) { mounts.workerChanged(worker, isStuck: true) }
+
+    func tooManyStuck(_ error: PaniniError) {
+        logger.critical("\(error.message)")
+        failure = error
+        stop()
     }
 
     private func startWatching() {
@@ -200,7 +209,7 @@ final class HostCore {
         guard let instance = services.first(where: { $0.name == name && $0.state == .running })?.instances.first else {
             return loop.makeSucceededFuture(nil)
         }
-        return instance.run(on: loop) { $0.script.embedding.completions(of: $0.script) }
+        return instance.run { $0.script.embedding.completions(of: $0.script) }
     }
 
     // MARK: - Metrics
@@ -224,7 +233,14 @@ final class HostCore {
 
     /// What runs, in the order of the command line.
     func status() -> EventLoopFuture<[PaniniServiceStatus]> {
-        EventLoopFuture.whenAllSucceed(services.map { $0.status() }, on: loop)
+        let keeper = NIOLoopBound(keeper, eventLoop: loop)
+        return EventLoopFuture.whenAllSucceed(services.map { $0.status() }, on: loop).map { all in
+            all.map { status in
+                var status = status
+                status.givenUpThreads = keeper.value.givenUpThreads
+                return status
+            }
+        }
     }
 
     private func startControl(_ directory: String) {
@@ -242,11 +258,13 @@ final class HostCore {
     func stop() {
         guard !isStopping else { return }
         isStopping = true
+        keeper.stop()
         watcher?.stop()
         // What was counted since the last look.
         lookAtServices()
         metrics?.stop()
         guard !services.isEmpty else { return finish() }
+        scheduleLastCall()
         let box = NIOLoopBound(self, eventLoop: loop)
         EventLoopFuture.whenAllSucceed(services.map { $0.stop() }, on: loop).whenComplete { result in
             let this = box.value
@@ -260,6 +278,23 @@ final class HostCore {
         }
     }
 
+    /// When the time of a stop is over and a script goes on all the same, with a budget that is larger than it, its run is
+    /// ended.
+    private func scheduleLastCall() {
+        let box = NIOLoopBound(self, eventLoop: loop)
+        loop.scheduleTask(in: .nanoseconds(nanoseconds(stopAllowance.shutdownTimeout)) + .seconds(1)) {
+            let this = box.value
+            guard this.finished != nil else { return }
+            this.failure =
+                this.failure
+                ?? PaniniError(
+                    code: .shutdownTimeout,
+                    message: "shutdown_timeout is over, and scripts still ran: they were ended"
+                )
+            this.keeper.endAllRuns()
+        }
+    }
+
     private func finish() {
         guard let promise = finished else { return }
         finished = nil
@@ -267,17 +302,16 @@ final class HostCore {
         watcher?.stop()
         control?.stop()
         events.finish()
-        if let wedgeToken { WedgedWorkers.removeListener(wedgeToken) }
-        var failure = failure
-        if failure == nil, let held = stuckWorkers.min() {
-            failure = PaniniError(code: .workerStuck, message: "a script holds worker-\(held) and could not be ended")
-        }
-        let free = workers.filter { !stuckWorkers.contains($0.index) }
-        EventLoopFuture.andAllComplete(free.map { $0.end() }, on: loop).whenComplete { [failure] _ in
-            if let failure { promise.fail(failure) } else { promise.succeed() }
+        let box = NIOLoopBound(self, eventLoop: loop)
+        keeper.end().whenComplete { result in
+            let this = box.value
+            if case .success(.some(let held)) = result { this.failure = this.failure ?? held }
+            if let failure = this.failure { promise.fail(failure) } else { promise.succeed() }
         }
     }
 }
+
+extension HostCore: WorkerKeeperDelegate {}
 
 @available(*, unavailable)
 extension HostCore: Sendable {}

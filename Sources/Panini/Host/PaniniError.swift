@@ -27,6 +27,7 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
             case needsRestart = "needs_restart"
             case superseded = "superseded"
             case workerStuck = "worker_stuck"
+            case tooManyStuckWorkers = "too_many_stuck_workers"
         }
 
         private let kind: Kind
@@ -68,6 +69,8 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
         public static let needsRestart = Code(kind: .needsRestart)
         /// A script holds a worker that cannot be freed: nothing can be changed or ended there.
         public static let workerStuck = Code(kind: .workerStuck)
+        /// Scripts hold so many threads that no more workers are replaced: see ``PaniniStuckWorkerPolicy``.
+        public static let tooManyStuckWorkers = Code(kind: .tooManyStuckWorkers)
         /// A newer version came while one was being made ready.
         static let superseded = Code(kind: .superseded)
 

@@ -21,6 +21,8 @@ public struct PaniniHostConfiguration: Sendable {
     public var logs: PaniniLogs?
     /// How many threads run scripts, each with a Lua state of every service; at least 1.
     public var workers = 1
+    /// What is done about a worker that a script holds although its run was to end.
+    public var stuckWorkers = PaniniStuckWorkerPolicy.replace
     /// Whether services with `web_server = true` open their ports; false when all requests come by
     /// ``PaniniHost/handle(_:by:)``.
     public var opensWebPorts = true
@@ -64,7 +66,8 @@ public struct PaniniHostConfiguration: Sendable {
 /// A host is a `Service`: in a `ServiceGroup` it stops in order with the others.
 public final class PaniniHost: ServiceLifecycle.Service {
     private let group: MultiThreadedEventLoopGroup
-    private let workerGroup: MultiThreadedEventLoopGroup
+    private let threads = WorkerThreads()
+    private let stopAllowance = StopAllowance()
     /// The host's own loop: no script runs on it.
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<HostCore>
@@ -86,15 +89,14 @@ public final class PaniniHost: ServiceLifecycle.Service {
         onReady: @escaping @Sendable (PaniniServiceReport) -> Void = { _ in }
     ) {
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        workerGroup = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.workers))
         eventLoop = group.next()
         instruments = configuration.instruments
-        let workers = workerGroup.makeIterator().enumerated().map { Worker.Handle(eventLoop: $1, index: $0) }
         core = NIOLoopBoundBox.makeBoxSendingValue(
             HostCore(
                 loop: eventLoop,
                 configuration: configuration,
-                workers: workers,
+                threads: threads,
+                stopAllowance: stopAllowance,
                 logger: logger,
                 events: hostEvents,
                 mounts: mounts,
@@ -123,10 +125,6 @@ public final class PaniniHost: ServiceLifecycle.Service {
             try await eventLoop.flatSubmit { [self] in
                 core.value.start(instruments)
             }.get()
-        } catch let error as PaniniError where error.code == .workerStuck {
-            isFinished.withLock { $0 = true }
-            leaveWorkers()
-            throw error
         } catch {
             try? await finish()
             throw error
@@ -147,26 +145,27 @@ public final class PaniniHost: ServiceLifecycle.Service {
         }
         let result = Result { try done.wait() }
         isFinished.withLock { $0 = true }
-        if case .failure(let error as PaniniError) = result, error.code == .workerStuck {
-            leaveWorkers()
-            throw error
-        }
-        try workerGroup.syncShutdownGracefully()
-        try group.syncShutdownGracefully()
+        try threads.shutdownBlocking()
+        if !leaveThreads() { try group.syncShutdownGracefully() }
         try result.get()
     }
 
-    /// A thread that a script holds cannot be waited for: its group stays as it is until the process ends.
-    private func leaveWorkers() {
-        _ = Unmanaged.passRetained(workerGroup)
+    /// A thread that a script holds cannot be waited for: it stays as it is until the process ends, and with it the loop that
+    /// it would tell of its return.
+    private func leaveThreads() -> Bool {
+        guard threads.hasLeft else { return false }
         _ = Unmanaged.passRetained(self)
+        return true
     }
 
     private func finish() async throws {
         isFinished.withLock { $0 = true }
-        try await workerGroup.shutdownGracefully()
-        try await group.shutdownGracefully()
+        try await threads.shutdown()
+        if !leaveThreads() { try await group.shutdownGracefully() }
     }
+
+    /// How many seconds a stop may take as its services say, before what still runs is cut off; known once they are loaded.
+    package var shutdownTimeout: Double { stopAllowance.shutdownTimeout }
 
     /// Stops gracefully: no more work is taken, running handlers end and answer. ``run()`` then returns.
     ///

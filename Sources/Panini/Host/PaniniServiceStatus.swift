@@ -17,6 +17,10 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     /// How many of its workers do not come back from a script (see ``WedgedWorkers``), or have not answered in time; what
     /// they do is not in the numbers below.
     public var stuckWorkers = 0
+    /// How often a worker that was stuck was replaced, as far as this service is concerned.
+    public var replacedWorkers = 0
+    /// How many threads of the host are held by scripts and have lost their workers' places.
+    public var givenUpThreads = 0
     /// How many subjects it listens to.
     public var listeners: Int
     /// Handlers, ticks and streams that run or wait.

@@ -35,32 +35,44 @@ extension ServiceController {
             return promise.futureResult
         }
         guard let running = reload else {
+            guard !replacements.isUnderWay else {
+                // What takes the lost worker's place is to have the version that serves.
+                nextReload.append(promise)
+                return promise.futureResult
+            }
             begin(promise, isRescue: isRescue)
             return promise.futureResult
         }
         nextReload.append(promise)
         if running.isStaged {
             // Newer content is there: what waits for its start tasks would be replaced at once.
-            for instance in instances { _ = instance.run(on: loop) { $0.unstage(Self.superseded) } }
+            giveUpStaged()
         }
         return promise.futureResult
     }
 
-    private static let superseded = PaniniError(code: .superseded, message: "a newer version has taken its place")
+    /// Lets the version that is made ready wait for nothing any more.
+    func giveUpStaged() {
+        for instance in instances { _ = instance.run { $0.unstage(Self.superseded) } }
+    }
+
+    static let superseded = PaniniError(code: .superseded, message: "a newer version has taken its place")
 
     private func begin(_ promise: EventLoopPromise<PaniniReloadReport>, isRescue: Bool = false) {
         reload = ReloadRun(promise: promise, begun: .now(), isRescue: isRescue)
         let box = NIOLoopBound(self, eventLoop: loop)
-        load().flatMap { loaded in
-            box.value.stage(loaded)
+        // All that serve; without any, what is to serve instead.
+        let places = instances.isEmpty ? replacements.vacant : instances.map(\.index)
+        load(for: places).flatMap { loaded in
+            box.value.stage(loaded, places)
         }.whenComplete { result in
             box.value.ended(result)
         }
     }
 
-    private func stage(_ loaded: [Loaded]) -> EventLoopFuture<PaniniReloadReport> {
+    private func stage(_ loaded: [Loaded], _ places: [Int]) -> EventLoopFuture<PaniniReloadReport> {
         let first = loaded[0].value
-        if let problem = problem(with: first.options, loaded.count) {
+        if let problem = problem(with: first.options) {
             close(loaded)
             return loop.makeFailedFuture(problem)
         }
@@ -68,8 +80,10 @@ extension ServiceController {
             close(loaded)
             return loop.makeFailedFuture(PaniniError(code: .notRunning, message: "\(name) is stopping"))
         }
-        reload?.isStaged = true
-        let box = NIOLoopBound(self, eventLoop: loop)
+        guard instances.isEmpty || instances.map(\.index) == places else {
+            close(loaded)
+            return loop.makeFailedFuture(Self.superseded)
+        }
         let options = first.options
         let isRescue = reload?.isRescue ?? false
         let summary = PaniniServiceReport(
@@ -77,16 +91,28 @@ extension ServiceController {
             options: options,
             clientName: clientName ?? first.script.clientName
         )
+        guard !instances.isEmpty else {
+            close(loaded)
+            // Nothing of the old place is known to be free for another one.
+            if let old = self.options, old.webPort != options.webPort || old.webHost != options.webHost {
+                webPort = nil
+            }
+            take(options, summary)
+            return loop.makeSucceededFuture(switched([]))
+        }
+        reload?.isStaged = true
+        let box = NIOLoopBound(self, eventLoop: loop)
         // The first one takes the port; the others share it.
-        return instances[0].wait(on: loop) { $0.stage(loaded[0].value.script, isRescue: isRescue) }.flatMap {
-            box.value.instances[0].run(on: box.eventLoop) { $0.stagedPort }
+        let instances = instances
+        return instances[0].wait { $0.stage(loaded[0].value.script, isRescue: isRescue) }.flatMap {
+            instances[0].run { $0.stagedPort }
         }.flatMapError { error in
             box.value.close(Array(loaded.dropFirst()))
             return box.eventLoop.makeFailedFuture(error)
         }.flatMap { port in
             let this = box.value
-            let rest = zip(this.instances, loaded).dropFirst().map { instance, loaded in
-                instance.wait(on: this.loop) {
+            let rest = zip(instances, loaded).dropFirst().map { instance, loaded in
+                instance.wait {
                     $0.stage(loaded.value.script, webPort: port, isRescue: isRescue)
                 }
             }
@@ -96,26 +122,35 @@ extension ServiceController {
             }
         }.flatMap {
             let this = box.value
-            let switches = this.instances.map { $0.run(on: this.loop) { $0.commit() } }
+            // One that is lost in this moment is replaced by one that has the new version.
+            let switches = instances.map { $0.run { $0.commit() as SwitchReport? }.recover { _ in nil } }
             return EventLoopFuture.whenAllSucceed(switches, on: this.loop)
         }.map { reports in
             let this = box.value
-            this.options = options
-            this.report = summary
-            this.store.setLimit(options.sharedLimit)
+            this.take(options, summary)
+            let reports = reports.compactMap { $0 }
+            if let first = reports.first { this.webPort = first.webPort }
             return this.switched(reports)
         }.flatMapErrorThrowing { error in
-            let this = box.value
-            for instance in this.instances { _ = instance.run(on: this.loop) { $0.unstage(CancellationError()) } }
+            for instance in instances { _ = instance.run { $0.unstage(CancellationError()) } }
             throw error
         }
     }
 
+    /// A version serves from now on.
+    private func take(_ options: AppOptions, _ report: PaniniServiceReport) {
+        self.options = options
+        self.report = report
+        servedSources = sources
+        store.setLimit(options.sharedLimit)
+        onAdopted?(options)
+    }
+
     /// What a new version may not change while the service runs.
-    private func problem(with new: AppOptions, _ workers: Int) -> PaniniError? {
+    private func problem(with new: AppOptions) -> PaniniError? {
         guard let options else { return nil }
         let differing = new.fixedOptions(differingFrom: options)
-        guard !differing.isEmpty || workers != instances.count else { return nil }
+        guard !differing.isEmpty || (workers.count > 1 && new.isSync != options.isSync) else { return nil }
         let names = differing.isEmpty ? "app_strategy" : differing.joined(separator: ", ")
         return PaniniError(
             code: .needsRestart,
@@ -151,7 +186,7 @@ extension ServiceController {
             logger.info("\(report.line)")
             onReload?(outcome)
             run.promise.succeed(report)
-        case .failure(let error) where error.code == .superseded:
+        case .failure(let error) where error.code == .superseded || (error.code == .workerStuck && state == .running):
             logger.debug("\(name): version \(generation + 1) was given up: \(error.message)")
             // Whoever asked for it is answered by what took its place.
             nextReload.append(run.promise)
@@ -163,7 +198,13 @@ extension ServiceController {
             onReload?(outcome)
             run.promise.fail(error)
         }
-        guard !nextReload.isEmpty else { return }
+        fillVacancies()
+        goOnReloading()
+    }
+
+    /// Begins the reload that was asked for meanwhile.
+    func goOnReloading() {
+        guard reload == nil, !replacements.isUnderWay, !nextReload.isEmpty else { return }
         let waiting = nextReload
         nextReload = []
         guard state == .running else {

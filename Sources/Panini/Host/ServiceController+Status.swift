@@ -42,17 +42,25 @@ extension ServiceController {
             path: path,
             state: "\(state)",
             generation: generation,
-            workers: instances.isEmpty ? workers.count : instances.count,
+            workers: instances.isEmpty && replacements.vacant.isEmpty ? workers.count : shared.workers,
             listeners: report?.listeners.count ?? 0,
             uptime: Double((NIODeadline.now() - startedAt).nanoseconds) / 1e9
         )
         let parts = instances.map { instance in
-            answer(of: instance, within: .seconds(1), nil) { $0.run(on: $1) { $0.workerStatus } }
+            guard !stuckWorkers.contains(instance.index) else { return loop.makeSucceededFuture(nil as WorkerStatus?) }
+            return instance.run { $0.workerStatus as WorkerStatus? }.value(within: .seconds(1), or: nil)
         }
+        let box = NIOLoopBound(self, eventLoop: loop)
+        let asked = instances
         return EventLoopFuture.whenAllSucceed(parts, on: loop).map { parts in
+            let this = box.value
             var status = base
-            var counters = WorkerCounters()
-            status.stuckWorkers = parts.count { $0 == nil }
+            for (instance, part) in zip(asked, parts) {
+                if let part { this.replacements.counted(part.counters, by: instance) }
+            }
+            var counters = this.replacements.left
+            status.stuckWorkers = parts.count { $0 == nil } + this.replacements.vacant.count
+            status.replacedWorkers = this.replacements.count
             for part in parts.compactMap({ $0 }) {
                 status.inFlight += part.inFlight
                 status.waiting += part.waiting

@@ -4,7 +4,6 @@
 import Logging
 import NATS
 import NIOCore
-import NIOPosix
 import PaniniObservability
 
 /// What loading takes, the same for every version.
@@ -33,9 +32,11 @@ final class ServiceController {
     let path: String
     let loop: any EventLoop
     let settings: LoadSettings
-    let workers: [Worker.Handle]
+    var workers: [Worker.Handle]
     var logger: Logger
     var state = State.idle
+    /// Called with the options of each version that is to serve.
+    var onAdopted: ((AppOptions) -> Void)?
     /// Called once when the service ends by itself.
     var onFailure: ((PaniniError) -> Void)?
     /// Called after each attempt to reload it.
@@ -43,6 +44,10 @@ final class ServiceController {
 
     var instances: [WorkerInstance] = []
     var shared: ServiceShared
+    /// What was lost with workers, and what takes its place.
+    var replacements = Replacements()
+    /// Called with what has taken a lost worker's place.
+    var onReplaced: ((WorkerInstance) -> Void)?
     let store = SharedStore()
     /// The version that serves; 0 before the first one does.
     var generation = 0
@@ -50,6 +55,10 @@ final class ServiceController {
     var attempt = 0
     /// The files of the last attempt: what differs from them is new.
     var sources = SourceFiles()
+    /// Those of the version that serves.
+    var servedSources = SourceFiles()
+    /// Where the web server listens.
+    var webPort: Int?
     var options: AppOptions?
     var clientName: String?
     var report: PaniniServiceReport?
@@ -57,7 +66,7 @@ final class ServiceController {
     /// Those who asked for a reload while one was going on.
     var nextReload: [EventLoopPromise<PaniniReloadReport>] = []
     var startedAt = NIODeadline.now()
-    /// Workers that a script holds.
+    /// Workers that a script holds, and that keep their places.
     var stuckWorkers: Set<Int> = []
 
     // What is known of its files.
@@ -67,6 +76,8 @@ final class ServiceController {
     var watchedFolders: Set<String> = []
     var isGoneTold = false
     var isPatient = false
+    /// The start was broken off by a worker that another service's script holds: it is made anew.
+    var isInterrupted = false
     /// It could not be started, and is tried again when its files change.
     var isWaitingForChange = false
     var onChange: (() -> Void)?
@@ -88,16 +99,24 @@ final class ServiceController {
     /// What a script of one worker becomes when it is loaded.
     typealias Loaded = Handover<(script: Script, options: AppOptions)>
 
-    /// Loads the script once for each worker, on a thread of its own: a file that computes for long holds up nobody.
-    func load() -> EventLoopFuture<[Loaded]> {
+    /// Loads what the files hold now, once for each worker, on a thread of its own: a file that computes for long holds up
+    /// nobody.
+    ///
+    /// - Parameter indices: Which workers.
+    func load(for indices: [Int]) -> EventLoopFuture<[Loaded]> {
         attempt += 1
-        let sources = SourceFiles(texts: settings.texts)
-        self.sources = sources
-        let places = workers.map { worker in
-            ScriptPlace(
-                generation: generation + 1,
+        sources = SourceFiles(texts: settings.texts)
+        return load(for: indices, sources, generation: generation + 1)
+    }
+
+    /// Loads one version.
+    func load(for indices: [Int], _ sources: SourceFiles, generation: Int) -> EventLoopFuture<[Loaded]> {
+        let places = indices.map { index in
+            let worker = workers[index]
+            return ScriptPlace(
+                generation: generation,
                 worker: worker.index,
-                workers: workers.count,
+                workers: shared.workers,
                 clientName: clientName,
                 threadName: worker.threadName,
                 store: store,
@@ -116,7 +135,7 @@ final class ServiceController {
         _ places: [ScriptPlace],
         _ loop: any EventLoop
     ) -> EventLoopFuture<[Loaded]> {
-        NIOThreadPool.singleton.runIfActive(eventLoop: loop) {
+        LoaderThread.run(path, on: loop) {
             var loaded: [Loaded] = []
             var places = places
             var index = 0
@@ -141,6 +160,8 @@ final class ServiceController {
                 throw error
             }
             return loaded
+        } discard: { loaded in
+            for script in loaded { script.value.script.close() }
         }
     }
 
@@ -171,7 +192,7 @@ final class ServiceController {
         state = .starting
         startedAt = .now()
         let box = NIOLoopBound(self, eventLoop: loop)
-        return load().flatMap { loaded in
+        return load(for: Array(workers.indices)).flatMap { loaded in
             box.value.start(loaded)
         }.flatMapError { error in
             box.value.startFailed(error)
@@ -190,20 +211,22 @@ final class ServiceController {
         if !first.options.unusedGroups.isEmpty {
             logger.warning("\(first.options.unusedGroups.joined(separator: " and ")): not used with this broker")
         }
+        servedSources = sources
         let box = NIOLoopBound(self, eventLoop: loop)
         return makeInstances(loaded).flatMap { instances in
             let this = box.value
             this.instances = instances
             guard this.state == .starting else { return this.loop.makeFailedFuture(CancellationError()) }
-            let starts = instances.map { $0.wait(on: this.loop) { $0.start() } }
+            let starts = instances.map { $0.wait { $0.start() } }
             return EventLoopFuture.andAllSucceed(starts, on: this.loop)
         }.flatMap {
             // The first one takes the port; the others share it.
             let this = box.value
-            return this.instances[0].wait(on: this.loop) { $0.activate() }
+            return this.instances[0].wait { $0.activate() }
         }.flatMap { port in
             let this = box.value
-            let rest = this.instances.dropFirst().map { $0.wait(on: this.loop) { $0.activate(webPort: port) } }
+            this.webPort = port
+            let rest = this.instances.dropFirst().map { $0.wait { $0.activate(webPort: port) } }
             return EventLoopFuture.whenAllSucceed(Array(rest), on: this.loop)
         }.flatMapThrowing { _ in
             let this = box.value
@@ -226,13 +249,26 @@ final class ServiceController {
             clientName: clientName ?? script.clientName
         )
         store.setLimit(options.sharedLimit)
+        onAdopted?(options)
     }
 
     private func makeInstances(_ loaded: [Loaded]) -> EventLoopFuture<[WorkerInstance]> {
+        let made = zip(workers, loaded).map { worker, loaded in makeInstance(worker, loaded) }
+        return EventLoopFuture.whenAllSucceed(made, on: loop)
+    }
+
+    /// Makes the service on one worker.
+    ///
+    /// - Parameter isReplacement: It takes a lost one's place.
+    func makeInstance(
+        _ worker: Worker.Handle,
+        _ loaded: Loaded,
+        isReplacement: Bool = false
+    ) -> EventLoopFuture<WorkerInstance> {
         let box = NIOLoopBound(self, eventLoop: loop)
         let host = loop
-        let made = zip(workers, loaded).map { worker, loaded in
-            worker.submit { [shared, clientName, opensWebPort = settings.opensWebPorts] worker in
+        return worker.calls.value.track {
+            worker.submit { [shared, clientName, calls = worker.calls, opensWebPort = settings.opensWebPorts] worker in
                 let (script, options) = loaded.value
                 let service = try Service(
                     worker: worker,
@@ -241,27 +277,38 @@ final class ServiceController {
                     options: options,
                     clientName: clientName ?? script.clientName,
                     opensWebPort: opensWebPort,
+                    isReplacement: isReplacement,
                     logger: script.logger
                 )
+                let index = worker.index
+                let incarnation = worker.incarnation
                 service.onFailure = { error in
-                    host.execute { box.value.failed(error) }
+                    host.execute { box.value.failed(error, index, incarnation) }
                 }
                 // A full Lua state does not recover by itself: a new one takes its place, as in a reload.
                 service.onExhausted = { _ in
-                    host.execute { _ = box.value.requestReload(isRescue: true) }
+                    host.execute { box.value.exhausted(index, incarnation) }
                 }
-                return WorkerInstance(service)
-            }.hop(to: loop)
+                return WorkerInstance(service, calls: calls)
+            }
         }
-        return EventLoopFuture.whenAllSucceed(made, on: loop)
     }
 
-    private func failed(_ error: PaniniError) {
+    private func exhausted(_ worker: Int, _ incarnation: Int) {
+        if workers[worker].incarnation == incarnation { _ = requestReload(isRescue: true) }
+    }
+
+    private func failed(_ error: PaniniError, _ worker: Int, _ incarnation: Int) {
+        // What has lost its place has no say.
+        guard workers[worker].incarnation == incarnation else { return }
         guard state == .running || state == .starting else { return }
         let report = onFailure
         onFailure = nil
         report?(error)
     }
+
+    /// What a stop may take beyond `shutdown_timeout`, before a worker that has not ended is taken for stuck.
+    static let stopMargin = TimeAmount.seconds(6)
 
     private func startFailed(_ error: any Error) -> EventLoopFuture<PaniniServiceReport> {
         if state == .starting { state = .stopped }
@@ -272,17 +319,16 @@ final class ServiceController {
 
     private func stopInstances() -> EventLoopFuture<PaniniError?> {
         // Services end their stops by themselves; only a worker that a script holds needs more than that.
-        let patience = TimeAmount.nanoseconds(nanoseconds(options?.shutdownTimeout ?? 30)) + .seconds(15)
-        let stops = instances.map { instance in
+        let patience = TimeAmount.nanoseconds(nanoseconds(options?.shutdownTimeout ?? 30)) + Self.stopMargin
+        let stops = (instances + replacements.starting).map { instance in
             let held = PaniniError(
                 code: .workerStuck,
                 message: "\(name): a script holds worker-\(instance.index): the stop does not wait for it any longer"
             )
-            return answer(of: instance, within: patience, held) { instance, loop in
-                instance.wait(on: loop) { service in
-                    service.stop().assumeIsolated().map { service.failure }.nonisolated()
-                }
-            }
+            guard !stuckWorkers.contains(instance.index) else { return loop.makeSucceededFuture(held as PaniniError?) }
+            return instance.wait { service in
+                service.stop().assumeIsolated().map { service.failure }.nonisolated()
+            }.value(within: patience, or: held)
         }
         return EventLoopFuture.whenAllSucceed(stops, on: loop).map { $0.compactMap { $0 }.first }
     }
@@ -304,6 +350,7 @@ final class ServiceController {
         return stopInstances().map { failure in
             box.value.state = .stopped
             box.value.instances = []
+            box.value.replacements.end()
             return failure
         }.recover { _ in nil }
     }

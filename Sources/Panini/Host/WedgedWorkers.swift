@@ -18,15 +18,18 @@ public struct PaniniWedgedWorker: Sendable, Equatable {
 
 /// The workers of this process that are stuck now.
 ///
-/// A thread that is stuck can neither be ended nor do anything else: its messages wait, and the broker calls it slow. The
-/// log says so at once. A host whose other workers run the same services ends the stuck one's connections, so that the
-/// broker gives its messages to them; `onChange` is where a program may do more about it, such as to end.
+/// A thread that is stuck can neither be ended nor do anything else. The log says so at once, and a host gives its worker's
+/// place to a new thread (``PaniniHostConfiguration/stuckWorkers``): the connections of the stuck one are ended, every service
+/// that ran on it is started anew from the same version of its code, with start tasks, timers, and what Swift has registered
+/// beside the script, and its messages and clients find that one. What the stuck thread does when it comes back has no effect:
+/// no Lua runs on it any more, its services are closed, and it ends. ``onChange(_:)`` is where a program may do more about it.
 public enum WedgedWorkers {
     private struct State {
         var wedged: [UInt64: PaniniWedgedWorker] = [:]
         var total: UInt64 = 0
         var listeners: [(token: UInt64, call: @Sendable (PaniniWedgedWorker, _ isStuck: Bool) -> Void)] = []
         var lastToken: UInt64 = 0
+        var isWatched = false
     }
 
     private static let state = Mutex(State())
@@ -66,7 +69,13 @@ public enum WedgedWorkers {
     ///   - grace: Seconds that a thread may go on after its run was to end.
     ///   - logger: Where it is told.
     public static func watch(grace: Double, logger: Logger) {
+        state.withLock { $0.isWatched = true }
         LuaWatchdog.onWedge(after: grace) { wedge in changed(wedge, logger) }
+    }
+
+    /// The same with five seconds, unless somebody watches already.
+    static func watchUnlessWatched(logger: Logger) {
+        if !state.withLock({ $0.isWatched }) { watch(grace: 5, logger: logger) }
     }
 
     private static func changed(_ wedge: LuaWatchdog.Wedge, _ logger: Logger) {

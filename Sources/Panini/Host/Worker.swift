@@ -28,11 +28,15 @@ final class Worker {
     let eventLoop: any EventLoop
     /// Which of the host's workers it is, from 0.
     let index: Int
+    /// Counts up when another one takes its place.
+    let incarnation: Int
     private(set) var alarms: DeadlineTimer<WorkerAlarm>
 
-    init(eventLoop: any EventLoop, index: Int = 0) {
+    init(eventLoop: any EventLoop, index: Int = 0, incarnation: Int = 0) {
         self.eventLoop = eventLoop
         self.index = index
+        self.incarnation = incarnation
+        PaniniRuntime.prepareThread()
         self.alarms = DeadlineTimer(eventLoop: eventLoop) { alarm in
             switch alarm {
             case .wake(let script, let id): script.sleepEnded(id)
@@ -66,12 +70,19 @@ extension Worker {
     /// A worker as other threads see it.
     struct Handle: Sendable {
         let index: Int
+        /// Counts up when another one takes its place.
+        let incarnation: Int
         let eventLoop: any EventLoop
+        /// What the host's loop waits for.
+        let calls: NIOLoopBoundBox<WorkerCalls>
         private let box: NIOLoopBoundBox<Worker?>
 
-        init(eventLoop: any EventLoop, index: Int) {
+        /// - Parameter host: The loop that asks.
+        init(eventLoop: any EventLoop, index: Int, incarnation: Int = 0, host: any EventLoop) {
             self.eventLoop = eventLoop
             self.index = index
+            self.incarnation = incarnation
+            calls = NIOLoopBoundBox.makeBoxSendingValue(WorkerCalls(loop: host), eventLoop: host)
             box = NIOLoopBoundBox.makeEmptyBox(eventLoop: eventLoop)
         }
 
@@ -90,8 +101,8 @@ extension Worker {
         func submit<Result: Sendable>(
             _ body: @escaping @Sendable (Worker) throws -> Result
         ) -> EventLoopFuture<Result> {
-            eventLoop.submit { [box, eventLoop, index] in
-                let worker = box.value ?? Worker(eventLoop: eventLoop, index: index)
+            eventLoop.submit { [box, eventLoop, index, incarnation] in
+                let worker = box.value ?? Worker(eventLoop: eventLoop, index: index, incarnation: incarnation)
                 box.value = worker
                 return try body(worker)
             }

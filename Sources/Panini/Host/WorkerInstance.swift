@@ -3,42 +3,61 @@
 
 import NATS
 import NIOCore
+import PaniniHTTP
 
 /// A service on one of the workers, as the host's loop sees it.
 struct WorkerInstance: Sendable {
     let index: Int
+    /// Counts up when the worker is replaced.
+    let incarnation: Int
     /// Ends the worker's connection when its loop does not come back.
     let linkCut: NATSLinkCut
+    /// The same for its web server.
+    let sockets: HTTPSockets
+    /// What other threads wait for.
+    let openCalls = OpenCalls()
+    private let calls: NIOLoopBoundBox<WorkerCalls>
     private let service: NIOLoopBound<Service>
     private let loop: any EventLoop
 
     /// Called on the worker's loop.
-    init(_ service: Service) {
+    ///
+    /// - Parameter calls: Those of the host's loop to this worker.
+    init(_ service: Service, calls: NIOLoopBoundBox<WorkerCalls>) {
         index = service.worker.index
+        incarnation = service.worker.incarnation
         linkCut = service.connection.linkCut
+        sockets = service.sockets
         loop = service.worker.eventLoop
+        self.calls = calls
         self.service = NIOLoopBound(service, eventLoop: loop)
     }
 
-    /// Runs something on the worker's loop; the result comes back on `host`.
-    func run<Result: Sendable>(
-        on host: any EventLoop,
-        _ body: @escaping @Sendable (Service) throws -> Result
-    ) -> EventLoopFuture<Result> {
-        loop.submit { [service] in try body(service.value) }.hop(to: host)
-    }
-
-    /// Runs something on the worker's loop; nobody waits for it.
-    func execute(_ body: @escaping @Sendable (Service) -> Void) {
-        loop.execute { [service] in body(service.value) }
+    /// Runs something on the worker's loop; the result comes back on the host's, or the error that the worker was lost. On the
+    /// host's loop.
+    func run<Result: Sendable>(_ body: @escaping @Sendable (Service) throws -> Result) -> EventLoopFuture<Result> {
+        calls.value.track { loop.submit { [service] in try body(service.value) } }
     }
 
     /// The same for what takes its time.
     func wait<Result: Sendable>(
-        on host: any EventLoop,
         _ body: @escaping @Sendable (Service) -> EventLoopFuture<Result>
     ) -> EventLoopFuture<Result> {
-        loop.flatSubmit { [service] in body(service.value) }.hop(to: host)
+        calls.value.track { loop.flatSubmit { [service] in body(service.value) } }
+    }
+
+    /// Runs something on the worker's loop; nobody waits for it. Any thread.
+    func execute(_ body: @escaping @Sendable (Service) -> Void) {
+        loop.execute { [service] in body(service.value) }
+    }
+
+    /// The worker's place is another's from now on: ends its connections, and sees to it that it ends when its loop comes
+    /// back.
+    func abandon() {
+        linkCut.cut()
+        sockets.cut()
+        openCalls.fail()
+        execute { $0.abandon() }
     }
 }
 
@@ -48,4 +67,24 @@ struct WorkerInstance: Sendable {
 /// loop, which orders what happened before with what happens after.
 struct Handover<Value>: @unchecked Sendable {
     let value: Value
+}
+
+extension EventLoopFuture where Value: Sendable {
+    /// What comes of it, or `fallback` when it fails or has nothing after a time. For futures of one's own loop.
+    func value(within limit: TimeAmount, or fallback: Value) -> EventLoopFuture<Value> {
+        let promise = eventLoop.makePromise(of: Value.self)
+        let isOpen = NIOLoopBoundBox(true, eventLoop: eventLoop)
+        let expiry = eventLoop.scheduleTask(in: limit) {
+            guard isOpen.value else { return }
+            isOpen.value = false
+            promise.succeed(fallback)
+        }
+        whenComplete { result in
+            guard isOpen.value else { return }
+            isOpen.value = false
+            expiry.cancel()
+            if case .success(let value) = result { promise.succeed(value) } else { promise.succeed(fallback) }
+        }
+        return promise.futureResult
+    }
 }

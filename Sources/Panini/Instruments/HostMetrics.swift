@@ -51,6 +51,11 @@ final class HostMetrics {
             .recordNanoseconds(Int64(milliseconds * 1e6))
     }
 
+    /// A worker of the service was replaced.
+    func replaced(_ service: String) {
+        Counter(label: "panini_worker_replacements", dimensions: [("service", service)], factory: factory).increment()
+    }
+
     func notReloaded(_ service: String) { count("panini_reloads", service, "error") }
 
     private func count(_ name: String, _ service: String, _ result: String) {

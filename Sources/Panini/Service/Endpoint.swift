@@ -14,6 +14,17 @@ final class Endpoint: Sendable {
     /// The code and the text of the last error, cut to what a header holds.
     private let last = Mutex<ReplyError?>(nil)
 
+    init() {}
+
+    /// Goes on from what another one has counted.
+    convenience init(continuing other: Endpoint) {
+        self.init()
+        requests.store(other.requests.load(ordering: .relaxed), ordering: .relaxed)
+        errors.store(other.errors.load(ordering: .relaxed), ordering: .relaxed)
+        processingTime.store(other.processingTime.load(ordering: .relaxed), ordering: .relaxed)
+        lastError = other.lastError
+    }
+
     var lastError: ReplyError? {
         get { last.withLock { $0 } }
         set { last.withLock { $0 = newValue } }

@@ -11,7 +11,8 @@ extension Service {
 
     static func configuration(
         _ options: AppOptions,
-        clientName: String
+        clientName: String,
+        isPatient: Bool
     ) throws(PaniniError) -> NATSConnectionConfiguration {
         let servers = options.servers.isEmpty ? ["nats://\(options.address)"] : options.servers
         var configuration: NATSConnectionConfiguration
@@ -29,7 +30,7 @@ extension Service {
         configuration.maxReconnectAttempts = options.maxReconnectAttempts
         configuration.reconnectWait = .nanoseconds(nanoseconds(options.reconnectWait))
         configuration.reconnectWaitMaximum = max(.seconds(8), configuration.reconnectWait)
-        configuration.retryOnFailedConnect = options.retryOnStart
+        configuration.retryOnFailedConnect = options.retryOnStart || isPatient
         configuration.authenticationRetryTime = .nanoseconds(nanoseconds(options.authRetry))
         configuration.maxControlLineBytes = options.maxControlLine
         configuration.pingInterval = .nanoseconds(nanoseconds(options.pingInterval))

@@ -165,16 +165,18 @@ extension Service {
 
     /// Begins to serve, once all workers have subscribed: tasks, timers, the web server last.
     ///
-    /// - Parameter webPort: The port that another worker has bound; nil for the one of the options.
+    /// - Parameters:
+    ///   - webPort: The port that another worker has bound; nil for the one of the options.
+    ///   - inherited: What listens there already, when this worker takes another's place.
     /// - Returns: The web server's port, when there is one.
-    func activate(webPort: Int? = nil) -> EventLoopFuture<Int?> {
+    func activate(webPort: Int? = nil, inheriting inherited: HTTPListeningSocket? = nil) -> EventLoopFuture<Int?> {
         guard state == .starting else { return worker.eventLoop.makeFailedFuture(CancellationError()) }
-        if worker.isFirst { announce() }
+        if worker.isFirst, !isReplacement { announce() }
         state = .running
         let promise = worker.eventLoop.makePromise(of: Void.self)
         startPromise = promise
         startTasksAndTimers(of: script)
-        startWebServer(port: webPort).assumeIsolated().whenComplete { [self] result in
+        startWebServer(port: webPort, inherited).assumeIsolated().whenComplete { [self] result in
             guard let promise = startPromise else { return }
             switch result {
             case .success:
@@ -272,10 +274,24 @@ extension Service {
         )
     }
 
+    /// Another worker has this one's place: nothing of it is to have an effect any more, and nobody waits for it.
+    func abandon() {
+        guard state != .stopped else { return }
+        onFailure = nil
+        onExhausted = nil
+        unstage(CancellationError())
+        if let startPromise {
+            self.startPromise = nil
+            startPromise.fail(CancellationError())
+        }
+        stopped()
+    }
+
     private func closeConnection() {
         guard !isClosing else { return }
         isClosing = true
-        let rest = min(options.shutdownTimeout, 5)
+        // When the time is over, only what is written already has a moment more.
+        let rest = failure?.code == .shutdownTimeout ? 1 : min(options.shutdownTimeout, 5)
         connection.drain(timeout: .nanoseconds(nanoseconds(max(rest, 0.5)))).assumeIsolated().whenComplete { [self] _ in
             stopped()
         }

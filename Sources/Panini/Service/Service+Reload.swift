@@ -153,6 +153,7 @@ extension Service {
         startTasksAndTimers(of: new, before: timers)
         for timer in timers { timer.isOn = false }
         report.inFlight = old.activeCount
+        report.webPort = webPort
         drain(old)
         return report
     }

@@ -74,11 +74,15 @@ final class Service {
     var web: HTTPServer?
     /// Servers of versions before, on other ports, whose connections end.
     var endingWebs: [HTTPServer] = []
+    /// The sockets of all of them.
+    let sockets = HTTPSockets()
     /// The port it is bound to.
     var webPort: Int?
     @exclusivity(unchecked) var requestsInFlight = 0
     /// Whether a web server opens its port; without, requests come by ``PaniniHost/handle(_:by:)`` alone.
     let opensWebPort: Bool
+    /// It takes the place of one that was lost with its worker.
+    let isReplacement: Bool
     /// Requests that came without a socket and are not answered yet.
     var localExchanges: [ObjectIdentifier: HTTPLocalExchange] = [:]
     /// Fetches for scripts.
@@ -103,6 +107,7 @@ final class Service {
 
     private let errorWriter = ByteWriter()
 
+    /// - Parameter isReplacement: It takes the place of one that was lost, so that its start is none of the service's.
     init(
         worker: Worker,
         shared: ServiceShared,
@@ -110,6 +115,7 @@ final class Service {
         options: AppOptions,
         clientName: String,
         opensWebPort: Bool = true,
+        isReplacement: Bool = false,
         logger: Logger
     ) throws(PaniniError) {
         self.worker = worker
@@ -118,10 +124,11 @@ final class Service {
         self.options = options
         self.clientName = clientName
         self.opensWebPort = opensWebPort
+        self.isReplacement = isReplacement
         self.logger = logger
         self.events = ConnectionEvents()
         self.connection = NATSConnection(
-            configuration: try Self.configuration(options, clientName: clientName),
+            configuration: try Self.configuration(options, clientName: clientName, isPatient: isReplacement),
             eventLoop: worker.eventLoop,
             logger: logger,
             delegate: events

@@ -19,7 +19,7 @@ final class ServiceDirectory: NATSServiceSource {
 
     init(service: Service) {
         self.service = service
-        identity = Self.identity(service.options, id: NATSServiceResponder.makeID())
+        identity = Self.identity(service.options, id: service.shared.serviceID)
     }
 
     private static func identity(_ options: AppOptions, id: String) -> NATSServiceIdentity {
@@ -139,7 +139,7 @@ extension Service {
                 told.append((subject, row(of: subject, listener)))
             }
         }
-        let first = shared.setRows(told.map(\.1), of: worker.index)
+        let first = shared.setRows(told.map(\.1), of: worker.index, incarnation: worker.incarnation)
         for (place, (subject, _)) in told.enumerated() { subject.endpointRow = first + UInt64(place) }
     }
 
@@ -156,7 +156,17 @@ extension Service {
 
     func endpointAdded(_ subject: ListenerSubject, of listener: Listener) {
         guard openDirectory(for: listener) != nil else { return }
-        subject.endpointRow = shared.add(row(of: subject, listener), of: worker.index)
+        let name = subject.endpointName
+        let pattern = subject.pattern.subject
+        if isReplacement, let known = shared.endpoint(leftBy: worker.index, name: name, subject: pattern) {
+            // Nothing has come yet that would have the other one.
+            subject.endpoint = known
+        }
+        subject.endpointRow = shared.add(
+            row(of: subject, listener),
+            of: worker.index,
+            incarnation: worker.incarnation
+        )
     }
 
     func endpointEnded(_ subject: ListenerSubject) {

@@ -1,6 +1,7 @@
 // Owns: what the workers of one service have in common: its identity towards the broker, and what each of them serves.
 // Any thread; behind a lock, never per message.
 
+import NATS
 import Synchronization
 
 /// Common to all workers of a service.
@@ -17,25 +18,59 @@ final class ServiceShared: Sendable {
     private struct Table {
         /// By worker, and by numbers that count up.
         var rows: [[UInt64: Row]]
+        /// What a worker served whose place another has taken, for the counters.
+        var left: [[Row]]
+        /// Which of those that have had a worker's place has it now.
+        var incarnations: [Int]
         var next: UInt64 = 1
     }
 
     /// Tells this run of the service from all others: part of the names of its own queue groups.
     let instance: String
     let workers: Int
+    /// The service's identity in the services protocol, whichever worker answers.
+    let serviceID = NATSServiceResponder.makeID()
     private let table: Mutex<Table>
 
     init(workers: Int) {
         self.workers = workers
         instance = String(UInt64.random(in: 0...(.max)), radix: 36)
-        table = Mutex(Table(rows: Array(repeating: [:], count: workers)))
+        table = Mutex(
+            Table(
+                rows: Array(repeating: [:], count: workers),
+                left: Array(repeating: [], count: workers),
+                incarnations: Array(repeating: 0, count: workers)
+            )
+        )
+    }
+
+    /// A worker's place is another's: what it served is gone, and what it says from then on is not heard.
+    func replaced(_ worker: Int, by incarnation: Int) {
+        table.withLock { table in
+            guard table.rows.indices.contains(worker), table.incarnations[worker] < incarnation else { return }
+            table.incarnations[worker] = incarnation
+            if !table.rows[worker].isEmpty { table.left[worker] = Array(table.rows[worker].values) }
+            table.rows[worker] = [:]
+        }
+    }
+
+    /// What the one before had counted of a subject goes on to be counted.
+    func endpoint(leftBy worker: Int, name: String, subject: String) -> Endpoint? {
+        table.withLock { table in
+            guard let place = table.left[worker].firstIndex(where: { $0.name == name && $0.subject == subject }) else {
+                return nil
+            }
+            return Endpoint(continuing: table.left[worker].remove(at: place).endpoint)
+        }
     }
 
     /// Replaces what a worker serves.
     ///
     /// - Returns: the number of the first row; the others follow it. No number is ever given out twice.
-    func setRows(_ new: [Row], of worker: Int) -> UInt64 {
+    func setRows(_ new: [Row], of worker: Int, incarnation: Int = 0) -> UInt64 {
         table.withLock { table in
+            guard table.incarnations[worker] <= incarnation else { return table.next }
+            table.left[worker] = []
             let first = table.next
             table.next += UInt64(new.count)
             table.rows[worker] = Dictionary(
@@ -46,9 +81,10 @@ final class ServiceShared: Sendable {
     }
 
     /// Adds a row; returns its number.
-    func add(_ row: Row, of worker: Int) -> UInt64 {
+    func add(_ row: Row, of worker: Int, incarnation: Int = 0) -> UInt64 {
         table.withLock { table in
             defer { table.next += 1 }
+            guard table.incarnations[worker] <= incarnation else { return table.next }
             table.rows[worker][table.next] = row
             return table.next
         }

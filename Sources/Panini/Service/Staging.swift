@@ -47,4 +47,6 @@ struct SwitchReport: Sendable {
     var changed: [String] = []
     /// What still ran on the old version.
     var inFlight = 0
+    /// Where the web server listens now.
+    var webPort: Int?
 }

@@ -65,6 +65,7 @@ package final class HTTPServer {
     private var onDrained: (() -> Void)?
     private var ticks: RepeatedTask?
     private var tls: NIOSSLContext?
+    private let sockets: HTTPSockets
 
     /// Counts up while there are connections; one step is ``tickSeconds``.
     @exclusivity(unchecked) private(set) var tick: UInt64 = 0
@@ -83,8 +84,15 @@ package final class HTTPServer {
     package internal(set) var webSockets = WebSocketCounters()
     private(set) lazy var flusher = WebSocketFlusher(eventLoop: eventLoop)
 
-    package init(configuration: HTTPServerConfiguration, eventLoop: any EventLoop, delegate: any HTTPServerDelegate) {
+    /// - Parameter sockets: Where other threads find the server's sockets.
+    package init(
+        configuration: HTTPServerConfiguration,
+        eventLoop: any EventLoop,
+        sockets: HTTPSockets = HTTPSockets(),
+        delegate: any HTTPServerDelegate
+    ) {
         self.configuration = configuration
+        self.sockets = sockets
         self.eventLoop = eventLoop
         self.delegate = delegate
         times = Times(configuration)
@@ -157,7 +165,9 @@ package final class HTTPServer {
         } catch {
             return eventLoop.makeFailedFuture(error)
         }
-        guard configuration.sharesPort, !configuration.joinsPort else { return listen() }
+        guard configuration.sharesPort, !configuration.joinsPort, configuration.inherited == nil else {
+            return listen()
+        }
         let box = NIOLoopBound(self, eventLoop: eventLoop)
         return probe().flatMap { box.value.listen() }
     }
@@ -172,7 +182,7 @@ package final class HTTPServer {
 
     private func listen() -> EventLoopFuture<SocketAddress> {
         let box = NIOLoopBound(self, eventLoop: eventLoop)
-        return ServerBootstrap(group: eventLoop)
+        let bootstrap = ServerBootstrap(group: eventLoop)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(
@@ -186,14 +196,25 @@ package final class HTTPServer {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try box.value.accept(channel) }
             }
-            .bind(host: configuration.host, port: configuration.port)
-            .flatMapThrowing { channel in
-                guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-                let server = box.value
-                server.listening = channel
-                if server.isStopping { channel.close(promise: nil) }
-                return address
-            }
+        return bind(bootstrap).flatMapThrowing { channel in
+            guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+            let server = box.value
+            server.listening = channel
+            server.sockets.listens(channel, port: address.port ?? server.configuration.port)
+            if server.isStopping { channel.close(promise: nil) }
+            return address
+        }
+    }
+
+    private func bind(_ bootstrap: ServerBootstrap) -> EventLoopFuture<any Channel> {
+        guard let inherited = configuration.inherited else {
+            return bootstrap.bind(host: configuration.host, port: configuration.port)
+        }
+        configuration.inherited = nil
+        guard let descriptor = inherited.copy() else {
+            return eventLoop.makeFailedFuture(IOError(errnoCode: EMFILE, reason: "dup"))
+        }
+        return bootstrap.withBoundSocket(descriptor)
     }
 
     /// Reads the files; a wrong one is found here, and not at the first connection.
@@ -228,6 +249,7 @@ package final class HTTPServer {
     }
 
     private func accept(_ channel: any Channel) throws {
+        guard sockets.accepted(channel) else { throw ChannelError.ioOnClosedChannel }
         if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
         try channel.pipeline.syncOperations.addHandler(HTTPConnection(server: self))
     }

@@ -10,6 +10,8 @@ package struct HTTPServerConfiguration: Sendable {
     package var sharesPort = false
     /// Whether another socket of this program has the port already.
     package var joinsPort = false
+    /// A socket that listens on the port already, of a worker whose place this one takes; nil: the port is bound.
+    package var inherited: HTTPListeningSocket?
     /// The largest head of a request in bytes: request line and headers; beyond it 431.
     package var maximumHeaderBytes = 16384
     /// The most header fields of a request; beyond it 431.
