@@ -57,7 +57,10 @@ struct BrokerCommand: AsyncParsableCommand, LongRunningCommand {
         }
         logger.info("listening on \(broker.url)")
         await withCheckedContinuation { continuation in
-            StopSignals.onStop { continuation.resume() }
+            StopSignals.onStop {
+                continuation.resume()
+                return 0
+            }
         }
         await broker.stop()
         logger.info("stopped")

@@ -74,6 +74,7 @@ enum ServiceRunner {
         StopSignals.onStop {
             logger.info("stopping; once more to end at once")
             host.stop()
+            return host.shutdownTimeout
         }
         StopSignals.onReload { host.requestReload() }
         return host

@@ -1,15 +1,24 @@
 // Signals of the long-running commands. SIGINT and SIGTERM: the first stops gracefully, the second ends the program at once
 // with 128 plus its number. SIGHUP reloads, where there is something to reload, and stops when it says that the terminal is gone.
-// No handler runs in a signal's context: the main thread takes signals with sigwaitinfo.
+// No handler runs in a signal's context: the main thread takes signals with sigtimedwait. It depends on no other thread: when a
+// stop has taken its time and more, whatever holds the program, it ends it.
 
 import Glibc
 import Synchronization
 
 enum StopSignals {
+    /// Begins the stop; returns how many seconds it may take as the services say.
+    typealias Stop = @Sendable () -> Double
+
+    /// What a stop may take beyond that: for the connections, the log, and a worker that does not come back.
+    static let margin = 10.0
+
     private struct State {
-        var stop: (@Sendable () -> Void)?
+        var stop: Stop?
         var received = 0
         var isHungUp = false
+        /// When the program is ended whatever it does, in seconds of the monotonic clock.
+        var deadline: Double?
         var reload: (@Sendable () -> Void)?
     }
 
@@ -26,14 +35,41 @@ enum StopSignals {
     }
 
     /// Says what the first signal does; it is done at once when the signal has already come.
-    static func onStop(_ stop: @escaping @Sendable () -> Void) {
+    static func onStop(_ stop: @escaping Stop) {
         let isLate = state.withLock { state in
             state.stop = stop
             return state.received > 0 || state.isHungUp
         }
-        if isLate {
-            stop()
+        if isLate { begin(stop) }
+    }
+
+    private static func begin(_ stop: Stop?) {
+        // Nothing may have come so far that there is something to stop.
+        let deadline = now + (stop?() ?? 0) + margin
+        state.withLock { $0.deadline = deadline }
+    }
+
+    private static var now: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
+    /// Waits for a signal, no longer than until the program is to be ended.
+    private static func wait(_ set: inout sigset_t, _ info: inout siginfo_t) -> CInt {
+        guard let deadline = state.withLock({ $0.deadline }) else {
+            return sigwaitinfo(&set, &info)
         }
+        let rest = deadline - now
+        guard rest > 0 else {
+            // Neither the log nor the console may keep it: nobody may be reading them.
+            let line = Array("panini: the stop takes longer than shutdown_timeout allows: ended\n".utf8)
+            var poll = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+            if Glibc.poll(&poll, 1, 0) == 1 { _ = write(STDERR_FILENO, line, line.count) }
+            _exit(CommandFailure.Code.failed.rawValue)
+        }
+        var pause = timespec(tv_sec: Int(min(rest, 1e6)), tv_nsec: Int((rest.truncatingRemainder(dividingBy: 1)) * 1e9))
+        return sigtimedwait(&set, &info, &pause)
     }
 
     /// Says what SIGHUP does, unless the terminal is gone. Without it SIGHUP ends the program as SIGTERM does.
@@ -47,7 +83,7 @@ enum StopSignals {
         var set = signals()
         while true {
             var info = siginfo_t()
-            let number = sigwaitinfo(&set, &info)
+            let number = wait(&set, &info)
             guard number > 0 else { continue }
             guard number == SIGHUP else {
                 received(number)
@@ -80,12 +116,12 @@ enum StopSignals {
 
     /// A terminal that closes may say so more than once, and is no second wish to end at once.
     private static func hungUp() {
-        let stop = state.withLock { state -> (@Sendable () -> Void)? in
+        let stop = state.withLock { state -> Stop? in
             let isFirst = !state.isHungUp && state.received == 0
             state.isHungUp = true
             return isFirst ? state.stop : nil
         }
-        stop?()
+        begin(stop)
     }
 
     private static func received(_ number: CInt) {
@@ -97,7 +133,7 @@ enum StopSignals {
             // At once: no handler may delay it, neither a running script nor a stuck console.
             _exit(128 + number)
         }
-        stop?()
+        begin(stop)
     }
 
     private static func signals() -> sigset_t {
