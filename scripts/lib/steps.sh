@@ -158,16 +158,21 @@ step_faults() {
     PANINI_TEST_FAST=1 run_pytest "$PANINI_ROOT/Tests/Integration/test_faults.py"
 }
 
-# The scripts that attack the host: in time and in bounds in release, and against a program with AddressSanitizer.
+# hostile_tests ARGUMENT...: the scripts and the siege, all of its rows; a table that has lost rows fails.
+hostile_tests() {
+    PANINI_SIEGE=all "$@" "$PANINI_ROOT/Tests/Integration/test_hostile.py" "$PANINI_ROOT/Tests/Integration/test_siege.py"
+}
+
+# What attacks the host: in time and in bounds in release, and against a program with AddressSanitizer.
 step_hostile() {
     step_release
-    PANINI_STRICT_TIMES=1 run_pytest "$PANINI_ROOT/Tests/Integration/test_hostile.py"
+    PANINI_STRICT_TIMES=1 PANINI_SIEGE_TABLE="$PANINI_ROOT/.build/siege.txt" hostile_tests run_pytest
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:abort_on_error=1}"
     swift build --sanitize=address --scratch-path .build-asan --product panini
-    PANINI_BIN="$PANINI_ROOT/.build-asan/debug/panini" PANINI_SANITIZED=1 PANINI_TEST_PATIENCE=120 \
-        PANINI_NATS_SERVER="$(nats_server_path)" \
-        "$PANINI_ROOT/.tools/venv/bin/python" -m pytest -c "$PANINI_ROOT/Tests/Integration/pytest.ini" \
-        --rootdir "$PANINI_ROOT/Tests/Integration" "$PANINI_ROOT/Tests/Integration/test_hostile.py"
+    export PANINI_BIN="$PANINI_ROOT/.build-asan/debug/panini" PANINI_SANITIZED=1 PANINI_TEST_PATIENCE=120
+    PANINI_NATS_SERVER="$(nats_server_path)" PANINI_SIEGE_TABLE="$PANINI_ROOT/.build-asan/siege.txt" \
+        hostile_tests "$PANINI_VENV/bin/python" -m pytest -c "$PANINI_ROOT/Tests/Integration/pytest.ini" \
+        --rootdir "$PANINI_ROOT/Tests/Integration"
 }
 
 step_bench() {
