@@ -32,6 +32,7 @@ STRICT = bool(os.environ.get("PANINI_STRICT_TIMES"))
 # Seconds that the program may take to stop, and that the neighbour may wait before the row is ended.
 SHUTDOWN = 3
 HANG = 6 * SLOWER
+READY = max(15, PATIENCE / 2)
 # The machine is not to be brought down by a row that fails: so many MB.
 ENOUGH = 2500
 TICK = 0.02
@@ -128,9 +129,10 @@ class Measured:
 
     @property
     def text(self):
+        said = " ".join("; ".join(self.failures).split()) or "ok"
         return (
             f"{self.name:52} {self.grown:7.0f} {self.kept:7.0f} {self.longest * 1000:8.0f} {self.p99 * 1000:8.0f}"
-            f" {self.lines:6} {self.stopped:6.2f} {self.seconds:6.1f}  {'; '.join(self.failures) or 'ok'}"
+            f" {self.lines:6} {self.stopped:6.2f} {self.seconds:6.1f}  {said}"
         )
 
     HEAD = f"{'row':52} {'grown':>7} {'kept':>7} {'longest':>8} {'p99':>8} {'lines':>6} {'stop':>6} {'took':>6}  (MB, MB, ms, ms, , s, s)"
@@ -284,10 +286,10 @@ class Siege:
                 with contextlib.suppress(AssertionError):
                     program.wait_for(r"\bevil \S+ is ready", 0.7)
             else:
-                said = program.wait_for(r"\bevil \S+ is ready|ERROR .*evil.lua:.*")
+                said = program.wait_for(r"\bevil \S+ is ready|ERROR +panini: evil.lua:.*", READY)
                 if "ERROR" in said.group():
                     raise Failed(f"does not load: {said.group()}")
-            program.wait_for(r"\bgood\b.* is ready")
+            program.wait_for(r"\bgood\b.* is ready", READY)
             found = re.search(r"evil: web server on http://127\.0\.0\.1:(\d+)", program.output)
         except AssertionError as error:
             raise Failed(f"not ready: {str(error)[-600:]}") from None
@@ -433,11 +435,13 @@ class Siege:
         began = time.monotonic()
         program.signal(signal.SIGTERM)
         try:
-            code = program.wait(SHUTDOWN + 3 * SLOWER)
+            code = program.wait(SHUTDOWN + 5 * SLOWER)
         except AssertionError:
             program.kill()
             raise Failed("SIGTERM is not heard within shutdown_timeout") from None
         measured.stopped = time.monotonic() - began
+        if measured.stopped > SHUTDOWN + (1 if STRICT else 3 * SLOWER):
+            measured.failures.append(f"it took {measured.stopped:.1f} s to stop, with shutdown_timeout {SHUTDOWN}")
         if code not in row.must.exits:
             raise Failed(f"ended with {code} instead of {row.must.exits}")
 

@@ -14,7 +14,7 @@ def row(name, attack, must=MUST, **more):
     return Row(f"broker.{name}", program="broker", attack=attack, must=must, cpu=0.1, **more)
 
 
-def flood(name, data, connect=CONNECT, seconds=3, connections=1, **more):
+def flood(name, data, connect=CONNECT, seconds=2, connections=1, **more):
     """The same again and again; nothing is read."""
 
     def attack(a):

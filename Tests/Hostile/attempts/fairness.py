@@ -19,7 +19,7 @@ def spinning(seconds):
     return f'{SPIN}app.http.get("/spin", function() spin({seconds}) return "spun" end)'
 
 
-def connections(count, data, seconds=2.4):
+def connections(count, data, seconds=2):
     def attack(a):
         for connection in [a.connect() for _ in range(count)]:
             a.push(connection, data)
@@ -29,20 +29,20 @@ def connections(count, data, seconds=2.4):
 
 
 def pipelined(a):
-    a.push(a.connect(), get("/spin") * 60)
-    a.sleep(2.4)
+    a.push(a.connect(), get("/spin") * 44)
+    a.sleep(2)
 
 
 def http2_streams(a):
-    data = PREFACE + h2_settings() + b"".join(h2_get("/spin", 1 + 2 * n) for n in range(80))
+    data = PREFACE + h2_settings() + b"".join(h2_get("/spin", 1 + 2 * n) for n in range(55))
     a.push(a.connect(), data)
-    a.sleep(2.4)
+    a.sleep(2)
 
 
 def http2_connections(a):
     for _ in range(8):
         a.push(a.connect(), PREFACE + h2_settings() + b"".join(h2_get("/spin", 1 + 2 * n) for n in range(10)))
-    a.sleep(2.4)
+    a.sleep(2)
 
 
 def websocket_messages(count, sockets=1, size=1):
@@ -50,7 +50,7 @@ def websocket_messages(count, sockets=1, size=1):
         open_ones = [a.websocket("/ws") for _ in range(sockets)]
         for ws in open_ones:
             a.push(ws.socket, frame(TEXT, b"x" * size) * count)
-        a.sleep(2.4)
+        a.sleep(2)
 
     return attack
 
@@ -108,46 +108,46 @@ def burst_and_reloads(a):
 
 ROWS = [
     # ---- bursts of messages
-    Row("fair.messages.quarter-second", f"{SPIN} on('x', function() spin(0.2) return 1 end)", attack=Burst(("x",), 14, seconds=2.4), quick=True),
-    Row("fair.messages.endless", "on('x', forever)", attack=Burst(("x",), 12, seconds=2.4)),
-    Row("fair.messages.hundreds-of-short", f"{SPIN} on('x', function() spin(0.005) return 1 end)", attack=Burst(("x",), 520, seconds=2.4)),
-    Row("fair.messages.thousands-of-tiny", f"{SPIN} on('x', function() spin(0.0005) return 1 end)", attack=Burst(("x",), 5000, seconds=2.4),
+    Row("fair.messages.quarter-second", f"{SPIN} on('x', function() spin(0.2) return 1 end)", attack=Burst(("x",), 11, seconds=2), quick=True),
+    Row("fair.messages.endless", "on('x', forever)", attack=Burst(("x",), 12, seconds=2)),
+    Row("fair.messages.hundreds-of-short", f"{SPIN} on('x', function() spin(0.005) return 1 end)", attack=Burst(("x",), 440, seconds=2)),
+    Row("fair.messages.thousands-of-tiny", f"{SPIN} on('x', function() spin(0.0005) return 1 end)", attack=Burst(("x",), 4400, seconds=2),
         must=Must(grow=80, keep=80)),
-    Row("fair.messages.one-way", f"{SPIN} on('x', function() spin(0.05) end)", attack=lambda a: (a.requester.publish("evil.x", times=52), a.sleep(2.4))),
+    Row("fair.messages.one-way", f"{SPIN} on('x', function() spin(0.05) end)", attack=lambda a: (a.requester.publish("evil.x", times=44), a.sleep(2))),
     Row("fair.messages.sync-strategy", f"{SPIN} on('x', function() spin(0.1) return 1 end)", options='app_strategy = "sync"',
-        attack=Burst(("x",), 26, seconds=2.4), quick=True),
+        attack=Burst(("x",), 22, seconds=2), quick=True),
     Row("fair.messages.sync-strategy-that-waits", f"{SPIN} on('x', function() spin(0.05) app.sleep(0) spin(0.05) return 1 end)",
-        options='app_strategy = "sync"', attack=Burst(("x",), 26, seconds=2.4)),
-    Row("fair.messages.one-at-a-time", f"{SPIN} on('x', function() spin(0.1) return 1 end, {{ concurrency = 1 }})", attack=Burst(("x",), 26, seconds=2.4)),
+        options='app_strategy = "sync"', attack=Burst(("x",), 22, seconds=2)),
+    Row("fair.messages.one-at-a-time", f"{SPIN} on('x', function() spin(0.1) return 1 end, {{ concurrency = 1 }})", attack=Burst(("x",), 22, seconds=2)),
     Row("fair.messages.one-at-a-time-that-wait", f"{SPIN} on('x', function() app.sleep(0) spin(0.1) return 1 end, {{ concurrency = 1 }})",
-        attack=Burst(("x",), 26, seconds=2.4)),
+        attack=Burst(("x",), 22, seconds=2)),
     Row("fair.messages.queue-groups", f"{SPIN} for i = 1, 4 do app.listen('evil.x', {{ queue = 'q' .. i }}, function() spin(0.05) return 1 end) end",
-        attack=Burst(("x",), 14, seconds=2.4)),
+        attack=Burst(("x",), 11, seconds=2)),
     Row("fair.messages.many-listeners", f"{SPIN} for i = 1, 32 do on('x' .. i, function() spin(0.1) return 1 end) end",
-        attack=Burst(tuple(f"x{n}" for n in range(1, 33)), 32, seconds=2.4)),
+        attack=Burst(tuple(f"x{n}" for n in range(1, 33)), 24, seconds=2)),
     Row("fair.messages.middlewares", f"""{SPIN}
 app.add_middleware{{ listen_any = function(msg, callback) spin(0.05) local r = callback(msg) spin(0.05) return r end }}
 on("x", function() return 1 end)
-""", attack=Burst(("x",), 30, seconds=2.4)),
+""", attack=Burst(("x",), 22, seconds=2)),
     Row("fair.messages.validators", f"""{SPIN}
 local v = panini.validator{{ a = {{ type = "any", check = function() spin(0.1) return true end }} }}
 on("x", function() return 1 end, {{ validator = v }})
-""", attack=Burst(("x",), 30, b'{"a":1}', seconds=2.4)),
+""", attack=Burst(("x",), 22, b'{"a":1}', seconds=2)),
     Row("fair.messages.large-json", "on('x', function(msg) return #msg.data end)",
         attack=Burst(("x",), 40, b"[" + b"1,2.5,true," * 60000 + b"1]", seconds=3), must=Must(grow=160, keep=160)),
-    Row("fair.messages.that-fail", f"{SPIN} on('x', function() spin(0.05) error('x') end)", attack=Burst(("x",), 60, seconds=2.4), must=Must(lines=400)),
+    Row("fair.messages.that-fail", f"{SPIN} on('x', function() spin(0.05) error('x') end)", attack=Burst(("x",), 44, seconds=2), must=Must(lines=400)),
     Row("fair.messages.invalid-json", "on('x', function(msg) return msg.data end)", attack=Burst(("x",), 5000, b"{broken" * 10, seconds=1.5),
         must=Must(lines=200, kilobytes=300)),
     Row("fair.messages.beyond-pending-limit", f"{SPIN} on('x', function() spin(0.005) return 1 end, {{ concurrency = 1 }})", options="pending_limit = 100",
-        attack=Burst(("x",), 800, seconds=2.4)),
+        attack=Burst(("x",), 800, seconds=2)),
     Row("fair.messages.that-wait-and-wake-together", f"{SPIN} on('x', function() app.sleep(0.5) spin(0.02) return 1 end)", attack=Burst(("x",), 160, seconds=3)),
     Row("fair.messages.two-services-asked", f"{SPIN} on('x', function() spin(0.05) return 1 end)",
         attack=lambda a: [(a.requester.publish("evil.x", times=8), a.sleep(0.3)) for _ in range(8)]),
     # ---- bursts over the web server
     Row("fair.http1.pipelined", spinning(0.05), web=True, attack=pipelined, quick=True),
-    Row("fair.http1.connections", spinning(0.05), web=True, attack=connections(60, get("/spin"))),
+    Row("fair.http1.connections", spinning(0.05), web=True, attack=connections(44, get("/spin"))),
     Row("fair.http1.connections-pipelined", spinning(0.02), web=True, attack=connections(20, get("/spin") * 8)),
-    Row("fair.http1.sync-strategy", spinning(0.05), web=True, options='app_strategy = "sync"', attack=connections(60, get("/spin"))),
+    Row("fair.http1.sync-strategy", spinning(0.05), web=True, options='app_strategy = "sync"', attack=connections(44, get("/spin"))),
     Row("fair.http1.streams", f"""{SPIN}
 app.http.get("/spin", function() return panini.response{{ stream = function(write) for i = 1, 10 do spin(0.05) write("x") end end }} end)
 """, web=True, attack=connections(8, get("/spin"), 3)),
@@ -157,19 +157,19 @@ app.http.get("/spin", function() return panini.response{{ events = function(send
     Row("fair.http1.middlewares", f"""{SPIN}
 app.add_middleware{{ http_request = function(req, callback) spin(0.05) return callback(req) end }}
 app.http.get("/spin", function() return "x" end)
-""", web=True, attack=connections(60, get("/spin"))),
+""", web=True, attack=connections(44, get("/spin"))),
     Row("fair.http2.streams", spinning(0.04), web=True, attack=http2_streams, quick=True),
     Row("fair.http2.connections", spinning(0.04), web=True, attack=http2_connections),
     Row("fair.websocket.messages", f"{SPIN} app.http.websocket('/ws', {{ message = function() spin(0.05) end }})", web=True,
-        attack=websocket_messages(60), quick=True),
+        attack=websocket_messages(44), quick=True),
     Row("fair.websocket.messages-received", f"{SPIN} app.http.websocket('/ws', function(ws) while ws.receive() do spin(0.05) end end)", web=True,
-        attack=websocket_messages(60)),
+        attack=websocket_messages(44)),
     Row("fair.websocket.connections", f"{SPIN} app.http.websocket('/ws', {{ message = function() spin(0.05) end }})", web=True,
-        attack=websocket_messages(4, 15)),
+        attack=websocket_messages(4, 11)),
     Row("fair.websocket.open-and-close", f"{SPIN} app.http.websocket('/ws', {{ open = function() spin(0.05) end, close = function() spin(0.05) end }})", web=True,
         attack=lambda a: [a.websocket("/ws").socket.close() for _ in range(30)]),
     Row("fair.websocket.sync-strategy", f"{SPIN} app.http.websocket('/ws', {{ message = function() spin(0.05) end }})", web=True,
-        options='app_strategy = "sync"', attack=websocket_messages(60)),
+        options='app_strategy = "sync"', attack=websocket_messages(44)),
     # ---- what comes back at once
     Row("fair.fetch.completions", f"""{SPIN}
 on("go", function(msg)
@@ -190,8 +190,8 @@ on("go", function() for i = 1, 150 do app.spawn(function() app.request("evil.sil
     Row("fair.timers.endless", "for i = 1, 20 do app.timer_task(0.01, forever) end", attack=(Watch(2),), must=Must(exits=(0, 1), lines=400)),
     Row("fair.timers.delay-mode", f"{SPIN} for i = 1, 100 do app.timer_task(0.001, {{ mode = 'delay' }}, function() spin(0.01) end) end",
         attack=(Watch(1.5),), must=ENDLESS),
-    Row("fair.timers.that-fail", "for i = 1, 50 do app.timer_task(0.005, function() error('x') end) end", attack=(Watch(1.2),),
-        must=Must(exits=(0, 1), lines=300, kilobytes=200)),
+    Row("fair.timers.that-fail", "for i = 1, 50 do app.timer_task(0.1, function() error('x') end) end", attack=(Watch(1.2),),
+        must=Must(exits=(0, 1), lines=6000, kilobytes=600)),
     Row("fair.timers.same-phase", f"{SPIN} for i = 1, 60 do app.timer_task(0.9, {{ immediate = false }}, function() spin(0.04) end) end",
         attack=(Watch(3.5),), must=ENDLESS),
     # ---- queues that feed themselves (4g)

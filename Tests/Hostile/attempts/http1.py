@@ -37,10 +37,10 @@ def malformed(name, data, status=BAD, **more):
 
 
 def unread(name, request, times, **more):
-    return row(f"unread.{name}", Send(request * times, seconds=3), **more)
+    return row(f"unread.{name}", Send(request * times, seconds=2), **more)
 
 
-def unfinished(count, head, body, seconds=2.5):
+def unfinished(count, head, body, seconds=2):
     def attack(a):
         for _ in range(count):
             connection = a.connect()
@@ -146,8 +146,8 @@ ROWS = [
     unread("pipelined-packed", get("/big", "Accept-Encoding: gzip"), 20000),
     unread("stream", get("/endless"), 1),
     row("unread.many-connections", Send(get("/big") * 500, connections=60, seconds=3), options=BUDGET, must=Must(grow=130)),
-    row("unread.many-files", Send(get("/files/large.bin") * 3, connections=100, seconds=2.5), options=BUDGET, must=Must(grow=130)),
-    row("unread.many-streams", Send(get("/endless"), connections=100, seconds=2.5), options=BUDGET, must=Must(grow=130)),
+    row("unread.many-files", Send(get("/files/large.bin") * 3, connections=100, seconds=2), options=BUDGET, must=Must(grow=130)),
+    row("unread.many-streams", Send(get("/endless"), connections=100, seconds=2), options=BUDGET, must=Must(grow=130)),
     # ---- what is never finished (9)
     row("unfinished.bodies", unfinished(300, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", b"x" * 999_999), options=BUDGET,
         must=Must(grow=130), quick=True),

@@ -31,7 +31,7 @@ def send(name, data, connections=1, seconds=1.2, **more):
     return row(name, Send(data, connections=connections, seconds=seconds), **more)
 
 
-def flood(name, data, opening=OPEN, seconds=3, **more):
+def flood(name, data, opening=OPEN, seconds=2, **more):
     """The same frames again and again; what is answered is not read."""
 
     def attack(a):

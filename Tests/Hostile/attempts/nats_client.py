@@ -10,12 +10,12 @@ MB = 1 << 20
 LISTEN = 'on("x", function(msg) return { size = msg.size } end)'
 
 
-def speaks(name, speak, script=LISTEN, seconds=2.2, must=MUST, **more):
+def speaks(name, speak, script=LISTEN, seconds=1.3, must=MUST, **more):
     """The service's broker is `speak(link)`; its neighbour has a real one."""
     return Row(f"nats.broker.{name}", script, speaks=speak, attack=(Watch(seconds),), must=must, **more)
 
 
-def flooding(data, seconds=2):
+def flooding(data, seconds=1.2):
     """A broker as others are, which then sends the same again and again, and reads nothing."""
 
     def speak(link):
@@ -168,7 +168,7 @@ ROWS = [
     speaks("message-of-negative-size", once(b"MSG evil.x 1 -1\r\n")),
     speaks("message-of-huge-size", once(b"MSG evil.x 1 99999999999\r\n" + b"x" * MB)),
     speaks("message-beyond-64-bits", once(b"MSG evil.x 1 18446744073709551618\r\n")),
-    speaks("message-never-finished", flooding(b"x" * 65536, 2)),
+    speaks("message-never-finished", flooding(b"x" * 65536)),
     speaks("headers-larger-than-the-message", once(b"HMSG evil.x 1 100 50\r\n" + b"x" * 200)),
     speaks("headers-of-sixty-megabytes", once(b"HMSG evil.x 1 60000000 60000002\r\nNATS/1.0\r\n" + b"X: y\r\n" * 2_000_000)),
     speaks("headers-that-are-none", once(b"".join(b"HMSG evil.x 1 %d %d\r\n%s{}\r\n" % (len(h), len(h) + 2, h)

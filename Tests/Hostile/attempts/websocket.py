@@ -20,7 +20,7 @@ def row(name, attack, **more):
     return Row(f"websocket.{name}", HANDLERS, web=True, attack=attack, **more)
 
 
-def flood(name, data, path="/ws", seconds=2, sockets=1, **more):
+def flood(name, data, path="/ws", seconds=1.5, sockets=1, **more):
     """The same frames again and again; nothing is read."""
 
     def attack(a):
