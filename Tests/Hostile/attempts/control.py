@@ -202,4 +202,6 @@ ROWS = [
     row("ps.beside-one-that-escapes", impostor_says(
         b'{"success":true,"pid":1,"services":[{"name":"\\u001b[31mred","state":"\\u001b[31m","version":"\\u202e"}]}\n')),
     row("permissions", permissions),
+    # Without its folder the program runs on, and says so.
+    row("folder.is-a-file", lambda a: a.check("control" in a.program.output, "nothing was said"), files={"control": b"not a folder"}),
 ]

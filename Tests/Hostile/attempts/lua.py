@@ -1,8 +1,10 @@
 """Lua: loops that no budget ends, memory that is not the script's, doors out of the sandbox."""
 
+import pathlib
+import re
+
 from .rows import ENDED, FINE, SOME, WHATEVER, Ask, Must, Row
 
-# Values that a script could not have made itself: addresses, what the environment has.
 WEAK_WALK = """
 local v = panini.validator({ a = { type = "any", optional = true } }, { unknown = "refuse", max_violations = 10000 })
 on("x", function()
@@ -31,6 +33,19 @@ def nested(depth, name="items"):
     for _ in range(depth):
         text = f'{{ type = "array", {name} = {text} }}'
     return text
+
+
+def addresses(a):
+    """What a script sees of its functions and tables says nothing of where the program and its memory lie."""
+    got = a.ask("x")
+    a.check(got and got.code == FINE, f"answered {got}")
+    ranges = []
+    for line in (pathlib.Path("/proc") / str(a.pid) / "maps").read_text().splitlines():
+        begin, end = line.split(" ", 1)[0].split("-")
+        ranges.append((int(begin, 16), int(end, 16)))
+    seen = {int(number, 16) for number in re.findall(rb"0x([0-9a-f]+)", got.payload)}
+    real = [hex(number) for number in seen if any(begin <= number < end for begin, end in ranges)]
+    a.check(not real, f"addresses: {real}")
 
 
 # What must not reach a terminal as it is, from any place of a record.
@@ -400,17 +415,40 @@ for i = 1, 5000 do value[i] = text end
 on("x", function() return tostring(v:validate{ a = value }) end)
 """, attack=(Ask("x"), Ask("x"))),
     Row("lua.validator.walk-of-colliding-keys", """
-local v = panini.validator({ a = { type = "any", optional = true } }, { unknown = "refuse" })
-local value = { n1 = 1 }
+local v = panini.validator{ a = { type = "array", items = { type = panini.validator({ b = { type = "any", optional = true } }, { unknown = "refuse" }) } } }
+local value = {}
 on("fill", function()
     local text = {}
-    for i = 1, 60000 do text[i] = "[" .. (i * (2 ^ 18 - 1) // 1 | 0) .. "]=1" end
-    value = load("return {" .. table.concat(text, ",") .. "}")
-    value = value and value()
-    return type(value)
+    for i = 1, 8000 do text[i] = "[" .. i * 8191 .. "]=1" end
+    local made = load("return {" .. table.concat(text, ",") .. "}")
+    local one = made and made() or {}
+    for i = 1, 300 do value[i] = one end
+    return #value
 end)
-on("x", function() return tostring(v:validate(value or {})) end)
+on("x", function() return tostring(v:validate{ a = value }) end)
 """, cpu=0.5, attack=(Ask("fill", WHATEVER), Ask("x", WHATEVER), Ask("x", WHATEVER)), must=Must(grow=120, keep=120)),
+    Row("lua.middleware.options-of-colliding-keys", """
+app.add_middleware{ send_any = function(subject, message, send, opts) return send(subject, message, opts) end }
+local headers = {}
+on("fill", function()
+    local text = {}
+    for i = 1, 8000 do text[i] = "[" .. i * 8191 .. "]=1" end
+    local made = load("return {" .. table.concat(text, ",") .. "}")
+    headers = made and made() or {}
+    return "filled"
+end)
+on("x", function()
+    for i = 1, 200 do pcall(app.publish, "nobody.listens", headers, headers) pcall(app.publish, "nobody.listens", 1, { headers = headers }) end
+    return "tried"
+end)
+""", cpu=0.5, attack=(Ask("fill", WHATEVER), Ask("x", WHATEVER), Ask("x", WHATEVER)), must=Must(grow=120, keep=120)),
+    # ---- a run that is ended while others wait (suspected)
+    Row("lua.wait.ended-at-a-suspension", """
+package.preload.slow = function() app.sleep(0.3) return { slow = true } end
+on("x", function() while true do for i = 1, 1000 do end app.sleep(0) end end)
+on("y", function() package.loaded.slow = nil return require("slow") end)
+on("z", function() while true do pcall(app.request, "evil.alive", {}) for i = 1, 1000 do end end end)
+""", attack=(lambda a: [a.requester.publish(f"evil.{name}", reply="nobody") for name in "xyzyxzy"], Ask("y", (FINE, 500)), Ask("y", (FINE, 500)), Ask("alive", FINE))),
     # ---- limits that a script raises itself (4j)
     Row("lua.limits.untrusted-raises-cpu", """
 app.listen("evil.x", forever)
@@ -467,12 +505,14 @@ end)
     Row("lua.doors.addresses", """
 on("x", function()
     local seen = {}
-    for _, value in ipairs{ print, next, string.rep, app.publish, panini.json.encode, pcall, io.write } do
+    for _, value in ipairs{ print, next, string.rep, app.publish, panini.json.encode, pcall, io.write, coroutine.running(), {}, _G, "text", forever } do
         seen[#seen + 1] = tostring(value)
+        seen[#seen + 1] = ("%p"):format(value)
+        seen[#seen + 1] = ("%s"):format(value)
     end
     return seen
 end)
-""", attack=(Ask("x", FINE),)),
+""", attack=addresses),
     Row("lua.doors.bytecode", """
 on("x", function()
     assert(not pcall(string.dump, forever) or not load(string.dump(forever)))

@@ -94,8 +94,13 @@ def messages(size, count):
 ROWS = [
     filled("shared-get", 'app.shared.get("k")', 100, 'app.task(function() app.shared.set("k", ("x"):rep(15 * MB)) end)', quick=True),
     filled("shared-get-table", 'app.shared.get("k")', 100, """
-app.task(function() local t = {} for i = 1, 15 do t[i] = ("x"):rep(MB - 100) .. i end assert(app.shared.set("k", t)) end)"""),
+app.task(function() local t = {} for i = 1, 7 do t[i] = ("x"):rep(MB - 100) .. i end assert(app.shared.set("k", t)) end)"""),
     filled("shared-keys", "app.shared.keys()", 300, 'app.task(function() for i = 1, 300 do app.shared.set(("k"):rep(20000) .. i, 1) end end)'),
+    Row("memory.shared-keys-by-the-hundred-thousand", f"""{KEEP}
+local n = 0
+on("x", function() for i = 1, 30000 do n = n + 1 app.shared.set("k" .. n, 1) end return n end)
+on("y", function() local c = 0 for i = 1, 20 do c = c + #app.shared.keys() end return c end)
+""", attack=(Ask("x", WHATEVER, times=12), Ask("y", WHATEVER), Ask("y", WHATEVER)), must=Must(grow=190, keep=190)),
     filled("get-logger", 'panini.get_logger(("x"):rep(5 * MB) .. i)', 300, quick=True),
     filled("json-decode-text", "panini.json.decode(text)", 200, 'local text = \'"\' .. ("x"):rep(15 * MB) .. \'"\''),
     filled("json-decode-list", "panini.json.decode(text)", 200, 'local text = "[" .. ("1,"):rep(MB) .. "1]"'),
