@@ -192,6 +192,18 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .testTarget(name: "NATSFuzzTests", dependencies: ["NATSFuzzSupport"], swiftSettings: swiftSettings),
+        // Programs out of bytes, and what must hold after them.
+        .target(
+            name: "LuaFuzzSupport",
+            dependencies: ["CLuaShim", "LuaVM", "Panini"],
+            path: "Tests/Fuzz/LuaSupport",
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(
+            name: "LuaFuzzTests",
+            dependencies: ["LuaFuzzSupport", "NATSFuzzSupport"],
+            swiftSettings: swiftSettings
+        ),
         .testTarget(
             name: "PaniniObservabilityTests",
             dependencies: ["PaniniObservability", .product(name: "Logging", package: "swift-log")],
@@ -314,16 +326,20 @@ if Context.environment["PANINI_FAULTS"] != nil {
 
 // Only for scripts/fuzz: it needs flags that a package used as a dependency may not have. lld, because gold does not
 // link libFuzzer's driver.
-if Context.environment["PANINI_FUZZ"] != nil {
+if isFuzzing {
     let sanitize: [String] = ["-sanitize=fuzzer,address"]
     let settings = swiftSettings + [.unsafeFlags(sanitize)]
-    for target in package.targets
-    where ["LuaVM", "NATS", "NATSBroker", "NATSFuzzSupport", "NATSProtocol"].contains(target.name) {
-        target.swiftSettings = settings
+    let looked = ["LuaFuzzSupport", "LuaVM", "NATS", "NATSBroker", "NATSFuzzSupport", "NATSProtocol", "Panini"]
+    for target in package.targets {
+        if looked.contains(target.name) { target.swiftSettings = settings }
+        if target.name == "CLuaShim" {
+            target.cSettings = cSettings + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link"])]
+        }
     }
     package.targets.append(.target(name: "FuzzerDriver", path: "Tests/Fuzz/Driver", swiftSettings: settings))
     let fuzzers: [(folder: String, dependencies: [Target.Dependency])] = [
         ("JSONCodec", ["CLuaShim", "LuaVM"]),
+        ("LuaHost", ["LuaFuzzSupport"]),
         ("NATSParser", ["NATSFuzzSupport"]),
         ("NATSBroker", ["NATSFuzzSupport"]),
         ("NATSConnection", ["NATSFuzzSupport"]),

@@ -72,15 +72,6 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     return result;
 }
 
-int panini_set_faults(panini_vm *vm, uint64_t every, uint32_t attempts) {
-    vm->faults = (panini_faults){.every = every, .attempts = attempts, .left = every, .count = vm->faults.count};
-#if PANINI_MEMORY_TESTS
-    return 1;
-#else
-    return 0;
-#endif
-}
-
 int panini_make_room(panini_vm *vm, size_t bytes) {
     enum { LONGEST_PAUSE = 1024 };
     vm->refused++;

@@ -31,6 +31,15 @@ extension LuaVM {
     /// How many requests for memory were let fail.
     package var injectedMemoryFaults: UInt64 { vm.pointee.faults.count }
 
+    /// The collector's pace, for tests: Lua's numbers for how long it waits and how much it does then; a step is of 2^`step`
+    /// bytes. A generational one takes them for its minor and its major collections.
+    package func setCollector(isGenerational: Bool, pause: Int, multiplier: Int, step: Int) {
+        panini_set_collector(state, isGenerational ? 1 : 0, CInt(pause), CInt(multiplier), CInt(step))
+    }
+
+    /// What Lua itself counts, in bytes. After a full collection it is ``memoryInUse``, but for what the host has charged.
+    package var countedBytes: Int { Int(panini_counted_bytes(state)) }
+
     /// Whether the state is at its limit even after a full collection, which this runs.
     package func isExhausted() -> Bool { panini_is_exhausted(vm) != 0 }
 

@@ -1,8 +1,10 @@
 // Refused allocations, for tests: every so-many-th request of a state for memory is refused, as if there were none. Lua then
 // collects all it can and asks again; that is granted, or refused as well. So one number gives a collection at any allocation,
-// the other one an error of it. As always, nothing is refused while Swift is on the stack. Only in debug builds and in the fuzzers': elsewhere nothing of it is on the way of an allocation.
+// the other one an error of it. And the collector's own pace, as fast and as slow as it goes. As always, nothing is refused while Swift is on the stack. Only in debug builds and in the fuzzers': elsewhere nothing of it is on the way of an allocation.
 #ifndef PANINI_FAULTS_H
 #define PANINI_FAULTS_H
+#include <lua.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct panini_faults {
@@ -21,6 +23,12 @@ struct panini_vm;
 
 // 0: this build has none of it.
 int panini_set_faults(struct panini_vm *vm, uint64_t every, uint32_t attempts);
+
+// How the collector runs: `pause` and `multiplier` are those of the manual, of generational mode the minor and the major one. A
+// step is of 2^`step` bytes.
+void panini_set_collector(lua_State *L, int is_generational, int pause, int multiplier, int step);
+// What Lua itself counts in bytes. After a full collection it is what the allocator counts, but for what the host has charged.
+size_t panini_counted_bytes(lua_State *L);
 
 // For the allocator: whether this request, which may fail, is to be refused.
 static inline int panini_has_fault(panini_faults *faults) {
