@@ -139,7 +139,8 @@ extension Script {
             fetch.headers.append(("content-type", contentType))
         }
         // A download may be as large as it is: nothing of it is kept.
-        fetch.maximumBody = limit ?? (fetch.isStreamed ? .max : fetch.maximumBody)
+        let usual = fetch.isStreamed ? .max : fetch.maximumBody
+        fetch.maximumBody = limit.map { call.bounded($0, by: usual, "max_body") } ?? usual
     }
 
     /// Like all methods, in capitals; `get` is a slip that helps nobody.

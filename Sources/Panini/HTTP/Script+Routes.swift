@@ -109,7 +109,8 @@ extension Script {
             let known = ["max_body", "timeout", "bytes", "validator", "on_invalid", "middlewares"]
             for (key, value) in try call.options(index, known: known) {
                 switch (key, value) {
-                case ("max_body", _): maximumBody = try size(value, call)
+                case ("max_body", _):
+                    maximumBody = call.bounded(try size(value, call), by: self.options?.webMaxBody ?? 0, key)
                 case ("timeout", .integer(let seconds)): timeout = try routeTimeout(Double(seconds), call)
                 case ("timeout", .number(let seconds)): timeout = try routeTimeout(seconds, call)
                 case ("bytes", .boolean(let isOn)): takesBytes = isOn

@@ -86,7 +86,12 @@ extension Script {
         let members = try call.members(1)
         try requireAllowed(options: members)
         do throws(AppOptions.Failure) {
-            options = try AppOptions(script: members, directory: directory, overrides: overrides)
+            options = try AppOptions(
+                script: members,
+                directory: directory,
+                overrides: overrides,
+                bounds: restrictions == nil ? nil : .untrusted
+            )
         } catch {
             switch error {
             case .script(let text): throw Misuse("panini.app: \(text)")
@@ -100,6 +105,9 @@ extension Script {
         if let options {
             try settle(options)
             addModulePath(options, L)
+            for lowered in options.lowered {
+                logger.warning("\(vm.position(L)): panini.app: \(lowered.text)")
+            }
         }
         lua_createtable(L, 0, CInt(HostFunctionEntry.app.count + 4))
         add(HostFunctionEntry.app, L)

@@ -16,6 +16,8 @@ struct AppOptions: Sendable {
     var tls = NATSTLSOptions()
     /// Groups of options that were given and are not used in this run.
     var unusedGroups: [String] = []
+    /// What the script has asked for and does not get.
+    private(set) var lowered: [HostBounds.Lowered] = []
     var clientName: String?
     var queueGroup: String?
     var isSync = false
@@ -75,15 +77,18 @@ struct AppOptions: Sendable {
     ///   - script: The members of the table given to `panini.app`.
     ///   - directory: The script's folder, which the paths in its table are relative to.
     ///   - overrides: Values from outside; the first of a name wins, all win over the script.
+    ///   - bounds: What the script itself may ask for at most; nil: anything.
     /// - Throws: ``Failure/script(_:)`` for the script's own values, ``Failure/outside(_:)`` for the others.
     init(
         script: [(String, PlainValue)],
         directory: String = ".",
-        overrides: PaniniOverrides
+        overrides: PaniniOverrides,
+        bounds: HostBounds? = nil
     ) throws(Failure) {
         var merged = MergedOptions()
         try merged.add(overrides)
         try merged.add(script: script, directory: directory)
+        if let bounds { lowered = merged.lower(to: bounds) }
         unusedGroups = merged.remove(groups: overrides.ignoredGroups)
         fixed = merged.values.filter { Self.isFixed($0.key) }.mapValues(\.value)
         authentication = try merged.authentication()

@@ -92,6 +92,17 @@ struct MergedOptions {
         }
     }
 
+    /// Lowers the script's own values to what it may ask for; tells which, in the order of their names.
+    mutating func lower(to bounds: HostBounds) -> [HostBounds.Lowered] {
+        var lowered: [HostBounds.Lowered] = []
+        for (name, given) in values where given.origin == .script {
+            guard let bound = bounds.bound(of: name, given.value) else { continue }
+            values[name] = Given(value: bound, origin: .script, rank: given.rank)
+            lowered.append(HostBounds.Lowered(name: name, asked: given.value, bound: bound))
+        }
+        return lowered.sorted { $0.name < $1.name }
+    }
+
     /// Drops a value that another one replaces.
     mutating func remove(_ name: String) { values[name] = nil }
 

@@ -113,6 +113,22 @@ extension Script {
     }
 }
 
+extension HostCall {
+    /// What an option of a call becomes that protects the host: an untrusted script does not raise it, and the log says so once.
+    func bounded(_ asked: Int, by most: Int, _ option: String) -> Int {
+        guard script.restrictions != nil, asked > most else { return asked }
+        if script.libraries.lowered.insert("\(name) \(option)").inserted {
+            script.logger.warning(
+                """
+                \(script.vm.position(L)): \(name): \(option) is \(most), not \(asked): an untrusted script does not raise its own \
+                bounds
+                """
+            )
+        }
+        return most
+    }
+}
+
 /// A path without links and dots; nil when there is nothing there.
 func realPath(_ path: String) -> String? {
     guard let resolved = realpath(path, nil) else { return nil }

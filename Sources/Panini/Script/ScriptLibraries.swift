@@ -15,6 +15,8 @@ struct ScriptLibraries {
     var errors = LineBuffer()
     /// What it has asked for and does not get.
     var noticed: Set<CInt> = []
+    /// Options of calls that it has asked more of than it gets.
+    var lowered: Set<String> = []
 
     init(modules: ModuleSearch) { self.modules = modules }
 }

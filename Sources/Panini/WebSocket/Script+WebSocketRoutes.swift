@@ -63,7 +63,8 @@ extension Script {
             switch (key, value) {
             case ("allow", .array(let items)): allowed = try permitted(items, call)
             case ("allow", _): throw Misuse("\(call.name): allow must be a list of subjects")
-            case ("max_subscriptions", .integer(let count)) where (1...100_000).contains(count): maximum = Int(count)
+            case ("max_subscriptions", .integer(let count)) where (1...100_000).contains(count):
+                maximum = call.bounded(Int(count), by: maximum, key)
             case ("max_subscriptions", _):
                 throw Misuse("\(call.name): max_subscriptions must be a whole number from 1 to 100000")
             default: try read(key, value, call, into: &common)
@@ -187,8 +188,19 @@ extension Script {
         into common: inout CommonOptions
     ) throws(Misuse) {
         switch (key, value) {
-        case ("max_message", _): common.settings.maximumMessage = try bytes(value, key, call)
-        case ("max_unsent", _): common.settings.maximumUnsent = try bytes(value, key, call)
+        // The bounds are what is there without the option.
+        case ("max_message", _):
+            common.settings.maximumMessage = call.bounded(
+                try bytes(value, key, call),
+                by: common.settings.maximumMessage,
+                key
+            )
+        case ("max_unsent", _):
+            common.settings.maximumUnsent = call.bounded(
+                try bytes(value, key, call),
+                by: common.settings.maximumUnsent,
+                key
+            )
         case ("ping_interval", .boolean(false)): common.settings.pingInterval = 0
         case ("ping_interval", _): common.settings.pingInterval = try seconds(value, key, call, from: 0)
         case ("idle_timeout", _): common.settings.idleTimeout = try seconds(value, key, call, from: 0.001)
