@@ -118,14 +118,16 @@ static int is_weak(lua_State *L) {
     return result;
 }
 
-static int has_too_many(lua_State *L) {
+enum { WEAK_FEW, WEAK_MANY_VALUES, WEAK_MANY_PLACES };
+
+static int count_all(lua_State *L) {
     panini_vm *vm = panini_vm_of(L);
     size_t left = vm->weak_limit, places_left = most_places(vm);
-    int has_many = 0;
+    int found = WEAK_FEW;
     vm->weak_step = vm->has_weak_alarm ? PANINI_ALARMED_WEAK_STEP : PANINI_LONG_WEAK_STEP;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
     lua_pushnil(L);
-    while (!has_many && lua_next(L, -2)) {
+    while (lua_next(L, -2)) {
         if (vm->weak_step > PANINI_SHORT_WEAK_STEP) vm->weak_step = PANINI_SHORT_WEAK_STEP;
         if (!is_weak(L)) {
             lua_pop(L, 1);
@@ -133,21 +135,23 @@ static int has_too_many(lua_State *L) {
         }
         size_t places = panini_table_places(L, lua_gettop(L));
         // A table counts as well: one value each in many of them is no better.
-        size_t count = 1;
-        if (places > places_left) has_many = 1;
-        else count += count_values(L, left);
-        has_many |= count > left;
-        left -= has_many ? 0 : count;
-        places_left -= has_many ? 0 : places;
+        size_t count = places > places_left || left == 0 ? 0 : 1 + count_values(L, left);
         lua_pop(L, 1);
         // The run is to end for something else.
-        if (!has_many && is_over(L)) {
+        if (is_over(L)) {
             lua_pop(L, 2);
-            return 0;
+            return WEAK_FEW;
         }
+        if (places > places_left || (count > left && vm->newindex_name == NULL)) {
+            lua_pop(L, 2);
+            return WEAK_MANY_PLACES;
+        }
+        if (count > left || count == 0) found = WEAK_MANY_VALUES;
+        left -= count > left ? left : count;
+        places_left -= places;
     }
-    lua_pop(L, has_many ? 2 : 1);
-    return has_many;
+    lua_pop(L, 1);
+    return found;
 }
 
 // The metatable on top gives no mode any more. Takes no memory.
@@ -177,8 +181,8 @@ static int end_late_ones(lua_State *L) {
     return found;
 }
 
-// Makes all tables with weak keys strong, for there are too many values in them: the next collection finds none of them. What
-// they hold stays for as long as the script keeps the tables.
+// Makes all tables with weak keys strong, for they have too many places: the next collection finds none of them. What they hold
+// stays for as long as the script keeps the tables.
 static void end_all(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
     lua_pushnil(L);
@@ -198,8 +202,16 @@ int panini_weak_check(lua_State *L) {
     vm->is_weak_due = 0;
     vm->unchecked = 0;
     if (!vm->has_metatables || vm->weak_limit == 0) return PANINI_WEAK_FINE;
-    if (end_late_ones(L)) return PANINI_WEAK_LATE;
-    return has_too_many(L) ? PANINI_WEAK_MANY : PANINI_WEAK_FINE;
+    if (end_late_ones(L)) {
+        vm->has_weak_alarm = 1;
+        return PANINI_WEAK_LATE;
+    }
+    int found = count_all(L);
+    if (found == WEAK_MANY_PLACES) {
+        vm->has_weak_alarm = 1;
+        end_all(L);
+    }
+    return found == WEAK_FEW ? PANINI_WEAK_FINE : PANINI_WEAK_MANY;
 }
 
 // A run without a budget is not ended by anything.
@@ -212,13 +224,11 @@ void panini_weak_due(panini_vm *vm) {
     panini_hook_next(vm);
 }
 
-// Looks, and sees to what it finds: nothing is left to hold up a collection, and the run is ended for it.
+// Looks, and ends the run for what it finds: by then nothing is left to hold up a collection.
 static void look(panini_vm *vm, lua_State *L) {
     int found = panini_weak_check(L);
-    if (found == PANINI_WEAK_FINE) return;
-    vm->has_weak_alarm = 1;
-    if (found == PANINI_WEAK_MANY) end_all(L);
-    if (may_end_runs(vm)) panini_kill_for(vm, found == PANINI_WEAK_LATE ? PANINI_KILL_FOR_LATE_MODE : PANINI_KILL_FOR_WEAK_KEYS);
+    if (found == PANINI_WEAK_FINE || !may_end_runs(vm)) return;
+    panini_kill_for(vm, found == PANINI_WEAK_LATE ? PANINI_KILL_FOR_LATE_MODE : PANINI_KILL_FOR_WEAK_KEYS);
 }
 
 void panini_weak_hook(lua_State *L) {

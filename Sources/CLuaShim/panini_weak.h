@@ -8,8 +8,8 @@
 #include "panini_vm.h"
 
 // Between two looks a state may grow by so much: while it has no tables with weak keys, with them, where it is some five
-// hundred values, and after a run of it was ended for its weak tables.
-enum { PANINI_LONG_WEAK_STEP = 256 * 1024, PANINI_SHORT_WEAK_STEP = 64 * 1024, PANINI_ALARMED_WEAK_STEP = 4 * 1024 };
+// hundred values, and after a mode or the number of places was found to be wrong.
+enum { PANINI_LONG_WEAK_STEP = 256 * 1024, PANINI_SHORT_WEAK_STEP = 64 * 1024, PANINI_ALARMED_WEAK_STEP = 16 * 1024 };
 
 // Makes the lists. Raises only for want of memory.
 void panini_open_weak(lua_State *L);

@@ -93,7 +93,7 @@ typedef struct panini_vm {
     // the last look, and may grow by; whether it is time for one; and whether there is anything to look at.
     size_t weak_limit, unchecked, weak_step;
     int is_weak_due, has_metatables;
-    // A run was ended for them before: looks come closer.
+    // A mode or the number of places was wrong before: looks come closer.
     int has_weak_alarm;
     // The collector runs with the measure for large states.
     int is_large;
@@ -192,7 +192,8 @@ static inline void panini_push_array_metatable(lua_State *L) {
 void panini_notice(lua_State *L, int notice);
 
 // Looks at the tables with weak keys: whether all is fine, a metatable was made weak after it was given to a table (it is
-// strong again), or there are more values in them than weak_limit. Raises nothing.
+// strong again), or there are more values in them than weak_limit (or so many places for them that they are strong from now on).
+// Raises nothing.
 enum { PANINI_WEAK_FINE, PANINI_WEAK_LATE, PANINI_WEAK_MANY };
 int panini_weak_check(lua_State *L);
 
