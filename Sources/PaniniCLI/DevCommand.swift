@@ -23,7 +23,8 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
 
             The embedded broker knows neither credentials nor TLS: with it the options auth and tls are not used.
             The options are those of run; see panini run --help.
-            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 128 + n ended by a second signal n.
+            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 70 scripts hold too many workers, 128 + n ended by a \
+            second signal n.
             """
     )
 

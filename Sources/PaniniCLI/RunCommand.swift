@@ -32,8 +32,8 @@ struct RunCommand: ParsableCommand, LongRunningCommand {
             \(PermissionArguments.help)
 
             The log goes to standard output, the reason of a failure to standard error.
-            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 70 a script holds a worker (--wedged exit), \
-            128 + n ended by a second signal n.
+            Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 70 scripts hold too many workers (--wedged-most), or \
+            one (--wedged exit), 128 + n ended by a second signal n.
             """
     )
 
