@@ -104,14 +104,16 @@ struct ReplacementsTests {
         // There is no thread yet.
         #expect(replacements.begin(1) == nil)
         replacements.threadStarted(1)
-        let first = try #require(replacements.begin(1)).attempt
+        let begun = replacements.begin(1)
+        let first = try #require(begun).attempt
         #expect(replacements.begin(1) == nil)
         #expect(replacements.isCurrent(first, of: 1))
         // What was begun is lost as well.
         _ = replacements.lost(1, nil)
         #expect(!replacements.isCurrent(first, of: 1))
         replacements.threadStarted(1)
-        let second = try #require(replacements.begin(1)).attempt
+        let again = replacements.begin(1)
+        let second = try #require(again).attempt
         #expect(replacements.isCurrent(second, of: 1))
         replacements.filled(1)
         #expect(replacements.vacant.isEmpty && !replacements.isUnderWay && replacements.count == 1)

@@ -26,7 +26,8 @@ extension PaniniHost {
     /// - Returns: The answer, errors included: 404 for an unknown path, 413 for a body over `web_max_body`. As soon as its head
     ///   is there; a streamed body goes on coming.
     /// - Throws: ``PaniniError`` with the code `not_running` when there is no such service that serves HTTP, or the host does
-    ///   not run; `CancellationError` when the task is cancelled.
+    ///   not run, `worker_stuck` when a script holds the worker that had the request; `CancellationError` when the task is
+    ///   cancelled.
     public func handle(_ request: PaniniRequest, by service: String? = nil) async throws -> PaniniResponse {
         guard let instance = try await instance(for: request, service) else {
             throw PaniniError(
@@ -35,7 +36,7 @@ extension PaniniHost {
                     ?? "no service runs and serves HTTP (web_server = true)"
             )
         }
-        let call = LocalCall()
+        let call = LocalCall(instance.openCalls)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 call.begin(continuation)
@@ -53,14 +54,44 @@ extension PaniniHost {
         var best: (instance: WorkerInstance, rank: Int)?
         for mount in mounted(service) {
             guard let instance = mount.instance else { continue }
-            let rank = await withCheckedContinuation { continuation in
-                let isSent = whileLoopsRun { instance.execute { continuation.resume(returning: $0.rank(of: request)) } }
-                if !isSent { continuation.resume(returning: 0) }
-            }
+            let rank = await rank(of: request, on: instance)
             if rank == 3 { return instance }
             if rank > best?.rank ?? 0 { best = (instance, rank) }
         }
         return best?.instance
+    }
+
+    /// 0 as well when a script holds the worker.
+    private func rank(of request: PaniniRequest, on instance: WorkerInstance) async -> Int {
+        let answer = OneAnswer<Int>()
+        return await withCheckedContinuation { continuation in
+            answer.begin(continuation)
+            guard let number = instance.openCalls.add({ answer.end(0) }) else { return answer.end(0) }
+            let isSent = whileLoopsRun {
+                instance.execute { service in
+                    instance.openCalls.remove(number)
+                    answer.end(service.rank(of: request))
+                }
+            }
+            if !isSent { answer.end(0) }
+        }
+    }
+}
+
+/// Resumes whoever waits, once.
+private final class OneAnswer<Value: Sendable>: Sendable {
+    private let continuation = Mutex<CheckedContinuation<Value, Never>?>(nil)
+
+    func begin(_ continuation: CheckedContinuation<Value, Never>) {
+        self.continuation.withLock { $0 = continuation }
+    }
+
+    func end(_ value: Value) {
+        let waiting = continuation.withLock { continuation in
+            defer { continuation = nil }
+            return continuation
+        }
+        waiting?.resume(returning: value)
     }
 }
 
@@ -68,25 +99,56 @@ extension PaniniHost {
 final class LocalCall: Sendable {
     private struct State {
         var continuation: CheckedContinuation<PaniniResponse, any Error>?
-        var result: Result<PaniniResponse, any Error>?
+        var isOver = false
+        /// What came before anybody waited.
+        var early: Result<PaniniResponse, any Error>?
+        /// The answer's body, while its pieces come.
+        var body: HTTPLocalBody?
+        var number: UInt64?
     }
 
     private let state = Mutex(State())
+    private let openCalls: OpenCalls
 
-    var isOver: Bool { state.withLock { $0.result != nil } }
+    /// - Parameter openCalls: Those of the worker that answers.
+    init(_ openCalls: OpenCalls) {
+        self.openCalls = openCalls
+        let number = openCalls.add { [weak self] in self?.workerLost() }
+        state.withLock { $0.number = number }
+        if number == nil { workerLost() }
+    }
+
+    deinit {
+        if let number = state.withLock({ $0.number }) { openCalls.remove(number) }
+    }
+
+    /// A script holds the worker: nothing more comes.
+    private func workerLost() {
+        end(
+            .failure(PaniniError(code: .workerStuck, message: "a script holds the worker that had the request"))
+        )
+        state.withLock { $0.body }?.breakOff()
+    }
+
+    /// The answer's head is there, and its body will be.
+    func streams(_ body: HTTPLocalBody) { state.withLock { $0.body = body } }
+
+    var isOver: Bool { state.withLock { $0.isOver } }
 
     func begin(_ continuation: CheckedContinuation<PaniniResponse, any Error>) {
         let result = state.withLock { state in
-            if state.result == nil { state.continuation = continuation }
-            return state.result
+            if !state.isOver { state.continuation = continuation }
+            return state.early
         }
         if let result { continuation.resume(with: result) }
     }
 
     func end(_ result: Result<PaniniResponse, any Error>) {
         let continuation = state.withLock { state -> CheckedContinuation<PaniniResponse, any Error>? in
-            guard state.result == nil else { return nil }
-            state.result = result
+            guard !state.isOver else { return nil }
+            state.isOver = true
+            // An answer holds the call for as long as somebody reads it: not the other way round.
+            if state.continuation == nil { state.early = result }
             defer { state.continuation = nil }
             return state.continuation
         }
@@ -125,7 +187,8 @@ extension Service: HTTPLocalDelegate {
             delegate: self,
             eventLoop: worker.eventLoop
         ) { answer in
-            call.end(.success(PaniniResponse(answer)))
+            if case .stream(let body) = answer.body { call.streams(body) }
+            call.end(.success(PaniniResponse(answer, of: call)))
         }
         exchange.call = call
         localExchanges[ObjectIdentifier(exchange)] = exchange
@@ -150,12 +213,12 @@ extension Service: HTTPLocalDelegate {
 }
 
 extension PaniniResponse {
-    fileprivate init(_ answer: HTTPLocalExchange.Answer) {
+    fileprivate init(_ answer: HTTPLocalExchange.Answer, of call: LocalCall) {
         status = answer.status
         headers = PaniniHTTPFields(answer.headers)
         switch answer.body {
         case .bytes(let bytes): body = PaniniBody(content: .bytes(bytes))
-        case .stream(let stream): body = PaniniBody(content: .stream(PaniniBody.Stream(stream)))
+        case .stream(let stream): body = PaniniBody(content: .stream(PaniniBody.Stream(stream, of: call)))
         }
     }
 }

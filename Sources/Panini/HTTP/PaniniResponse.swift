@@ -29,8 +29,13 @@ public struct PaniniBody: AsyncSequence, Sendable {
     /// Gives a stream up with its last owner.
     final class Stream: Sendable {
         let body: HTTPLocalBody
+        /// Hears of the loss of the worker, while somebody reads.
+        private let call: LocalCall
 
-        init(_ body: HTTPLocalBody) { self.body = body }
+        init(_ body: HTTPLocalBody, of call: LocalCall) {
+            self.body = body
+            self.call = call
+        }
 
         deinit { body.abandon() }
     }

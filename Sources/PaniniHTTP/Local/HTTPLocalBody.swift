@@ -66,6 +66,17 @@ package final class HTTPLocalBody: Sendable {
         if isComplete { reader?.resume(returning: nil) } else { reader?.resume(throwing: Incomplete()) }
     }
 
+    /// The loop does not come back: the body breaks off. Any thread; what the loop says later is not heard.
+    package func breakOff() {
+        let reader = state.withLock { state -> CheckedContinuation<[UInt8]?, any Error>? in
+            guard state.isComplete == nil else { return nil }
+            state.isComplete = false
+            defer { state.reader = nil }
+            return state.reader
+        }
+        reader?.resume(throwing: Incomplete())
+    }
+
     // MARK: - The reader's side
 
     /// The next piece; nil at the end. One reader at a time.
