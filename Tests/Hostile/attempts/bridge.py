@@ -104,7 +104,7 @@ ROWS = [
     row("subjects.control", refused("prices.\0", "prices.\x01", "prices.\r\nPUB x 1\r\n", "prices.\n", "prices.\tx", "prices. x", "prices.\x1b")),
     row("subjects.line-break-forges", keeps_the_connection("/all", command("p x\r\nPUB evil.echo 2\r\n{}\r\nSUB a 7"))),
     row("subjects.beyond-allow", refused(">", "*", "*.>", "prices", "prices.", ".prices.x", "prices..x", "other", "Prices.x", "prices.>.x")),
-    row("subjects.grapheme", refused("prices\u0600.x", "prices\u0301.x", "pric\u200des.x", "price\u0073\u0301.x"), quick=True),
+    row("subjects.grapheme", refused("prices\u0600.x", "prices\u0301.x", "pric\u200des.x", "price\u0073\u0301.x")),
     row("subjects.broken-text", said("/ws", frame(TEXT, b'{"subjects":["prices.\xff"]}'))),
     row("subjects.lone-surrogate", said("/ws", frame(TEXT, b'{"subjects":["prices.\\ud800"]}'))),
     row("subjects.beyond-the-most", said("/ws", b"".join(command(f"prices.{n}") for n in range(2000)))),
@@ -117,6 +117,6 @@ ROWS = [
     row("commands.too-large", said("/ws", frame(TEXT, b'{"subjects":["' + b"x" * 70000 + b'"]}'))),
     row("commands.unread-answers", said("/ws", command("prices.x") * 30000, 1, 3)),
     row("viewers.slow", slow_viewers(20, 60_000, 300), must=Must(grow=80)),
-    row("viewers.slow-many", slow_viewers(200, 30_000, 120), options='web_memory = "64MB"', must=Must(grow=130), quick=True),
+    row("viewers.slow-many", slow_viewers(200, 30_000, 120), options='web_memory = "64MB"', must=Must(grow=130)),
     row("viewers.subscribed-and-left", subscribed_and_left),
 ]

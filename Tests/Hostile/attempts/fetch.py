@@ -108,7 +108,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 ERROR = b'"code"'
 
 ROWS = [
-    asked("endless.status-line", endless(b"HTTP/1.1 200 ", b"x" * 65536), holds=ERROR, quick=True),
+    asked("endless.status-line", endless(b"HTTP/1.1 200 ", b"x" * 65536), holds=ERROR),
     asked("endless.head", endless(OK, b"X: " + b"y" * 1000 + b"\r\n"), holds=ERROR),
     asked("endless.one-field", endless(OK + b"X: ", b"y" * 65536), holds=ERROR),
     asked("endless.interim-answers", endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500), holds=ERROR),

@@ -127,7 +127,7 @@ on("a", function()
     local list, last = {}, {}
     while true do local key = {} t[key] = last last = key list[#list + 1] = key end
 end)
-""", attack=(Ask("a"), Ask("a")), quick=True),
+""", attack=(Ask("a"), Ask("a"))),
     Row("lua.close.loops-after-error", """
 on("a", function() local _ <close> = setmetatable({}, { __close = forever }) error("x") end)
 on("b", function() local _ <close> = setmetatable({}, { __close = function() pcall(forever) forever() end }) error("x") end)
@@ -562,7 +562,7 @@ on("x", function()
     end
     return "denied"
 end)
-""", flags=("--untrusted=evil", "--allow-listen", "evil.>"), attack=(Ask("x", FINE),), quick=True),
+""", flags=("--untrusted=evil", "--allow-listen", "evil.>"), attack=(Ask("x", FINE),)),
     Row("lua.doors.secret-in-errors", """
 local secret = panini.env("SIEGE_SECRET")
 on("x", function() local kept = secret error(setmetatable({}, { __tostring = function() return nil end })) end)
@@ -662,7 +662,7 @@ on("x", function() local e = "x" for i = 1, 2000 do local inner = e e = setmetat
 on("x", function() return xpcall(function() error("x") end, function() error("y") end) end)
 on("y", function() local function h() return h() end return xpcall(error, h) end)
 """, attack=(Ask("x"), Ask("y"))),
-    Row("lua.cpu.loop", "on('x', forever)", attack=(Ask("x", ENDED, times=3),), quick=True),
+    Row("lua.cpu.loop", "on('x', forever)", attack=(Ask("x", ENDED, times=3),)),
     Row("lua.cpu.loop-in-pcall", "on('x', function() while true do pcall(forever) end end)", attack=(Ask("x", ENDED, times=2),)),
     Row("lua.cpu.pattern-that-tries-everything", 'on("x", function() return ("a"):rep(30):find((".-"):rep(25) .. "b") end)', attack=(Ask("x", ENDED),)),
     Row("lua.cpu.gsub-of-a-large-text", 'on("x", function() local s = ("ab"):rep(5e6) while true do s:gsub("a", "%0") end end)',
@@ -757,7 +757,7 @@ mt.__mode = "k"
 local list, last = {}, {}
 while true do local key = {} t[key] = last last = key list[#list + 1] = key end
 """, program="load"),
-    Row("lua.load.memory", "local t = {} while true do t[#t + 1] = {} end", program="load", quick=True),
+    Row("lua.load.memory", "local t = {} while true do t[#t + 1] = {} end", program="load"),
     Row("lua.load.deep-text", "return load('return ' .. ('('):rep(2e5) .. '1' .. (')'):rep(2e5))", program="load"),
     Row("lua.load.hundred-thousand-listeners", 'for i = 1, 1e5 do app.listen("s." .. i, function() end) end', program="load"),
     Row("lua.load.validator-of-depth", "local f = { type = 'array' } for i = 1, 1e5 do f = { type = 'array', items = f } end panini.validator{ a = f }", program="load"),

@@ -92,7 +92,7 @@ def messages(size, count):
 
 
 ROWS = [
-    filled("shared-get", 'app.shared.get("k")', 100, 'app.task(function() app.shared.set("k", ("x"):rep(15 * MB)) end)', quick=True),
+    filled("shared-get", 'app.shared.get("k")', 100, 'app.task(function() app.shared.set("k", ("x"):rep(15 * MB)) end)'),
     filled("shared-get-table", 'app.shared.get("k")', 100, """
 app.task(function() local t = {} for i = 1, 7 do t[i] = ("x"):rep(MB - 100) .. i end assert(app.shared.set("k", t)) end)"""),
     filled("shared-keys", "app.shared.keys()", 300, 'app.task(function() for i = 1, 300 do app.shared.set(("k"):rep(20000) .. i, 1) end end)'),
@@ -145,7 +145,7 @@ end)
 """, attack=served(b"x" * (8 << 20)), must=Must(grow=300, keep=140, lines=200), cpu=1),
     Row("memory.form-of-upload", f"""{KEEP}
 app.http.post("/form", {{ max_body = "20MB" }}, function(req) for i = 1, 60 do keep[i] = req.form() end return "kept" end)
-""", web=True, attack=upload, must=Must(grow=160, keep=150, lines=200), quick=True),
+""", web=True, attack=upload, must=Must(grow=160, keep=150, lines=200)),
     Row("memory.json-of-body", f"""{KEEP}
 app.http.post("/json", {{ max_body = "20MB" }}, function(req) for i = 1, 60 do keep[i] = req.json() end return "kept" end)
 """, web=True, attack=posted("/json", b'"' + b"x" * (15 << 20) + b'"'), must=Must(grow=160, keep=150, lines=200)),
@@ -178,7 +178,7 @@ app.http.get("/s", function() return panini.response{{ stream = function(write) 
     copied("publish-many", "for i = 1, 300 do app.publish('nobody.listens', text) end", 'local text = ("x"):rep(1000000)', must=Must(grow=190, keep=190)),
     copied("shared-set-list", "for i = 1, 10 do pcall(app.shared.set, 'k' .. i, list) end", LIST, must=Must(grow=190, keep=190)),
     copied("shared-set-many", "for i = 1, 10000 do app.shared.set('k' .. i, text) end", 'local text = ("x"):rep(MB)', must=Must(grow=190, keep=190)),
-    copied("fetch-form", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = { a = list }, timeout = 1 })", LIST, quick=True),
+    copied("fetch-form", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = { a = list }, timeout = 1 })", LIST),
     copied("fetch-json-of-list", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { json = list, timeout = 1 })", LIST),
     copied("fetch-headers", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { headers = { a = list }, timeout = 1 })", LIST),
     copied("listen-subjects", "pcall(app.listen, list, function() end)", 'local one = ("x"):rep(1000) local list = {} for i = 1, 60000 do list[i] = one .. i end'),
