@@ -407,6 +407,12 @@ class Siege:
             if measured.kept <= row.must.keep or SANITIZED or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
+        # What was lost with a worker that was replaced is not answered any more: those that ask now are.
+        neighbour.forget()
+        try:
+            wait_until(lambda: neighbour.answered() > 3, "the neighbour is answered", HANG)
+        except AssertionError:
+            raise Failed("the neighbour is not answered any more") from None
         if row.must.alive:
             self._must_answer(row, attack)
 
@@ -427,7 +433,10 @@ class Siege:
             if not answer or answer.code != FINE:
                 raise Failed(f"the service does not answer any more: {answer}")
         if row.web:
-            status = attack.get("/alive", HANG)
+            deadline = time.monotonic() + 2 * HANG
+            status = None
+            while time.monotonic() < deadline and status != FINE:
+                status = attack.get("/alive", HANG)
             if status != FINE:
                 raise Failed(f"the web server does not answer any more: {status}")
 
@@ -435,11 +444,13 @@ class Siege:
         began = time.monotonic()
         program.signal(signal.SIGTERM)
         try:
-            code = program.wait(SHUTDOWN + 5 * SLOWER)
-        except AssertionError:
+            code = program.process.wait(SHUTDOWN + 5 * SLOWER)
+        except subprocess.TimeoutExpired:
             program.kill()
             raise Failed("SIGTERM is not heard within shutdown_timeout") from None
         measured.stopped = time.monotonic() - began
+        # All that it has said.
+        program.wait()
         if measured.stopped > SHUTDOWN + (1 if STRICT else 3 * SLOWER):
             measured.failures.append(f"it took {measured.stopped:.1f} s to stop, with shutdown_timeout {SHUTDOWN}")
         if code not in row.must.exits:
