@@ -18,6 +18,33 @@ struct HTTPCodingTests {
         #expect(HTTPCoding.choose(values) == wanted)
     }
 
+    @Test("a list of thousands of codings costs little, and does not hide the one that counts")
+    func hostileLists() {
+        let begun = ContinuousClock.now
+        for filling in ["x,", "gzip;q=0,", ";", "gzip;", " ", "*;q=0.1;", "q=,;"] {
+            let text = String(repeating: filling, count: 16000 / filling.utf8.count)
+            for _ in 0..<5 {
+                #expect(HTTPCoding.choose([text + ",gzip"]) == .gzip)
+                _ = HTTPCoding.choose([text])
+            }
+        }
+        #expect(HTTPCoding.choose(["gzip;q=0." + String(repeating: "9", count: 10000)]) == nil)
+        #expect(ContinuousClock.now - begun < .seconds(5))
+    }
+
+    @Test("empty members of gzip by the thousand take no stack")
+    func emptyMembers() throws {
+        var empty = ByteBuffer()
+        let deflater = try #require(HTTPDeflater(.gzip, .stream))
+        deflater.finish(into: &empty)
+        var wire = ByteBuffer()
+        for _ in 0..<50_000 { wire.writeImmutableBuffer(empty) }
+        let inflater = HTTPInflater(.gzip)
+        var read = ByteBuffer()
+        try inflater.decode(&wire, into: &read, atMost: 100)
+        #expect(wire.readableBytes == 0 && read.readableBytes == 0 && inflater.isComplete)
+    }
+
     @Test func onlyWhatShrinks() {
         func isWorthIt(_ headers: [(name: String, value: String)], _ status: Int = 200) -> Bool {
             HTTPCoding.isWorthIt(status, headers)

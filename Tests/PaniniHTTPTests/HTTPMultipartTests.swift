@@ -71,6 +71,61 @@ struct HTTPMultipartTests {
         #expect(taken < .seconds(10))
     }
 
+    @Test("headers of parts are bounded in number, size and sum, and cost little")
+    func headers() throws {
+        let fields = String(repeating: "X: y\r\n", count: 15)
+        #expect(try read("--b\r\n\(fields)\(Self.field)\r\nx\r\n--b--").count == 1)
+        #expect(throws: HTTPMultipartProblem.self) {
+            try read("--b\r\n\(fields)X: y\r\n\(Self.field)\r\nx\r\n--b--")
+        }
+        let long = "--b\r\nX: \(String(repeating: "x", count: 8000))\r\n\(Self.field)\r\nx\r\n"
+        #expect(try read(String(repeating: long, count: 32) + "--b--").count == 32)
+        #expect(throws: HTTPMultipartProblem.self) { try read(String(repeating: long, count: 33) + "--b--") }
+        // As much as there may be of what is dearest.
+        for filling in [";", "a:\r\n", ";a=\"", "\r\n", "\\\""] {
+            let headers = String(repeating: filling, count: 7900 / filling.utf8.count)
+            let part = "--b\r\nContent-Disposition: form-data\(headers)\r\n\r\nx\r\n"
+            let begun = ContinuousClock.now
+            _ = try? read(String(repeating: part, count: 120) + "--b--")
+            #expect(ContinuousClock.now - begun < .seconds(3))
+        }
+    }
+
+    @Test("who wants no more parts is asked at each of them, and in long ones")
+    func ended() throws {
+        let text = String(repeating: "--b\r\n\(Self.field)\r\nx\r\n", count: 20) + "--b--"
+        for left in 0..<20 {
+            var looks = 0
+            #expect(throws: HTTPMultipartProblem.self) {
+                try Array(text.utf8).withUnsafeBytes { body in
+                    try HTTPMultipart.parts(of: body, boundary: "b") {
+                        looks += 1
+                        return looks > left
+                    }
+                }
+            }
+            #expect(looks == left + 1)
+        }
+        let long = Array("--b\r\n\(Self.field)\r\n".utf8) + [UInt8](repeating: 0x0D, count: 5 << 20)
+        var looks = 0
+        #expect(throws: HTTPMultipartProblem.self) {
+            try long.withUnsafeBytes { body in
+                try HTTPMultipart.parts(of: body, boundary: "b") {
+                    looks += 1
+                    return false
+                }
+            }
+        }
+        #expect((5...7).contains(looks))
+    }
+
+    @Test("a boundary is found wherever it lies", arguments: [0, 1, 3, 5, 6, 7])
+    func windows(shift: Int) throws {
+        let size = (1 << 20) - 60 - shift
+        let text = "--b\r\n\(Self.field)\r\n\(String(repeating: "x", count: size))\r\n--b--"
+        #expect(try read(text).count == 1)
+    }
+
     @Test(
         "names as they are sent, whether quotes are escaped or not",
         arguments: [

@@ -145,6 +145,20 @@ struct HTTPRequestParserTests {
         for length in 1..<request.utf8.count { #expect(read(bytes(request), piece: length) == whole, "by \(length)") }
     }
 
+    @Test("Of trailers every byte counts, also the blanks that no field has", arguments: [1, 3, 100, .max])
+    func trailers(_ piece: Int) {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
+        let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+        for field in ["T:\r\n", "T: v\r\n", "T:\(String(repeating: " ", count: 95))v\r\n", "Tttttttttttt: \t \r\n"] {
+            let most = (512 - 2) / field.utf8.count
+            let few = head + String(repeating: field, count: most) + "\r\n" + next
+            let met = read(bytes(few), piece: piece, maximumBytes: 512)
+            #expect(met.suffix(2) == [.head("GET", "/next", ["Host: a"]), .end], "\(met)")
+            let many = head + String(repeating: field, count: most + 1) + "\r\n" + next
+            #expect(read(bytes(many), piece: piece, maximumBytes: 512).last == .overflow)
+        }
+    }
+
     @Test("Requests mean what NIO's decoder finds in them", arguments: requests)
     func sameAsNIO(_ request: String) { #expect(read(bytes(request)) == readByNIO(bytes(request))) }
 

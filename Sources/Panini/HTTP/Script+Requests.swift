@@ -232,8 +232,8 @@ extension Script {
             return LuaVM.raise
         }
         do throws(HTTPMultipartProblem) {
-            let parts = try HTTPMultipart.parts(of: request.body, boundary: boundary)
-            for part in parts where part.fileName == nil && isText(request) {
+            let parts = try HTTPMultipart.parts(of: request.body, boundary: boundary) { vm.isRunOver }
+            for part in parts where part.fileName == nil && isText(request) && !vm.isRunOver {
                 let bytes = UnsafeRawBufferPointer(rebasing: request.body[part.range])
                 if !RequestText.isText(bytes) {
                     throw HTTPMultipartProblem(message: "the form's \(part.name) is no text (UTF-8)")
@@ -352,7 +352,12 @@ extension String {
 /// At most a thousand.
 func formPairs(_ text: UnsafeRawBufferPointer) -> [(name: [UInt8], value: [UInt8])] {
     var pairs: [(name: [UInt8], value: [UInt8])] = []
-    for part in text.split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: true).prefix(1000) {
+    var rest = text[...]
+    // One by one: a long text has many more than are wanted.
+    while pairs.count < 1000, !rest.isEmpty {
+        let part = rest.prefix { $0 != UInt8(ascii: "&") }
+        rest = rest[part.endIndex...].dropFirst()
+        guard !part.isEmpty else { continue }
         let sign = part.firstIndex(of: UInt8(ascii: "="))
         let name = formText(part[..<(sign ?? part.endIndex)])
         pairs.append((name, sign.map { formText(part[part.index(after: $0)...]) } ?? []))

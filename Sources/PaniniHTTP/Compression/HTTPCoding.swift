@@ -38,26 +38,50 @@ enum HTTPCoding {
     ///
     /// - Parameter values: Its `accept-encoding` headers.
     static func choose(_ values: [String]) -> HTTPDeflater.Format? {
-        var weights: [Substring: Double] = [:]
+        var weights = Weights()
         for value in values {
-            for part in value.split(separator: ",") {
-                let pieces = part.split(separator: ";")
-                guard let name = pieces.first?.trimmedSpaces.lowercased(), !name.isEmpty else { continue }
-                var weight = 1.0
-                for piece in pieces.dropFirst() {
-                    let text = piece.trimmedSpaces
-                    if text.hasPrefix("q=") || text.hasPrefix("Q=") { weight = Double(text.dropFirst(2)) ?? 0 }
-                }
-                weights[Substring(name == "x-gzip" ? "gzip" : name)] = weight
-            }
+            for part in value.utf8.split(separator: UInt8(ascii: ",")) { weights.note(part) }
         }
-        let rest = weights["*"] ?? 0
-        let gzip = weights["gzip"] ?? rest
-        let deflate = weights["deflate"] ?? rest
+        let rest = weights.rest ?? 0
+        let gzip = weights.gzip ?? rest
+        let deflate = weights.deflate ?? rest
         // Who would rather have it plain gets it plain.
-        let plain = weights["identity"] ?? 0
+        let plain = weights.identity ?? 0
         guard max(gzip, deflate) > 0, max(gzip, deflate) >= plain else { return nil }
         return gzip >= deflate ? .gzip : .deflate
+    }
+
+    /// What a client thinks of the codings that are spoken here; a client may name thousands of others.
+    private struct Weights {
+        var gzip: Double?
+        var deflate: Double?
+        var identity: Double?
+        /// Of all that are not named.
+        var rest: Double?
+
+        /// Takes one coding with its parameters.
+        mutating func note(_ part: Substring.UTF8View) {
+            let name = part.prefix { $0 != UInt8(ascii: ";") }.trimmedSpaces
+            let coding: WritableKeyPath<Weights, Double?>
+            if HTTPParameters.isName(name, "gzip") || HTTPParameters.isName(name, "x-gzip") {
+                coding = \.gzip
+            } else if HTTPParameters.isName(name, "deflate") {
+                coding = \.deflate
+            } else if HTTPParameters.isName(name, "identity") {
+                coding = \.identity
+            } else if HTTPParameters.isName(name, "*") {
+                coding = \.rest
+            } else {
+                return
+            }
+            var weight = 1.0
+            for piece in part.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false).dropFirst() {
+                let text = piece.trimmedSpaces
+                guard text.count > 1, HTTPParameters.isName(text.prefix(2), "q=") else { continue }
+                weight = text.count <= 32 ? Double(Substring(text.dropFirst(2))) ?? 0 : 0
+            }
+            self[keyPath: coding] = weight
+        }
     }
 
     /// The headers of an answer that is compressed: its bytes are others, so a strong validator becomes a weak one.
@@ -79,11 +103,11 @@ enum HTTPCoding {
     }
 }
 
-extension StringProtocol {
-    fileprivate var trimmedSpaces: SubSequence {
-        var rest = self[...]
-        while let first = rest.first, first == " " || first == "\t" { rest = rest.dropFirst() }
-        while let last = rest.last, last == " " || last == "\t" { rest = rest.dropLast() }
+extension Substring.UTF8View {
+    fileprivate var trimmedSpaces: Substring.UTF8View {
+        var rest = self
+        while let first = rest.first, first == 0x20 || first == 0x09 { rest = rest.dropFirst() }
+        while let last = rest.last, last == 0x20 || last == 0x09 { rest = rest.dropLast() }
         return rest
     }
 }

@@ -27,6 +27,9 @@ package struct HTTPInflater {
         }
     }
 
+    /// What zlib takes for one, beside what it has decoded: its window and its state.
+    static let stateBytes = 44 << 10
+
     /// The bytes are not of the format.
     package struct Failure: Error, Equatable {}
 
@@ -58,26 +61,35 @@ private final class State {
     deinit { if isOpen { inflateEnd(&stream) } }
 
     func decode(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ limit: Int) throws(HTTPInflater.Failure) {
-        guard let first = input.getInteger(at: input.readerIndex, as: UInt8.self) else {
+        guard var first = input.getInteger(at: input.readerIndex, as: UInt8.self) else {
             // zlib may hold decoded bytes back that found no room.
             if isOpen, !isComplete { try run(&input, &output, limit) }
             return
         }
         hasBegun = true
+        while true {
+            try begin(first)
+            try run(&input, &output, limit)
+            // An empty member gives nothing: the next one follows at once.
+            guard isComplete, output.readableBytes == 0,
+                let next = input.getInteger(at: input.readerIndex, as: UInt8.self)
+            else { return }
+            first = next
+        }
+    }
+
+    /// Makes zlib ready for what begins with this byte, or goes on with it.
+    private func begin(_ first: UInt8) throws(HTTPInflater.Failure) {
         if isComplete {
             // Several gzip members are one body (RFC 1952, section 2.2); anything else behind the end is refused.
             guard format == .gzip, first == 0x1F, inflateReset(&stream) == Z_OK else { throw HTTPInflater.Failure() }
             isComplete = false
         }
-        if !isOpen {
-            // zlib's frame begins with the method 8 in its low bits; a bare stream hardly ever does.
-            let window: CInt = format == .gzip ? 15 + 16 : first & 0x0F == 8 ? 15 : -15
-            guard panini_inflate_init(&stream, window) == Z_OK else { throw HTTPInflater.Failure() }
-            isOpen = true
-        }
-        try run(&input, &output, limit)
-        // The next member follows at once.
-        if isComplete, input.readableBytes > 0, output.readableBytes == 0 { try decode(&input, &output, limit) }
+        guard !isOpen else { return }
+        // zlib's frame begins with the method 8 in its low bits; a bare stream hardly ever does.
+        let window: CInt = format == .gzip ? 15 + 16 : first & 0x0F == 8 ? 15 : -15
+        guard panini_inflate_init(&stream, window) == Z_OK else { throw HTTPInflater.Failure() }
+        isOpen = true
     }
 
     private func run(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ limit: Int) throws(HTTPInflater.Failure) {

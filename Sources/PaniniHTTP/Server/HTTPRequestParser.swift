@@ -9,8 +9,8 @@ private import Glibc
 import NIOHTTP1
 
 /// A parser of HTTP/1 requests that stops where something has to be decided.
-final class HTTPRequestParser {
-    enum Event: Equatable {
+package final class HTTPRequestParser {
+    package enum Event: Equatable {
         /// All bytes are used up.
         case needsMore
         /// A head is complete: ``takeHead()``. Go on with what follows, even if that is nothing yet.
@@ -24,8 +24,8 @@ final class HTTPRequestParser {
     }
 
     /// What the server has to know of a head.
-    struct Facts: Equatable {
-        enum Expectation {
+    package struct Facts: Equatable {
+        package enum Expectation {
             case none
             case `continue`
             case other
@@ -42,7 +42,7 @@ final class HTTPRequestParser {
         /// There is a `transfer-encoding` that is not `chunked`, or a second one.
         var hasOtherEncoding = false
         var hasContentEncoding = false
-        var offersUpgrade = false
+        package var offersUpgrade = false
         var expectation = Expectation.none
     }
 
@@ -59,7 +59,7 @@ final class HTTPRequestParser {
     /// - Parameters:
     ///   - maximumBytes: Of a head, and of the trailers and extensions of one body.
     ///   - maximumFields: Of a head.
-    init(maximumBytes: Int, maximumFields: Int) {
+    package init(maximumBytes: Int, maximumFields: Int) {
         state = .allocate(capacity: 1)
         state.initialize(to: State(maximumBytes: maximumBytes, maximumFields: maximumFields))
         parser = .allocate(capacity: 1)
@@ -79,7 +79,7 @@ final class HTTPRequestParser {
     ///
     /// - Parameter bytes: What follows on the last that was used.
     /// - Returns: What was met, and how many bytes were used.
-    func read(_ bytes: UnsafeRawBufferPointer) -> (event: Event, count: Int) {
+    package func read(_ bytes: UnsafeRawBufferPointer) -> (event: Event, count: Int) {
         if !state.pointee.pieces.isEmpty { state.pointee.pieces.removeAll(keepingCapacity: true) }
         let start = bytes.baseAddress ?? UnsafeRawPointer(state)
         state.pointee.start = start
@@ -105,11 +105,13 @@ final class HTTPRequestParser {
         _ from: UnsafeRawPointer,
         _ count: Int
     ) -> (event: Event, count: Int) {
+        if state.pointee.isInTrailer { return readTrailer(start, from, count) }
         switch c_nio_llhttp_execute(parser, from.assumingMemoryBound(to: CChar.self), count) {
         case HPE_OK: return (.needsMore, from - start + count)
         case HPE_PAUSED:
             let end = UnsafeRawPointer(c_nio_llhttp_get_error_pos(parser)) ?? from
             c_nio_llhttp_resume(parser)
+            if state.pointee.isInTrailer { return readTrailer(start, end, count - (end - from)) }
             guard state.pointee.isComplete else { return (.head, end - start) }
             isAtMethod = true
             return (.end, end - start)
@@ -117,6 +119,31 @@ final class HTTPRequestParser {
             guard !state.pointee.isOverflow else { return (.overflow, 0) }
             refusal =
                 state.pointee.isOtherProtocol ? .notHTTP : Self.refusal(problem, isInHead: !state.pointee.hasHead)
+            return (.malformed, 0)
+        }
+    }
+
+    /// Reads what follows the last chunk: of it every byte counts, also the blanks that no field has.
+    @inline(never)
+    private func readTrailer(
+        _ start: UnsafeRawPointer,
+        _ from: UnsafeRawPointer,
+        _ count: Int
+    ) -> (event: Event, count: Int) {
+        let room = min(count, state.pointee.maximumBytes - state.pointee.extraBytes)
+        switch c_nio_llhttp_execute(parser, from.assumingMemoryBound(to: CChar.self), room) {
+        case HPE_OK:
+            guard room == count else { return (.overflow, 0) }
+            state.pointee.extraBytes += count
+            return (.needsMore, from - start + count)
+        case HPE_PAUSED:
+            let end = UnsafeRawPointer(c_nio_llhttp_get_error_pos(parser)) ?? from
+            c_nio_llhttp_resume(parser)
+            state.pointee.isInTrailer = false
+            isAtMethod = true
+            return (.end, end - start)
+        case let problem:
+            refusal = Self.refusal(problem, isInHead: false)
             return (.malformed, 0)
         }
     }
@@ -179,13 +206,13 @@ final class HTTPRequestParser {
     }
 
     /// Where bytes of the body lie in what was read last.
-    var pieces: [Range<Int>] { state.pointee.pieces }
+    package var pieces: [Range<Int>] { state.pointee.pieces }
 
     /// Of the head that was met last.
-    var facts: Facts { state.pointee.facts }
+    package var facts: Facts { state.pointee.facts }
 
     /// The head that was met last; once.
-    func takeHead() -> HTTPHead {
+    package func takeHead() -> HTTPHead {
         let other = otherMethod
         if other != nil { otherMethod = nil }
         return state.pointee.takeHead(
@@ -195,7 +222,7 @@ final class HTTPRequestParser {
     }
 
     /// Whether the bytes may end here.
-    var mayEnd: Bool { methodReader.name.isEmpty && c_nio_llhttp_finish(parser) == HPE_OK }
+    package var mayEnd: Bool { methodReader.name.isEmpty && c_nio_llhttp_finish(parser) == HPE_OK }
 }
 
 @available(*, unavailable)
@@ -224,6 +251,8 @@ private struct State {
     var isInName = false
     var isInValue = false
     var hasHead = false
+    /// The last chunk has been read.
+    var isInTrailer = false
     /// Bytes of trailers and of the extensions of chunks.
     var extraBytes = 0
     /// The last `host` that was one.
@@ -241,6 +270,7 @@ private struct State {
         facts = HTTPRequestParser.Facts()
         isComplete = false
         hasHead = false
+        isInTrailer = false
         isInName = false
         isInValue = false
         count = 0
@@ -287,8 +317,8 @@ private struct State {
     }
 
     mutating func name(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
-        // A trailer's colon, blank and line end are bytes, too.
-        if hasHead { return extra(length + 4) }
+        // A trailer: its bytes are counted where they are read.
+        if hasHead { return true }
         if !isInName {
             endField()
             fields += 1
@@ -303,7 +333,7 @@ private struct State {
     }
 
     mutating func value(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
-        if hasHead { return extra(length) }
+        if hasHead { return true }
         if isInName {
             // The parser takes a line that begins with a colon; nobody else does.
             guard count > nameStart, let storage else { return false }
@@ -439,6 +469,12 @@ private struct Settings: @unchecked Sendable {
         }
         pointer.pointee.on_chunk_extension_value = { parser, bytes, length in
             span(bytes, length) { state(parser).pointee.extra($1) }
+        }
+        pointer.pointee.on_chunk_header = { parser in
+            // The last chunk is the one without bytes.
+            guard parser.unsafelyUnwrapped.pointee.content_length == 0 else { return 0 }
+            state(parser).pointee.isInTrailer = true
+            return paused
         }
         pointer.pointee.on_message_complete = { parser in
             state(parser).pointee.isComplete = true

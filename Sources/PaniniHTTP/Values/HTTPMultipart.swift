@@ -25,6 +25,13 @@ package enum HTTPMultipart {
     package static let maximumParts = 1000
     /// The most bytes of a part's own headers.
     package static let maximumHeaderBytes = 8192
+    /// The most header fields of a part; browsers send two or three.
+    package static let maximumHeaderFields = 16
+    /// The most bytes of the headers of all parts together.
+    package static let maximumHeaderSum = 256 << 10
+
+    /// How much is searched for the next boundary before the caller is asked whether it still wants the parts.
+    private static let stretch = 1 << 20
 
     /// The boundary that a content-type names; nil for other types, and for a boundary that is none (RFC 2046, section 5.1.1).
     package static func boundary(_ contentType: String) -> String? {
@@ -40,15 +47,18 @@ package enum HTTPMultipart {
     /// - Parameters:
     ///   - body: The whole of it.
     ///   - boundary: From ``boundary(_:)``.
+    ///   - isOver: Asked at each part and at least once for each megabyte; true: nobody wants the parts any more.
     /// - Throws: What is wrong with it.
     package static func parts(
         of body: UnsafeRawBufferPointer,
-        boundary: String
+        boundary: String,
+        isOver: () -> Bool = { false }
     ) throws(HTTPMultipartProblem) -> [HTTPMultipartPart] {
         let delimiter = Array("\r\n--\(boundary)".utf8)
         var parts: [HTTPMultipartPart] = []
+        var headerBytes = 0
         // The first delimiter may stand at the very beginning, without a line end before it.
-        guard var at = startOfFirst(delimiter, in: body) else {
+        guard var at = try startOfFirst(delimiter, in: body, isOver) else {
             throw HTTPMultipartProblem(message: "the form's boundary is not in its body")
         }
         while true {
@@ -60,26 +70,54 @@ package enum HTTPMultipart {
             guard parts.count < maximumParts else {
                 throw HTTPMultipartProblem(message: "the form has more than \(maximumParts) parts")
             }
-            let (headers, start) = try headers(of: body, from: at + 2)
-            guard let end = find(delimiter, in: body, from: start - 2) else {
+            let headers = try headers(of: body, from: at + 2)
+            headerBytes += headers.count
+            guard headerBytes <= maximumHeaderSum else {
+                throw HTTPMultipartProblem(message: "the headers of the form's parts are too long")
+            }
+            let start = headers.isEmpty ? headers.upperBound + 2 : headers.upperBound + 4
+            guard let end = try find(delimiter, in: body, from: start - 2, isOver) else {
                 throw HTTPMultipartProblem(message: "the form ends in the middle of a part")
             }
-            parts.append(try part(headers, start..<max(start, end)))
+            let lines = UnsafeRawBufferPointer(rebasing: body[headers])
+            parts.append(try part(lines, start..<max(start, end)))
             at = end + delimiter.count
         }
     }
 
-    private static func startOfFirst(_ delimiter: [UInt8], in body: UnsafeRawBufferPointer) -> Int? {
+    private static func startOfFirst(
+        _ delimiter: [UInt8],
+        in body: UnsafeRawBufferPointer,
+        _ isOver: () -> Bool
+    ) throws(HTTPMultipartProblem) -> Int? {
         let first = delimiter.dropFirst(2)
         if body.count >= first.count, body.prefix(first.count).elementsEqual(first) { return first.count }
-        return find(delimiter, in: body, from: 0).map { $0 + delimiter.count }
+        return try find(delimiter, in: body, from: 0, isOver).map { $0 + delimiter.count }
     }
 
-    private static func find(_ wanted: [UInt8], in body: UnsafeRawBufferPointer, from: Int) -> Int? {
-        guard let base = body.baseAddress else { return nil }
+    private static func find(
+        _ wanted: [UInt8],
+        in body: UnsafeRawBufferPointer,
+        from: Int,
+        _ isOver: () -> Bool
+    ) throws(HTTPMultipartProblem) -> Int? {
         var at = max(0, from)
         while at + wanted.count <= body.count {
-            guard let found = memchr(base + at, CInt(wanted[0]), body.count - wanted.count - at + 1) else { return nil }
+            if isOver() { throw HTTPMultipartProblem(message: "the run is over") }
+            let end = min(body.count, at + stretch + wanted.count - 1)
+            if let found = find(wanted, in: body, at..<end) { return found }
+            at = end - wanted.count + 1
+        }
+        return nil
+    }
+
+    /// Linear, whatever the bytes are: what is wanted begins with a carriage return, and hardly any other follows in it.
+    private static func find(_ wanted: [UInt8], in body: UnsafeRawBufferPointer, _ range: Range<Int>) -> Int? {
+        guard let base = body.baseAddress else { return nil }
+        var at = range.lowerBound
+        while at + wanted.count <= range.upperBound {
+            let room = range.upperBound - wanted.count - at + 1
+            guard let found = memchr(base + at, CInt(wanted[0]), room) else { return nil }
             at = UnsafeRawPointer(found) - base
             if memcmp(base + at, wanted, wanted.count) == 0 { return at }
             at += 1
@@ -87,52 +125,56 @@ package enum HTTPMultipart {
         return nil
     }
 
-    /// The headers of a part, and where its bytes begin. A part without headers has the empty line at once.
+    private static let emptyLine = Array("\r\n\r\n".utf8)
+
+    /// Where the headers of a part lie, without the empty line that ends them. A part without headers has that at once.
     private static func headers(
         of body: UnsafeRawBufferPointer,
         from: Int
-    ) throws(HTTPMultipartProblem) -> (lines: [ArraySlice<UInt8>], start: Int) {
+    ) throws(HTTPMultipartProblem) -> Range<Int> {
+        if body.has("\r\n", at: from) { return from..<from }
         let limit = min(body.count, from + maximumHeaderBytes)
-        if body.has("\r\n", at: from) { return ([], from + 2) }
-        let window = UnsafeRawBufferPointer(rebasing: body[min(from, limit)..<limit])
-        guard let end = find(Array("\r\n\r\n".utf8), in: window, from: 0) else {
+        guard from < limit, let end = find(emptyLine, in: body, from..<limit) else {
             throw HTTPMultipartProblem(message: "the headers of a part are too long, or do not end")
         }
-        let text = Array(window[..<end])
-        guard String(validating: text, as: UTF8.self) != nil else {
+        guard WebSocketUTF8.isValid(UnsafeRawBufferPointer(rebasing: body[from..<end])) else {
             throw HTTPMultipartProblem(message: "the name of a part, or of its file, is no UTF-8")
         }
-        var lines: [ArraySlice<UInt8>] = []
-        var start = text.startIndex
-        for index in text.indices.dropLast() where text[index] == 0x0D && text[index + 1] == 0x0A {
-            if index > start { lines.append(text[start..<index]) }
-            start = index + 2
-        }
-        lines.append(text[start...])
-        return (lines, from + end + 4)
+        return from..<end
     }
 
     private static func part(
-        _ lines: [ArraySlice<UInt8>],
+        _ lines: UnsafeRawBufferPointer,
         _ range: Range<Int>
     ) throws(HTTPMultipartProblem) -> HTTPMultipartPart {
         var name: String?
         var fileName: String?
         var contentType: String?
-        for line in lines {
+        var fields = 0
+        var start = 0
+        while start < lines.count {
+            let end = find(lineEnd, in: lines, start..<lines.count) ?? lines.count
+            let line = UnsafeRawBufferPointer(rebasing: lines[start..<end])
+            start = end + 2
+            fields += 1
+            guard fields <= maximumHeaderFields else {
+                throw HTTPMultipartProblem(message: "a part has more than \(maximumHeaderFields) header fields")
+            }
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
-            let value = Array(line[(colon + 1)...].drop { $0 == 0x20 || $0 == 0x09 })
-            switch String(decoding: line[..<colon], as: UTF8.self).lowercased() {
-            case "content-disposition":
+            let value = line[(colon + 1)...].drop { $0 == 0x20 || $0 == 0x09 }
+            if HTTPParameters.isName(line[..<colon], "content-disposition") {
+                let value = Array(value)
                 name = HTTPParameters.value(of: "name", in: value)
                 fileName = HTTPParameters.value(of: "filename", in: value)
-            case "content-type": contentType = String(decoding: value, as: UTF8.self)
-            default: break
+            } else if HTTPParameters.isName(line[..<colon], "content-type") {
+                contentType = String(decoding: value, as: UTF8.self)
             }
         }
         guard let name else { throw HTTPMultipartProblem(message: "a part of the form has no name") }
         return HTTPMultipartPart(name: name, fileName: fileName, contentType: contentType, range: range)
     }
+
+    private static let lineEnd = Array("\r\n".utf8)
 }
 
 extension UnsafeRawBufferPointer {
