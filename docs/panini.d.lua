@@ -384,6 +384,8 @@
 ---@field web_idle_timeout? number seconds an idle connection is kept (60)
 ---@field web_max_connections? integer open connections (10000)
 ---@field web_max_requests? integer requests being answered at once (10000)
+---@field web_memory? integer|string memory that all web servers hold for clients (an eighth of the machine's or container's)
+---@field web_connection_memory? integer|string memory held for one connection, beside its largest request or answer (64MB)
 ---@field web_access_log? boolean log every request (false)
 ---@field web_compression? boolean compress answers (true)
 ---@field web_http2? boolean speak HTTP/2 (true)

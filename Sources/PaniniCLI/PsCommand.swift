@@ -11,7 +11,9 @@ struct PsCommand: ParsableCommand {
         discussion: """
             Asks every panini run and panini dev of the same user. GEN counts the reloads; IN FLIGHT is what runs or waits \
             in handlers, WAITING are messages without a free place, OLD are replaced versions that still finish something. \
-            With --json there is waiting_sends, too: publishes and requests that wait until the broker takes more.
+            With --json there are further members: waiting_sends, publishes and requests that wait until the broker takes \
+            more; web_bytes, what the web server holds for its clients; shed_connections, connections that it closed for what \
+            they made it hold.
 
               panini ps
               panini ps --json
@@ -42,7 +44,7 @@ struct PsCommand: ParsableCommand {
         let numbers = [
             "generation", "workers", "stuck_workers", "replaced_workers", "given_up_threads", "listeners", "in_flight",
             "waiting", "waiting_sends", "draining",
-            "memory_bytes",
+            "memory_bytes", "web_bytes", "shed_connections",
         ].map {
             ($0, "\(service[$0]?.integer ?? 0)")
         }

@@ -423,6 +423,29 @@ def test_the_limit_of_streams(served, frames):
     assert other.status(other.request("/hello")) == 200
 
 
+def test_the_limit_of_streams_before_the_settings_are_confirmed(served):
+    """What clients take for granted (100) works at once; more ends the connection, and nothing else."""
+    port, _ = served()
+
+    def opened(count):
+        connection = Frames(port)
+        # Nothing is read before everything is sent: no settings are confirmed.
+        for _ in range(count):
+            connection.request("/slow")
+        return connection
+
+    connection = opened(100)
+    assert [connection.status(1 + 2 * n) for n in range(100)] == [504] * 100
+    connection.close()
+    connection = opened(101)
+    event = connection.wait(h2.events.ConnectionTerminated)
+    assert event.error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    connection.close()
+    other = Frames(port)
+    assert other.status(other.request("/hello")) == 200
+    other.close()
+
+
 def refused(connection):
     connection.read()
     return connection.closed or any(

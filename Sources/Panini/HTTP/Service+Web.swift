@@ -21,6 +21,7 @@ extension Service: HTTPServerDelegate {
             configuration: configuration,
             eventLoop: worker.eventLoop,
             sockets: sockets,
+            memory: shared.webMemory,
             delegate: self
         )
         web = server
@@ -43,6 +44,8 @@ extension Service: HTTPServerDelegate {
         configuration.bodyTimeout = options.webBodyTimeout
         configuration.idleTimeout = options.webIdleTimeout
         configuration.maximumConnections = options.webMaxConnections
+        configuration.maximumMemory = options.webMemory ?? MachineMemory.webDefault
+        configuration.maximumConnectionMemory = options.webConnectionMemory
         configuration.shortestTime = Self.shortestWebSocketTime(staged?.script ?? script)
         configuration.reportsAnswers = options.webAccessLog
         configuration.speaksHTTP2 = options.webHTTP2
@@ -129,6 +132,7 @@ extension Service: HTTPServerDelegate {
             configuration: configuration,
             eventLoop: worker.eventLoop,
             sockets: sockets,
+            memory: shared.webMemory,
             delegate: self
         )
         let box = NIOLoopBound((self, server), eventLoop: worker.eventLoop)
@@ -298,6 +302,8 @@ extension Service: HTTPServerDelegate {
     func server(_ server: HTTPServer, lost request: HTTPRequest) { lost(request) }
 
     func lost(_ request: HTTPRequest) {
+        // Its handler has a copy, or does not begin any more; middlewares find it by its number.
+        if request.openNumber == 0 { request.releaseBody() }
         for script in scripts where script.phase == .live {
             script.writable(request, .failure(CallError("closed", "the client has closed the connection")))
         }
@@ -308,6 +314,10 @@ extension Service: HTTPServerDelegate {
     func canWrite(_ request: HTTPRequest) {
         for script in scripts where script.phase == .live { script.writable(request, .success) }
     }
+
+    func server(_ server: HTTPServer, shed: HTTPShedding) { webShed(shed, by: server) }
+
+    func serverCalmedDown(_ server: HTTPServer) { panini_release_free_memory(script.vm.state) }
 
     // MARK: - Ends
 
@@ -352,11 +362,18 @@ extension Service: HTTPServerDelegate {
 extension Script {
     /// Runs a route's handler on a request.
     func start(_ route: HTTPRoute, _ request: HTTPRequest) {
+        // The client has gone while it waited for its turn.
+        guard request.connection != nil else {
+            service?.activityEnded(.request(route, request), of: self)
+            return
+        }
         guard vm.hasRoom(for: (request.body?.readableBytes ?? 0) + Self.coroutineBytes) else {
             return settleUnstarted(.request(route, request))
         }
         let co = vm.acquireCoroutine()
         push(request, number: route.hasMiddlewares ? open(request) : 0, onto: co.thread)
+        // The object has a copy; middlewares in Swift read the request's own.
+        if !route.hasMiddlewares { request.releaseBody() }
         vm.push(route.entry, onto: co.thread)
         lua_pushvalue(co.thread, 1)
         current = RunningActivity(holdsStop: true)

@@ -25,7 +25,9 @@ enum ControlText {
             ("listeners", "\(service.listeners)"), ("in_flight", "\(service.inFlight)"),
             ("waiting", "\(service.waiting)"), ("waiting_sends", "\(service.waitingSends)"),
             ("draining", "\(service.draining)"),
-            ("memory_bytes", "\(service.memoryBytes)"), ("connected", "\(service.isConnected)"),
+            ("memory_bytes", "\(service.memoryBytes)"),
+            ("web_bytes", "\(service.webBytes)"), ("shed_connections", "\(service.shedConnections)"),
+            ("connected", "\(service.isConnected)"),
             ("uptime", "\((service.uptime * 1000).rounded() / 1000)"),
         ])
     }

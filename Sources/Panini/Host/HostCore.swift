@@ -5,6 +5,7 @@ import CoreMetrics
 import Logging
 import LuaVM
 import NIOCore
+import PaniniHTTP
 import PaniniObservability
 
 /// The loop-bound inside of a host.
@@ -70,6 +71,7 @@ final class HostCore {
             texts: configuration.texts,
             registrations: configuration.registrations,
             opensWebPorts: configuration.opensWebPorts,
+            webMemory: WebMemory(),
             instruments: instruments,
             logger: logger
         )

@@ -33,6 +33,11 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var draining = 0
     /// Memory of its Lua states in bytes, those of draining versions included.
     public var memoryBytes = 0
+    /// Bytes that its web server holds for clients: requests that are not complete or not begun, and answers that nobody has
+    /// read yet.
+    public var webBytes = 0
+    /// Connections of its web server that were closed for what they held, see `web_memory` and `web_connection_memory`.
+    public var shedConnections = 0
     /// Whether all of its workers that answer have a connection to a broker.
     public var isConnected = true
     /// Seconds since it was started.

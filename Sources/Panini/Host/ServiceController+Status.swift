@@ -3,6 +3,7 @@
 import LuaVM
 import NATS
 import NIOCore
+import PaniniHTTP
 
 /// What one worker adds to a service's status.
 struct WorkerStatus: Sendable {
@@ -11,6 +12,8 @@ struct WorkerStatus: Sendable {
     var waitingSends = 0
     var draining = 0
     var memoryBytes = 0
+    var webBytes = 0
+    var shedConnections = 0
     var isConnected = false
     var counters = WorkerCounters()
 }
@@ -24,6 +27,10 @@ extension Service {
             status.memoryBytes += script.vm.memoryInUse
         }
         status.waitingSends = outflow.sends.count
+        for web in endingWebs + (web.map { [$0] } ?? []) {
+            status.webBytes += web.heldBytes
+            status.shedConnections += Int(clamping: web.counters.shedConnections &+ web.counters.overfullConnections)
+        }
         status.draining = draining.count
         status.isConnected = connection.isConnected
         status.counters = workerCounters
@@ -67,6 +74,8 @@ extension ServiceController {
                 status.waitingSends += part.waitingSends
                 status.draining = max(status.draining, part.draining)
                 status.memoryBytes += part.memoryBytes
+                status.webBytes += part.webBytes
+                status.shedConnections += part.shedConnections
                 status.isConnected = status.isConnected && part.isConnected
                 counters = counters + part.counters
             }

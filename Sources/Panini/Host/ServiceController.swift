@@ -4,6 +4,7 @@
 import Logging
 import NATS
 import NIOCore
+import PaniniHTTP
 import PaniniObservability
 
 /// What loading takes, the same for every version.
@@ -15,6 +16,8 @@ struct LoadSettings: Sendable {
     let texts: [String: String]
     let registrations: [String: PaniniRegistrations]
     let opensWebPorts: Bool
+    /// What the web servers of all services share.
+    let webMemory: WebMemory
     let instruments: HostInstruments?
     let logger: Logger
 }
@@ -88,7 +91,7 @@ final class ServiceController {
         self.loop = loop
         self.settings = settings
         logger = settings.logger
-        shared = ServiceShared(workers: workers.count)
+        shared = ServiceShared(workers: workers.count, webMemory: settings.webMemory)
     }
 
     /// The service's name; its file's as long as that is not known.
@@ -207,7 +210,9 @@ final class ServiceController {
         let first = loaded[0].value
         adopt(first.options, first.script)
         clientName = first.script.clientName
-        if loaded.count != workers.count { shared = ServiceShared(workers: loaded.count) }
+        if loaded.count != workers.count {
+            shared = ServiceShared(workers: loaded.count, webMemory: settings.webMemory)
+        }
         if !first.options.unusedGroups.isEmpty {
             logger.warning("\(first.options.unusedGroups.joined(separator: " and ")): not used with this broker")
         }

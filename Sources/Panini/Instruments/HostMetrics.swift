@@ -13,6 +13,7 @@ final class HostMetrics {
 
     private struct OfService {
         let memory: Gauge
+        let webMemory: Gauge
         let inFlight: Gauge
         let waiting: Gauge
         let waitingSends: Gauge
@@ -67,6 +68,7 @@ final class HostMetrics {
     func looked(at status: PaniniServiceStatus, _ counters: WorkerCounters) {
         var known = services[status.serviceName] ?? make(status.serviceName)
         known.memory.record(status.memoryBytes)
+        known.webMemory.record(status.webBytes)
         known.inFlight.record(status.inFlight)
         known.waiting.record(status.waiting)
         known.waitingSends.record(status.waitingSends)
@@ -87,6 +89,7 @@ final class HostMetrics {
         func gauge(_ name: String) -> Gauge { Gauge(label: name, dimensions: [("service", service)], factory: factory) }
         return OfService(
             memory: gauge("panini_memory_bytes"),
+            webMemory: gauge("panini_http_held_bytes"),
             inFlight: gauge("panini_in_flight"),
             waiting: gauge("panini_waiting_messages"),
             waitingSends: gauge("panini_waiting_sends"),
@@ -114,7 +117,7 @@ struct WorkerCounters: Sendable {
         "panini_websocket_failures", "panini_websocket_refused_sends", "panini_fetches", "panini_fetch_failures",
         "panini_unsent_replies", "panini_broker_errors", "panini_refused_credentials",
         "panini_waited_sends", "panini_congestions", "panini_refused_sends", "panini_lost_publishes",
-        "panini_lost_replies",
+        "panini_lost_replies", "panini_http_shed_connections", "panini_http_overfull_connections",
     ]
 
     /// In the order of the names.
@@ -138,7 +141,8 @@ extension Service {
             sockets?.refusedSends ?? 0, fetcher.counters.started, fetcher.counters.failed,
             brokerFaults.count(.unsentReply), brokerFaults.count(.error), connection.statistics.refusedCredentials,
             outflow.waited, connection.statistics.congestions, connection.statistics.refusedBufferFull,
-            connection.statistics.lostPublishes, outflow.lostReplies,
+            connection.statistics.lostPublishes, outflow.lostReplies, http?.shedConnections ?? 0,
+            http?.overfullConnections ?? 0,
         ])
     }
 }

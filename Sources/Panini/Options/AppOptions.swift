@@ -59,6 +59,9 @@ struct AppOptions: Sendable {
     var webIdleTimeout = 60.0
     var webMaxConnections = 10000
     var webMaxRequests = 10000
+    /// Nil: an eighth of the machine's memory.
+    var webMemory: Int?
+    var webConnectionMemory = 64 << 20
     var webAccessLog = false
     var webCompression = true
     var webHTTP2 = true
@@ -187,6 +190,8 @@ struct AppOptions: Sendable {
             case ("web_idle_timeout", .number(let seconds)): webIdleTimeout = seconds
             case ("web_max_connections", .integer(let number)): webMaxConnections = Int(number)
             case ("web_max_requests", .integer(let number)): webMaxRequests = Int(number)
+            case ("web_memory", .integer(let bytes)): webMemory = Int(bytes)
+            case ("web_connection_memory", .integer(let bytes)): webConnectionMemory = Int(bytes)
             case ("web_access_log", .boolean(let flag)): webAccessLog = flag
             case ("drain_timeout", .number(let seconds)): drainTimeout = seconds
             case ("shared_limit", .integer(let bytes)): sharedLimit = Int(bytes)

@@ -124,6 +124,16 @@ public struct OptionDefinition: Sendable {
         .init("web_idle_timeout", .number(0.001...86400), "seconds an idle connection is kept (60)"),
         .init("web_max_connections", .integer(1...10_000_000), "open connections (10000)"),
         .init("web_max_requests", .integer(1...10_000_000), "requests being answered at once (10000)"),
+        .init(
+            "web_memory",
+            .size((1 << 20)...(1 << 50)),
+            "memory that all web servers hold for clients (an eighth of the machine's or container's)"
+        ),
+        .init(
+            "web_connection_memory",
+            .size((64 << 10)...(1 << 50)),
+            "memory held for one connection, beside its largest request or answer (64MB)"
+        ),
         .init("web_access_log", .boolean, "log every request (false)"),
         .init("web_compression", .boolean, "compress answers (true)"),
         .init("web_http2", .boolean, "speak HTTP/2 (true)"),

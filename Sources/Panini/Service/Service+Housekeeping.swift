@@ -53,6 +53,7 @@ extension Service {
         let wasBusy = housekeeping.isBusy
         housekeeping.isBusy = false
         settleFaults()
+        settleWebFaults()
         script.writer.removeAll()
         let bytes = script.vm.memoryInUse
         let hasCalmedDown = script.suspendedPeak > 500 && script.suspendedCount * 2 < script.suspendedPeak
@@ -63,7 +64,7 @@ extension Service {
             collect()
         }
         // Once more after the last message, then not until the next.
-        if wasBusy || brokerFaults.isOpen { armHousekeeping() }
+        if wasBusy || brokerFaults.isOpen || webFaults.isOpen { armHousekeeping() }
     }
 
     /// Runs the collector in slices, so that messages are served in between.

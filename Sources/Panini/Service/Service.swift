@@ -69,6 +69,7 @@ final class Service {
     var errorReplies: UInt64 = 0
     var failedTasks: UInt64 = 0
     var brokerFaults = BrokerFaults()
+    var webFaults = WebFaults()
 
     /// Serves HTTP; nil when the app does not.
     var web: HTTPServer?

@@ -2,6 +2,7 @@
 // Any thread; behind a lock, never per message.
 
 import NATS
+import PaniniHTTP
 import Synchronization
 
 /// Common to all workers of a service.
@@ -30,10 +31,13 @@ final class ServiceShared: Sendable {
     let workers: Int
     /// The service's identity in the services protocol, whichever worker answers.
     let serviceID = NATSServiceResponder.makeID()
+    /// What the web servers of the host may hold; shared with all other services.
+    let webMemory: WebMemory
     private let table: Mutex<Table>
 
-    init(workers: Int) {
+    init(workers: Int, webMemory: WebMemory = WebMemory()) {
         self.workers = workers
+        self.webMemory = webMemory
         instance = String(UInt64.random(in: 0...(.max)), radix: 36)
         table = Mutex(
             Table(

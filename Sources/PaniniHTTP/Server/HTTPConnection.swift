@@ -36,8 +36,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         /// What waits is looked at once the request is answered.
         var mayReadLater: Bool {
             switch self {
-            case .answering, .streaming, .sending: true
-            case .idle, .head, .body, .closing, .upgraded: false
+            case .idle, .answering, .streaming, .sending: true
+            case .head, .body, .closing, .upgraded: false
             }
         }
     }
@@ -75,13 +75,17 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     @exclusivity(unchecked) private var begun = NIODeadline.distantPast
     @exclusivity(unchecked) private var answeredStatus = 0
     @exclusivity(unchecked) private var answeredBytes = 0
-    /// What was still to be written at the last look.
-    private var lastBuffered = 0
+    /// What it makes the server hold, and the client's pace.
+    @exclusivity(unchecked) var holding = HTTPHolding()
     /// Its place in the server's list.
     var index: Int?
 
     /// How many bytes of pipelined requests may wait before the socket is left alone.
     private static let maximumUnreadBytes = 64 << 10
+    /// From here on answers to pipelined requests are given to the channel before the next request is read.
+    private static let largeOutput = 64 << 10
+    /// Memory for answers that is kept for the next ones.
+    private static let keptOutput = 16 << 10
     /// How many bytes may come behind the head of an upgrade before it is answered.
     private static let maximumEarlyBytes = 128 << 10
 
@@ -136,6 +140,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         }
         inputClosed = true
         switch phase {
+        // What came before is answered first.
+        case .idle where holding.isBlocked: break
         case .idle, .head, .body: inputEnded()
         case .answering, .streaming, .sending: if unread.readableBytes == 0 { keepsAlive = false }
         case .closing, .upgraded: break
@@ -161,18 +167,66 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     package func channelReadComplete(context: ChannelHandlerContext) {
         isReading = false
         flush()
+        if isHolding {
+            account()
+            server.readEnded()
+        }
         context.fireChannelReadComplete()
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable {
+        holding.isBlocked = !context.channel.isWritable
+        if !holding.isBlocked {
             switch phase {
             case .streaming: if let request { server.delegate.server(server, canWrite: request) }
             case .sending: sendFile()
+            // Pipelined requests that had to wait.
+            case .idle: if !isParsing { readOn() }
             default: break
             }
+            if holding.bytes != 0 { account() }
         }
         context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: - Memory
+
+    var remoteAddress: String {
+        address.isEmpty ? context?.channel.remoteAddress?.ipAddress ?? "" : address
+    }
+
+    /// Whether anything may wait for the client, or for the rest of its request; between two requests nothing does.
+    private var isHolding: Bool {
+        if case .idle = phase { return holding.isBlocked || holding.bytes != 0 || unread.readableBytes > 0 }
+        return true
+    }
+
+    /// Counts what is held.
+    private func account() {
+        // What is in no list of the server's would never be taken off.
+        guard index != nil else { return }
+        var bytes = 0
+        if unread.readableBytes > 0 { bytes += unread.storageCapacity }
+        if out.readableBytes > 0 { bytes += out.storageCapacity }
+        if let request { bytes += request.heldBytes }
+        if holding.isBlocked, let context {
+            bytes += (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        }
+        holding.set(bytes, in: server.share)
+    }
+
+    /// The same outside of a read.
+    private func accountUnsent() {
+        account()
+        server.checkMemory()
+    }
+
+    func shed(_ answer: HTTPAnswer) {
+        unread = ByteBuffer()
+        switch phase {
+        case .head where !holding.isBlocked, .body where !holding.isBlocked: refuse(answer)
+        default: close()
+        }
     }
 
     // MARK: - HTTP/2
@@ -222,6 +276,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         isReading = true
         switch phase {
         case .idle:
+            // What has to wait for its turn begins when that comes.
+            guard !holding.isBlocked else { return true }
             phase = .head
             since = server.tick
             headBytes = count
@@ -250,7 +306,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     /// Whether further bytes can be looked at.
     private var isReady: Bool {
         switch phase {
-        case .idle, .head, .body: true
+        case .idle: !holding.isBlocked
+        case .head, .body: true
         case .answering, .streaming, .sending, .closing, .upgraded: false
         }
     }
@@ -262,6 +319,10 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         isParsing = true
         while isReady, isInMessage || bytes.readableBytes > 0 {
             if !isInMessage, case .idle = phase {
+                if out.readableBytes >= Self.largeOutput {
+                    flush()
+                    guard isReady else { break }
+                }
                 phase = .head
                 since = server.tick
                 headBytes = bytes.readableBytes
@@ -539,6 +600,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
             phase = .sending(file, (range.lowerBound + count)..<range.upperBound)
             context.writeAndFlush(wrapOutboundOut(piece), promise: nil)
         }
+        if holding.isBlocked { accountUnsent() }
     }
 
     private func write(_ answer: HTTPAnswer, keepAlive: Bool) {
@@ -631,7 +693,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         var data = ByteBuffer()
         swap(&data, &out)
         context.writeAndFlush(wrapOutboundOut(data), promise: nil)
-        if out.readableBytes == 0 {
+        if holding.isBlocked { return accountUnsent() }
+        if out.readableBytes == 0, data.capacity <= Self.keptOutput {
             data.clear()
             out = data
         }
@@ -642,9 +705,11 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     /// Called at each tick of the server.
     func checkTime() {
         let passed = server.tick &- since
+        if holding.bytes != 0 { account() }
         if let context, !context.channel.isWritable { return checkWriting(context.channel, passed) }
         switch phase {
         case .idle:
+            if passed > 0, out.readableBytes == 0, out.capacity > 0 { out = ByteBuffer() }
             guard passed > server.idleTicks else { return }
             server.countIdle()
             close()
@@ -660,8 +725,8 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
     /// A client may read slowly, as long as it reads.
     private func checkWriting(_ channel: any Channel, _ passed: UInt64) {
         let buffered = (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-        if buffered != lastBuffered {
-            lastBuffered = buffered
+        if buffered != holding.lastBuffered {
+            holding.lastBuffered = buffered
             since = server.tick
         } else if passed > server.idleTicks {
             server.countIdle()

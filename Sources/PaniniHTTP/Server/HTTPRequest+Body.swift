@@ -28,6 +28,14 @@ extension HTTPRequest {
         return nil
     }
 
+    /// What it makes the server hold while it gathers, and until its handler has begun.
+    var heldBytes: Int {
+        (body?.storageCapacity ?? 0) + (decoder == nil ? 0 : HTTPInflater.stateBytes)
+    }
+
+    /// Whoever answers has copied the body.
+    package func releaseBody() { body = nil }
+
     /// Takes a part of the body.
     ///
     /// - Returns: The refusal of a body that is too large or not what it says.

@@ -80,6 +80,10 @@ package final class HTTPRequest {
     /// The head's bytes, as they go to a script.
     package var raw: HTTPHead { storedRaw }
 
+    /// It is one of many over an HTTP/2 connection.
+    @inline(__always)
+    var isOfStream: Bool { storedRaw.version.major == 2 }
+
     /// The body as far as it has arrived; complete when the delegate is given the request.
     package internal(set) var body: ByteBuffer? {
         get { storedBody }

@@ -39,12 +39,21 @@ package protocol HTTPServerDelegate: AnyObject {
     func server(_ server: HTTPServer, answered report: HTTPAnswerReport)
     /// A stream's connection takes bytes again.
     func server(_ server: HTTPServer, canWrite request: HTTPRequest)
+    /// A connection was ended for what it held.
+    func server(_ server: HTTPServer, shed: HTTPShedding)
+    /// Much of what the connections held has gone: a good time to give memory back to the system.
+    func serverCalmedDown(_ server: HTTPServer)
 }
 
 /// What a server keeps of a connection, whichever version it speaks.
 protocol HTTPServerConnection: AnyObject {
     /// Its place in the server's list.
     var index: Int? { get set }
+    /// What it makes the server hold.
+    var holding: HTTPHolding { get set }
+    var remoteAddress: String { get }
+    /// Ends it for what it holds: with the answer, where there is a request that is not begun and a client that reads.
+    func shed(_ answer: HTTPAnswer)
     /// Called at each tick of the server.
     func checkTime()
     /// The server stops: answers what was asked, and closes.
@@ -64,6 +73,7 @@ package final class HTTPServer {
     @exclusivity(unchecked) private(set) var isStopping = false
     private var onDrained: (() -> Void)?
     private var ticks: RepeatedTask?
+    private var isSheddingDue = false
     private var tls: NIOSSLContext?
     private let sockets: HTTPSockets
 
@@ -83,20 +93,35 @@ package final class HTTPServer {
     /// What became of WebSocket connections.
     package internal(set) var webSockets = WebSocketCounters()
     private(set) lazy var flusher = WebSocketFlusher(eventLoop: eventLoop)
+    /// What the connections hold.
+    @exclusivity(unchecked) let share: WebMemoryShare
 
-    /// - Parameter sockets: Where other threads find the server's sockets.
+    /// - Parameters:
+    ///   - sockets: Where other threads find the server's sockets.
+    ///   - memory: What this server shares with others.
     package init(
         configuration: HTTPServerConfiguration,
         eventLoop: any EventLoop,
         sockets: HTTPSockets = HTTPSockets(),
+        memory: WebMemory = WebMemory(),
         delegate: any HTTPServerDelegate
     ) {
         self.configuration = configuration
         self.sockets = sockets
         self.eventLoop = eventLoop
         self.delegate = delegate
+        let place = NIOLoopBound(WeakPlace(), eventLoop: eventLoop)
+        share = WebMemoryShare(memory, limit: configuration.maximumMemory) {
+            eventLoop.execute { place.value.server?.shedWorst() }
+        }
         times = Times(configuration)
+        defer { place.value.server = self }
         compressor = configuration.compresses ? HTTPCompressor() : nil
+    }
+
+    /// For others that ask this server to let go: they do not keep it.
+    private final class WeakPlace {
+        weak var server: HTTPServer?
     }
 
     /// The time limits in ticks.
@@ -132,6 +157,7 @@ package final class HTTPServer {
         return { [self] in
             configuration = new
             self.tls = tls
+            share.memory.changeLimit(of: share.member, to: new.maximumMemory)
             compressor = new.compresses ? compressor ?? HTTPCompressor() : nil
             times = Times(new)
             for case let socket as WebSocketConnection in connections { socket.timesChanged() }
@@ -250,6 +276,11 @@ package final class HTTPServer {
 
     private func accept(_ channel: any Channel) throws {
         guard sockets.accepted(channel) else { throw ChannelError.ioOnClosedChannel }
+        try serve(channel)
+    }
+
+    /// Serves a client over a channel of this server's loop.
+    package func serve(_ channel: any Channel) throws {
         if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
         try channel.pipeline.syncOperations.addHandler(HTTPConnection(server: self))
     }
@@ -273,6 +304,7 @@ package final class HTTPServer {
     func replace(_ connection: any HTTPServerConnection, with other: any HTTPServerConnection) {
         guard let index = connection.index else { return }
         connection.index = nil
+        connection.holding.set(0, in: share)
         other.index = index
         connections[index] = other
         if isStopping { other.stop() }
@@ -281,16 +313,25 @@ package final class HTTPServer {
     func remove(_ connection: any HTTPServerConnection) {
         guard let index = connection.index else { return }
         connection.index = nil
+        connection.holding.set(0, in: share)
         let last = connections.removeLast()
         if last !== connection {
             connections[index] = last
             last.index = index
         }
         if connections.isEmpty {
-            ticks?.cancel()
-            ticks = nil
+            share.looked(largest: 0)
+            // One more tick where memory is to be given back: it is free only when the channel has gone.
+            if isStopping || !share.hasCalmedDown { endTicks() }
             finishStop()
         }
+    }
+
+    /// The turn of a complete request has come.
+    @inline(__always)
+    func begin(_ request: HTTPRequest) {
+        guard !request.isOfStream || (request.connection as? HTTP2Stream)?.begins() == true else { return }
+        delegate.server(self, received: request)
     }
 
     func countRequest() { counters.requests &+= 1 }
@@ -309,6 +350,81 @@ package final class HTTPServer {
         for index in connections.indices.reversed() where index < connections.count {
             connections[index].checkTime()
         }
+        // What is below the step is told now and then, too.
+        share.tell()
+        if share.isOver { shedWorst() }
+        if share.hasCalmedDown {
+            share.gaveBack()
+            delegate.serverCalmedDown(self)
+        }
+        if connections.isEmpty { endTicks() }
+    }
+
+    private func endTicks() {
+        ticks?.cancel()
+        ticks = nil
+    }
+
+    // MARK: - Memory
+
+    /// Bytes that the connections hold.
+    package var heldBytes: Int { share.bytes }
+
+    /// Called by a connection at the end of a read, where others may be ended: too much may be held since then.
+    @inline(__always)
+    func readEnded() { if share.isOver { shedWorst() } }
+
+    /// The same in the middle of anything else.
+    func checkMemory() {
+        guard share.isOver, !isSheddingDue else { return }
+        isSheddingDue = true
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.execute {
+            box.value.isSheddingDue = false
+            box.value.shedWorst()
+        }
+    }
+
+    /// Lets go of what holds most, until it is no more than there may be. Where another server has a larger connection it is
+    /// that one's turn.
+    func shedWorst() {
+        let memory = share.memory
+        share.tell()
+        let worst = connections.filter { $0.holding.bytes > 0 }.sorted { $0.holding.bytes > $1.holding.bytes }
+        share.looked(largest: worst.first?.holding.bytes ?? 0)
+        guard memory.isOver else { return }
+        let now = NIODeadline.now().uptimeNanoseconds
+        for connection in worst {
+            let bytes = connection.holding.bytes
+            share.looked(largest: bytes)
+            guard memory.bytes > memory.target else { return }
+            if memory.asksOther(than: share.member, above: bytes, now: now) { return }
+            shed(connection, .memory(limit: memory.limit))
+        }
+        share.looked(largest: 0)
+        if memory.isOver { _ = memory.asksOther(than: share.member, above: 0, now: now) }
+    }
+
+    /// Ends a connection for what it holds.
+    func shed(_ connection: any HTTPServerConnection, _ reason: HTTPShedding.Reason) {
+        let bytes = connection.holding.bytes
+        let shedding = HTTPShedding(reason: reason, bytes: bytes, remoteAddress: connection.remoteAddress)
+        switch reason {
+        case .memory(let limit):
+            counters.shedConnections &+= 1
+            // Nobody could ever send what is larger than all memory.
+            let isTooLarge = bytes > limit / 2
+            connection.shed(
+                isTooLarge
+                    ? .failure(413, "the request is larger than the server can hold")
+                    : .failure(503, "the server is short of memory", headers: [("retry-after", "1")])
+            )
+        case .connection:
+            counters.overfullConnections &+= 1
+            connection.shed(.failure(503, "the connection makes the server hold too much"))
+        }
+        connection.holding.end(in: share)
+        delegate.server(self, shed: shedding)
     }
 
     /// How many connections are open.

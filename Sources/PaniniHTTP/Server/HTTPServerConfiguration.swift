@@ -27,6 +27,12 @@ package struct HTTPServerConfiguration: Sendable {
     /// The most open connections; further ones are answered 503 and closed.
     package var maximumConnections = 10000
 
+    /// What all web servers of the host together may hold for their clients, in bytes; beyond it the connections that hold
+    /// most are ended.
+    package var maximumMemory = Int.max
+    /// What one connection may hold beside its largest request or answer, in bytes; beyond it it is ended.
+    package var maximumConnectionMemory = 64 << 20
+
     /// The certificate with its chain and the key, as paths of PEM files; nil: no TLS.
     package var tls: (certificate: String, key: String)?
     /// Whether HTTP/2 is spoken: over TLS where the client knows it too, without TLS with clients that begin with it.
@@ -52,4 +58,8 @@ package struct HTTPServerCounters: Sendable, Equatable {
     package var refusedRequests: [Int: UInt64] = [:]
     /// Connections closed for having been idle.
     package var idleClosed: UInt64 = 0
+    /// Connections ended because all web servers together held too much, and these most of it.
+    package var shedConnections: UInt64 = 0
+    /// Connections ended for what they alone held.
+    package var overfullConnections: UInt64 = 0
 }

@@ -33,7 +33,7 @@ final class HTTPTurns {
             server.eventLoop.execute { box.value.turns.looked(box.value) }
         }
         served += 1
-        server.delegate.server(server, received: request)
+        server.begin(request)
     }
 
     private func looked(_ server: HTTPServer) {
@@ -49,7 +49,7 @@ final class HTTPTurns {
             // Its client may have gone.
             guard request.isOpen else { continue }
             left -= 1
-            server.delegate.server(server, received: request)
+            server.begin(request)
         }
         guard first < waiting.count else {
             waiting.removeAll(keepingCapacity: first <= 1024)

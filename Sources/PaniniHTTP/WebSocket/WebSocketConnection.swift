@@ -67,8 +67,11 @@ package final class WebSocketConnection: ChannelInboundHandler {
     private var isEndTold = false
     private var isInputClosed = false
     private var isOutputShut = false
-    // What was still to be written at the last look, and when it was another number.
-    private var lastBuffered = 0
+    /// The answer to the newest ping, while the client does not read (RFC 6455, section 5.5.3).
+    private var latePong: ByteBuffer?
+    /// What it makes the server hold, and the client's pace.
+    var holding = HTTPHolding()
+    /// When what was still to be written was another number.
     private var movedAt: UInt64
     /// Its place in the server's list.
     var index: Int?
@@ -115,7 +118,18 @@ package final class WebSocketConnection: ChannelInboundHandler {
         _ = life.lose("the connection was lost")
         pending = ByteBuffer()
         out = ByteBuffer()
+        reader.drop()
+        // Nobody could end it any more for what it holds.
+        if server.share.memory.bytes + queuedBytes > server.share.memory.limit / 2 { dropMessages() }
+        account()
         tellEnd()
+    }
+
+    deinit { holding.set(0, in: server.share) }
+
+    private func dropMessages() {
+        queue.removeAll()
+        queuedBytes = 0
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
@@ -153,13 +167,48 @@ package final class WebSocketConnection: ChannelInboundHandler {
         isReading = false
         delegate?.webSocketReadBurstEnded(self)
         flush()
+        account()
+        server.readEnded()
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable {
-            movedAt = server.tick
-            delegate?.webSocketIsWritable(self)
+        holding.isBlocked = !context.channel.isWritable
+        guard !holding.isBlocked else { return }
+        movedAt = server.tick
+        if let pong = latePong {
+            latePong = nil
+            writePong(pong)
         }
+        delegate?.webSocketIsWritable(self)
+        account()
+    }
+
+    // MARK: - Memory
+
+    var remoteAddress: String { context?.channel.remoteAddress?.ipAddress ?? "" }
+
+    /// Counts what is held.
+    private func account() {
+        // The messages that were kept outlive the connection; everything else goes with it.
+        guard index != nil else { return holding.set(queuedBytes, in: server.share) }
+        var bytes = queuedBytes + reader.heldBytes
+        if pending.readableBytes > 0 { bytes += pending.storageCapacity }
+        if out.readableBytes > 0 { bytes += out.storageCapacity }
+        if holding.isBlocked, let context {
+            bytes += (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        }
+        holding.set(bytes, in: server.share)
+    }
+
+    func shed(_ answer: HTTPAnswer) {
+        dropMessages()
+        pending = ByteBuffer()
+        reader.drop()
+        guard !holding.isBlocked else {
+            perform(life.lose("the server is short of memory"))
+            return
+        }
+        perform(life.fail(WebSocketCode.tryAgainLater, "the server is short of memory", now: server.tick))
     }
 
     // MARK: - Reading
@@ -195,14 +244,18 @@ package final class WebSocketConnection: ChannelInboundHandler {
         case .message(let kind): deliver(kind)
         case .ping:
             guard life.isOpen else { return }
-            WebSocketFrame.writeHead(WebSocketFrame.pong, reader.control.readableBytes, into: &out)
-            out.writeImmutableBuffer(reader.control)
-            wantFlush()
+            if holding.isBlocked { latePong = reader.control } else { writePong(reader.control) }
         case .close(let code, let reason): perform(life.receive(close: code, reason, now: server.tick))
         case .failed(let code, let reason):
             server.webSockets.failed[code, default: 0] &+= 1
             perform(life.fail(code, reason, now: server.tick))
         }
+    }
+
+    private func writePong(_ payload: ByteBuffer) {
+        WebSocketFrame.writeHead(WebSocketFrame.pong, payload.readableBytes, into: &out)
+        out.writeImmutableBuffer(payload)
+        wantFlush()
     }
 
     private func deliver(_ kind: WebSocketKind) {
@@ -243,6 +296,7 @@ package final class WebSocketConnection: ChannelInboundHandler {
     package func popMessage() -> (kind: WebSocketKind, bytes: ByteBuffer)? {
         guard let message = queue.popFirst() else { return nil }
         queuedBytes -= message.bytes.readableBytes
+        if context == nil { account() }
         if isPaused, queue.count * 2 <= settings.maximumQueue, queuedBytes * 2 <= settings.maximumMessage {
             unpause()
         }
@@ -312,6 +366,9 @@ package final class WebSocketConnection: ChannelInboundHandler {
         guard needsFlush, let context else { return }
         needsFlush = false
         context.flush()
+        guard holding.isBlocked else { return }
+        account()
+        server.checkMemory()
     }
 
     private func writeOut() {
@@ -335,8 +392,8 @@ package final class WebSocketConnection: ChannelInboundHandler {
     /// - Parameter keepsMessages: Messages that wait are still given; otherwise they are dropped.
     package func close(_ code: UInt16, _ reason: String = "", keepsMessages: Bool = true) {
         if !keepsMessages {
-            queue.removeAll()
-            queuedBytes = 0
+            dropMessages()
+            if context == nil { account() }
         }
         perform(life.close(WebSocketEnd(code, reason), now: server.tick))
         // To see the peer's close frame everything before it has to be read.
@@ -393,11 +450,12 @@ extension WebSocketConnection: HTTPServerConnection {
     /// Called at each tick of the server.
     func checkTime() {
         guard let context else { return }
+        if holding.bytes != 0 { account() }
         let wasOpen = life.isOpen
         // A client may read slowly, as long as it reads.
         let buffered = wasOpen && context.channel.isWritable ? 0 : unsentBytes
-        let isMoving = buffered != lastBuffered
-        lastBuffered = buffered
+        let isMoving = buffered != holding.lastBuffered
+        holding.lastBuffered = buffered
         if isMoving || buffered == 0 {
             movedAt = server.tick
         } else if wasOpen, server.tick &- movedAt > life.times.idle {

@@ -28,6 +28,9 @@ package enum WebSocketCode {
     /// The script was replaced.
     package static let restart: UInt16 = 1012
 
+    /// The server has no room for the connection now.
+    package static let tryAgainLater: UInt16 = 1013
+
     /// Whether a peer may send the code in a close frame (section 7.4, and IANA's registry).
     package static func mayArrive(_ code: UInt16) -> Bool {
         switch code {

@@ -47,6 +47,9 @@ package struct WebSocketReader {
 
     package init(maximumMessage: Int) { self.maximumMessage = maximumMessage }
 
+    /// Memory of the message that is not complete.
+    package var heldBytes: Int { message.readableBytes > 0 ? message.storageCapacity : 0 }
+
     /// Reads on; the bytes that are understood are taken from the buffer.
     package mutating func next(_ bytes: inout ByteBuffer) -> Event {
         while true {
@@ -206,6 +209,12 @@ package struct WebSocketReader {
 
     /// Messages beyond this do not leave their memory behind.
     private static let keptCapacity = 16 << 10
+
+    /// Nobody wants the message that is not complete; nothing more is read.
+    mutating func drop() {
+        message = ByteBuffer()
+        state = .failed
+    }
 
     /// The message that is complete. What is not kept is given back with ``giveBack(_:)``.
     package mutating func takeMessage() -> ByteBuffer {

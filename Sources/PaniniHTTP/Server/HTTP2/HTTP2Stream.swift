@@ -14,6 +14,8 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
 
     private enum Phase {
         case head, body
+        /// The request is complete, and waits for its turn, or until the client has taken other answers.
+        case queued
         /// The delegate has the request.
         case answering
         case streaming
@@ -37,6 +39,10 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     private var begun = NIODeadline.distantPast
     private var answeredStatus = 0
     private var answeredBytes = 0
+    /// Bytes of the answer that the client may not have taken.
+    private var unsent = 0
+    /// What it adds to what its connection holds.
+    var load = HTTP2Load()
     /// Its place in the connection's list.
     var index: Int?
 
@@ -83,6 +89,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
             if frame.endStream { isInputEnded = true }
             if case .byteBuffer(let bytes) = frame.data, bytes.readableBytes > 0 { take(bytes) }
             if frame.endStream { end() }
+        case .windowUpdate: connection.moved()
         default: break
         }
     }
@@ -90,9 +97,13 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         since = server.tick
         guard context.channel.isWritable else { return }
+        connection.moved()
         switch phase {
-        case .streaming: if let request { server.delegate.server(server, canWrite: request) }
-        case .sending: sendFile()
+        case .streaming:
+            unsent = 0
+            account()
+            if let request { server.delegate.server(server, canWrite: request) }
+        case .sending: sentOn()
         default: break
         }
     }
@@ -130,14 +141,36 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     private func take(_ bytes: ByteBuffer) {
         if case .ended = phase { return drop(bytes.readableBytes) }
         guard let request, case .body = phase else { return }
-        if let refusal = request.append(bytes) { refuse(refusal) }
+        if let refusal = request.append(bytes) { return refuse(refusal) }
+        account()
     }
 
     private func end() {
         guard let request, case .body = phase else { return }
         if let refusal = request.finishBody() { return refuse(refusal) }
-        phase = .answering
+        phase = .queued
         server.turns.take(request, of: server)
+    }
+
+    /// Its turn has come: whether the request begins.
+    func begins() -> Bool {
+        guard isQueued, connection.admits(self) else { return false }
+        phase = .answering
+        since = server.tick
+        return true
+    }
+
+    /// The client has taken other answers.
+    func proceed() {
+        guard let request, isQueued else { return }
+        server.turns.take(request, of: server)
+    }
+
+    private var isQueued: Bool { if case .queued = phase { true } else { false } }
+
+    /// Tells the connection what is held.
+    private func account() {
+        connection.changed(self, body: request?.heldBytes ?? 0, unsent: unsent)
     }
 
     /// Answers without the delegate.
@@ -154,7 +187,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     func isWaiting(for number: UInt64) -> Bool {
         guard request != nil else { return false }
         switch phase {
-        case .answering, .streaming: return true
+        case .queued, .answering, .streaming: return true
         default: return false
         }
     }
@@ -167,6 +200,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
             var bytes = context.channel.allocator.buffer(capacity: body.count)
             bytes.writeBytes(body)
             answeredBytes = body.count
+            unsent = bytes.storageCapacity
             write(.data(.init(data: .byteBuffer(bytes), endStream: true)))
         }
         ended()
@@ -183,8 +217,20 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         guard isWaiting(for: number), case .streaming = phase, let context else { return false }
         guard !isHead, !bytes.isEmpty else { return context.channel.isWritable }
         answeredBytes += bytes.count
+        unsent += bytes.count
         send(.data(.init(data: .byteBuffer(ByteBuffer(bytes: bytes)))))
-        return context.channel.isWritable
+        return accountUnsent()
+    }
+
+    /// Counts what is written where the client does not take it at once.
+    ///
+    /// - Returns: Whether it does.
+    private func accountUnsent() -> Bool {
+        guard let context else { return false }
+        let isWritable = context.channel.isWritable
+        if isWritable { unsent = 0 }
+        account()
+        return isWritable
     }
 
     func endStream(_ number: UInt64, isComplete: Bool) {
@@ -213,6 +259,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         phase = .ended
         since = server.tick
         context?.flush()
+        if context != nil { account() }
     }
 
     /// Nobody reads what the client still sends (RFC 9113, section 8.1). A little is let pass: many clients take a reset for a
@@ -254,6 +301,13 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         sendFile()
     }
 
+    /// The client has made room.
+    private func sentOn() {
+        unsent = 0
+        account()
+        sendFile()
+    }
+
     /// Sends on, as far as the client takes it. Reading blocks for as long as the disk takes.
     private func sendFile() {
         while case .sending(let file, let range) = phase, let context, context.channel.isWritable {
@@ -268,6 +322,8 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
                 return reset(.internalError)
             }
             answeredBytes += count
+            // What came before has left, as there was room.
+            unsent = count
             let isLast = count == range.count
             // Before the write, which may come back here when it makes room.
             if isLast {
@@ -280,21 +336,23 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
             if isLast { return ended() }
             context.flush()
         }
+        _ = accountUnsent()
     }
 
     // MARK: - Time
 
     func checkTime() {
         let passed = server.tick &- since
-        if let context, !context.channel.isWritable {
-            guard passed > server.idleTicks else { return }
+        if let context, !context.channel.isWritable || isQueued || unsent > 0 && isInputEnded {
+            // A client may read slowly, as long as it reads.
+            guard min(passed, server.tick &- connection.movedAt) > server.idleTicks else { return }
             server.countIdle()
             return context.close(promise: nil)
         }
         switch phase {
         case .body: if passed > server.bodyTicks { refuse(.failure(408, "the request's body did not come in time")) }
         case .ended: if !isInputEnded, passed > server.lingerTicks { send(.rstStream(.noError)) }
-        case .head, .answering, .streaming, .sending: break
+        case .head, .queued, .answering, .streaming, .sending: break
         }
     }
 }

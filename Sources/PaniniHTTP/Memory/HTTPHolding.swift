@@ -1,0 +1,40 @@
+// Owns: what a connection holds for its client, as a number, and the client's pace. Values; loop-bound with their connection.
+
+/// What one connection makes its server hold, and how its client takes it.
+struct HTTPHolding {
+    /// Bytes of memory: requests that are not complete or not begun, and answers that the client has not taken.
+    private(set) var bytes = 0
+    /// The client does not keep up with what it is sent.
+    var isBlocked = false
+    /// What was still to be written at the last look.
+    var lastBuffered = 0
+    /// It was ended for what it held: what is left of it goes, and does not count.
+    private var isEnded = false
+
+    @inline(__always)
+    mutating func set(_ new: Int, in share: WebMemoryShare) {
+        guard new != bytes, !isEnded else { return }
+        share.change(from: bytes, to: new)
+        bytes = new
+    }
+
+    mutating func end(in share: WebMemoryShare) {
+        set(0, in: share)
+        isEnded = true
+    }
+}
+
+/// Why a server has ended a connection for what it held.
+package struct HTTPShedding {
+    package enum Reason: Equatable {
+        /// All web servers together held more than `limit`, and this connection most of it.
+        case memory(limit: Int)
+        /// It alone held more than `limit`.
+        case connection(limit: Int)
+    }
+
+    package let reason: Reason
+    /// What the connection held.
+    package let bytes: Int
+    package let remoteAddress: String
+}
