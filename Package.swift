@@ -204,6 +204,22 @@ let package = Package(
             dependencies: ["LuaFuzzSupport", "NATSFuzzSupport"],
             swiftSettings: swiftSettings
         ),
+        .target(
+            name: "HTTPFuzzSupport",
+            dependencies: [
+                "NATSFuzzSupport", "PaniniHTTP",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz/HTTPSupport",
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(
+            name: "HTTPFuzzTests",
+            dependencies: ["HTTPFuzzSupport", "NATSFuzzSupport"],
+            swiftSettings: swiftSettings
+        ),
         .testTarget(
             name: "PaniniObservabilityTests",
             dependencies: ["PaniniObservability", .product(name: "Logging", package: "swift-log")],
@@ -336,6 +352,9 @@ if isFuzzing {
             target.cSettings = cSettings + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link"])]
         }
     }
+    for target in package.targets where ["HTTPFuzzSupport", "PaniniHTTP"].contains(target.name) {
+        target.swiftSettings = settings
+    }
     package.targets.append(.target(name: "FuzzerDriver", path: "Tests/Fuzz/Driver", swiftSettings: settings))
     let fuzzers: [(folder: String, dependencies: [Target.Dependency])] = [
         ("JSONCodec", ["CLuaShim", "LuaVM"]),
@@ -343,6 +362,10 @@ if isFuzzing {
         ("NATSParser", ["NATSFuzzSupport"]),
         ("NATSBroker", ["NATSFuzzSupport"]),
         ("NATSConnection", ["NATSFuzzSupport"]),
+        ("HTTPParser", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
+        ("HTTP2Session", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
+        ("WebSocketReader", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
+        ("Multipart", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
     ]
     for (folder, dependencies) in fuzzers {
         package.products.append(.executable(name: folder + "Fuzzer", targets: [folder + "Fuzzer"]))

@@ -10,7 +10,7 @@ package struct FuzzFailure: Error, CustomStringConvertible {
 }
 
 /// Throws when `condition` does not hold.
-func require(_ condition: Bool, _ what: @autoclosure () -> String) throws(FuzzFailure) {
+package func require(_ condition: Bool, _ what: @autoclosure () -> String) throws(FuzzFailure) {
     if !condition { throw FuzzFailure(what()) }
 }
 
@@ -31,7 +31,7 @@ package func literal(_ bytes: some Sequence<UInt8>) -> String {
 
 extension [UInt8] {
     /// Runs `body` on a fresh allocation of exactly these bytes, so that a read past their end is seen by a sanitizer.
-    func withExactBytes<Result>(
+    package func withExactBytes<Result>(
         _ body: (UnsafeRawBufferPointer) throws(FuzzFailure) -> Result
     ) throws(FuzzFailure) -> Result {
         let exact = UnsafeMutableRawBufferPointer.allocate(byteCount: Swift.max(1, count), alignment: 1)

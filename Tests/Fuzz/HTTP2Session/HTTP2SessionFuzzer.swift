@@ -1,0 +1,21 @@
+// libFuzzer's entry for what a client sends over HTTP/2. The invariants stand in HTTPFuzzSupport.
+// Built by scripts/fuzz only.
+
+import FuzzerDriver
+import HTTPFuzzSupport
+import NATSFuzzSupport
+
+@main
+enum HTTP2SessionFuzzer {
+    static func main() {
+        runFuzzer { data, size in
+            let input = Array(UnsafeBufferPointer(start: data, count: size))
+            do throws(FuzzFailure) {
+                try HTTP2SessionCheck.check(input)
+            } catch {
+                fatalError("\(error)")
+            }
+            return 0
+        }
+    }
+}
