@@ -344,9 +344,11 @@
 
 ---@class panini.AppOptions.limits
 ---@field cpu? number seconds of CPU time of one handler run (1)
+---@field cpu_rate? number seconds of CPU time for each second that a task, stream or socket lives (0.5)
 ---@field memory? integer|string memory of the Lua state (256MB)
 ---@field weak_keys? integer values in tables with weak keys and strong values (4000)
 ---@field load? number seconds of CPU time of the script's file (5)
+---@field slice? number seconds of CPU time of the service before others have their turn (0.01)
 
 ---What `panini.app{...}` takes. Durations are seconds; sizes are bytes, or texts such as "64MB".
 ---@class panini.AppOptions

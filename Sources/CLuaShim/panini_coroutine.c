@@ -16,6 +16,10 @@
 // itself and runs out of C stack.
 enum { CLOSE_DEPTH = 100, CLOSE_STACK_BYTES = 128 * 1024 };
 
+// Stretches that the watchdog has never met are timed by the clock on the wall, which is cheap, but says too much where other
+// programs want the processor: from this part of the budget on they are measured.
+enum { UNMEASURED_PART = 64 };
+
 // ---- the host's side
 
 lua_State *panini_new_pooled_thread(lua_State *L) {
@@ -36,10 +40,18 @@ int panini_resume(panini_vm *vm, lua_State *thread, int arguments, int raises, i
     vm->may_fail = 1;
     vm->raise_on_resume = raises;
     if (from == NULL) {
-        // One that the watchdog has met before is measured; all others cost no look at a clock.
+        // One that the watchdog has met before, or that has begun to add up, is measured; one that has never waited costs no
+        // look at a clock.
         if (used != 0) begin = panini_thread_time();
+        else if (vm->is_continued) begin = panini_wall_time();
         watch = begin_run(vm, used < vm->cpu_budget ? vm->cpu_budget - used : 1);
+        // So short stretches that no look of the watchdog's would end them.
+        if (used != 0 && watch != NULL && used >= vm->cpu_budget) {
+            panini_kill_for(vm, used == PANINI_OVER_RATE ? PANINI_KILL_FOR_RATE : PANINI_KILL_FOR_TIME);
+        }
     }
+    int is_continued = vm->is_continued;
+    uint64_t wall = is_continued ? vm->run_wall : 0;
     int status = lua_resume(thread, from, arguments, results);
     if (status == LUA_YIELD && watch != NULL) {
         if (used != 0) {
@@ -47,7 +59,11 @@ int panini_resume(panini_vm *vm, lua_State *thread, int arguments, int raises, i
         } else if (atomic_load_explicit(&watch->seen, memory_order_acquire) == run_number(watch)) {
             uint64_t seen = atomic_load_explicit(&watch->seen_time, memory_order_relaxed);
             vm->run_time = panini_thread_time() - seen + 1;
+        } else if (is_continued) {
+            wall += panini_wall_time() - begin;
+            if (wall > vm->cpu_budget / UNMEASURED_PART) vm->run_time = 1;
         }
+        vm->run_wall = wall;
     }
     if (end_run(vm, thread, watch) && status != LUA_OK && status != LUA_YIELD) {
         thread_set(thread, THREAD_ENDED);

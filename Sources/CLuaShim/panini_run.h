@@ -22,6 +22,8 @@ typedef struct panini_watch {
     _Atomic uint64_t victim;
     // No Lua is to run on this thread any more: every run ends before its first instruction.
     _Atomic int is_given_up;
+    // Whose work the thread does; NULL: nobody's. The thread writes.
+    struct panini_share *_Atomic owner;
 } panini_watch;
 
 extern __thread panini_watch *panini_thread_watch __attribute__((tls_model("initial-exec")));
@@ -37,8 +39,9 @@ void panini_watchdog_begun(panini_watch *watch, panini_vm *vm);
 int panini_watchdog_need(uint64_t budget_nanoseconds);
 // Returns when the watchdog has done with what it has seen of any state.
 void panini_watchdog_settle(void);
-// CPU time of the calling thread in nanoseconds.
+// CPU time of the calling thread, and a clock on the wall that is cheap to read, in nanoseconds.
 uint64_t panini_thread_time(void);
+uint64_t panini_wall_time(void);
 
 static inline uint64_t run_number(panini_watch *watch) {
     return atomic_load_explicit(&watch->run, memory_order_relaxed);

@@ -3,19 +3,23 @@
 #include "panini_watchdog.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "panini_kill.h"
 #include "panini_run.h"
+#include "panini_share.h"
 
-// How often a thread that runs is looked at. Small budgets want a closer look: a twentieth of the smallest one.
+// How often a thread that runs is looked at. Small budgets want a closer look, a twentieth of the smallest one, and so do
+// slices: a quarter.
 static const uint64_t LONGEST_TICK = 10 * 1000 * 1000, SHORTEST_TICK = 1000 * 1000;
-// After so many looks without any run the watchdog sleeps until the next one begins.
+// After so many looks without any work the watchdog sleeps until there is some again.
 enum { QUIET_TICKS = 100 };
 // Time between two looks that counts at most: a machine that was asleep has not been wedged.
 static const uint64_t LONGEST_STEP = 100 * 1000 * 1000;
@@ -37,8 +41,27 @@ typedef struct watched {
     uint64_t next_signal;          // the watchdog's clock: when a run that is to end is told so again
     uint64_t signal_pause;         // the time between two signals
     int is_wedged;
+    int schedule;                  // the file where the system says how long the thread has waited for a processor; -1: none
+    uint64_t share_look, share_time;  // the watchdog's clock and the thread's CPU time when its owner was looked at
     struct watched *next;
 } watched;
+
+// One second of a share: which one, and how much of it.
+typedef struct share_second {
+    uint64_t second, held;
+} share_second;
+
+struct panini_share {
+    // First: panini_share_flag.
+    _Atomic uint32_t is_over;
+    // Counts the owner's turns; its thread writes.
+    _Atomic uint32_t turn;
+    _Atomic uint64_t slice;
+    // The rest is the watchdog's, and whoever has the mutex.
+    uint32_t met_turn;
+    uint64_t used;  // CPU time since the turn was met
+    share_second seconds[PANINI_SHARE_SECONDS + 1];
+};
 
 __thread panini_watch *panini_thread_watch __attribute__((tls_model("initial-exec")));
 _Atomic int panini_watchdog_news;
@@ -65,6 +88,8 @@ static uint64_t nanoseconds(clockid_t clock) {
 }
 
 uint64_t panini_thread_time(void) { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
+
+uint64_t panini_wall_time(void) { return nanoseconds(CLOCK_MONOTONIC); }
 
 uint64_t panini_watchdog_kill_count(void) { return atomic_load_explicit(&kill_count, memory_order_relaxed); }
 
@@ -189,10 +214,42 @@ static int look_at(watched *thread, uint64_t now, uint64_t *pause) {
     return 1;
 }
 
+// Gives the time since the last look to whom the thread works for now: what is met by chance, often enough, is met in
+// proportion to its time. Whether it works for anybody.
+static int look_at_owner(watched *thread, uint64_t now, uint64_t *pause) {
+    panini_share *share = atomic_load_explicit(&thread->watch.owner, memory_order_acquire);
+    uint64_t step = now - thread->share_look, time = nanoseconds(thread->clock), delta = time - thread->share_time;
+    thread->share_look = now;
+    thread->share_time = time;
+    if (share == NULL) return 0;
+    if (step > LONGEST_STEP) step = LONGEST_STEP;
+    if (delta > step) delta = step;
+    // A thread that waits works for nobody. One that a busy machine lets wait does.
+    if (delta < step / 100) return 0;
+    uint64_t second = now / 1000000000u;
+    share_second *place = &share->seconds[second % (PANINI_SHARE_SECONDS + 1)];
+    if (place->second != second) *place = (share_second){second, 0};
+    place->held += step;
+    uint32_t turn = atomic_load_explicit(&share->turn, memory_order_relaxed);
+    share->used = turn == share->met_turn ? share->used + delta : 0;
+    share->met_turn = turn;
+    uint64_t slice = atomic_load_explicit(&share->slice, memory_order_relaxed);
+    if (share->used >= slice) {
+        // A turn that begins at this moment may so find its slice used up. It then goes on with the next one.
+        atomic_store_explicit(&share->is_over, 1, memory_order_relaxed);
+    } else if (slice - share->used < *pause) {
+        *pause = slice - share->used < SHORTEST_TICK ? SHORTEST_TICK : slice - share->used;
+    }
+    return 1;
+}
+
 static int look_at_all(uint64_t *pause) {
     int is_busy = 0;
     uint64_t now = nanoseconds(CLOCK_MONOTONIC);
-    for (watched *thread = list; thread != NULL; thread = thread->next) is_busy |= look_at(thread, now, pause);
+    for (watched *thread = list; thread != NULL; thread = thread->next) {
+        is_busy |= look_at(thread, now, pause);
+        is_busy |= look_at_owner(thread, now, pause);
+    }
     return is_busy;
 }
 
@@ -292,15 +349,65 @@ static void start_once(void) {
     has_failed = !is_started;
 }
 
-int panini_watchdog_need(uint64_t budget) {
+static int need_looks(uint64_t wanted) {
     pthread_mutex_lock(&mutex);
     start_once();
-    uint64_t wanted = budget / 20;
     if (wanted < SHORTEST_TICK) wanted = SHORTEST_TICK;
     if (wanted < tick) tick = wanted;
     int is_there = is_started;
     pthread_mutex_unlock(&mutex);
     return is_there;
+}
+
+int panini_watchdog_need(uint64_t budget) { return need_looks(budget / 20); }
+
+// ---- shares
+
+panini_share *panini_share_make(uint64_t slice) {
+    if (!need_looks(slice / 4)) return NULL;
+    panini_share *share = calloc(1, sizeof *share);
+    if (share != NULL) atomic_init(&share->slice, slice);
+    return share;
+}
+
+void panini_share_set_slice(panini_share *share, uint64_t slice) {
+    need_looks(slice / 4);
+    atomic_store_explicit(&share->slice, slice, memory_order_relaxed);
+}
+
+void panini_share_free(panini_share *share) {
+    panini_watch *watch = panini_thread_watch;
+    if (watch != NULL && atomic_load_explicit(&watch->owner, memory_order_relaxed) == share) {
+        atomic_store_explicit(&watch->owner, NULL, memory_order_release);
+    }
+    panini_watchdog_settle();
+    free(share);
+}
+
+panini_share *panini_share_enter(panini_share *share) {
+    panini_watch *watch = panini_thread_watch;
+    if (watch == NULL && (watch = panini_watch_make()) == NULL) return NULL;
+    panini_share *previous = atomic_load_explicit(&watch->owner, memory_order_relaxed);
+    atomic_store_explicit(&watch->owner, share, memory_order_release);
+    if (atomic_load_explicit(&panini_watchdog_sleeps, memory_order_relaxed) && share != NULL) panini_watchdog_wake();
+    return previous;
+}
+
+void panini_share_begin_turn(panini_share *share) {
+    atomic_fetch_add_explicit(&share->turn, 1, memory_order_relaxed);
+    atomic_store_explicit(&share->is_over, 0, memory_order_relaxed);
+}
+
+uint64_t panini_share_busy(panini_share *share, unsigned seconds) {
+    if (seconds > PANINI_SHARE_SECONDS) seconds = PANINI_SHARE_SECONDS;
+    uint64_t now = nanoseconds(CLOCK_MONOTONIC) / 1000000000u, sum = 0;
+    pthread_mutex_lock(&mutex);
+    for (unsigned index = 0; index <= PANINI_SHARE_SECONDS; index++) {
+        share_second at = share->seconds[index];
+        if (at.second < now && at.second + seconds >= now) sum += at.held;
+    }
+    pthread_mutex_unlock(&mutex);
+    return sum;
 }
 
 void panini_watchdog_report(uint64_t grace_nanoseconds, panini_wedge_function function, void *context) {
@@ -328,6 +435,7 @@ static void thread_ended(void *value) {
         atomic_fetch_and(&panini_watchdog_news, ~PANINI_THREADS_GIVEN_UP);
     }
     pthread_mutex_unlock(&mutex);
+    if (thread->schedule >= 0) close(thread->schedule);
     free(thread);
 }
 
@@ -344,6 +452,7 @@ panini_watch *panini_watch_make(void) {
         return NULL;
     }
     prctl(PR_GET_NAME, thread->name);
+    thread->schedule = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     pthread_mutex_lock(&mutex);
     // The signal must be known by now: Swift's own threads block all signals, and those that they make do so, too.
     start_once();
@@ -359,6 +468,30 @@ panini_watch *panini_watch_make(void) {
     pthread_mutex_unlock(&mutex);
     panini_thread_watch = &thread->watch;
     return panini_thread_watch;
+}
+
+// The second number of the file: nanoseconds in which the thread could have run.
+static uint64_t waited_time(const watched *thread) {
+    char text[96];
+    ssize_t length = pread(thread->schedule, text, sizeof text - 1, 0);
+    if (length <= 0) return 0;
+    text[length] = 0;
+    char *rest;
+    strtoull(text, &rest, 10);
+    return strtoull(rest, NULL, 10);
+}
+
+uint64_t panini_available_time(void) {
+    // Reading the file takes longer than what is timed by it.
+    static const uint64_t PAUSE = 20 * 1000 * 1000;
+    static __thread uint64_t looked, waited;
+    uint64_t now = panini_wall_time();
+    panini_watch *watch = panini_thread_watch;
+    if (watch != NULL && ((watched *)watch)->schedule >= 0 && now - looked > PAUSE) {
+        looked = now;
+        waited = waited_time((watched *)watch);
+    }
+    return now - waited;
 }
 
 uint64_t panini_watch_number(void) {

@@ -47,7 +47,34 @@ extension LuaVM {
 
     /// Lets a suspended coroutine begin its next stretch with a whole budget: for those that may live as long as the host.
     package func renewBudget(_ co: LuaCoroutine) {
-        (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.time = 0
+        let entry = core.pointee.coroutines.slots.base + Int(co.slot)
+        entry.pointee.time = 0
+        entry.pointee.wall = 0
+    }
+
+    /// Has a suspended coroutine ended, as one over its budget is, when it is resumed next.
+    package func endNext(_ co: LuaCoroutine) {
+        (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.time = PANINI_OVER_RATE
+    }
+
+    /// CPU time of the calling thread in nanoseconds.
+    package static var threadTime: UInt64 { panini_thread_time() }
+
+    /// Nanoseconds of a clock that stands still while the calling thread waits for a processor that other programs have.
+    package static var availableTime: UInt64 { panini_available_time() }
+
+    /// The error of what was ended by ``endNext(_:)``, or must not begin.
+    ///
+    /// - Parameter rate: How much CPU time it may take in a second.
+    package func overRate(_ rate: Double) -> LuaError {
+        LuaError(kind: .cpu, message: LuaVM.rateText(rate))
+    }
+
+    private static func rateText(_ rate: Double) -> String {
+        """
+        more than \(text(rate)) s of CPU time for each second, for too long: wait with app.sleep between parts of the work, or \
+        raise limits.cpu_rate
+        """
     }
 
     /// Tells of globals that are made from now on: the name is at index 2 of the stack.
@@ -115,6 +142,7 @@ extension LuaVM {
         case PANINI_KILL_FOR_LATE_MODE: reason = LuaVM.lateModeText
         case PANINI_KILL_FOR_KEYS: reason = LuaVM.keysText(cpuLimit)
         case PANINI_KILL_GIVEN_UP: reason = "its worker was given up"
+        case PANINI_KILL_FOR_RATE: reason = LuaVM.rateText(cpuRate)
         default: break
         }
         return LuaError(

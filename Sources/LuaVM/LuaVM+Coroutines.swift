@@ -43,6 +43,8 @@ struct CoroutineSlot: BitwiseCopyable {
     var isKilled = false
     /// CPU time of its stretches so far, as far as the watchdog has seen it.
     var time: UInt64 = 0
+    /// Time of those stretches that nobody has measured yet, on the clock on the wall.
+    var wall: UInt64 = 0
 }
 
 struct CoroutineTable {
@@ -104,8 +106,11 @@ extension LuaVM {
     package func resume(_ co: LuaCoroutine, argumentCount: CInt, raising: Bool = false) -> LuaOutcome {
         let entry = slotEntry(co)
         switch entry.pointee.state {
-        case .ready: break
-        case .suspended: core.pointee.coroutines.suspended &-= 1
+        case .ready: vm.pointee.is_continued = 0
+        case .suspended:
+            core.pointee.coroutines.suspended &-= 1
+            vm.pointee.is_continued = 1
+            vm.pointee.run_wall = entry.pointee.wall
         default: preconditionFailure("a coroutine that is \(entry.pointee.state) cannot be resumed")
         }
         entry.pointee.state = .running
@@ -121,10 +126,12 @@ extension LuaVM {
         case LUA_OK:
             after.pointee.state = .ready
             after.pointee.time = 0
+            after.pointee.wall = 0
             return .returned(results)
         case LUA_YIELD:
             after.pointee.state = .suspended
             after.pointee.time = vm.pointee.run_time
+            after.pointee.wall = vm.pointee.run_wall
             core.pointee.coroutines.suspended &+= 1
             return .suspended
         default:
@@ -244,6 +251,7 @@ extension LuaVM {
         entry.pointee.thread = nil
         entry.pointee.isKilled = false
         entry.pointee.time = 0
+        entry.pointee.wall = 0
         entry.pointee.state = .empty
         entry.pointee.generation &+= 1
         core.pointee.coroutines.empty.push(co.slot)

@@ -65,6 +65,8 @@ public final class LuaVM {
     var moduleResolver: ModuleResolver?
     /// Parts of the value that is being copied to Swift.
     var copiedValues = 0
+    /// How much CPU time a run without an end may take in a second, for the error of one that took more.
+    package var cpuRate = 0.5
     package internal(set) var loadedModules: [LuaModuleRecord] = []
 
     struct Core {

@@ -3,6 +3,11 @@
 
 package import NIOCore
 
+/// How many entries fire at once, and how long the others wait for the loop to look at its sockets in between: it goes through
+/// everything that is due before it does.
+private let mostAtOnce = 512
+private let pauseBetween = TimeAmount.microseconds(100)
+
 /// A clock alarm for many entries: calls `fire` with the payload of each entry whose deadline has passed.
 package final class DeadlineTimer<Payload>: DeadlineTimerTarget {
     package let eventLoop: any EventLoop
@@ -73,11 +78,17 @@ package final class DeadlineTimer<Payload>: DeadlineTimerTarget {
         callback = nil
         let now = eventLoop.now
         let end = queue.nextSequence
-        while let payload = queue.popDue(now: now, before: end) {
+        var left = mostAtOnce
+        while left > 0, let payload = queue.popDue(now: now, before: end) {
+            left -= 1
             fire(payload)
         }
+        guard var next = queue.nextDeadline() else { return }
         // `fire` may have armed already.
-        if let next = queue.nextDeadline(), armed.map({ next < $0 }) ?? true {
+        if left == 0 {
+            next = max(next, eventLoop.now + pauseBetween)
+            arm(next)
+        } else if armed.map({ next < $0 }) ?? true {
             arm(next)
         }
     }

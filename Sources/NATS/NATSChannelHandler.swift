@@ -5,6 +5,7 @@
 import NATSProtocol
 import NIOCore
 import NIOTLS
+import Synchronization
 
 final class NATSChannelHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -78,31 +79,49 @@ final class NATSChannelHandler: ChannelInboundHandler {
         context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
     }
 
-    /// Messages are left where they are, here and in the socket, until the server takes more of what is sent.
-    @exclusivity(unchecked) private(set) var isHeld = false
+    /// Why messages are left where they are, here and in the socket.
+    struct Hold: OptionSet {
+        let rawValue: UInt8
 
-    func hold() {
-        guard !isHeld else { return }
+        /// Until the server takes more of what is sent.
+        static let congestion = Hold(rawValue: 1)
+        /// Until others have had their turn.
+        static let turn = Hold(rawValue: 2)
+    }
+
+    private var holds: Hold = []
+    /// There is a reason.
+    @exclusivity(unchecked) private(set) var isHeld = false
+    private var isReading = true
+    /// Something was read, and waits until others have had their turn.
+    var waitsForTurn: Bool { holds.contains(.turn) && leftover.readableBytes > 0 }
+
+    func hold(_ reason: Hold) {
+        guard holds.insert(reason).inserted else { return }
         isHeld = true
-        readAutomatically(false)
+        // In the middle of a read it is not known yet what will be left of it: see keepReading.
+        if reason == .congestion { keepReading() }
     }
 
     /// Goes on with what was left.
-    func release() {
-        guard isHeld else { return }
+    func release(_ reason: Hold) {
+        guard holds.remove(reason) != nil, holds.isEmpty else { return }
         isHeld = false
         if let connection, leftover.readableBytes > 0 {
             connection.beginBurst(bytes: 0)
             parseLeftover(connection)
             self.connection?.endBurst()
         }
-        if !isHeld { readAutomatically(true) }
+        keepReading()
     }
 
-    private func readAutomatically(_ isOn: Bool) {
-        guard let channel = context?.channel, channel.isActive else { return }
+    /// The socket is read unless there is enough here: a connection that waits for its turn gets one read beforehand.
+    private func keepReading() {
+        let isOn = !holds.contains(.congestion) && !waitsForTurn
+        guard isOn != isReading, let channel = context?.channel, channel.isActive else { return }
         do {
             try channel.syncOptions?.setOption(.autoRead, value: isOn)
+            isReading = isOn
         } catch {
             // The channel is closing, which is told by itself.
             return
@@ -157,8 +176,9 @@ final class NATSChannelHandler: ChannelInboundHandler {
         connection.beginBurst(bytes: incoming.readableBytes)
         guard !isHeld else {
             leftover.writeBuffer(&incoming)
-            return
+            return keepReading()
         }
+        defer { if isHeld { keepReading() } }
         guard leftover.readableBytes > 0 else {
             let consumed = parse(incoming, connection)
             if consumed < incoming.readableBytes, self.connection != nil {
@@ -241,12 +261,16 @@ final class NATSChannelHandler: ChannelInboundHandler {
                 // A callback may have closed or broken the connection: what else was read is nobody's then.
                 if self.connection == nil { break loop }
                 base += parser.consumed
+                if connection.turnFlag.pointee.load(ordering: .relaxed) != 0 { turnIsOver(connection) }
                 if isHeld { break loop }
             }
             self.parser = parser
             return bytes.count - (end - base)
         }
     }
+
+    @inline(never)
+    private func turnIsOver(_ connection: NATSConnection) { connection.delegate?.connectionTurnIsOver(connection) }
 
     private static func part(_ base: UnsafeRawPointer, _ range: Range<Int>) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)

@@ -69,8 +69,8 @@ extension NATSConnection {
     private func congested(holding: Bool) {
         let begins = gate.close(holding: holding)
         if holding {
-            link?.hold()
-            move?.left?.hold()
+            link?.hold(.congestion)
+            move?.left?.hold(.congestion)
         }
         if begins {
             statistics.congestions += 1
@@ -99,8 +99,8 @@ extension NATSConnection {
 
     private func readOn() {
         let left = move?.left
-        left?.release()
-        link?.release()
+        left?.release(.congestion)
+        link?.release(.congestion)
     }
 }
 

@@ -399,7 +399,8 @@ extension NATSConnection {
 
     func pingTick(_ epoch: Int) {
         guard epoch == linkEpoch, let link else { return }
-        if gate.explainsSilence(bytesOut: statistics.bytesOut) {
+        // The PONG may lie among what waits here.
+        if gate.explainsSilence(bytesOut: statistics.bytesOut) || link.waitsForTurn {
             timer.schedule(.ping(epoch), at: eventLoop.now + configuration.pingInterval)
             return
         }

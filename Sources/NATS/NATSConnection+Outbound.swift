@@ -88,7 +88,10 @@ extension NATSConnection {
     // MARK: - Bursts and flushes
 
     func beginBurst(bytes: Int) {
-        inBurst = true
+        if !inBurst {
+            inBurst = true
+            delegate?.connectionReadBurstBegan(self)
+        }
         statistics.bytesIn &+= UInt64(bytes)
     }
 

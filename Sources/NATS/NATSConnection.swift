@@ -5,6 +5,7 @@
 package import Logging
 package import NATSProtocol
 package import NIOCore
+package import Synchronization
 
 /// A NATS connection that lives on one event loop.
 ///
@@ -89,6 +90,9 @@ package final class NATSConnection {
     /// nil while publishing is allowed.
     var publishRefusal: NATSPublishRefusal?
     @exclusivity(unchecked) var inBurst = false
+    /// Looked at after each delivery: not zero when the delegate is to be asked whether it is enough for this turn of the
+    /// loop. Another thread may set it.
+    @exclusivity(unchecked) package var turnFlag = neverOver
     @exclusivity(unchecked) var flushScheduled = false
     var flushTask: (@Sendable () -> Void)?
     let hot: UnsafeMutablePointer<HotState>

@@ -48,10 +48,20 @@ public enum NATSEvent: Sendable, Equatable {
 /// The owner of a connection. Both are called on the loop.
 package protocol NATSConnectionDelegate: AnyObject {
     func connection(_ connection: NATSConnection, event: NATSEvent)
+    /// Something has been read, and is about to be delivered.
+    func connectionReadBurstBegan(_ connection: NATSConnection)
     /// All messages of one read were delivered; what is published now still goes into the same write.
     func connectionReadBurstEnded(_ connection: NATSConnection)
+    /// ``NATSConnection/turnFlag`` is set, and something has just been delivered: ``NATSConnection/holdForTurn()`` leaves the
+    /// rest for later.
+    func connectionTurnIsOver(_ connection: NATSConnection)
     /// The server takes less than is sent, or again what is. `began` comes from within the send that finds no room.
     func connection(_ connection: NATSConnection, congestion: NATSCongestion)
+}
+
+extension NATSConnectionDelegate {
+    package func connectionReadBurstBegan(_ connection: NATSConnection) {}
+    package func connectionTurnIsOver(_ connection: NATSConnection) {}
 }
 
 /// Why a publish or request was refused; nothing was sent.

@@ -11,6 +11,7 @@ struct PsCommand: ParsableCommand {
         discussion: """
             Asks every panini run and panini dev of the same user. GEN counts the reloads; IN FLIGHT is what runs or waits \
             in handlers, WAITING are messages without a free place, OLD are replaced versions that still finish something. \
+            BUSY is how much of a worker's time the service has taken over the last five seconds, and of which worker. \
             With --json there are further members: waiting_sends, publishes and requests that wait until the broker takes \
             more; web_bytes, what the web server holds for its clients; shed_connections, connections that it closed for what \
             they made it hold.
@@ -43,7 +44,7 @@ struct PsCommand: ParsableCommand {
         let texts = ["service", "version", "file", "state"].map { ($0, JSONText.string(service[$0]?.string)) }
         let numbers = [
             "generation", "workers", "stuck_workers", "replaced_workers", "given_up_threads", "listeners", "in_flight",
-            "waiting", "waiting_sends", "draining",
+            "waiting", "waiting_sends", "draining", "busy_percent", "busiest_worker",
             "memory_bytes", "web_bytes", "shed_connections",
         ].map {
             ($0, "\(service[$0]?.integer ?? 0)")
@@ -63,7 +64,8 @@ struct PsCommand: ParsableCommand {
     private static func table(_ rows: [(pid: Int, service: JSONValue)]) -> String {
         var lines = [
             [
-                "PID", "SERVICE", "VERSION", "STATE", "GEN", "WORKERS", "IN FLIGHT", "WAITING", "OLD", "MEMORY", "UP",
+                "PID", "SERVICE", "VERSION", "STATE", "GEN", "WORKERS", "IN FLIGHT", "WAITING", "OLD", "BUSY", "MEMORY",
+                "UP",
                 "FILE",
             ]
         ]
@@ -82,7 +84,7 @@ struct PsCommand: ParsableCommand {
             lines.append([
                 "\(pid)", service["service"]?.string ?? "", service["version"]?.string ?? "",
                 state, number("generation"), number("workers"),
-                number("in_flight"), number("waiting"), number("draining"),
+                number("in_flight"), number("waiting"), number("draining"), busy(service),
                 size(service["memory_bytes"]?.integer ?? 0), time(uptime(service)), service["file"]?.string ?? "",
             ])
         }
@@ -91,6 +93,12 @@ struct PsCommand: ParsableCommand {
             zip(line, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
                 .joined(separator: "  ").trimmingEnd()
         }.joined(separator: "\n")
+    }
+
+    /// "97% of 0": how much of which worker.
+    private static func busy(_ service: JSONValue) -> String {
+        let percent = service["busy_percent"]?.integer ?? 0
+        return percent < 1 ? "0%" : "\(percent)% of \(service["busiest_worker"]?.integer ?? 0)"
     }
 
     private static func size(_ bytes: Int) -> String {

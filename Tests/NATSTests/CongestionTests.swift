@@ -4,6 +4,7 @@
 import NATSProtocol
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 @testable import NATS
@@ -309,5 +310,48 @@ extension String {
             rest = rest[found.upperBound...]
         }
         return count
+    }
+}
+
+/// What is read beyond the turn of whoever it is for waits, here and in the socket, and loses neither its order nor itself.
+@Suite struct TurnHoldTests {
+    private func message(_ number: Int, _ sid: Int) -> String {
+        let text = "\(number)"
+        return "MSG a \(sid) \(text.utf8.count)\r\n\(text)\r\n"
+    }
+
+    @Test(.timeLimit(.minutes(5))) func messagesBeyondTheTurnWaitInOrder() async throws {
+        let server = try await MockServer.start()
+        let harness = try await ConnectionHarness([server.address])
+        let peer = try await harness.connect(to: server)
+        let sid = try await harness.subscribe("a")
+        // Each delivery uses up the turn.
+        let flag = try await harness.on { connection, recorder in
+            let flag = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
+            flag.initialize(to: Atomic(1))
+            connection.turnFlag = flag
+            recorder.holdsTurns = true
+            return UInt(bitPattern: flag)
+        }
+        try await peer.send((0..<50).map { message($0, sid) }.joined())
+        try await harness.eventually("the first message") { $1.messages.count == 1 }
+        try await peer.send((50..<100).map { message($0, sid) }.joined())
+        for count in 2...100 {
+            try await harness.on { connection, recorder in
+                #expect(recorder.messages.count == count - 1)
+                connection.goOnWithTurn()
+            }
+            try await harness.eventually("message \(count)") { $1.messages.count == count }
+        }
+        let payloads = try await harness.on { $1.messages.map(\.payload) }
+        #expect(payloads == (0..<100).map { "\($0)" })
+        // Whoever has time gets all at once.
+        try await harness.on { connection, _ in
+            UnsafeMutablePointer<Atomic<UInt32>>(bitPattern: flag)?.pointee.store(0, ordering: .relaxed)
+            connection.goOnWithTurn()
+        }
+        try await peer.send((100..<150).map { message($0, sid) }.joined())
+        try await harness.eventually("the rest") { $1.messages.count == 150 }
+        try await harness.on { connection, _ in connection.close() }
     }
 }

@@ -40,6 +40,12 @@ final class Recorder: NATSConnectionDelegate, NATSSubscriptionHandler, NATSReque
     var onMessage: ((NATSSubscription) -> Void)?
     var onOutcome: ((UInt64) -> Void)?
     var onEvent: ((NATSEvent) -> Void)?
+    /// Whether the end of a turn holds what comes behind it.
+    var holdsTurns = false
+
+    func connectionTurnIsOver(_ connection: NATSConnection) {
+        if holdsTurns { connection.holdForTurn() }
+    }
 
     func connection(_ connection: NATSConnection, event: NATSEvent) {
         events.append(event)

@@ -8,6 +8,13 @@
 
 // Makes a thread for the host on top of L: scripts can neither resume nor close it.
 lua_State *panini_new_pooled_thread(lua_State *L);
+// In panini_vm's run_time: the coroutine has taken too much over its life, and is ended instead.
+static const uint64_t PANINI_OVER_RATE = UINT64_MAX;
+// CPU time of the calling thread in nanoseconds.
+uint64_t panini_thread_time(void);
+// A clock that stands still while the thread waits for a processor that others have: what a thread could take of its time
+// is a matter of that. May go back a little.
+uint64_t panini_available_time(void);
 // Starts or continues a pooled thread. Lua's status. `raises`: the values are one error that the waiting call raises.
 int panini_resume(panini_vm *vm, lua_State *thread, int arguments, int raises, int *results);
 // Whether a host function that L is calling may return PANINI_SUSPEND: no C call boundary up to the pooled thread.

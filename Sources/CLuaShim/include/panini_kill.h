@@ -10,13 +10,15 @@
 enum { PANINI_KILLED = 64 };
 
 // What a run was ended for: its time, its weak tables or a metatable that became weak late (panini_weak.h), a table whose
-// keys are all in one place (panini_rehash.h), or its thread, on which no Lua is to run any more.
+// keys are all in one place (panini_rehash.h), its thread, on which no Lua is to run any more, or its time over a long life,
+// which the host counts.
 enum {
     PANINI_KILL_FOR_TIME,
     PANINI_KILL_FOR_WEAK_KEYS,
     PANINI_KILL_FOR_LATE_MODE,
     PANINI_KILL_FOR_KEYS,
-    PANINI_KILL_GIVEN_UP
+    PANINI_KILL_GIVEN_UP,
+    PANINI_KILL_FOR_RATE
 };
 
 // Where the last run that was ended has been: "file:line", "" when no Lua function was running; and the calls that led

@@ -108,6 +108,9 @@ typedef struct panini_vm {
     // In: what the coroutine to be resumed has used in its earlier stretches, as far as the watchdog has seen it. Out, when
     // it is suspended: the same with this one.
     uint64_t run_time;
+    // The same of stretches that nobody measures, on the clock on the wall; and whether the coroutine goes on after a wait.
+    uint64_t run_wall;
+    int is_continued;
     // The run is to end: set by a signal, looked at by the hook and by every long loop.
     volatile int killed;
     // It has raised the error that ends it.

@@ -149,8 +149,9 @@ extension Script {
     }
 
     /// Wakes every coroutine whose Swift function has ended.
-    fileprivate func takeCompletions() {
+    func takeCompletions() {
         guard phase != .closed, let completions = embedding.completions else { return }
+        if depth == 0, mustWait { return self.defer(.swift) }
         for item in completions.takeAll() {
             // A handler may close the script.
             guard phase != .closed else { return }

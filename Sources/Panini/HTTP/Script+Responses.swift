@@ -291,6 +291,7 @@ extension Script {
         lua_rotate(co.thread, -2, 1)
         lua_settop(co.thread, -2)
         current = RunningActivity(holdsStop: true)
+        beginAccount(.outside)
         settle(co, vm.resume(co, argumentCount: 1), .stream(route, request))
     }
 

@@ -259,7 +259,7 @@ extension Service: HTTPServerDelegate {
             }
             sync.isBusy = true
         }
-        if script.depth > 0 { return script.defer(.request(route, request)) }
+        if script.mustWait { return script.defer(.request(route, request)) }
         script.enter { script.start(route, request) }
         workWasDone()
     }

@@ -25,6 +25,7 @@ enum ControlText {
             ("listeners", "\(service.listeners)"), ("in_flight", "\(service.inFlight)"),
             ("waiting", "\(service.waiting)"), ("waiting_sends", "\(service.waitingSends)"),
             ("draining", "\(service.draining)"),
+            ("busy_percent", "\(Int((service.busy * 100).rounded()))"), ("busiest_worker", "\(service.busiestWorker)"),
             ("memory_bytes", "\(service.memoryBytes)"),
             ("web_bytes", "\(service.webBytes)"), ("shed_connections", "\(service.shedConnections)"),
             ("connected", "\(service.isConnected)"),

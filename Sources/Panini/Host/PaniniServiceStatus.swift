@@ -40,6 +40,10 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var shedConnections = 0
     /// Whether all of its workers that answer have a connection to a broker.
     public var isConnected = true
+    /// How much of a worker's time it has taken over the last five seconds, from 0 to 1, where it has taken the most.
+    public var busy = 0.0
+    /// Which worker that is.
+    public var busiestWorker = 0
     /// Seconds since it was started.
     public var uptime: Double
 }

@@ -15,6 +15,9 @@ struct WorkerStatus: Sendable {
     var webBytes = 0
     var shedConnections = 0
     var isConnected = false
+    /// Of the worker's time over the last seconds, from 0 to 1.
+    var busy = 0.0
+    var worker = 0
     var counters = WorkerCounters()
 }
 
@@ -33,6 +36,8 @@ extension Service {
         }
         status.draining = draining.count
         status.isConnected = connection.isConnected
+        status.busy = turn.busy(seconds: RestWatch.window)
+        status.worker = worker.index
         status.counters = workerCounters
         return status
     }
@@ -77,6 +82,7 @@ extension ServiceController {
                 status.webBytes += part.webBytes
                 status.shedConnections += part.shedConnections
                 status.isConnected = status.isConnected && part.isConnected
+                if part.busy > status.busy { (status.busy, status.busiestWorker) = (part.busy, part.worker) }
                 counters = counters + part.counters
             }
             if parts.allSatisfy({ $0 == nil }) { status.isConnected = false }

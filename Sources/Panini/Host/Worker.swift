@@ -21,6 +21,8 @@ enum WorkerAlarm {
     case sendTimedOut(Service, WaitingSend)
     /// A broker that was slow may be so still.
     case brokerStillSlow(Service)
+    /// A look at how much of its worker a service takes that has been busy.
+    case rest(Service)
 }
 
 /// One event loop with what runs on it.
@@ -31,22 +33,26 @@ final class Worker {
     /// Counts up when another one takes its place.
     let incarnation: Int
     private(set) var alarms: DeadlineTimer<WorkerAlarm>
+    /// Whose turn it is when there is more to do than at once.
+    let turns: WorkerTurns
 
     init(eventLoop: any EventLoop, index: Int = 0, incarnation: Int = 0) {
         self.eventLoop = eventLoop
         self.index = index
         self.incarnation = incarnation
         PaniniRuntime.prepareThread()
+        self.turns = WorkerTurns(eventLoop: eventLoop)
         self.alarms = DeadlineTimer(eventLoop: eventLoop) { alarm in
             switch alarm {
             case .wake(let script, let id): script.sleepEnded(id)
-            case .tick(let service, let timer): service.timerDue(timer)
+            case .tick(let service, let timer): service.tick(timer)
             case .expire(let script, let list): script.service?.expire(list, of: script)
             case .housekeeping(let service): service.keepHouse()
             case .stopDeadline(let service): service.stopDeadlineReached()
             case .drainDeadline(let service, let script): service.drainDeadlineReached(script)
             case .sendTimedOut(let service, let send): service.sendTimedOut(send)
             case .brokerStillSlow(let service): service.brokerStillSlow()
+            case .rest(let service): service.lookAtRest()
             }
         }
     }
@@ -93,6 +99,7 @@ extension Worker {
         func end() -> EventLoopFuture<Void> {
             eventLoop.submit { [box] in
                 box.value?.alarms.cancelAll()
+                box.value?.turns.close()
                 box.value = nil
             }
         }

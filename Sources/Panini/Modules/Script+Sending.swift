@@ -177,7 +177,7 @@ extension Script {
 
     func sleepEnded(_ id: UInt64) {
         guard phase != .closed else { return }
-        enter { resume(id) { _ in 0 } }
+        wake(id, .nothing)
     }
 
     // MARK: - Requests

@@ -21,6 +21,7 @@ extension Script {
     /// Puts the function at an index in line; it starts when the caller next waits or ends.
     private func startSpawned(_ call: HostCall, _ index: CInt, request: UInt64 = 0) -> SpawnRecord {
         let record = SpawnRecord(holdsStop: current.holdsStop, request: request)
+        (record.account, record.drive) = standingOfSpawned(holdsStop: record.holdsStop)
         if request != 0 { spawnedRequests.began(request) }
         if record.holdsStop { activeCount += 1 }
         if isTraced { record.context = traceContext }

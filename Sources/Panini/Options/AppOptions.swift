@@ -47,8 +47,12 @@ struct AppOptions: Sendable {
     /// Seconds of CPU time of one run; the bytes of the Lua state; seconds of CPU time of the script's file.
     var cpuLimit = 1.0
     var memoryLimit = 256 << 20
+    /// Seconds of CPU time for each second of a run without an end.
+    var cpuRate = 0.5
     var weakKeyLimit = 4000
     var loadLimit = 5.0
+    /// Seconds of CPU time of the service in one turn of its worker.
+    var sliceLimit = 0.01
     var webServer = false
     var webHost = "127.0.0.1"
     var webPort = 8080
@@ -177,9 +181,11 @@ struct AppOptions: Sendable {
             case ("debug", .boolean(let flag)): debug = flag
             case ("services", .boolean(let flag)): services = flag
             case ("limits.cpu", .number(let seconds)): cpuLimit = seconds
+            case ("limits.cpu_rate", .number(let rate)): cpuRate = rate
             case ("limits.memory", .integer(let bytes)): memoryLimit = Int(bytes)
             case ("limits.weak_keys", .integer(let number)): weakKeyLimit = Int(number)
             case ("limits.load", .number(let seconds)): loadLimit = seconds
+            case ("limits.slice", .number(let seconds)): sliceLimit = seconds
             case ("web_server", .boolean(let flag)): webServer = flag
             case ("web_host", .string(let text)): webHost = text
             case ("web_port", .integer(let number)): webPort = Int(number)

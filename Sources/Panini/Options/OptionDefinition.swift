@@ -151,6 +151,11 @@ public struct OptionDefinition: Sendable {
         .init("drain_timeout", .number(0...86400), "seconds the old version gets after a reload (30)"),
         .init("shared_limit", .size(0...(1 << 40)), "memory of app.shared (64MB)"),
         .init("limits.cpu", .number(0.001...86400), "seconds of CPU time of one handler run (1)"),
+        .init(
+            "limits.cpu_rate",
+            .number(0.001...1),
+            "seconds of CPU time for each second that a task, stream or socket lives (0.5)"
+        ),
         .init("limits.memory", .size((1 << 20)...(1 << 40)), "memory of the Lua state (256MB)"),
         .init(
             "limits.weak_keys",
@@ -158,6 +163,11 @@ public struct OptionDefinition: Sendable {
             "values in tables with weak keys and strong values (4000)"
         ),
         .init("limits.load", .number(0.001...86400), "seconds of CPU time of the script's file (5)"),
+        .init(
+            "limits.slice",
+            .number(0.001...10),
+            "seconds of CPU time of the service before others have their turn (0.01)"
+        ),
     ]
 
     package static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })

@@ -6,6 +6,8 @@ struct HookProgress {
     var functions: [RegisteredFunction] = []
     var index = 0
     var failure: PaniniError?
+    /// Starts the next one, which is in line.
+    var run: (() -> Void)?
     /// Called once, after the last one or the first failure.
     var completion: ((PaniniError?) -> Void)?
 

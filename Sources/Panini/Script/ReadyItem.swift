@@ -34,4 +34,13 @@ enum ReadyItem {
     case stream(LuaReference, HTTPRoute, HTTPRequest, CInt)
     /// A look at what is next for a WebSocket.
     case webSocket(WebSocketSession)
+    case task(index: Int)
+    /// A tick that is due.
+    case tick(ServiceTimer)
+    /// The hook of this index, of those that run.
+    case hook(index: Int)
+    /// Handlers whose time may be over.
+    case expiry(DeadlineList)
+    /// What Swift functions have left.
+    case swift
 }

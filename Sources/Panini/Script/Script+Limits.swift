@@ -24,6 +24,7 @@ extension Script {
         vm.memoryLimit = options.memoryLimit
         vm.weakKeyLimit = options.weakKeyLimit
         vm.cpuLimit = options.loadLimit
+        vm.cpuRate = options.cpuRate
     }
 
     /// The file has run: from here on every run has the budget of a handler.

@@ -56,6 +56,30 @@ extension Script {
         service?.activityEnded(activity, of: self)
     }
 
+    /// There is no memory for a spawned function to begin, and so for none of those that wait behind it: they all fail at once.
+    /// To look anew for each of them would cost a collection each.
+    func failUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+        vm.release(function)
+        var failed = [record]
+        ready.keep { item in
+            guard case .start(let function, let record) = item else { return true }
+            vm.discharge(SpawnRecord.charge)
+            vm.release(function)
+            failed.append(record)
+            return false
+        }
+        keepFailure(Self.memoryError, ofAll: failed)
+        memoryFailed()
+        for record in failed { service?.activityEnded(.spawned(record), of: self) }
+    }
+
+    /// A function was spawned by functions that have spawned each other for longer than they may.
+    func endUnstarted(_ record: SpawnRecord) {
+        let activity = Activity.spawned(record)
+        fail(activity, vm.overRate(options?.cpuRate ?? AppOptions().cpuRate))
+        service?.activityEnded(activity, of: self)
+    }
+
     /// Something failed for want of memory. Usually that was its own doing, and the rest goes on; a state that is full even
     /// after a collection will not recover by itself.
     func memoryFailed() {

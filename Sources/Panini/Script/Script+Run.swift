@@ -10,10 +10,24 @@ extension Script {
     /// Runs `body` as one entry into Lua from the loop, and afterwards what became ready by it.
     @inline(__always)
     func enter(_ body: () -> Void) {
-        depth += 1
+        guard depth == 0, let turn = service?.turn else {
+            depth += 1
+            body()
+            depth -= 1
+            return
+        }
+        let previous = turn.enter()
+        depth = 1
         body()
-        depth -= 1
-        if depth == 0, !ready.isEmpty { runReady() }
+        depth = 0
+        turn.itemEnded()
+        if !ready.isEmpty { runReady() }
+        turn.leave(previous)
+    }
+
+    /// Whether nothing may be begun now: what comes belongs into ``ready``.
+    var mustWait: Bool {
+        @inline(__always) get { depth > 0 || service?.turn.isWaiting == true }
     }
 
     @inline(__always)
@@ -28,14 +42,26 @@ extension Script {
     }
 
     private func runReady() {
-        while depth == 0, phase != .closed, let item = ready.popFirst() {
+        guard depth == 0, let turn = service?.turn, !turn.isWaiting else { return }
+        let previous = turn.enter()
+        defer { turn.leave(previous) }
+        chargedUntil = 0
+        while depth == 0, phase != .closed, !turn.isWaiting, let item = ready.popFirst() {
             depth += 1
+            switch item {
+            case .start, .resume: break
+            default: chargedUntil = 0
+            }
             switch item {
             case .start(let function, let record):
                 vm.discharge(SpawnRecord.charge)
                 guard vm.hasRoom(for: Self.coroutineBytes) else {
+                    failUnstarted(function, record)
+                    break
+                }
+                guard !isOverdrawn(record.account, record.drive) else {
                     vm.release(function)
-                    settleUnstarted(.spawned(record))
+                    endUnstarted(record)
                     break
                 }
                 let co = vm.acquireCoroutine()
@@ -43,7 +69,10 @@ extension Script {
                 vm.release(function)
                 if isTraced { beginSpan(co, .spawned(record)) }
                 current = RunningActivity(.spawned(record))
-                settle(co, vm.resume(co, argumentCount: 0), .spawned(record))
+                runningAccount = record.account
+                current.drive = record.drive
+                let outcome = charging(record.account) { vm.resume(co, argumentCount: 0) }
+                settle(co, outcome, .spawned(record))
             case .resume(let id, let completion):
                 if !resume(id, { push(completion, onto: $0) }) { release(completion) }
             case .pump(let listener): service?.pumpNow(listener)
@@ -52,8 +81,14 @@ extension Script {
             case .stream(let function, let route, let request, let kind):
                 startStream(function, route, request, kind)
             case .webSocket(let session): advance(session)
+            case .task(let index): service?.runTask(index, of: self)
+            case .tick(let timer): service?.timerDue(timer)
+            case .hook(let index): service?.runHook(index, of: self)
+            case .expiry(let list): service?.expire(list, of: self)
+            case .swift: takeCompletions()
             }
             depth -= 1
+            turn.itemEnded()
         }
     }
 
@@ -106,7 +141,16 @@ extension Script {
         if isTraced { beginSpan(co, activity) }
         current = RunningActivity(activity)
         let count = push(co.thread)
-        settle(co, vm.resume(co, argumentCount: count), activity)
+        if activity.hasOpenEnd { beginAccount(.own) }
+        settle(co, charging(current.account) { vm.resume(co, argumentCount: count) }, activity)
+    }
+
+    /// A run without an end begins.
+    func beginAccount(_ drive: Drive) {
+        let account = makeAccount()
+        runningAccount = account
+        current.account = account
+        current.drive = drive
     }
 
     /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody. `push` may return
@@ -117,10 +161,18 @@ extension Script {
             return false
         }
         let count = push(co.thread)
-        job.wait = .none
         current = RunningActivity(job.activity)
+        current.drive = job.wait.drive
+        if let account = job.account {
+            runningAccount = account
+            current.account = account
+        }
+        job.wait = .none
+        if isOverdrawn(current.account, current.drive) { vm.endNext(co) }
         let raises = count == LuaVM.raise
-        let outcome = vm.resume(co, argumentCount: raises ? 1 : count, raising: raises)
+        let outcome = charging(current.account) {
+            vm.resume(co, argumentCount: raises ? 1 : count, raising: raises)
+        }
         if outcome == .suspended {
             // Still the same handler under the same deadline.
             job.wait = nextWait
@@ -187,6 +239,7 @@ extension Script {
 
     private func park(_ co: LuaCoroutine, _ activity: Activity) {
         let job = Job(activity: activity, coroutine: co.id)
+        if activity.hasOpenEnd { job.account = current.account }
         job.wait = nextWait
         nextWait = .none
         let slot = Int(co.slot)
@@ -219,6 +272,10 @@ extension Script {
         service?.cancel(job, of: self)
         forget(job, slot: Int(co.slot))
         if isTraced { endSpan(slot: Int(co.slot), job.activity, givenUp: reason) }
+        // For what is closed with it.
+        current = RunningActivity(job.activity)
+        runningAccount = job.account ?? current.account
+        current.account = runningAccount
         depth += 1
         vm.discard(co)
         depth -= 1

@@ -27,33 +27,63 @@ extension Script {
 
     /// Keeps the error of a spawned function as `nil, err`.
     func keepFailure(_ error: LuaError, _ record: SpawnRecord) {
+        if !record.isAwaited, record.call == nil, record.group == nil {
+            logger.error(
+                "spawned function failed: \(error.message)",
+                metadata: error.traceback.map { ["lua.traceback": "\($0)"] }
+            )
+        }
         let L = vm.state
+        let results = pushFailure(error)
+        keepFailure(error, results, record)
+        lua_settop(L, results - 1)
+    }
+
+    /// The same for many that failed alike: they share what they are given, and a line of the log.
+    func keepFailure(_ error: LuaError, ofAll records: [SpawnRecord]) {
+        let silent = records.count { !$0.isAwaited && $0.call == nil && $0.group == nil }
+        if silent == 1 {
+            logger.error("spawned function failed: \(error.message)")
+        } else if silent > 1 {
+            logger.error("\(silent) spawned functions failed: \(error.message)")
+        }
+        let L = vm.state
+        let results = pushFailure(error)
+        for record in records { keepFailure(error, results, record) }
+        lua_settop(L, results - 1)
+    }
+
+    /// Pushes the results `nil, err`, as a handle keeps them, and the error above them; returns where they are.
+    private func pushFailure(_ error: LuaError) -> CInt {
+        let L = vm.state
+        lua_checkstack(L, 8)
         let code: CallError.Code
         switch error.code {
         case .integer(let number): code = .number(number)
         case .string(let text): code = .text(text)
         case nil: code = .text("error")
         }
+        lua_createtable(L, 2, 0)
+        let results = lua_gettop(L)
+        push(CallError(code, error.message), onto: L)
+        lua_pushvalue(L, -1)
+        lua_rawseti(L, results, 2)
+        return results
+    }
+
+    private func keepFailure(_ error: LuaError, _ results: CInt, _ record: SpawnRecord) {
+        let L = vm.state
         if let call = record.call { return call.fail(PaniniScriptError(error.code, error.message)) }
-        let failure = CallError(code, error.message)
         if let group = record.group {
             group.hasErrors = true
             vm.push(group.errors, onto: L)
-            push(failure, onto: L)
+            lua_pushvalue(L, results + 1)
             lua_rawseti(L, -2, lua_Integer(record.position))
             lua_settop(L, -2)
             return groupMemberEnded(group)
         }
-        if !record.isAwaited {
-            logger.error(
-                "spawned function failed: \(error.message)",
-                metadata: error.traceback.map { ["lua.traceback": "\($0)"] }
-            )
-            if record.request != 0 { noteRaised(error, record) }
-        }
-        lua_createtable(L, 2, 0)
-        push(failure, onto: L)
-        lua_rawseti(L, -2, 2)
+        if !record.isAwaited, record.request != 0 { noteRaised(error, record) }
+        lua_pushvalue(L, results)
         store(L, 2, record)
     }
 

@@ -134,6 +134,10 @@ final class Script {
     @exclusivity(unchecked) var depth = 0
     /// What runs now; inherited by what it spawns.
     @exclusivity(unchecked) var current = RunningActivity()
+    /// The thread's CPU time at the end of the last stretch that was charged, if nothing else was done since; 0 otherwise.
+    @exclusivity(unchecked) var chargedUntil: UInt64 = 0
+    /// Keeps alive what ``current`` counts to.
+    var runningAccount: RunAccount?
     /// Requests whose handlers have spawned functions, by their numbers.
     var spawnedRequests = SpawnedRequests()
     /// Functions started by app.spawn that still run, by the number of their handle.

@@ -7,12 +7,16 @@ import CLuaShim
 struct RunningActivity {
     /// A stop waits for it.
     var holdsStop = false
+    /// What has begun the stretch that runs.
+    var drive = Drive.outside
     /// The message of a handler.
     var message: UnsafeMutablePointer<panini_message>?
     /// The number of the request whose handler has spawned it; 0: none.
     var request: UInt64 = 0
     /// The spawned function itself, which its activity keeps alive.
     unowned(unsafe) var spawned: SpawnRecord?
+    /// What the stretch counts to, if the script itself has begun it; somebody else keeps it alive.
+    unowned(unsafe) var account: RunAccount?
 }
 
 extension RunningActivity {
@@ -23,6 +27,7 @@ extension RunningActivity {
         case .spawned(let record):
             request = record.request
             spawned = record
+            account = record.account
         default: break
         }
     }

@@ -13,6 +13,15 @@ struct FIFO<Element> {
 
     mutating func append(_ element: Element) { items.append(element) }
 
+    /// Takes out what is not to be kept; the others keep their order.
+    mutating func keep(_ keeps: (Element) -> Bool) {
+        var rest = FIFO()
+        while let element = popFirst() {
+            if keeps(element) { rest.append(element) }
+        }
+        self = rest
+    }
+
     mutating func popFirst() -> Element? {
         guard head < items.count else { return nil }
         let element = items[head]

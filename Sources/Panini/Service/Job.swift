@@ -65,6 +65,8 @@ final class Job {
     let activity: Activity
     let coroutine: UInt64
     var wait = Wait.none
+    /// Of a run without an end.
+    var account: RunAccount?
     /// Links of the list of deadlines it stands in.
     var deadline: UInt64 = 0
     unowned(unsafe) var previous: Job?
@@ -144,6 +146,10 @@ final class SpawnRecord {
     let request: UInt64
     /// A stop waits for it: it was started by a handler or a tick, not by a task that may run for ever.
     let holdsStop: Bool
+    /// What it counts to beside its budget, shared with what it spawns.
+    var account: RunAccount?
+    /// What has begun it.
+    var drive = Drive.outside
 
     init(holdsStop: Bool, request: UInt64 = 0) {
         self.holdsStop = holdsStop

@@ -137,10 +137,13 @@ extension Service {
     }
 
     func pumpNow(_ listener: Listener) {
-        while listener.active < listener.places, state != .stopped, !connection.isCongested,
+        while listener.active < listener.places, state != .stopped, !connection.isCongested, !turn.isOver,
             let message = listener.pending.popFirst()
         {
             startStored(message, listener)
+        }
+        if turn.isOver, state != .stopped, !listener.pending.isEmpty, listener.active < listener.places {
+            return listener.script.defer(.pump(listener))
         }
         if connection.isCongested, !listener.pending.isEmpty, listener.active < listener.places {
             // Still pumping: it goes on when there is room.
@@ -187,6 +190,7 @@ extension Service {
                 outflow.holdsTurn = true
                 return
             }
+            if turn.isOver, !sync.isEmpty { return script.defer(.syncNext) }
             guard let start = sync.popFirst() else { return }
             sync.isBusy = true
             switch start {
@@ -292,9 +296,12 @@ extension Service {
     func expire(_ list: DeadlineList, of script: Script) {
         list.alarm = nil
         guard script.phase != .closed else { return }
+        if script.depth == 0, turn.isWaiting { return script.defer(.expiry(list)) }
         let now = worker.now
         script.enter {
             while let job = list.first, job.deadline <= now {
+                // Closing what is given up may take its time, too.
+                if turn.isOver { return script.defer(.expiry(list)) }
                 expire(job, of: script, seconds: Double(list.nanoseconds) / 1e9)
             }
         }

@@ -38,7 +38,17 @@ extension Service {
                 nextHook(of: script, activity, push)
             }
         }
-        script.enter { script.start(script.hook.functions[index].function, activity(index), push: push) }
+        script.hook.run = { [unowned script] in
+            script.start(script.hook.functions[index].function, activity(index), push: push)
+        }
+        script.defer(.hook(index: index))
+    }
+
+    /// Runs a hook whose turn it is.
+    func runHook(_ index: Int, of script: Script) {
+        guard script.hook.isRunning, script.hook.index == index, let run = script.hook.run else { return }
+        script.hook.run = nil
+        run()
     }
 
     private func hooksDone(_ script: Script) {

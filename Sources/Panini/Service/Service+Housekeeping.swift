@@ -30,6 +30,7 @@ extension Service {
     @inline(__always)
     func readBurstEnded() {
         burstTime = 0
+        turn.leave(nil)
         workWasDone()
     }
 
@@ -68,14 +69,14 @@ extension Service {
     }
 
     /// Runs the collector in slices, so that messages are served in between.
-    private func collect() {
+    func collect() {
         guard script.phase != .closed else { return }
         let end = worker.now &+ Self.slice
         repeat {
             if panini_collect_step(script.vm.state) != 0 { housekeeping.cycles -= 1 }
         } while housekeeping.cycles > 0 && worker.now < end
         guard housekeeping.cycles <= 0 else {
-            return worker.eventLoop.assumeIsolated().execute { [self] in collect() }
+            return turn.later(.collection)
         }
         housekeeping.isCollecting = false
         housekeeping.live = script.vm.memoryInUse

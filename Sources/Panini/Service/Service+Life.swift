@@ -37,6 +37,7 @@ extension Service {
         startPromise = nil
         failure = error
         state = .stopped
+        turn.end()
         web?.close()
         connection.close()
         closeScripts()
@@ -207,6 +208,7 @@ extension Service {
         case .running: beginStop()
         case .starting:
             state = .stopped
+            turn.end()
             startPromise?.fail(CancellationError())
             startPromise = nil
             connection.close()
@@ -215,6 +217,7 @@ extension Service {
             promise.succeed()
         case .loaded, .stopped, .stopping:
             state = .stopped
+            turn.end()
             connection.close()
             closeScripts()
             promise.succeed()
@@ -300,6 +303,7 @@ extension Service {
     private func stopped() {
         guard state != .stopped else { return }
         state = .stopped
+        turn.end()
         web?.close()
         for server in endingWebs { server.close() }
         connection.close()
@@ -400,8 +404,16 @@ final class ConnectionEvents: NATSConnectionDelegate {
         service?.connectionEvent(event)
     }
 
+    func connectionReadBurstBegan(_ connection: NATSConnection) {
+        _ = service?.turn.enter()
+    }
+
     func connectionReadBurstEnded(_ connection: NATSConnection) {
         service?.readBurstEnded()
+    }
+
+    func connectionTurnIsOver(_ connection: NATSConnection) {
+        service?.turn.sliceEnded()
     }
 
     func connection(_ connection: NATSConnection, congestion: NATSCongestion) {

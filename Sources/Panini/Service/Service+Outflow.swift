@@ -70,7 +70,7 @@ extension Service {
     func scheduleGoingOn() {
         guard !outflow.isScheduled else { return }
         outflow.isScheduled = true
-        worker.eventLoop.assumeIsolated().execute { [self] in goOn() }
+        turn.later(.sends)
     }
 
     /// False when there was no room after all; it keeps its place then.

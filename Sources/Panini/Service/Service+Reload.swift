@@ -140,6 +140,7 @@ extension Service {
         draining.append(old)
         script = new
         options = staging.options
+        turn.setSlice(options.sliceLimit)
         logger = new.logger
         for (from, to) in staging.claims { move(from, to) }
         for listener in new.listeners { listener.places = listener.concurrency }

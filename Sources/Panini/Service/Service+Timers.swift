@@ -15,7 +15,7 @@ extension Service {
                     sync.append(.task(script, index))
                 } else {
                     if sync.isOn { sync.isBusy = true }
-                    runTask(index, of: script)
+                    script.defer(.task(index: index))
                 }
             }
         }
@@ -38,6 +38,13 @@ extension Service {
         script.enter { script.start(script.registrations.tasks[index].function, .task(index: index)) }
     }
 
+    func tick(_ timer: ServiceTimer) {
+        guard timer.script.phase != .closed else { return }
+        if timer.script.depth == 0, !turn.isWaiting { timerDue(timer) } else { timer.script.defer(.tick(timer)) }
+    }
+
+    /// The alarm of a timer has gone off, and it may tick. Its next alarm is set here: while the service waits for its turn,
+    /// a timer does not go off again.
     func timerDue(_ timer: ServiceTimer) {
         guard timer.isOn, state == .running else { return }
         if timer.mode == .rate {

@@ -96,6 +96,9 @@ final class Service {
     private(set) lazy var bridge = NATSBridge(service: self)
 
     @exclusivity(unchecked) var housekeeping = Housekeeping()
+    /// Its part of the worker's time.
+    let turn: ServiceTurn
+    var rest = RestWatch()
     /// What waits for a broker that is too slow.
     var outflow = Outflow()
 
@@ -128,6 +131,7 @@ final class Service {
         self.isReplacement = isReplacement
         self.logger = logger
         self.events = ConnectionEvents()
+        self.turn = ServiceTurn(worker, slice: options.sliceLimit)
         self.connection = NATSConnection(
             configuration: try Self.configuration(options, clientName: clientName, isPatient: isReplacement),
             eventLoop: worker.eventLoop,
@@ -136,6 +140,8 @@ final class Service {
         )
         sync.isOn = options.isSync
         events.service = self
+        turn.service = self
+        connection.turnFlag = turn.flag
         attach(script, options)
         script.standing = .serving
         if options.services { directory = ServiceDirectory(service: self) }

@@ -149,7 +149,11 @@ extension BridgeClient: WebSocketDelegate {
         _ bytes: UnsafeRawBufferPointer
     ) -> Bool {
         guard !isWaiting, mayRun() else { return false }
+        let turn = bridge.turn
+        let previous = turn.enter()
         run(kind, bytes)
+        turn.itemEnded()
+        turn.leave(previous)
         return true
     }
 

@@ -141,12 +141,18 @@ final class NATSBridge {
         }
     }
 
-    /// Whether a client's next command must wait for the broker, which is told by its `goOn`.
+    /// Whether a client's next command must wait, for the broker or for the service's turn, which is told by its `goOn`.
     func hold(_ client: BridgeClient) -> Bool {
-        guard service.connection.isCongested else { return false }
-        service.outflow.heldClients.append(client)
+        if service.connection.isCongested {
+            service.outflow.heldClients.append(client)
+            return true
+        }
+        guard service.turn.isWaiting || service.turn.isOver else { return false }
+        service.turn.later(.bridge(client))
         return true
     }
+
+    var turn: ServiceTurn { service.turn }
 
     /// Calls back when the broker has every subscription made so far; false without a connection, which has them when it is
     /// there again.

@@ -37,8 +37,9 @@ extension Script {
                 resume(id) { pushFailure(session.closedError, onto: $0) }
             }
         }
-        while beginTurn(session) {}
+        while service?.turn.isOver != true, beginTurn(session) {}
         session.isAdvancing = false
+        if service?.turn.isOver == true { schedule(session) }
     }
 
     /// The session's turn under `app_strategy = "sync"`; false when it has nothing to do.
@@ -100,6 +101,7 @@ extension Script {
             count += 2
         }
         current = RunningActivity(holdsStop: true)
+        if turn == .handler { beginAccount(.outside) }
         settle(co, vm.resume(co, argumentCount: count), .webSocket(session, turn))
     }
 
@@ -199,18 +201,22 @@ extension Script {
         guard session.isFunction else {
             throw Misuse("ws.receive: the handler of this route is a table; its function message gets the messages")
         }
-        if let message = session.connection.popMessage() {
+        // When the service's slice is used up others have their turn first, and this handler goes on with a whole budget: it is
+        // not to be ended because its client has sent much.
+        let waits = service?.turn.isOver == true && session.receiver == nil && vm.canSuspend(call.L)
+        if !waits, let message = session.connection.popMessage() {
             guard vm.hasRoom(for: message.bytes.readableBytes) else {
                 throw Misuse("ws.receive: \(LuaVM.memoryText)")
             }
             return message.bytes.withUnsafeReadableBytes { pushMessage(message.kind, $0, onto: call.L) }
         }
-        if session.hasEnded { return call.failure(session.closedError) }
+        if session.hasEnded, !session.connection.hasMessages { return call.failure(session.closedError) }
         guard session.receiver == nil else { throw Misuse("ws.receive: another coroutine is waiting in it already") }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
         session.receiver = id
         nextWait = .webSocket(session)
+        if session.connection.hasMessages { schedule(session) }
         return LuaVM.suspend
     }
 

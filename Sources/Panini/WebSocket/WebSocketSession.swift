@@ -71,7 +71,7 @@ extension WebSocketSession: WebSocketDelegate {
         _ bytes: UnsafeRawBufferPointer
     ) -> Bool {
         guard script.phase == .live, let service = script.service else { return true }
-        guard script.depth == 0 else {
+        guard !script.mustWait else {
             script.schedule(self)
             return false
         }

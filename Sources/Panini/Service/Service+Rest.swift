@@ -1,0 +1,64 @@
+// Owns: telling, once for each episode, that a service takes its worker for itself. Loop-bound.
+
+import Logging
+
+/// Whether a service takes nearly all of its worker's time, as the log has it. A value.
+struct RestWatch {
+    /// Seconds that are looked back.
+    static let window = 5
+    /// From here on a service takes its worker for itself, and below the other it does so no more: parts of the time.
+    private static let most = 0.9
+    private static let rested = 0.5
+
+    /// An alarm for the next look is set.
+    private(set) var isArmed = false
+    private var isTold = false
+    private var wasBusy = false
+
+    /// The service has used up a slice.
+    ///
+    /// - Returns: Whether an alarm for a look is to be set.
+    mutating func noteBusy() -> Bool {
+        wasBusy = true
+        defer { isArmed = true }
+        return !isArmed
+    }
+
+    /// The alarm: the service has taken such a part of the last seconds.
+    ///
+    /// - Returns: Whether the log is to be told; and whether to look again.
+    mutating func look(_ part: Double) -> (tells: Bool, again: Bool) {
+        let tells = part >= Self.most && !isTold
+        if tells { isTold = true }
+        if part < Self.rested { isTold = false }
+        let again = wasBusy || isTold
+        wasBusy = false
+        isArmed = again
+        return (tells, again)
+    }
+}
+
+extension Service {
+    private static let restInterval: UInt64 = 1_000_000_000
+
+    /// A slice is used up.
+    func wasBusy() {
+        guard rest.noteBusy() else { return }
+        worker.schedule(.rest(self), at: worker.now &+ Self.restInterval)
+    }
+
+    func lookAtRest() {
+        guard state != .stopped else { return }
+        let part = turn.busy(seconds: RestWatch.window)
+        let (tells, again) = rest.look(part)
+        if tells {
+            logger.warning(
+                """
+                \(options.serviceName) takes \(Int(part * 100)) % of worker \(worker.index), and has more to do than it gets done; \
+                the others on that worker have their turns, and wait for it up to limits.cpu at a time
+                """
+            )
+        }
+        if again { worker.schedule(.rest(self), at: worker.now &+ Self.restInterval) }
+    }
+}
