@@ -1,12 +1,14 @@
 // The little JSON that commands print. Pure functions; values are JSON texts already.
 
-import NATSProtocol
+import PaniniObservability
 
 enum JSONText {
     static func string(_ text: String?) -> String {
         guard let text else { return "null" }
-        var bytes: [UInt8] = []
-        JSONValue.appendString(text, to: &bytes)
+        var bytes: [UInt8] = [0x22]
+        // For a program the escapes mean the same, and whoever looks at it in a terminal is not fooled.
+        VisibleText.append(text, .json, to: &bytes)
+        bytes.append(0x22)
         return String(decoding: bytes, as: UTF8.self)
     }
 

@@ -3,6 +3,7 @@
 import NATS
 import NATSProtocol
 import NIOCore
+import PaniniObservability
 
 enum MessageText {
     /// The payload and a line feed.
@@ -13,7 +14,7 @@ enum MessageText {
     /// `subject payload`. A subject may hold control characters, whoever published it: they are shown, not obeyed, so that
     /// the first blank ends the subject.
     static func line(_ message: NATSMessage) -> [UInt8] {
-        escaped(Array(message.subject.utf8), keepsText: false) + [0x20] + payloadLine(message)
+        Array(VisibleText.line(message.subject).utf8) + [0x20] + payloadLine(message)
     }
 
     /// A JSON object in one line.
@@ -35,32 +36,16 @@ enum MessageText {
         return Array((JSONText.object(members) + "\n").utf8)
     }
 
-    /// On a terminal control characters are shown, not obeyed; a program gets the bytes as they are.
+    /// On a terminal what would steer it is shown, not obeyed; a program gets the bytes as they are.
     private static func visible(_ bytes: [UInt8]) -> [UInt8] {
-        StandardOutput.isTerminal ? escaped(bytes, keepsText: true) : bytes
+        StandardOutput.isTerminal ? escaped(bytes, .lines(indent: 0)) : bytes
     }
 
-    /// Control characters as `\x1b`, those of C1 included.
-    ///
-    /// - Parameter keepsText: whether line feeds and tabs stay.
-    static func escaped(_ bytes: [UInt8], keepsText: Bool) -> [UInt8] {
+    /// What would steer a terminal as escapes.
+    static func escaped(_ bytes: [UInt8], _ form: VisibleText.Form) -> [UInt8] {
         var result: [UInt8] = []
-        for (index, byte) in bytes.enumerated() {
-            switch byte {
-            case 0x0A where keepsText, 0x09 where keepsText: result.append(byte)
-            case 0..<0x20, 0x7F: appendHex(byte, to: &result)
-            case 0x80...0x9F where index > 0 && bytes[index - 1] == 0xC2:
-                result.removeLast()
-                appendHex(byte, to: &result)
-            default: result.append(byte)
-            }
-        }
+        bytes.withUnsafeBytes { VisibleText.append($0, form, to: &result) }
         return result
-    }
-
-    private static func appendHex(_ byte: UInt8, to bytes: inout [UInt8]) {
-        let digits = String(byte, radix: 16)
-        bytes += Array("\\x\(digits.count == 1 ? "0" : "")\(digits)".utf8)
     }
 
     /// RFC 4648, section 4.

@@ -3,6 +3,7 @@
 import ArgumentParser
 import NATSProtocol
 import Panini
+import PaniniObservability
 
 struct PsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -88,6 +89,8 @@ struct PsCommand: ParsableCommand {
                 size(service["memory_bytes"]?.integer ?? 0), time(uptime(service)), service["file"]?.string ?? "",
             ])
         }
+        // Each in one cell, whatever it is made of.
+        lines = lines.map { $0.map(VisibleText.line) }
         let widths = lines[0].indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
         return lines.map { line in
             zip(line, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }

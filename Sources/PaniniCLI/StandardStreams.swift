@@ -2,17 +2,15 @@
 // a loop that serves.
 
 import Glibc
+import PaniniObservability
 
 /// What a command prints as its result. Logs never go here while a command has a result.
 enum StandardOutput {
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
+    /// Writes lines. Names of scripts and services, paths and texts of errors are somebody else's: none steers a terminal.
     static func writeLine(_ text: String) {
-        var text = text
-        if !text.hasSuffix("\n") {
-            text += "\n"
-        }
-        write(Array(text.utf8))
+        write(visibleLines(text))
     }
 
     /// Writes everything, or ends the program: quietly when the reader went away (`panini subscribe x | head -1`).
@@ -29,7 +27,7 @@ enum StandardOutput {
 /// What a command says about itself.
 enum StandardError {
     static func say(_ line: String) {
-        _ = writeAll(Array((line.hasSuffix("\n") ? line : line + "\n").utf8), to: STDERR_FILENO)
+        _ = writeAll(visibleLines(line), to: STDERR_FILENO)
     }
 }
 
@@ -55,6 +53,14 @@ enum StandardInput {
             }
         }
     }
+}
+
+/// Lines with an end, and with nothing that a terminal would obey.
+private func visibleLines(_ text: String) -> [UInt8] {
+    var bytes: [UInt8] = []
+    VisibleText.append(text, .lines(indent: 0), to: &bytes)
+    if bytes.last != 0x0A { bytes.append(0x0A) }
+    return bytes
 }
 
 /// Returns 0 or the error number.

@@ -1,4 +1,4 @@
-// Bytes of log lines: escaping, numbers and metadata values. Pure functions, any thread.
+// Bytes of log lines: numbers and metadata values. Pure functions, any thread.
 
 import Logging
 
@@ -8,67 +8,16 @@ enum LogText {
         bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    /// Appends `text` without anything that could steer a terminal: control characters are written as `\x1b`. Line
-    /// feeds stay when `keepsLines`, followed by `indent` blanks.
+    /// Appends `text` without anything that could steer a terminal. Line feeds stay when `keepsLines`, followed by `indent`
+    /// blanks.
     static func appendVisible(_ text: String, keepsLines: Bool, indent: Int = 0, to bytes: inout [UInt8]) {
-        var text = text
-        text.withUTF8 { utf8 in
-            for (index, byte) in utf8.enumerated() {
-                switch byte {
-                case 0x0A where keepsLines:
-                    bytes.append(byte)
-                    for _ in 0..<indent {
-                        bytes.append(0x20)
-                    }
-                case 0x0A: append("\\n", to: &bytes)
-                case 0x09: bytes.append(byte)
-                case 0..<0x20, 0x7F: appendHex(byte, to: &bytes)
-                // C1 control characters, which some terminals obey: U+0080 to U+009F are C2 80 to C2 9F.
-                case 0x80...0x9F where index > 0 && utf8[index - 1] == 0xC2:
-                    bytes.removeLast()
-                    appendHex(byte, to: &bytes)
-                default: bytes.append(byte)
-                }
-            }
-        }
-    }
-
-    private static func appendHex(_ byte: UInt8, to bytes: inout [UInt8]) {
-        append("\\x", to: &bytes)
-        bytes.append(hexDigit(byte >> 4))
-        bytes.append(hexDigit(byte & 15))
-    }
-
-    private static func hexDigit(_ value: UInt8) -> UInt8 {
-        value < 10 ? 0x30 + value : 0x61 + value - 10
+        VisibleText.append(text, keepsLines ? .lines(indent: indent) : .line, to: &bytes)
     }
 
     /// Appends `text` as a JSON string with its quotes.
     static func appendJSONString(_ text: String, to bytes: inout [UInt8]) {
-        var text = text
         bytes.append(0x22)
-        text.withUTF8 { utf8 in
-            for (index, byte) in utf8.enumerated() {
-                switch byte {
-                case 0x22: append("\\\"", to: &bytes)
-                case 0x5C: append("\\\\", to: &bytes)
-                case 0x0A: append("\\n", to: &bytes)
-                case 0x0D: append("\\r", to: &bytes)
-                case 0x09: append("\\t", to: &bytes)
-                case 0..<0x20, 0x7F:
-                    append("\\u00", to: &bytes)
-                    bytes.append(hexDigit(byte >> 4))
-                    bytes.append(hexDigit(byte & 15))
-                // U+0080 to U+009F, as above.
-                case 0x80...0x9F where index > 0 && utf8[index - 1] == 0xC2:
-                    bytes.removeLast()
-                    append("\\u00", to: &bytes)
-                    bytes.append(hexDigit(byte >> 4))
-                    bytes.append(hexDigit(byte & 15))
-                default: bytes.append(byte)
-                }
-            }
-        }
+        VisibleText.append(text, .json, to: &bytes)
         bytes.append(0x22)
     }
 
