@@ -1,6 +1,8 @@
 // The credentials in front of a server's address, `user:password@` or `token@`. Pure, any thread. What it takes off an
 // address never appears in an error.
 
+import NATSProtocol
+
 extension NATSServerAddress: CustomReflectable {
     /// The address as its ``description`` tells it: whoever dumps a configuration sees no secret.
     public var customMirror: Mirror { Mirror(self, children: ["address": description]) }
@@ -15,15 +17,17 @@ extension NATSServerAddress: CustomReflectable {
     ///
     /// - Throws: ``NATSError`` with code ``NATSError/Code/invalidAddress``.
     static func takeUserInfo(from text: inout String) throws(NATSError) -> UserInfo {
-        guard let at = text.lastIndex(of: "@") else { return UserInfo() }
-        let slashes = text[..<at].firstIndex(of: ":").flatMap { colon in
-            text[colon...].hasPrefix("://") ? text.index(colon, offsetBy: 3) : nil
+        guard let at = text.utf8.lastIndex(of: UInt8(ascii: "@")) else { return UserInfo() }
+        let slashes = text[..<at].utf8.firstIndex(of: ASCII.colon).flatMap { colon in
+            text[colon...].begins(with: "://") ? text.utf8.index(colon, offsetBy: 3) : nil
         }
         let start = slashes ?? text.startIndex
         let info = text[start..<at]
-        text.removeSubrange(start...at)
-        let parts = info.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let user = parts.first, !user.isEmpty, !info.contains("/") else {
+        text = String(text[..<start]) + String(text[text.utf8.index(after: at)...])
+        let colon = info.utf8.firstIndex(of: ASCII.colon)
+        let user = info[..<(colon ?? info.endIndex)]
+        let password = colon.map { info[info.utf8.index(after: $0)...] }
+        guard !user.isEmpty, !info.utf8.contains(ASCII.slash) else {
             throw NATSError(
                 .invalidAddress,
                 "cannot use the credentials in front of \"\(text)\" as user:password or token"
@@ -31,8 +35,8 @@ extension NATSServerAddress: CustomReflectable {
         }
         var result = UserInfo()
         result.user = decoded(user)
-        result.password = parts.count == 2 ? decoded(parts[1]) : nil
-        guard result.user != nil, parts.count == 1 || result.password != nil else {
+        result.password = password.flatMap(decoded)
+        guard result.user != nil, password == nil || result.password != nil else {
             throw NATSError(.invalidAddress, "the credentials in front of \"\(text)\" are not well percent-encoded")
         }
         return result

@@ -67,7 +67,7 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
         var rest = Substring(text)
         var scheme = Scheme.nats
         if let separator = rest.range(ofText: "://") {
-            guard let known = Scheme(rawValue: rest[..<separator.lowerBound].lowercased()) else {
+            guard let known = Scheme(rawValue: rest[..<separator.lowerBound].inLowerASCII) else {
                 throw NATSError(
                     .invalidAddress,
                     "cannot use \"\(text)\": the scheme must be nats://, tls://, ws:// or wss://"
@@ -77,31 +77,31 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
             rest = rest[separator.upperBound...]
         }
         var path = "/"
-        if scheme.isWebSocket, let slash = rest.firstIndex(of: "/") {
+        if scheme.isWebSocket, let slash = rest.utf8.firstIndex(of: ASCII.slash) {
             path = String(rest[slash...])
             rest = rest[..<slash]
             guard path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
                 throw NATSError(.invalidAddress, "cannot use \"\(text)\": the path must be percent-encoded")
             }
         }
-        while rest.hasSuffix("/") {
-            rest.removeLast()
+        while rest.utf8.last == ASCII.slash {
+            rest = Substring(rest.utf8.dropLast())
         }
         let hostText: Substring
         var portText: Substring?
-        if rest.hasPrefix("[") {
-            guard let close = rest.firstIndex(of: "]") else {
+        if rest.begins(with: "[") {
+            guard let close = rest.utf8.firstIndex(of: UInt8(ascii: "]")) else {
                 throw NATSError(.invalidAddress, "cannot use \"\(text)\": the bracket is not closed")
             }
-            hostText = rest[rest.index(after: rest.startIndex)..<close]
-            let after = rest[rest.index(after: close)...]
-            if after.hasPrefix(":") {
-                portText = after.dropFirst()
+            hostText = rest[rest.utf8.index(after: rest.startIndex)..<close]
+            let after = rest[rest.utf8.index(after: close)...]
+            if after.begins(with: ":") {
+                portText = Substring(after.utf8.dropFirst())
             } else if !after.isEmpty {
                 throw NATSError(.invalidAddress, "cannot use \"\(text)\" as host:port")
             }
         } else {
-            let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
+            let parts = rest.parts(between: ASCII.colon)
             guard parts.count <= 2, let first = parts.first else {
                 throw NATSError(.invalidAddress, "cannot use \"\(text)\": write an IPv6 address as [address]:port")
             }
@@ -114,7 +114,7 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
         }
         var port = scheme.defaultPort
         if let portText {
-            guard let number = Int(portText), (1...65535).contains(number), !portText.hasPrefix("+") else {
+            guard let number = Int(portText), (1...65535).contains(number), !portText.begins(with: "+") else {
                 throw NATSError(.invalidAddress, "cannot use \"\(text)\": the port must be a number from 1 to 65535")
             }
             port = number
@@ -128,7 +128,7 @@ public struct NATSServerAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// `host:port`, with brackets around an IPv6 address.
     public var description: String {
-        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        host.utf8.contains(ASCII.colon) ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 }
 

@@ -1,6 +1,7 @@
 // Who waits for which PONG. The server answers pings in order, so this is a first-in-first-out queue; a waiter that gave
 // up leaves an empty place, or every later PONG would go to the wrong one. A value, used on the connection's loop only.
 
+import NATSProtocol
 import NIOCore
 
 /// What happens when the PONG to a PING arrives.
@@ -80,7 +81,7 @@ struct PongQueue {
     /// Tells every flush that watches `subject` that it was denied.
     mutating func markViolation(of subject: String, text: String) {
         for index in head..<waiters.count {
-            if case .flush(var waiter) = waiters[index], waiter.watchedSubjects.contains(subject) {
+            if case .flush(var waiter) = waiters[index], waiter.watchedSubjects.contains(where: subject.isExactly) {
                 waiter.violation = text
                 waiters[index] = .flush(waiter)
             }

@@ -2,6 +2,7 @@
 // servers tell of their cluster (discovered). A value without clock, I/O or randomness of its own, so tests see every
 // decision.
 
+import NATSProtocol
 import NIOCore
 
 /// Walks the servers: one after the other without a wait, then a wait after each lap, growing from lap to lap up to a
@@ -53,7 +54,7 @@ struct ServerPool {
     /// The name that certificates of servers known by their IP address carry, unless a seed's own address has one.
     private let tlsName: String?
     /// Whom `Discovery.news` has told of. Forgets all but the present ones when there are too many of them.
-    private var announced: Set<String> = []
+    private var announced: Set<ExactText> = []
     /// How many servers failed since the last success.
     private(set) var failures = 0
     /// How many laps over all servers have failed since the last success.
@@ -62,7 +63,7 @@ struct ServerPool {
     init(_ seeds: [NATSServerAddress], _ settings: Settings, using generator: inout some RandomNumberGenerator) {
         self.settings = settings
         tlsName = seeds.lazy.compactMap { $0.tlsName ?? (isIPAddress($0.host) ? nil : $0.host) }.first
-        var seen: Set<String> = []
+        var seen: Set<ExactText> = []
         servers = seeds.filter { seen.insert($0.key).inserted }.map { Server(address: $0) }
         announced = seen
         if settings.isRandomized {
@@ -190,10 +191,11 @@ struct ServerPool {
         var discovery = Discovery()
         guard !texts.isEmpty, let current else { return discovery }
         var known = Set(servers.lazy.filter { !$0.isDiscovered }.map(\.address.key))
-        var listed: Set<String> = []
+        var listed: Set<ExactText> = []
         var found: [NATSServerAddress] = []
         for (index, text) in texts.enumerated() {
-            guard listed.count < settings.maximumDiscovered else {
+            // What is no address costs time, too.
+            guard listed.count < settings.maximumDiscovered, index < 8 * settings.maximumDiscovered else {
                 discovery.ignored += texts.count - index
                 break
             }
@@ -240,5 +242,5 @@ struct ServerPool {
 
 extension NATSServerAddress {
     /// What makes two addresses the same server.
-    fileprivate var key: String { "\(host.lowercased()):\(port)" }
+    fileprivate var key: ExactText { ExactText("\(host.inLowerASCII):\(port)") }
 }

@@ -1,6 +1,8 @@
 // sid → subscription. Sids count up from 1 and are never used twice; the table stays as small as the number of live
 // subscriptions asks for, however many came and went. A value, used on the connection's loop only.
 
+import NATSProtocol
+
 /// An open-addressing table keyed by sid. Sids are consecutive numbers, so their slots are spread: neighbours in one run
 /// would make each removal of the oldest, and each search of a sid that falls into the run, walk to the run's end.
 struct SubscriptionTable {
@@ -14,8 +16,13 @@ struct SubscriptionTable {
     private var newest: [Place: NATSSubscription] = [:]
 
     private struct Place: Hashable {
-        let subject: String
-        let queue: String?
+        let subject: ExactText
+        let queue: ExactText?
+
+        init(subject: String, queue: String?) {
+            self.subject = ExactText(subject)
+            self.queue = queue.map(ExactText.init)
+        }
     }
 
     init() {

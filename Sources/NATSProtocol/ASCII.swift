@@ -10,6 +10,7 @@ package enum ASCII {
     package static let dot = UInt8(ascii: ".")
     package static let star = UInt8(ascii: "*")
     package static let greater = UInt8(ascii: ">")
+    package static let slash = UInt8(ascii: "/")
     package static let colon = UInt8(ascii: ":")
     package static let plus = UInt8(ascii: "+")
     package static let minus = UInt8(ascii: "-")

@@ -21,9 +21,12 @@ package enum NATSServerFault: Equatable, Sendable {
         self.init(Self.text(bytes))
     }
 
-    /// The text of an -ERR line without the quotes around it.
+    /// How many bytes of an -ERR line are looked at: more than a server says of the longest subject it takes.
+    package static let maximumLength = 16 << 10
+
+    /// The text of an -ERR line without the quotes around it, and without what is beyond ``maximumLength``.
     package static func text(_ bytes: UnsafeRawBufferPointer) -> String {
-        var (start, end) = (0, bytes.count)
+        var (start, end) = (0, min(bytes.count, maximumLength))
         while start < end, bytes[start] == ASCII.quote {
             start += 1
         }
@@ -34,19 +37,19 @@ package enum NATSServerFault: Equatable, Sendable {
     }
 
     package init(_ text: String) {
-        let lower = text.lowercased()
-        if lower.hasPrefix("permissions violation for ") {
+        let lower = text.inLowerASCII
+        if lower.begins(with: "permissions violation for ") {
             self = Self.permission(text, lower)
-        } else if lower.hasPrefix("stale connection") {
+        } else if lower.begins(with: "stale connection") {
             self = .staleConnection
-        } else if lower.hasPrefix("slow consumer") {
+        } else if lower.begins(with: "slow consumer") {
             self = .slowConsumer
-        } else if lower.hasPrefix("maximum connections exceeded")
-            || lower.hasPrefix("maximum account active connections exceeded")
-            || lower.hasPrefix("connection throttling")
+        } else if lower.begins(with: "maximum connections exceeded")
+            || lower.begins(with: "maximum account active connections exceeded")
+            || lower.begins(with: "connection throttling")
         {
             self = .tooManyConnections
-        } else if Self.authorizationTexts.contains(where: { lower.hasPrefix($0) }) {
+        } else if Self.authorizationTexts.contains(where: { lower.begins(with: $0) }) {
             self = .authorization
         } else {
             self = .other
@@ -62,21 +65,21 @@ package enum NATSServerFault: Equatable, Sendable {
     private static func permission(_ text: String, _ lower: String) -> NATSServerFault {
         let quoted = quotedParts(text)
         guard let subject = quoted.first else { return .other }
-        if lower.hasPrefix("permissions violation for publish to ") {
+        if lower.begins(with: "permissions violation for publish to ") {
             return .publishViolation(subject: subject)
         }
-        if lower.hasPrefix("permissions violation for publish with reply of ") {
+        if lower.begins(with: "permissions violation for publish with reply of ") {
             return .replyViolation(reply: subject)
         }
-        guard lower.hasPrefix("permissions violation for subscription to ") else { return .other }
+        guard lower.begins(with: "permissions violation for subscription to ") else { return .other }
         var queue: String?
         var sid: Int?
         var next = 1
-        if lower.contains(" using queue \""), quoted.count > next {
+        if lower.holds(" using queue \""), quoted.count > next {
             queue = quoted[next]
             next += 1
         }
-        if lower.contains("(sid \""), quoted.count > next {
+        if lower.holds("(sid \""), quoted.count > next {
             sid = Int(quoted[next])
         }
         return .subscriptionViolation(subject: subject, queue: queue, sid: sid)

@@ -54,6 +54,10 @@ step_shell() {
     "$PANINI_ROOT/scripts/lint-shell"
 }
 
+step_texts() {
+    "$PANINI_ROOT/scripts/lint-texts"
+}
+
 step_lua_calls() {
     "$PANINI_ROOT/scripts/lint-lua-calls"
 }

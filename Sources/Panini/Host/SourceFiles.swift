@@ -4,6 +4,7 @@
 import Crypto
 import Glibc
 import LuaVM
+import NATSProtocol
 import Synchronization
 
 /// The files that the scripts of one generation were made of.
@@ -15,34 +16,38 @@ final class SourceFiles: Sendable {
     }
 
     private struct State {
-        var files: [String: File] = [:]
+        var files: [ExactText: File] = [:]
         /// Looked for, and not there: whoever makes one of them changes the service.
         var missing: Set<String> = []
     }
 
     private let state = Mutex(State())
     /// Texts of the program that embeds the host, by their plain paths: they win over files.
-    private let texts: [String: [UInt8]]
+    private let texts: [ExactText: [UInt8]]
 
     init(texts: [String: String] = [:]) {
-        self.texts = Dictionary(texts.map { (Self.plain($0.key), Array($0.value.utf8)) }, uniquingKeysWith: { $1 })
+        self.texts = Dictionary(texts.map { (ExactText(Self.plain($0.key)), Array($0.value.utf8)) }, uniquingKeysWith: { $1 })
     }
 
     /// `./a/../b.lua` is `b.lua`.
     private static func plain(_ path: String) -> String {
         var parts: [Substring] = []
-        for part in path.split(separator: "/", omittingEmptySubsequences: true) where part != "." {
-            if part == "..", let last = parts.last, last != ".." { parts.removeLast() } else { parts.append(part) }
+        for part in path.parts(between: ASCII.slash) where !part.isEmpty && !part.isExactly(".") {
+            if part.isExactly(".."), let last = parts.last, !last.isExactly("..") {
+                parts.removeLast()
+            } else {
+                parts.append(part)
+            }
         }
-        return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
+        return (path.begins(with: "/") ? "/" : "") + parts.joined(separator: "/")
     }
 
-    private func text(_ path: String) -> [UInt8]? { texts.isEmpty ? nil : texts[Self.plain(path)] }
+    private func text(_ path: String) -> [UInt8]? { texts.isEmpty ? nil : texts[ExactText(Self.plain(path))] }
 
     /// The file's bytes; read the first time it is asked for.
     func read(_ path: String, maximum: Int) throws(FileProblem) -> [UInt8] {
         if let text = text(path) { return text }
-        if let known = state.withLock({ $0.files[path] }) { return known.bytes }
+        if let known = state.withLock({ $0.files[ExactText(path)] }) { return known.bytes }
         let bytes: [UInt8]
         do throws(FileProblem) {
             bytes = try readFile(path, maximum: maximum)
@@ -53,8 +58,8 @@ final class SourceFiles: Sendable {
         let file = File(bytes: bytes, digest: FileDigest(of: bytes))
         return state.withLock { state in
             // Two at once: the first one counts, for both.
-            if let known = state.files[path] { return known.bytes }
-            state.files[path] = file
+            if let known = state.files[ExactText(path)] { return known.bytes }
+            state.files[ExactText(path)] = file
             state.missing.remove(path)
             return bytes
         }
@@ -63,7 +68,7 @@ final class SourceFiles: Sendable {
     /// Whether there is such a file. What was read is there, also when it has been removed since; what cannot be looked at
     /// is there, so that reading it says why.
     func exists(_ path: String) -> Bool {
-        if text(path) != nil || state.withLock({ $0.files[path] != nil }) { return true }
+        if text(path) != nil || state.withLock({ $0.files[ExactText(path)] != nil }) { return true }
         if access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR) { return true }
         noteMissing(path)
         return false
@@ -82,7 +87,8 @@ final class SourceFiles: Sendable {
     /// What each file was when it was read; nil for those that were looked for and not there.
     var digests: [String: FileDigest?] {
         state.withLock { state in
-            var digests: [String: FileDigest?] = state.files.mapValues { $0.digest }
+            var digests: [String: FileDigest?] = [:]
+            for (path, file) in state.files { digests[path.text] = file.digest }
             for path in state.missing { digests[path] = .some(nil) }
             return digests
         }

@@ -2,11 +2,12 @@
 // the worker's thread.
 
 import LuaVM
+import NATSProtocol
 
 struct CORSMiddleware: PaniniMiddleware {
     let kinds: Set<PaniniMiddlewareKind> = [.httpRequest]
     /// Exact origins; nil: all of them.
-    let origins: Set<String>?
+    let origins: Set<ExactText>?
     let methods: String
     /// Nil: those that the page asks for.
     let headers: String?
@@ -17,7 +18,8 @@ struct CORSMiddleware: PaniniMiddleware {
     func before(_ message: inout PaniniMiddlewareMessage) -> PaniniMiddlewareDecision {
         // The answer depends on who asks, also for caches that have it from somebody else.
         if origins != nil { message.setHeader("vary", "origin") }
-        guard let origin = message.header("origin"), origins?.contains(origin) != false else { return .proceed }
+        guard let origin = message.header("origin"), origins?.contains(ExactText(origin)) != false
+        else { return .proceed }
         message.setHeader("access-control-allow-origin", origins == nil ? "*" : origin)
         if allowsCredentials { message.setHeader("access-control-allow-credentials", "true") }
         guard message.method == "OPTIONS", message.header("access-control-request-method") != nil else {
@@ -36,7 +38,7 @@ struct CORSMiddleware: PaniniMiddleware {
 extension Script {
     /// `panini.middleware.cors{ origins = {...} }`.
     func cors(_ call: HostCall) throws(Misuse) -> CInt {
-        var origins: Set<String>?
+        var origins: Set<ExactText>?
         var isOpen = false
         var methods = "GET, HEAD, POST, PUT, PATCH, DELETE"
         var headers: String?
@@ -51,13 +53,15 @@ extension Script {
             case ("origins", .string("*")): isOpen = true
             case ("origins", .array(let items)):
                 let list = try texts(items, key, call)
-                if list == ["*"] { isOpen = true } else { origins = Set(list) }
+                if list == ["*"] { isOpen = true } else { origins = Set(list.map(ExactText.init)) }
                 for origin in list where origin != "*" && !Self.isOrigin(origin) {
                     throw Misuse("\(call.name): \"\(origin)\" is no origin; it looks like https://shop.example")
                 }
-                if list.count > 1, list.contains("*") { throw Misuse("\(call.name): \"*\" stands alone") }
+                if list.count > 1, list.contains(where: { $0.isExactly("*") }) {
+                    throw Misuse("\(call.name): \"*\" stands alone")
+                }
             case ("methods", .array(let items)):
-                methods = try texts(items, key, call).joined(separator: ", ").uppercased()
+                methods = try texts(items, key, call).joined(separator: ", ").uppercased()  // text: told to browsers
             case ("headers", .array(let items)): headers = try texts(items, key, call).joined(separator: ", ")
             case ("expose", .array(let items)): exposed = try texts(items, key, call).joined(separator: ", ")
             case ("credentials", .boolean(let flag)): credentials = flag
@@ -84,10 +88,11 @@ extension Script {
     }
 
     private static func isOrigin(_ text: String) -> Bool {
-        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[0].isEmpty, parts[1].hasPrefix("//") else { return text == "null" }
-        let rest = parts[1].dropFirst(2)
-        return !rest.isEmpty && !rest.contains("/") && !rest.contains(where: \.isWhitespace)
+        guard let colon = text.utf8.firstIndex(of: ASCII.colon), colon > text.startIndex,
+            text[colon...].begins(with: "://")
+        else { return text.isExactly("null") }
+        let rest = text[colon...].utf8.dropFirst(3)
+        return !rest.isEmpty && !rest.contains(ASCII.slash) && !text.contains(where: \.isWhitespace)
     }
 
     private func texts(_ items: [PlainValue], _ key: String, _ call: HostCall) throws(Misuse) -> [String] {

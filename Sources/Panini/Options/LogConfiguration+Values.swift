@@ -2,6 +2,7 @@
 
 import Glibc
 import Logging
+import NATSProtocol
 import PaniniObservability
 
 extension LogConfiguration {
@@ -13,9 +14,9 @@ extension LogConfiguration {
             ("%MS_NAME%", names.service), ("%CLIENT_ID%", names.client), ("%DATETIME%", names.time),
         ] {
             // A name is one part of a path, whatever it is made of.
-            name = Self.replacing(placeholder, in: name, with: String(replacement.map { $0 == "/" ? "_" : $0 }))
+            name = Self.replacing(placeholder, in: name, with: replacement.parts(between: ASCII.slash).joined(separator: "_"))
         }
-        guard !name.isEmpty, !name.hasSuffix("/"), name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+        guard !name.isEmpty, !name.ends(with: "/"), name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
             throw wrong(key, "must be a file's name", value)
         }
         if let unknown = Self.placeholder(in: name) {
@@ -24,8 +25,8 @@ extension LogConfiguration {
                     "key \"\(key)\": \(unknown) stands for nothing; there are %MS_NAME%, %CLIENT_ID% and %DATETIME%"
             )
         }
-        if name.hasPrefix("/") { return name }
-        guard !name.split(separator: "/").contains("..") else {
+        if name.begins(with: "/") { return name }
+        guard !name.parts(between: ASCII.slash).contains(where: { $0.isExactly("..") }) else {
             throw OptionProblem(
                 message:
                     "key \"\(key)\": \"\(name)\" leaves the folder of the log files; a file elsewhere has an absolute path"

@@ -69,13 +69,13 @@ struct MergedOptions {
         if case .list(let servers) = value, definition.name == "servers" { try Self.checkServers(servers) }
         if case .path = definition.kind, case .string(let path) = value {
             guard !path.isEmpty else { throw OptionProblem(message: "option \"\(definition.name)\" is empty") }
-            value = .string(path.hasPrefix("/") || directory == "." ? path : "\(directory)/\(path)")
+            value = .string(path.begins(with: "/") || directory == "." ? path : "\(directory)/\(path)")
         }
         if definition.name == "module_path", case .list(let folders) = value {
             guard !folders.contains("") else {
                 throw OptionProblem(message: "option \"module_path\" has an empty entry")
             }
-            value = .list(folders.map { $0.hasPrefix("/") || directory == "." ? $0 : "\(directory)/\($0)" })
+            value = .list(folders.map { $0.begins(with: "/") || directory == "." ? $0 : "\(directory)/\($0)" })
         }
         guard values[definition.name] == nil else { return }
         var rank = sources.count
@@ -137,7 +137,7 @@ struct MergedOptions {
 
 /// The folder a file lies in.
 private func directory(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
+    guard let slash = path.utf8.lastIndex(of: ASCII.slash) else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
 }
 
@@ -151,7 +151,9 @@ package func withoutCredentials(_ server: String) -> String {
 package func hidingCredentials(of server: String, in text: String) -> String {
     guard let range = credentials(in: server) else { return text }
     // The part before the @ may be quoted alone, too; a text without any of it stays as it is.
-    return [server[range], server[range].dropLast()].filter { !$0.isEmpty }.reduce(text) { text, secret in
+    return [server[range], Substring(server[range].utf8.dropLast())].filter { !$0.isEmpty }.reduce(text) {
+        text,
+        secret in
         var result = ""
         var rest = text[...]
         while let found = rest.range(ofText: secret) {
@@ -165,8 +167,8 @@ package func hidingCredentials(of server: String, in text: String) -> String {
 /// What stands between the scheme and the host, the @ included. Lenient: an address that cannot be read hides its
 /// secrets, too.
 private func credentials(in server: String) -> Range<String.Index>? {
-    guard let at = server.lastIndex(of: "@") else { return nil }
+    guard let at = server.utf8.lastIndex(of: UInt8(ascii: "@")) else { return nil }
     var start = server.startIndex
     if let scheme = server[...].range(ofText: "://"), scheme.upperBound <= at { start = scheme.upperBound }
-    return start..<server.index(after: at)
+    return start..<server.utf8.index(after: at)
 }

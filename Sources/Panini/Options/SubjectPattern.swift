@@ -1,9 +1,14 @@
 // Owns: what a script may write as a subject, and the named tokens in it. Pure values; any thread.
 
+import NATSProtocol
+import PaniniObservability
+
 /// A subject to subscribe to, as a script writes it: `orders.{id}.paid`, `orders.*`, `logs.>`.
 package struct SubjectPattern: Equatable, Sendable {
     /// What is subscribed to at the broker: named tokens have become `*`.
     package let subject: String
+    /// The subject as a key.
+    var key: ExactText { ExactText(subject) }
     /// The named tokens and their positions, counted from 0.
     package let parameters: [Parameter]
 
@@ -29,49 +34,50 @@ package struct SubjectPattern: Equatable, Sendable {
     /// Reads a pattern.
     package init(_ text: String) throws(Invalid) {
         try Self.checkCharacters(text)
-        var tokens: [Substring] = []
+        var tokens: [Substring.UTF8View] = []
         var parameters: [Parameter] = []
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        var names: Set<ExactText> = []
+        let parts = text.parts(between: ASCII.dot)
         for (index, part) in parts.enumerated() {
             guard !part.isEmpty else {
                 throw Invalid(
                     message: "subject \"\(text)\" has an empty token (a dot at the start, the end, or two dots)"
                 )
             }
-            if part.hasPrefix("{") || part.hasSuffix("}") {
-                let name = part.dropFirst().dropLast()
-                guard part.hasPrefix("{"), part.hasSuffix("}"), Self.isName(name) else {
+            if part.begins(with: "{") || part.ends(with: "}") {
+                let name = Substring(part.utf8.dropFirst().dropLast())
+                guard part.begins(with: "{"), part.ends(with: "}"), Self.isName(name) else {
                     throw Invalid(
                         message:
                             "subject \"\(text)\": \"\(part)\" is not a named token; write {name} with letters, digits and _"
                     )
                 }
-                guard !parameters.contains(where: { $0.name == name }) else {
+                guard names.insert(ExactText(String(name))).inserted else {
                     throw Invalid(message: "subject \"\(text)\" names the token {\(name)} twice")
                 }
                 parameters.append(Parameter(name: String(name), index: index))
-                tokens.append("*")
+                tokens.append("*"[...].utf8)
             } else {
-                if part == ">" && index != parts.count - 1 {
+                if part.isExactly(">") && index != parts.count - 1 {
                     throw Invalid(message: "subject \"\(text)\": \">\" may only be the last token")
                 }
-                tokens.append(part)
+                tokens.append(part.utf8)
             }
         }
-        self.subject = tokens.joined(separator: ".")
+        self.subject = String(decoding: Array(tokens.joined(separator: ".".utf8)), as: UTF8.self)
         self.parameters = parameters
     }
 
     /// Checks a subject to send to: no wildcard, no empty token, no white space.
     package static func checkPublishable(_ text: String) throws(Invalid) {
         try checkCharacters(text)
-        for part in text.split(separator: ".", omittingEmptySubsequences: false) {
+        for part in text.parts(between: ASCII.dot) {
             if part.isEmpty {
                 throw Invalid(
                     message: "subject \"\(text)\" has an empty token (a dot at the start, the end, or two dots)"
                 )
             }
-            if part == "*" || part == ">" {
+            if part.isExactly("*") || part.isExactly(">") {
                 throw Invalid(message: "subject \"\(text)\" has a wildcard; a message goes to one exact subject")
             }
         }
@@ -111,22 +117,6 @@ package struct SubjectPattern: Equatable, Sendable {
         }
     }
 
-    /// The text with control characters made visible, and cut: error texts stay on one line.
-    private static func printable(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars.prefix(120) {
-            switch scalar {
-            case "\n": result += "\\n"
-            case "\r": result += "\\r"
-            case "\t": result += "\\t"
-            default:
-                if scalar.value < 0x20 || scalar.value == 0x7F {
-                    result += "\\x" + String(scalar.value, radix: 16)
-                } else {
-                    result.unicodeScalars.append(scalar)
-                }
-            }
-        }
-        return result
-    }
+    /// The text with nothing that steers a terminal, and cut: error texts stay on one line.
+    private static func printable(_ text: String) -> String { VisibleText.line(String(text.beginning(120))) }
 }

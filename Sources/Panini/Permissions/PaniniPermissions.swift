@@ -1,6 +1,8 @@
 // Owns: what people allow scripts from outside: which ones are trusted, which are not, and what those may do all the same.
 // Pure values; any thread.
 
+import NATSProtocol
+
 /// Which scripts may do more than others, or less.
 ///
 /// A script is named by its path as it is given to the host, by its file's name, or by that without its ending; `*` is
@@ -33,19 +35,23 @@ public struct PaniniPermissions: Sendable, Equatable {
 
     /// The level of a script; untrusted when both are said of it.
     func level(of path: String) -> Level {
-        let name = path.split(separator: "/").last.map(String.init) ?? path
-        let stem = name.hasSuffix(".lua") ? String(name.dropLast(4)) : name
-        func isNamed(_ list: [String]) -> Bool { list.contains { $0 == path || $0 == name || $0 == stem } }
+        let name = path.parts(between: ASCII.slash).last { !$0.isEmpty } ?? path[...]
+        let stem = name.ends(with: ".lua") ? Substring(name.utf8.dropLast(4)) : name
+        func isNamed(_ list: [String]) -> Bool {
+            list.contains { $0.isExactly(path) || $0.isExactly(name) || $0.isExactly(stem) }
+        }
         if isNamed(untrusted) { return .untrusted }
         if isNamed(trusted) { return .trusted }
-        if untrusted.contains("*") { return .untrusted }
-        return trusted.contains("*") ? .trusted : .ordinary
+        if untrusted.contains(where: Self.isEvery) { return .untrusted }
+        return trusted.contains(where: Self.isEvery) ? .trusted : .ordinary
     }
+
+    private static func isEvery(_ name: String) -> Bool { name.isExactly("*") }
 
     /// Why the lists cannot be what somebody means; nil when they can.
     package var problem: String? {
-        if let both = trusted.first(where: { untrusted.contains($0) }) {
-            return "\(both == "*" ? "every script" : both) cannot be trusted and untrusted at once"
+        if let both = trusted.first(where: { name in untrusted.contains { $0.isExactly(name) } }) {
+            return "\(Self.isEvery(both) ? "every script" : both) cannot be trusted and untrusted at once"
         }
         for text in publish + listen {
             do throws(SubjectPattern.Invalid) {
@@ -60,37 +66,38 @@ public struct PaniniPermissions: Sendable, Equatable {
 
 /// What one untrusted script may do.
 struct ScriptRestrictions: Sendable {
-    private let environment: Set<String>
-    private let network: [(host: String, port: Int?)]
-    private let folders: [String]
-    private let publish: [[String]]
-    private let listen: [[String]]
+    private let environment: Set<ExactText>
+    private let network: [(host: ExactText, port: Int?)]
+    /// Real paths, without a slash at the end.
+    private let folders: [[UInt8]]
+    private let publish: SubjectPermissions
+    private let listen: SubjectPermissions
 
     init(_ permissions: PaniniPermissions) {
-        environment = Set(permissions.environment)
+        environment = Set(permissions.environment.map(ExactText.init))
         network = permissions.network.map { text in
             // The colon of a port, and none of those in an IPv6 address.
-            guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
-                !text[..<colon].contains(":") || text[..<colon].hasSuffix("]")
+            guard let colon = text.utf8.lastIndex(of: ASCII.colon),
+                let port = Int(text[text.utf8.index(after: colon)...]),
+                !text[..<colon].utf8.contains(ASCII.colon) || text[..<colon].ends(with: "]")
             else { return (Self.bare(text), nil) }
-            return (Self.bare(String(text[..<colon])), port)
+            return (Self.bare(text[..<colon]), port)
         }
-        folders = permissions.folders.compactMap(realPath)
-        publish = permissions.publish.map(Self.tokens)
-        listen = permissions.listen.map(Self.tokens)
+        folders = permissions.folders.compactMap { realPath($0).map { $0.last == ASCII.slash ? $0.dropLast() : $0 } }
+        publish = SubjectPermissions(patterns: permissions.publish.map(Self.subject))
+        listen = SubjectPermissions(patterns: permissions.listen.map(Self.subject))
     }
 
-    private static func bare(_ host: String) -> String {
-        (host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host).lowercased()
+    private static func bare(_ host: some StringProtocol) -> ExactText {
+        let isBracketed = host.begins(with: "[") && host.ends(with: "]")
+        let name = isBracketed ? String(decoding: host.utf8.dropFirst().dropLast(), as: UTF8.self) : String(host)
+        return ExactText(name.inLowerASCII)
     }
 
-    private static func tokens(_ subject: String) -> [String] {
-        subject.split(separator: ".", omittingEmptySubsequences: false).map { token in
-            token.hasPrefix("{") && token.hasSuffix("}") ? "*" : String(token)
-        }
-    }
+    /// With named tokens as the wildcards they are.
+    private static func subject(_ text: String) -> String { (try? SubjectPattern(text))?.subject ?? text }
 
-    func mayReadEnvironment(_ name: String) -> Bool { environment.contains(name) }
+    func mayReadEnvironment(_ name: String) -> Bool { environment.contains(ExactText(name)) }
 
     func mayConnect(host: String, port: Int) -> Bool {
         let host = Self.bare(host)
@@ -100,20 +107,10 @@ struct ScriptRestrictions: Sendable {
     /// Links are followed first: one that leads out of a folder leads nowhere.
     func mayRead(_ path: String) -> Bool {
         guard let real = realPath(path) else { return false }
-        return folders.contains { real == $0 || real.hasPrefix($0 == "/" ? "/" : $0 + "/") }
+        return folders.contains { real.starts(with: $0) && (real.count == $0.count || real[$0.count] == ASCII.slash) }
     }
 
-    func mayPublish(_ subject: String) -> Bool { publish.contains { Self.covers($0, Self.tokens(subject)) } }
+    func mayPublish(_ subject: UnsafeRawBufferPointer) -> Bool { publish.permits(subject) }
 
-    func mayListen(_ subject: String) -> Bool { listen.contains { Self.covers($0, Self.tokens(subject)) } }
-
-    /// Whether every subject of `asked` is one of `allowed`.
-    static func covers(_ allowed: [String], _ asked: [String]) -> Bool {
-        for (index, token) in allowed.enumerated() {
-            if token == ">" { return index < asked.count }
-            guard index < asked.count else { return false }
-            if token == "*" ? asked[index] == ">" : asked[index] != token { return false }
-        }
-        return allowed.count == asked.count
-    }
+    func mayListen(_ subject: String) -> Bool { listen.permits(subject) }
 }

@@ -5,6 +5,7 @@ import Glibc
 import Logging
 import LuaVM
 import NATS
+import NATSProtocol
 
 extension Script {
     /// The log says so once: with this the script is as powerful as the program.
@@ -28,12 +29,13 @@ extension Script {
     @inline(__always)
     func publishDenied(_ subject: UnsafeRawBufferPointer) -> CallError? {
         guard let restrictions else { return nil }
-        return Self.publishDenied(text(subject), restrictions)
+        return Self.publishDenied(subject, restrictions)
     }
 
     @inline(never)
-    static func publishDenied(_ subject: String, _ restrictions: ScriptRestrictions) -> CallError? {
+    static func publishDenied(_ subject: UnsafeRawBufferPointer, _ restrictions: ScriptRestrictions) -> CallError? {
         guard !restrictions.mayPublish(subject) else { return nil }
+        let subject = String(decoding: subject, as: UTF8.self)
         return CallError("denied", "the script may not send to \(subject) (--allow-publish \(subject))")
     }
 
@@ -65,17 +67,14 @@ extension Script {
             }
             if name == "module_path", !overrides.contains(name) {
                 for folder in Self.texts(value) {
-                    let path = folder.hasPrefix("/") || directory == "." ? folder : "\(directory)/\(folder)"
+                    let path = folder.begins(with: "/") || directory == "." ? folder : "\(directory)/\(folder)"
                     // Of a template, what stands before its mark.
-                    let fixed = path.prefix { $0 != "?" }
-                    try requireReadable(
-                        String(fixed.count < path.count ? fixed : path[...]),
-                        "panini.app: option \"module_path\""
-                    )
+                    let fixed = path.utf8.firstIndex(of: UInt8(ascii: "?")).map { path[..<$0] } ?? path[...]
+                    try requireReadable(String(fixed), "panini.app: option \"module_path\"")
                 }
             }
             guard case .string(let text) = value, case .path = OptionDefinition.byName[name]?.kind else { continue }
-            let path = text.hasPrefix("/") || directory == "." ? text : "\(directory)/\(text)"
+            let path = text.begins(with: "/") || directory == "." ? text : "\(directory)/\(text)"
             try requireReadable(path, "panini.app: option \"\(name)\"")
         }
         // An address from outside wins, and is the program's business.
@@ -129,9 +128,10 @@ extension HostCall {
     }
 }
 
-/// A path without links and dots; nil when there is nothing there.
-func realPath(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
+/// The bytes of a path without links and dots; nil when there is nothing there.
+func realPath(_ path: String) -> [UInt8]? {
+    // What stands behind a zero is none of the path for the system.
+    guard !path.utf8.contains(0), let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
-    return String(cString: resolved)
+    return Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
 }

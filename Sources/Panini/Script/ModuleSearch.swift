@@ -3,6 +3,7 @@
 
 import Glibc
 import LuaVM
+import NATSProtocol
 
 /// The folders of a script's modules.
 struct ModuleSearch {
@@ -40,7 +41,7 @@ struct ModuleSearch {
         templates += add(outside)
         // Lua itself reads it for trusted scripts.
         guard restrictions == nil, !isTrusted, let environment else { return }
-        templates += add(environment.split(separator: ";").map(String.init))
+        templates += add(environment.parts(between: UInt8(ascii: ";")).map(String.init))
     }
 
     /// Allows further folders, or templates with a `?`; relative ones are relative to the current folder.
@@ -132,7 +133,7 @@ struct ModuleSearch {
     private func places(_ path: String) -> [String] {
         guard path.utf8.first != UInt8(ascii: "/") else { return [path] }
         var rest = path[...]
-        while rest.hasPrefix("./") { rest = rest.dropFirst(2) }
+        while rest.begins(with: "./") { rest = Substring(rest.utf8.dropFirst(2)) }
         guard directory != "." else { return [String(rest)] }
         let own = directory == "/" ? "/\(rest)" : "\(directory)/\(rest)"
         return isInside(String(rest)) ? [own, String(rest)] : [own]
@@ -150,22 +151,20 @@ struct ModuleSearch {
             // A text of the program around the host lies nowhere.
             return access(path, F_OK) != 0
         }
-        return folders.contains { folder in realPath(folder).map { Self.contains($0, real) } ?? false }
+        return folders.contains { folder in realPath(folder).map { Self.contains($0[...], real[...]) } ?? false }
     }
 
     private func isInside(_ path: String) -> Bool {
         let plain = Self.absolute(path)
-        return folders.contains { Self.contains($0, plain) }
+        return folders.contains { Self.contains($0.utf8[...], plain.utf8[...]) }
     }
 
     // MARK: - Paths
 
-    private static func contains(_ folder: String, _ path: String) -> Bool {
-        guard folder != "/" else { return true }
-        var rest = path.utf8[...]
-        guard rest.starts(with: folder.utf8) else { return false }
-        rest = rest.dropFirst(folder.utf8.count)
-        return rest.first == UInt8(ascii: "/")
+    private static func contains<Path: Collection<UInt8>>(_ folder: Path, _ path: Path) -> Bool {
+        guard !folder.elementsEqual("/".utf8) else { return true }
+        guard path.starts(with: folder) else { return false }
+        return path.dropFirst(folder.count).first == UInt8(ascii: "/")
     }
 
     /// Without `.`, `..` and double slashes, from the root.
@@ -196,6 +195,6 @@ struct ModuleSearch {
     }
 
     private static func shown(_ path: String) -> String {
-        path.hasPrefix("./") ? String(path.dropFirst(2)) : path
+        path.begins(with: "./") ? String(Substring(path.utf8.dropFirst(2))) : path
     }
 }

@@ -6,6 +6,7 @@ import Instrumentation
 import Logging
 import LuaVM
 import NATS
+import NATSProtocol
 import PaniniHTTP
 import PaniniObservability
 
@@ -71,7 +72,7 @@ final class Script {
     /// Subscriptions that end at the broker, and may still bring messages that are on their way.
     var endingSubscriptions = 0
     /// Which numbers its plain listeners of a subject have, where several workers share them.
-    private var ordinals: [String: LowestNumbers] = [:]
+    private var ordinals: [ExactText: LowestNumbers] = [:]
     /// The service this script serves; `nil` for `panini check`.
     unowned(unsafe) var service: Service?
 
@@ -312,12 +313,13 @@ final class Script {
 
     /// The first free number for a plain listener of a subject.
     func takeOrdinal(of subject: String) -> Int {
-        ordinals[subject, default: LowestNumbers()].take()
+        ordinals[ExactText(subject), default: LowestNumbers()].take()
     }
 
     func giveBack(ordinal: Int, of subject: String) {
-        ordinals[subject]?.giveBack(ordinal)
-        if ordinals[subject]?.isUnused() == true { ordinals[subject] = nil }
+        let key = ExactText(subject)
+        ordinals[key]?.giveBack(ordinal)
+        if ordinals[key]?.isUnused() == true { ordinals[key] = nil }
     }
 
     /// A number for a handle or a listener; never used twice.

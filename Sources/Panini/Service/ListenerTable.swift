@@ -1,13 +1,15 @@
 // Owns: the listeners of a script, to be found by number and by subject at the same cost however many there are. A value; one
 // loop or loading thread.
 
+import NATSProtocol
+
 /// Listeners in the order of their registration.
 struct ListenerTable {
     /// What is taken out leaves a gap, until half of all are gaps.
     private var entries: [Listener?] = []
     private var places: [Int64: Int] = [:]
     /// The numbers of those that listen to a subject.
-    private var bySubject: [String: Set<Int64>] = [:]
+    private var bySubject: [ExactText: Set<Int64>] = [:]
 
     var count: Int { places.count }
     var isEmpty: Bool { places.isEmpty }
@@ -22,7 +24,7 @@ struct ListenerTable {
 
     /// Those that listen to a subject as it is subscribed, in their order.
     func listeners(to subject: String) -> [Listener] {
-        (bySubject[subject] ?? []).sorted().compactMap { self[$0] }
+        (bySubject[ExactText(subject)] ?? []).sorted().compactMap { self[$0] }
     }
 
     /// Adds one; does nothing for one that is in it.
@@ -30,7 +32,7 @@ struct ListenerTable {
         guard places[listener.id] == nil else { return }
         places[listener.id] = entries.count
         entries.append(listener)
-        for subject in listener.subjects { bySubject[subject.pattern.subject, default: []].insert(listener.id) }
+        for subject in listener.subjects { bySubject[subject.pattern.key, default: []].insert(listener.id) }
     }
 
     @discardableResult
@@ -38,8 +40,8 @@ struct ListenerTable {
         guard let place = places.removeValue(forKey: number), let listener = entries[place] else { return nil }
         entries[place] = nil
         for subject in listener.subjects {
-            bySubject[subject.pattern.subject]?.remove(number)
-            if bySubject[subject.pattern.subject]?.isEmpty == true { bySubject[subject.pattern.subject] = nil }
+            bySubject[subject.pattern.key]?.remove(number)
+            if bySubject[subject.pattern.key]?.isEmpty == true { bySubject[subject.pattern.key] = nil }
         }
         if entries.count > 32, entries.count > 2 * places.count { closeGaps() }
         return listener

@@ -4,6 +4,7 @@ import CLuaShim
 import Logging
 import LuaVM
 import NATS
+import NATSProtocol
 import NIOCore
 import PaniniHTTP
 
@@ -98,10 +99,10 @@ extension Service {
     }
 
     func warnOfDoubledSubjects(of script: Script) {
-        var seen: [String: Listener] = [:]
+        var seen: [ExactText: Listener] = [:]
         for listener in script.registrations.listeners {
             for subject in listener.subjects {
-                let key = "\(subject.pattern.subject) \(listener.queue ?? "")"
+                let key = ExactText("\(subject.pattern.subject) \(listener.queue ?? "")")
                 if let other = seen[key], listener.queue == nil {
                     logger.warning(
                         """

@@ -5,6 +5,7 @@ import CLuaShim
 import Logging
 import LuaVM
 import NATS
+import NATSProtocol
 import NIOCore
 import PaniniHTTP
 
@@ -313,6 +314,6 @@ extension Service {
 
 extension SubscriptionKey {
     init(of subject: ListenerSubject) {
-        self.init(subject: subject.pattern.subject, queue: subject.brokerQueue)
+        self.init(subject: subject.pattern.key, queue: subject.brokerQueue.map(ExactText.init))
     }
 }

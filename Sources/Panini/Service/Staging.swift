@@ -2,6 +2,7 @@
 // a Service; loop-bound.
 
 import LuaVM
+import NATSProtocol
 import NIOCore
 import PaniniHTTP
 
@@ -25,8 +26,8 @@ struct Staging {
 
 /// What tells one subscription at the broker from another.
 struct SubscriptionKey: Hashable {
-    let subject: String
-    let queue: String?
+    let subject: ExactText
+    let queue: ExactText?
 }
 
 /// What becomes of the web server at the switch.

@@ -14,7 +14,7 @@ final class BridgeClient {
     unowned(unsafe) var script: Script
     var address = ""
     /// By their names, with where it stands in the list of each.
-    var subjects: [String: (subject: BridgeSubject, place: Int)] = [:]
+    var subjects: [ExactText: (subject: BridgeSubject, place: Int)] = [:]
     /// A subscription is on its way to the broker: further commands wait, so that answers keep their order.
     private var isWaiting = false
     /// The broker is slower than what is sent: the next command waits until it has caught up.
@@ -71,16 +71,20 @@ final class BridgeClient {
 
     /// All of the subjects, or none.
     private func subscribe(_ names: [String]) throws(BridgeCommand.Problem) {
+        // Before anything is done for each of them.
+        guard names.count <= settings.maximumSubscriptions else {
+            throw BridgeCommand.Problem(message: "more than \(settings.maximumSubscriptions) subscriptions")
+        }
         for name in names {
             guard name.utf8.count <= SubjectPattern.maximumLength, NATSSubject.isValidForSubscribe(name) else {
-                throw BridgeCommand.Problem(message: "\"\(name.prefix(128))\" is no subject")
+                throw BridgeCommand.Problem(message: "\"\(name.beginning(128))\" is no subject")
             }
             guard settings.permissions.permits(name) else {
                 bridge.denied &+= 1
                 throw BridgeCommand.Problem(message: "no permission for \(name)")
             }
         }
-        let more = names.count { subjects[$0] == nil }
+        let more = names.count { subjects[ExactText($0)] == nil }
         guard subjects.count + more <= settings.maximumSubscriptions else {
             throw BridgeCommand.Problem(message: "more than \(settings.maximumSubscriptions) subscriptions")
         }
@@ -93,7 +97,7 @@ final class BridgeClient {
         bridge.confirm { [self] isConnected in
             isWaiting = false
             guard connection.isOpen else { return }
-            let missing = names.filter { subjects[$0] == nil }
+            let missing = names.filter { subjects[ExactText($0)] == nil }
             if !missing.isEmpty {
                 answer(false, "the broker denied \(list(missing))")
             } else if isConnected {
@@ -107,11 +111,11 @@ final class BridgeClient {
     }
 
     private func unsubscribe(_ names: [String]) throws(BridgeCommand.Problem) {
-        for name in names where subjects[name] == nil {
-            throw BridgeCommand.Problem(message: "there is no subscription to \(name.prefix(128))")
+        for name in names where subjects[ExactText(name)] == nil {
+            throw BridgeCommand.Problem(message: "there is no subscription to \(name.beginning(128))")
         }
         for name in names {
-            if let subject = subjects[name]?.subject { bridge.remove(self, from: subject) }
+            if let subject = subjects[ExactText(name)]?.subject { bridge.remove(self, from: subject) }
         }
         answer(true, "unsubscribed from \(list(names))")
     }

@@ -1,20 +1,20 @@
 // Owns: what clients of a bridge say and hear, as JSON. Pure; any thread.
 
 import NATSProtocol
-import NIOCore
-import PaniniHTTP
+package import NIOCore
+package import PaniniHTTP
 
 /// What a client asks for.
-enum BridgeCommand: Equatable {
+package enum BridgeCommand: Equatable {
     case subscribe([String])
     case unsubscribe([String])
 
     /// Why a message is none.
-    struct Problem: Error, Equatable {
-        let message: String
+    package struct Problem: Error, Equatable {
+        package let message: String
     }
 
-    init(_ kind: WebSocketKind, _ bytes: UnsafeRawBufferPointer) throws(Problem) {
+    package init(_ kind: WebSocketKind, _ bytes: UnsafeRawBufferPointer) throws(Problem) {
         guard kind == .text, let json = try? JSONValue(parsing: bytes) else {
             throw Problem(message: "the message is not valid JSON")
         }
@@ -25,24 +25,24 @@ enum BridgeCommand: Equatable {
             throw Problem(message: "subjects must be a list of texts that is not empty")
         }
         var subjects: [String] = []
-        var seen: Set<String> = []
+        var seen: Set<ExactText> = []
         for item in list {
             guard let subject = item.string else { throw Problem(message: "subjects must be a list of texts") }
-            if seen.insert(subject).inserted { subjects.append(subject) }
+            if seen.insert(ExactText(subject)).inserted { subjects.append(subject) }
         }
         switch json["action"] {
         case nil, .string("subscribe"): self = .subscribe(subjects)
         case .string("unsubscribe"): self = .unsubscribe(subjects)
         case .string(let other):
-            throw Problem(message: "unknown action \"\(other.prefix(64))\"; there are subscribe and unsubscribe")
+            throw Problem(message: "unknown action \"\(other.beginning(64))\"; there are subscribe and unsubscribe")
         default: throw Problem(message: "action must be \"subscribe\" or \"unsubscribe\"")
         }
     }
 }
 
-enum BridgeMessage {
+package enum BridgeMessage {
     /// `{"success": ..., "message": ...}`.
-    static func answer(_ success: Bool, _ text: String) -> [UInt8] {
+    package static func answer(_ success: Bool, _ text: String) -> [UInt8] {
         var object = JSONObjectWriter()
         object.member("success", success)
         object.member("message", text)
@@ -51,8 +51,11 @@ enum BridgeMessage {
 
     /// Appends `{"subject": ..., "data": ...}`: JSON as it came, another text as a string, other bytes in base64 with
     /// `"encoding": "base64"`, nothing as null.
-    static func write(subject: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer, into buffer: inout ByteBuffer)
-    {
+    package static func write(
+        subject: UnsafeRawBufferPointer,
+        _ payload: UnsafeRawBufferPointer,
+        into buffer: inout ByteBuffer
+    ) {
         buffer.writeStaticString("{\"subject\":")
         writeString(subject, into: &buffer)
         buffer.writeStaticString(",\"data\":")

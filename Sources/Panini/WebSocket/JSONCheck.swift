@@ -1,7 +1,7 @@
 // Owns: whether bytes are one JSON text (RFC 8259), without making anything of it. A pure value; any thread.
 
 /// Walks over a JSON text. The bytes are known to be UTF-8.
-struct JSONCheck {
+package struct JSONCheck {
     private let bytes: UnsafeRawBufferPointer
     private var index = 0
     private static let maximumDepth = 128
@@ -9,7 +9,7 @@ struct JSONCheck {
     private init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     /// Whether the bytes are one value, with nothing but white space around it.
-    static func isValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package static func isValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var check = JSONCheck(bytes)
         guard check.value(depth: 0) else { return false }
         check.skipSpace()

@@ -4,13 +4,14 @@
 import Logging
 import LuaVM
 import NATS
+import NATSProtocol
 import NIOCore
 import PaniniHTTP
 
 /// All bridges of a service.
 final class NATSBridge {
     private unowned(unsafe) let service: Service
-    private var subjects: [String: BridgeSubject] = [:]
+    private var subjects: [ExactText: BridgeSubject] = [:]
     private var clients: [ObjectIdentifier: BridgeClient] = [:]
     /// How many clients each script has.
     private var counts: [ObjectIdentifier: Int] = [:]
@@ -99,7 +100,7 @@ final class NATSBridge {
     /// Subscribes a client; once per subject at the broker. Nil, or why not.
     func add(_ client: BridgeClient, to name: String) -> CallError? {
         let subject: BridgeSubject
-        if let known = subjects[name] {
+        if let known = subjects[ExactText(name)] {
             subject = known
         } else {
             subject = BridgeSubject(name, bridge: self)
@@ -113,7 +114,7 @@ final class NATSBridge {
             } catch {
                 return CallError("subscribe", error.message)
             }
-            subjects[name] = subject
+            subjects[subject.key] = subject
         }
         subject.add(client)
         return nil
@@ -122,7 +123,7 @@ final class NATSBridge {
     func remove(_ client: BridgeClient, from subject: BridgeSubject) {
         subject.remove(client)
         guard subject.clients.isEmpty else { return }
-        subjects[subject.name] = nil
+        subjects[subject.key] = nil
         if let subscription = subject.subscription { service.connection.unsubscribe(subscription) }
         subject.subscription = nil
     }
@@ -131,7 +132,7 @@ final class NATSBridge {
     fileprivate func ended(_ subject: BridgeSubject, _ reason: NATSSubscriptionEnd) {
         guard subject.subscription != nil else { return }
         subject.subscription = nil
-        subjects[subject.name] = nil
+        subjects[subject.key] = nil
         guard case .permissionViolation(let text) = reason else { return }
         denied &+= 1
         logger.error("the broker denied the subscription to \(subject.name), which a bridge permits: \(text)")
@@ -160,9 +161,9 @@ final class NATSBridge {
         service.barrier(seconds: 5, publishing: []) { completion($0 == nil) }
     }
 
-    func confirmed(_ names: [String]) { for name in names { subjects[name]?.isConfirmed = true } }
+    func confirmed(_ names: [String]) { for name in names { subjects[ExactText(name)]?.isConfirmed = true } }
 
-    func isConfirmed(_ name: String) -> Bool { subjects[name]?.isConfirmed == true }
+    func isConfirmed(_ name: String) -> Bool { subjects[ExactText(name)]?.isConfirmed == true }
 }
 
 @available(*, unavailable)
@@ -171,6 +172,7 @@ extension NATSBridge: Sendable {}
 /// One subject, or pattern, of the broker with its clients.
 final class BridgeSubject {
     let name: String
+    let key: ExactText
     private unowned(unsafe) let bridge: NATSBridge
     var subscription: NATSSubscription?
     /// The broker has it for certain.
@@ -179,22 +181,23 @@ final class BridgeSubject {
 
     init(_ name: String, bridge: NATSBridge) {
         self.name = name
+        key = ExactText(name)
         self.bridge = bridge
     }
 
     func add(_ client: BridgeClient) {
-        guard client.subjects[name] == nil else { return }
-        client.subjects[name] = (self, clients.count)
+        guard client.subjects[key] == nil else { return }
+        client.subjects[key] = (self, clients.count)
         clients.append(client)
     }
 
     /// The last client takes the place of the one that leaves.
     func remove(_ client: BridgeClient) {
-        guard let place = client.subjects.removeValue(forKey: name)?.place else { return }
+        guard let place = client.subjects.removeValue(forKey: key)?.place else { return }
         let last = clients.removeLast()
         guard last !== client else { return }
         clients[place] = last
-        last.subjects[name]?.place = place
+        last.subjects[key]?.place = place
     }
 }
 

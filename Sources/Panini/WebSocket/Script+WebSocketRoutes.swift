@@ -2,6 +2,7 @@
 
 import CLuaShim
 import LuaVM
+import NATSProtocol
 import PaniniHTTP
 
 extension Script {
@@ -261,9 +262,8 @@ extension Script {
     private func origins(_ items: [PlainValue], _ call: HostCall) throws(Misuse) -> [String] {
         let list = try texts(items, "origins", call)
         for origin in list where origin != "*" && origin != "self" && origin != "null" {
-            let rest = origin.split(separator: "/", maxSplits: 2, omittingEmptySubsequences: false)
-            guard rest.count == 3, rest[0].hasSuffix(":"), rest[1].isEmpty, !rest[2].isEmpty, !rest[2].contains("/")
-            else {
+            let rest = origin.parts(between: ASCII.slash)
+            guard rest.count == 3, rest[0].ends(with: ":"), rest[1].isEmpty, !rest[2].isEmpty else {
                 throw Misuse(
                     """
                     \(call.name): "\(origin)" is no origin; it looks like https://shop.example, or is "self" or "*"

@@ -4,6 +4,7 @@
 import CLuaShim
 import Logging
 import LuaVM
+import NATSProtocol
 import NIOCore
 import NIOHTTP1
 import PaniniHTTP
@@ -169,7 +170,7 @@ extension Script {
             let connection = request.connection as? HTTPConnection
         else { return giveUp(.failure(500, "internal error")) }
         // What belongs to the handshake is not the middlewares' to change.
-        let own = headers.filter { !$0.name.hasPrefix("sec-websocket-") && $0.name != "upgrade" }
+        let own = headers.filter { !$0.name.begins(with: "sec-websocket-") && $0.name != "upgrade" }
         guard
             let socket = connection.upgrade(
                 request.number,

@@ -27,18 +27,20 @@ package enum HTTPFileLookup {
 
 /// A folder whose files are served.
 package struct HTTPFolder: Sendable {
-    /// The real path, without links.
-    private let root: String
+    /// The bytes of the real path, without links and without a slash at the end.
+    private let root: [UInt8]
 
     /// Takes a folder.
     ///
     /// - Parameter path: Its path.
     /// - Returns: Nil when it is no folder.
     package init?(_ path: String) {
-        guard let real = Self.realPath(path) else { return nil }
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
         var status = stat()
-        guard stat(real, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return nil }
-        root = real
+        guard stat(resolved, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return nil }
+        let real = UnsafeRawBufferPointer(start: resolved, count: strlen(resolved))
+        root = real.elementsEqual("/".utf8) ? [] : Array(real)
     }
 
     /// Opens a file.
@@ -57,7 +59,8 @@ package struct HTTPFolder: Sendable {
         guard Array(relative.utf8) == Array(names.joined(separator: [UInt8(ascii: "/")])) else { return .notFound }
         if isFolder { relative += relative.isEmpty ? "index.html" : "/index.html" }
         // Not waiting: a pipe would.
-        let descriptor = Glibc.open("\(root)/\(relative)", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        let whole = (root + [UInt8(ascii: "/")] + relative.utf8 + [0]).map { CChar(bitPattern: $0) }
+        let descriptor = Glibc.open(whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { return .notFound }
         var status = stat()
         guard fstat(descriptor, &status) == 0, let real = Self.name(of: descriptor), isInside(real) else {
@@ -92,18 +95,13 @@ package struct HTTPFolder: Sendable {
         return name.first != UInt8(ascii: ".") || name.elementsEqual(".well-known".utf8)
     }
 
-    private func isInside(_ path: String) -> Bool { root == "/" || path.hasPrefix(root + "/") }
-
-    private static func realPath(_ path: String) -> String? {
-        guard let text = realpath(path, nil) else { return nil }
-        defer { free(text) }
-        return String(cString: text)
+    private func isInside(_ path: ArraySlice<UInt8>) -> Bool {
+        path.starts(with: root) && path.dropFirst(root.count).first == UInt8(ascii: "/")
     }
 
-    private static func name(of descriptor: CInt) -> String? {
+    private static func name(of descriptor: CInt) -> ArraySlice<UInt8>? {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
         let count = readlink("/proc/self/fd/\(descriptor)", &buffer, buffer.count - 1)
-        guard count > 0 else { return nil }
-        return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return count > 0 ? buffer[..<count].map { UInt8(bitPattern: $0) }[...] : nil
     }
 }

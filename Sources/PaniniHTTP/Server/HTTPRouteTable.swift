@@ -44,7 +44,7 @@ package struct HTTPRouteTable {
     /// More segments than this are looked up.
     private static let searchedChildren = 16
     /// Of all routes; `*` stands for any.
-    package private(set) var methods: Set<String> = []
+    package private(set) var methods: Set<String> = []  // text: ASCII
 
     package init() {}
 
@@ -56,33 +56,51 @@ package struct HTTPRouteTable {
         guard pattern.utf8.first == UInt8(ascii: "/") else {
             throw HTTPRouteProblem(message: "a path begins with \"/\", not \"\(pattern)\"")
         }
-        guard !pattern.contains(where: { $0 == "?" || $0 == "#" || $0.isWhitespace }) else {
+        let hasMark = pattern.utf8.contains { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }
+        guard !hasMark, !pattern.unicodeScalars.contains(where: \.properties.isWhitespace) else {
             throw HTTPRouteProblem(message: "the path \"\(pattern)\" may not contain \"?\", \"#\" or white space")
         }
         var names: [String] = []
-        let segments = pattern.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
-        for (position, segment) in segments.enumerated() where segment.contains(where: { $0 == "{" || $0 == "}" }) {
-            guard segment.first == "{", segment.last == "}", segment.count > 2 else {
-                throw HTTPRouteProblem(message: "a parameter is a whole segment, as in /users/{id}, not \"\(segment)\"")
+        let segments = Self.segments(of: pattern)
+        for (position, segment) in segments.enumerated() where segment.contains(where: isBrace) {
+            let shown = String(decoding: segment, as: UTF8.self)
+            guard isParameter(segment) else {
+                throw HTTPRouteProblem(message: "a parameter is a whole segment, as in /users/{id}, not \"\(shown)\"")
             }
             var name = segment.dropFirst().dropLast()
-            if name.hasSuffix("...") {
+            if takesRest(segment) {
                 name = name.dropLast(3)
                 guard position == segments.count - 1 else {
                     throw HTTPRouteProblem(
-                        message: "\"\(segment)\" takes the rest of the path: it must be the last segment"
+                        message: "\"\(shown)\" takes the rest of the path: it must be the last segment"
                     )
                 }
             }
-            guard !name.isEmpty, name.utf8.allSatisfy({ isNameByte($0) }) else {
-                throw HTTPRouteProblem(message: "a parameter's name has letters, digits and _ only, not \"\(segment)\"")
+            guard !name.isEmpty, name.allSatisfy({ isNameByte($0) }) else {
+                throw HTTPRouteProblem(message: "a parameter's name has letters, digits and _ only, not \"\(shown)\"")
             }
-            guard !names.contains(String(name)) else {
-                throw HTTPRouteProblem(message: "the path \"\(pattern)\" has two parameters named \"\(name)\"")
+            let text = String(decoding: name, as: UTF8.self)
+            guard !names.contains(text) else {
+                throw HTTPRouteProblem(message: "the path \"\(pattern)\" has two parameters named \"\(text)\"")
             }
-            names.append(String(name))
+            names.append(text)
         }
         return names
+    }
+
+    /// What stands between the slashes.
+    private static func segments(of pattern: String) -> [ArraySlice<UInt8>] {
+        Array(pattern.utf8.dropFirst()).split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    }
+
+    private static func isBrace(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "{") || byte == UInt8(ascii: "}") }
+
+    private static func isParameter(_ segment: ArraySlice<UInt8>) -> Bool {
+        segment.count > 2 && segment.first == UInt8(ascii: "{") && segment.last == UInt8(ascii: "}")
+    }
+
+    private static func takesRest(_ segment: ArraySlice<UInt8>) -> Bool {
+        isParameter(segment) && segment.dropLast().suffix(3).elementsEqual("...".utf8)
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
@@ -100,17 +118,17 @@ package struct HTTPRouteTable {
         _ = try Self.names(of: pattern)
         var node = 0
         var takesRest = false
-        for segment in pattern.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
-            if segment.hasSuffix("...}") {
+        for segment in Self.segments(of: pattern) {
+            if Self.takesRest(segment) {
                 takesRest = true
-            } else if segment.first == "{" {
+            } else if segment.first == UInt8(ascii: "{") {
                 if nodes[node].parameter == nil {
                     nodes.append(Node())
                     nodes[node].parameter = nodes.count - 1
                 }
                 node = nodes[node].parameter.unsafelyUnwrapped
             } else {
-                node = child(of: node, Array(segment.utf8))
+                node = child(of: node, Array(segment))
             }
         }
         let known = takesRest ? nodes[node].rest : nodes[node].routes
@@ -197,7 +215,7 @@ package struct HTTPRouteTable {
         var ends = Ends.methods([])
         _ = find(0, 1, path, &ends, &captures, depth: 0)
         guard case .methods(var methods) = ends, !methods.isEmpty else { return [] }
-        if methods.contains("GET") { methods.insert("HEAD") }
+        if methods.contains("GET") { methods.insert("HEAD") }  // text: ASCII
         return methods.sorted()
     }
 
@@ -208,7 +226,7 @@ package struct HTTPRouteTable {
     private enum Ends {
         case route(of: String)
         /// All methods, of all branches.
-        case methods(Set<String>)
+        case methods(Set<String>)  // text: ASCII
 
         mutating func pick(_ routes: [(method: String, route: Int, pattern: String)]) -> Int? {
             switch self {

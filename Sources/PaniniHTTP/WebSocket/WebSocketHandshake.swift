@@ -76,7 +76,9 @@ package struct WebSocketHandshake: Equatable {
             (name: "sec-websocket-accept", value: accept(keys[0])),
         ]
         let offered = head.headers[canonicalForm: "sec-websocket-protocol"]
-        let chosen = offered.lazy.map(String.init).first { terms.subprotocols.contains($0) }
+        let chosen = offered.lazy.map(String.init).first { name in
+            terms.subprotocols.contains { $0.utf8.elementsEqual(name.utf8) }
+        }
         if let chosen { headers.append((name: "sec-websocket-protocol", value: chosen)) }
         return .success(WebSocketHandshake(headers: headers, subprotocol: chosen))
     }
@@ -123,7 +125,9 @@ package struct WebSocketHandshake: Equatable {
     /// Whether one of the values of a list has the word, whatever its case. Only spaces stand around it.
     private static func hasToken(_ headers: HTTPHeaders, _ name: String, _ token: StaticString) -> Bool {
         headers[name].contains { value in
-            value.split(separator: ",").contains { String($0).trimmingSpaces().isHeader(token) }
+            value.utf8.split(separator: UInt8(ascii: ",")).contains {
+                String(Substring($0)).trimmingSpaces().isHeader(token)
+            }
         }
     }
 
@@ -134,38 +138,45 @@ package struct WebSocketHandshake: Equatable {
         // Who is no browser can claim anything: it is the browser that keeps pages from lying.
         guard let origin = origins.first else { return true }
         guard origins.count == 1 else { return false }
-        let asked = origin.lowercased()
-        for entry in allowed {
-            switch entry {
-            case "*": return true
-            case "self":
-                guard let host = headers.first(name: "host") else { continue }
-                if isSame(asked, host.lowercased(), isSecure: isSecure) { return true }
-            default: if entry.lowercased() == asked { return true }
+        let asked = lowercased(origin)
+        for entry in allowed.map(lowercased) {
+            if entry.elementsEqual("*".utf8) || entry == asked { return true }
+            if entry.elementsEqual("self".utf8), let host = headers.first(name: "host"),
+                isSame(asked, lowercased(host), isSecure: isSecure)
+            {
+                return true
             }
         }
         return false
     }
 
-    /// Whether the page came from where it connects to. Behind a proxy that ends TLS only the names can be compared.
-    private static func isSame(_ origin: String, _ host: String, isSecure: Bool) -> Bool {
-        if origin == "https://" + host { return true }
-        if !isSecure, origin == "http://" + host { return true }
-        // Browsers leave a scheme's own port out, others may not.
-        return origin == "https://" + withoutPort(host, ":443")
-            || !isSecure && origin == "http://" + withoutPort(host, ":80")
+    /// The bytes, letters of ASCII in lower case and all others as they are: what decides is not what looks the same.
+    private static func lowercased(_ text: String) -> [UInt8] {
+        text.utf8.map { (65...90).contains($0) ? $0 | 0x20 : $0 }
     }
 
-    private static func withoutPort(_ host: String, _ port: String) -> String {
-        host.hasSuffix(port) ? String(host.dropLast(port.count)) : host
+    /// Whether the page came from where it connects to. Behind a proxy that ends TLS only the names can be compared.
+    private static func isSame(_ origin: [UInt8], _ host: [UInt8], isSecure: Bool) -> Bool {
+        let https = Array("https://".utf8)
+        let http = Array("http://".utf8)
+        if origin == https + host { return true }
+        if !isSecure, origin == http + host { return true }
+        // Browsers leave a scheme's own port out, others may not.
+        return origin == https + withoutPort(host, ":443")
+            || !isSecure && origin == http + withoutPort(host, ":80")
+    }
+
+    private static func withoutPort(_ host: [UInt8], _ port: StaticString) -> ArraySlice<UInt8> {
+        let end = UnsafeBufferPointer(start: port.utf8Start, count: port.utf8CodeUnitCount)
+        return host.suffix(end.count).elementsEqual(end) ? host.dropLast(end.count) : host[...]
     }
 }
 
 extension String {
     fileprivate func trimmingSpaces() -> String {
-        var rest = self[...]
-        while rest.first == " " { rest = rest.dropFirst() }
-        while rest.last == " " { rest = rest.dropLast() }
-        return String(rest)
+        var rest = utf8[...]
+        while rest.first == 0x20 { rest = rest.dropFirst() }
+        while rest.last == 0x20 { rest = rest.dropLast() }
+        return String(Substring(rest))
     }
 }
