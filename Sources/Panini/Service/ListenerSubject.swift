@@ -20,7 +20,9 @@ final class ListenerSubject: NATSSubscriptionHandler {
     /// Which of several plain listeners of the same subject it is; nil where nobody asks.
     var ordinal: Int?
     /// What the services protocol tells of its requests; that of the subject before it, when a reload keeps that.
-    var endpoint = Endpoint()
+    private(set) var endpoint = Endpoint()
+    /// Those it had before. Messages under way hold pointers to them, and live no longer than their subject.
+    private var formerEndpoints: [Endpoint] = []
     /// Its name in the services protocol; empty until it is subscribed with the protocol on.
     var endpointName = ""
     /// Names what the services protocol tells of it; nil when that is nothing.
@@ -34,6 +36,12 @@ final class ListenerSubject: NATSSubscriptionHandler {
         self.pattern = pattern
         self.parameters = parameters
         self.parametersIndex = parameters?.index ?? 0
+    }
+
+    /// Goes on with the statistics of the subject before it.
+    func takeOver(_ other: Endpoint) {
+        formerEndpoints.append(endpoint)
+        endpoint = other
     }
 
     func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {

@@ -168,7 +168,7 @@ extension Service {
             }
             return
         }
-        to.endpoint = from.endpoint
+        to.takeOver(from.endpoint)
         to.subscription = subscription
         subscription.handler = to
         from.subscription = nil
