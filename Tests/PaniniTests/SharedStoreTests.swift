@@ -71,4 +71,27 @@ struct SharedStoreTests {
         for name in ["b", "ab", "a", "abc"] { try store.set(Array(name.utf8), .boolean(true), expires: 0, now: 0) }
         #expect(store.keys(Array("a".utf8), now: 0)?.map { String(decoding: $0, as: UTF8.self) } == ["a", "ab", "abc"])
     }
+
+    @Test("whoever lists all keys holds nobody up, and stops when nobody wants them any more")
+    func longLists() throws {
+        let names = (0..<20_000).map { "key \($0 &* 7919 % 20_000)" }
+        for name in names { try store.set(Array(name.utf8), .boolean(true), expires: 0, now: 0) }
+        var asked = 0
+        let all = store.keys(Array("key ".utf8), now: 0) {
+            asked += 1
+            // With the lock held this would never end.
+            _ = store.delete(Array("another \(asked)".utf8), now: 0)
+            return false
+        }
+        #expect(all.map { String(decoding: $0, as: UTF8.self) } == names.sorted())
+        #expect(asked > SharedStore.partCount)
+        for last in [1, 30, SharedStore.partCount + 2] {
+            asked = 0
+            let none = store.keys([], now: 0) {
+                asked += 1
+                return asked == last
+            }
+            #expect(none.isEmpty && asked == last)
+        }
+    }
 }

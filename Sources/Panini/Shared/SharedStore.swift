@@ -1,6 +1,7 @@
 // Owns: what `app.shared` holds: one store for all workers and all versions of a service. Any thread; behind a lock that is
 // held for one operation.
 
+import Glibc
 import LuaVM
 import Synchronization
 
@@ -43,13 +44,17 @@ final class SharedStore: Sendable {
     }
 
     fileprivate struct State {
-        var entries: [[UInt8]: Entry] = [:]
+        /// In parts, by a hash of the key: who looks through all holds the lock for one part at a time.
+        var parts = [[[UInt8]: Entry]](repeating: [:], count: SharedStore.partCount)
         var bytes = 0
         var limit = 64 << 20
         var refused: UInt64 = 0
         /// No entry expires before this time.
         var nextExpiry = UInt64.max
     }
+
+    /// How many parts the entries are kept in.
+    static let partCount = 64
 
     private let state = Mutex(State())
 
@@ -64,7 +69,7 @@ final class SharedStore: Sendable {
 
     func get(_ key: [UInt8], now: UInt64) -> SharedValue? {
         state.withLock { state -> SharedValue? in
-            guard let entry = state.entries[key] else { return nil }
+            guard let entry = state[key] else { return nil }
             guard entry.isAlive(now) else {
                 state.remove(key)
                 return nil
@@ -83,7 +88,7 @@ final class SharedStore: Sendable {
     /// - Returns: False when there was something.
     func add(_ key: [UInt8], _ value: SharedValue, expires: UInt64, now: UInt64) throws(Refusal) -> Bool {
         try state.withLock { state throws(Refusal) in
-            if state.entries[key]?.isAlive(now) == true { return false }
+            if state[key]?.isAlive(now) == true { return false }
             try state.put(key, value, expires, now)
             return true
         }
@@ -99,7 +104,7 @@ final class SharedStore: Sendable {
         now: UInt64
     ) throws(Refusal) -> SharedValue {
         try state.withLock { state throws(Refusal) in
-            let entry = state.entries[key].flatMap { $0.isAlive(now) ? $0 : nil }
+            let entry = state[key].flatMap { $0.isAlive(now) ? $0 : nil }
             let sum = try Self.sum(entry?.value ?? initial, amount)
             try state.put(key, sum, entry?.expires ?? 0, now)
             return sum
@@ -125,30 +130,85 @@ final class SharedStore: Sendable {
     /// - Returns: Whether there was something.
     func delete(_ key: [UInt8], now: UInt64) -> Bool {
         state.withLock { state in
-            let wasAlive = state.entries[key]?.isAlive(now) == true
+            let wasAlive = state[key]?.isAlive(now) == true
             state.remove(key)
             return wasAlive
         }
     }
 
-    /// The keys that begin with `prefix`, in order.
+    /// The keys that begin with `prefix`, in order. Keys that come or go meanwhile may be in it or not.
     ///
-    /// - Parameter isOver: Looked at now and then: nobody waits for the keys any more.
-    /// - Returns: Nil when it was over.
-    func keys(_ prefix: [UInt8], now: UInt64, unless isOver: () -> Bool = { false }) -> [[UInt8]]? {
-        let found = state.withLock { state -> [[UInt8]]? in
-            var found: [[UInt8]] = []
-            for (turn, (key, entry)) in state.entries.enumerated() {
-                if turn & 255 == 255, isOver() { return nil }
-                if entry.isAlive(now), key.starts(with: prefix) { found.append(key) }
+    /// - Parameter isOver: Asked again and again, without the lock: whether nobody wants the rest any more.
+    func keys(_ prefix: [UInt8], now: UInt64, isOver: () -> Bool = { false }) -> [[UInt8]] {
+        var lists = KeyLists()
+        for part in 0..<Self.partCount {
+            if isOver() { return [] }
+            let found = state.withLock { state in
+                state.parts[part].compactMap { key, entry in
+                    entry.isAlive(now) && key.starts(with: prefix) ? key : nil
+                }
             }
-            return found
+            lists.add(found)
         }
-        var turn = 0
-        return try? found?.sorted { left, right in
-            turn &+= 1
-            if turn & 255 == 0, isOver() { throw Over() }
-            return left.lexicographicallyPrecedes(right)
+        return lists.merged(isOver: isOver)
+    }
+}
+
+/// Sorted lists that become one.
+private struct KeyLists {
+    private var lists: [[[UInt8]]] = []
+    private var count = 0
+
+    mutating func add(_ keys: [[UInt8]]) {
+        guard !keys.isEmpty else { return }
+        count += keys.count
+        lists.append(keys.sorted(by: Self.precedes))
+    }
+
+    private static func precedes(_ one: [UInt8], _ other: [UInt8]) -> Bool {
+        let count = min(one.count, other.count)
+        let order = one.withUnsafeBytes { one in
+            other.withUnsafeBytes { other in
+                guard let one = one.baseAddress, let other = other.baseAddress else { return CInt(0) }
+                return memcmp(one, other, count)
+            }
+        }
+        return order == 0 ? one.count < other.count : order < 0
+    }
+
+    func merged(isOver: () -> Bool) -> [[UInt8]] {
+        var result: [[UInt8]] = []
+        result.reserveCapacity(count)
+        // A heap of lists by their next key.
+        var places = [Int](repeating: 0, count: lists.count)
+        var heap = Array(lists.indices)
+        heap.sort { Self.precedes(lists[$0][0], lists[$1][0]) }
+        while let first = heap.first {
+            if result.count & 4095 == 4095, isOver() { return [] }
+            result.append(lists[first][places[first]])
+            places[first] += 1
+            if places[first] == lists[first].count {
+                heap[0] = heap[heap.count - 1]
+                heap.removeLast()
+            }
+            sink(&heap, places)
+        }
+        return result
+    }
+
+    /// Brings the first of the heap to its place.
+    private func sink(_ heap: inout [Int], _ places: [Int]) {
+        func key(_ position: Int) -> [UInt8] { lists[heap[position]][places[heap[position]]] }
+        var position = 0
+        while true {
+            var least = position
+            for child in [2 * position + 1, 2 * position + 2]
+            where child < heap.count && Self.precedes(key(child), key(least)) {
+                least = child
+            }
+            guard least != position else { return }
+            heap.swapAt(least, position)
+            position = least
         }
     }
 
@@ -160,6 +220,18 @@ extension SharedStore.Entry {
 }
 
 extension SharedStore.State {
+    fileprivate subscript(key: [UInt8]) -> SharedStore.Entry? {
+        get { parts[Self.part(of: key)][key] }
+        set { parts[Self.part(of: key)][key] = newValue }
+    }
+
+    private static func part(of key: [UInt8]) -> Int {
+        // Of a seed that no client knows.
+        var hasher = Hasher()
+        key.withUnsafeBytes { hasher.combine(bytes: $0) }
+        return Int(truncatingIfNeeded: UInt(bitPattern: hasher.finalize()) >> 32) % SharedStore.partCount
+    }
+
     fileprivate mutating func put(
         _ key: [UInt8],
         _ value: SharedValue,
@@ -167,19 +239,20 @@ extension SharedStore.State {
         _ now: UInt64
     ) throws(SharedStore.Refusal) {
         let size = SharedStore.entrySize + key.count + value.size
-        let before = entries[key].map { SharedStore.entrySize + key.count + $0.value.size } ?? 0
+        let before = self[key].map { SharedStore.entrySize + key.count + $0.value.size } ?? 0
         if bytes - before + size > limit { sweep(now, except: key) }
         guard bytes - before + size <= limit else {
             refused &+= 1
             throw .full(limit)
         }
-        entries[key] = SharedStore.Entry(value: value, expires: expires)
+        self[key] = SharedStore.Entry(value: value, expires: expires)
         bytes += size - before
         if expires != 0, expires < nextExpiry { nextExpiry = expires }
     }
 
     fileprivate mutating func remove(_ key: [UInt8]) {
-        guard let entry = entries.removeValue(forKey: key) else { return }
+        guard let entry = self[key] else { return }
+        self[key] = nil
         bytes -= SharedStore.entrySize + key.count + entry.value.size
     }
 
@@ -187,11 +260,13 @@ extension SharedStore.State {
     private mutating func sweep(_ now: UInt64, except kept: [UInt8]) {
         guard now >= nextExpiry else { return }
         nextExpiry = .max
-        for (key, entry) in entries where entry.expires != 0 {
-            if entry.isAlive(now) {
-                nextExpiry = min(nextExpiry, entry.expires)
-            } else if key != kept {
-                remove(key)
+        for part in parts {
+            for (key, entry) in part where entry.expires != 0 {
+                if entry.isAlive(now) {
+                    nextExpiry = min(nextExpiry, entry.expires)
+                } else if key != kept {
+                    remove(key)
+                }
             }
         }
     }
