@@ -162,6 +162,7 @@ let package = Package(
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -218,6 +219,20 @@ let package = Package(
         .testTarget(
             name: "HTTPFuzzTests",
             dependencies: ["HTTPFuzzSupport", "NATSFuzzSupport"],
+            swiftSettings: swiftSettings
+        ),
+        .target(
+            name: "BridgeFuzzSupport",
+            dependencies: [
+                "NATSFuzzSupport", "NATSProtocol", "Panini", "PaniniHTTP",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz/BridgeSupport",
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(
+            name: "BridgeFuzzTests",
+            dependencies: ["BridgeFuzzSupport", "NATSFuzzSupport"],
             swiftSettings: swiftSettings
         ),
         .testTarget(
@@ -345,14 +360,16 @@ if Context.environment["PANINI_FAULTS"] != nil {
 if isFuzzing {
     let sanitize: [String] = ["-sanitize=fuzzer,address"]
     let settings = swiftSettings + [.unsafeFlags(sanitize)]
-    let looked = ["LuaFuzzSupport", "LuaVM", "NATS", "NATSBroker", "NATSFuzzSupport", "NATSProtocol", "Panini"]
+    let looked = [
+        "BridgeFuzzSupport", "HTTPFuzzSupport", "LuaFuzzSupport", "LuaVM", "NATS", "NATSBroker", "NATSFuzzSupport",
+        "NATSProtocol", "Panini", "PaniniHTTP",
+    ]
     for target in package.targets {
-        if looked.contains(target.name) { target.swiftSettings = settings }
         if target.name == "CLuaShim" {
             target.cSettings = cSettings + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link"])]
         }
     }
-    for target in package.targets where ["HTTPFuzzSupport", "PaniniHTTP"].contains(target.name) {
+    for target in package.targets where looked.contains(target.name) {
         target.swiftSettings = settings
     }
     package.targets.append(.target(name: "FuzzerDriver", path: "Tests/Fuzz/Driver", swiftSettings: settings))
@@ -366,6 +383,7 @@ if isFuzzing {
         ("HTTP2Session", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
         ("WebSocketReader", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
         ("Multipart", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
+        ("Bridge", ["BridgeFuzzSupport", "NATSFuzzSupport"]),
     ]
     for (folder, dependencies) in fuzzers {
         package.products.append(.executable(name: folder + "Fuzzer", targets: [folder + "Fuzzer"]))

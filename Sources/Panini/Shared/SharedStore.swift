@@ -211,8 +211,6 @@ private struct KeyLists {
             position = least
         }
     }
-
-    private struct Over: Error {}
 }
 
 extension SharedStore.Entry {
