@@ -30,6 +30,8 @@ final class NATSChannelHandler: ChannelInboundHandler {
     var establishedAt: NIODeadline?
     private(set) var context: ChannelHandlerContext?
     private(set) var isWritable = true
+    /// PINGs that wait until the server reads their answers.
+    private(set) var owedPongs: OwedPongs
     @exclusivity(unchecked) private var parser: NATSOperationParser
     /// What the last read left: the beginning of an operation, and what is held.
     @exclusivity(unchecked) private var leftover = ByteBuffer()
@@ -44,6 +46,7 @@ final class NATSChannelHandler: ChannelInboundHandler {
         self.connection = connection
         self.address = address
         hasTLSBegun = address.scheme.isWebSocket
+        owedPongs = OwedPongs(limit: connection.configuration.maxOwedPongs)
         parser = NATSOperationParser(limits: limits)
     }
 
@@ -78,6 +81,9 @@ final class NATSChannelHandler: ChannelInboundHandler {
     func write(_ buffer: ByteBuffer) {
         context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
     }
+
+    /// A PING came; what to do about it.
+    func owePong() -> OwedPongs.Answer { owedPongs.ping(hasRoom: isWritable) }
 
     /// Why messages are left where they are, here and in the socket.
     struct Hold: OptionSet {
@@ -162,6 +168,7 @@ final class NATSChannelHandler: ChannelInboundHandler {
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         isWritable = context.channel.isWritable
         if isWritable {
+            if owedPongs.settle() { connection?.payPongs(self) }
             connection?.flushOutbound()
         }
     }

@@ -195,9 +195,10 @@ extension NATSConnection {
         switch action {
         case .nothing: break
         case .sendPong:
+            guard mayAnswerPing(handler) else { return }
             var buffer = ByteBuffer()
             NATSEncoder.pong(into: &buffer)
-            handler.write(buffer)
+            send(buffer, over: handler)
         case .sendConnect:
             let options: NATSConnectOptions
             do throws(NATSError) {

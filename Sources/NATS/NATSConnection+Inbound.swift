@@ -62,8 +62,32 @@ extension NATSConnection {
             handler.handshake.state == .finished ? answerPing(handler) : perform(handler.handshake.ping(), handler)
             return
         }
+        if unsentBytes >= Self.eagerFlushBytes {
+            flushOutbound()
+            guard handler === link else { return }
+        }
+        guard mayAnswerPing(handler) else { return }
         NATSEncoder.pong(into: &outbound)
         scheduleFlush()
+    }
+
+    /// Whether a PING is answered now. A server that does not read owes its answers to itself: they are joined to one, and
+    /// beyond the bound the connection is given up.
+    func mayAnswerPing(_ handler: NATSChannelHandler) -> Bool {
+        switch handler.owePong() {
+        case .now: return true
+        case .later: statistics.joinedPongs &+= 1
+        case .tooMany: linkLost(handler, error: handler.owedPongs.error)
+        }
+        return false
+    }
+
+    /// The socket has room again: one PONG for all PINGs that came meanwhile.
+    func payPongs(_ handler: NATSChannelHandler) {
+        guard handler !== link else { return NATSEncoder.pong(into: &outbound) }
+        var buffer = ByteBuffer()
+        NATSEncoder.pong(into: &buffer)
+        send(buffer, over: handler)
     }
 
     func receiveOK(_ handler: NATSChannelHandler) {
@@ -208,7 +232,7 @@ extension NATSConnection {
     }
 
     private func subscriptionDenied(_ subject: String, _ queue: String?, _ sid: Int?, _ text: String) {
-        if sid == inboxSID && sid != nil || sid == nil && inboxSID != 0 && subject == inboxSubject {
+        if sid == inboxSID && sid != nil || sid == nil && inboxSID != 0 && subject.isExactly(inboxSubject) {
             // Without an inbox no request can be answered. The next request asks for one again.
             inboxSID = 0
             for id in requests.pending() {

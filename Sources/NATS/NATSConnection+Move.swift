@@ -195,13 +195,13 @@ extension NATSConnection {
     }
 
     func answerPing(_ handler: NATSChannelHandler) {
-        guard handler === move?.left else { return }
+        guard handler === move?.left, mayAnswerPing(handler) else { return }
         var buffer = ByteBuffer()
         NATSEncoder.pong(into: &buffer)
         send(buffer, over: handler)
     }
 
-    private func send(_ buffer: ByteBuffer, over handler: NATSChannelHandler) {
+    func send(_ buffer: ByteBuffer, over handler: NATSChannelHandler) {
         statistics.bytesOut &+= UInt64(buffer.readableBytes)
         statistics.writes &+= 1
         handler.write(buffer)

@@ -72,6 +72,10 @@ public struct NATSConnectionConfiguration: Sendable {
     /// How many pings may stay unanswered before the connection counts as lost. Default 2.
     public var maxPingsOutstanding = 2
 
+    /// How many PINGs of the server may wait for their answer while it reads nothing; they are answered together when it
+    /// reads again. With more the connection counts as lost. Default 65 536.
+    public var maxOwedPongs = 1 << 16
+
     /// Whether the server confirms every operation. Costs traffic, gains nothing but debugging. Default false.
     public var verbose = false
 

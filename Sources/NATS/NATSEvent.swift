@@ -113,6 +113,8 @@ public struct NATSStatistics: Sendable, Equatable {
     public var slowConsumers: UInt64 = 0
     /// How often a server refused the credentials.
     public var refusedCredentials: UInt64 = 0
+    /// PINGs that were answered together with others, because the server did not read.
+    public var joinedPongs: UInt64 = 0
     /// Errors the server reported.
     public var serverErrors: UInt64 = 0
     /// Servers that the cluster told of and that were left out, counted anew with each list.

@@ -11,6 +11,14 @@ final class WebSocketByteStream: ChannelDuplexHandler {
     typealias OutboundOut = WebSocketFrame
 
     private var isClosing = false
+    private var hasUnflushed = false
+    private var owedPongs: OwedPongs
+    /// What the newest ping without an answer carries: it alone need be answered (RFC 6455, 5.5.3).
+    private var newestPing = ByteBuffer()
+
+    init(maximumOwedPongs: Int) {
+        owedPongs = OwedPongs(limit: maximumOwedPongs)
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = unwrapInboundIn(data)
@@ -18,7 +26,8 @@ final class WebSocketByteStream: ChannelDuplexHandler {
         case .binary, .text, .continuation:
             context.fireChannelRead(wrapInboundOut(frame.unmaskedData))
         case .ping:
-            send(.pong, frame.unmaskedData, context)
+            guard !isClosing else { return }
+            answer(frame.unmaskedData, context)
         case .connectionClose:
             guard !isClosing else { return }
             isClosing = true
@@ -28,9 +37,38 @@ final class WebSocketByteStream: ChannelDuplexHandler {
         }
     }
 
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if hasUnflushed {
+            hasUnflushed = false
+            context.flush()
+        }
+        context.fireChannelReadComplete()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable, owedPongs.settle() {
+            send(.pong, newestPing, context)
+            newestPing = ByteBuffer()
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func answer(_ ping: ByteBuffer, _ context: ChannelHandlerContext) {
+        switch owedPongs.ping(hasRoom: context.channel.isWritable) {
+        case .now:
+            context.write(wrapOutboundOut(Self.frame(.pong, ping)), promise: nil)
+            hasUnflushed = true
+        case .later:
+            // Copied, so that a few bytes do not pin the whole read buffer.
+            newestPing.clear()
+            newestPing.writeImmutableBuffer(ping)
+        case .tooMany:
+            context.fireErrorCaught(owedPongs.error)
+        }
+    }
+
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let frame = WebSocketFrame(fin: true, opcode: .binary, maskKey: .random(), data: unwrapOutboundIn(data))
-        context.write(wrapOutboundOut(frame), promise: promise)
+        context.write(wrapOutboundOut(Self.frame(.binary, unwrapOutboundIn(data))), promise: promise)
     }
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
@@ -43,9 +81,12 @@ final class WebSocketByteStream: ChannelDuplexHandler {
         context.close(mode: mode, promise: promise)
     }
 
+    private static func frame(_ opcode: WebSocketOpcode, _ data: ByteBuffer) -> WebSocketFrame {
+        WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: data)
+    }
+
     private func send(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ context: ChannelHandlerContext) {
-        let frame = WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: data)
-        context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(Self.frame(opcode, data)), promise: nil)
     }
 }
 

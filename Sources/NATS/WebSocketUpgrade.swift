@@ -22,7 +22,9 @@ enum WebSocketUpgrade {
             channel,
             _ in
             channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandlers([WebSocketByteStream(), handler.value])
+                try channel.pipeline.syncOperations.addHandlers([
+                    WebSocketByteStream(maximumOwedPongs: configuration.maxOwedPongs), handler.value,
+                ])
                 upgraded.succeed()
             }
         }
