@@ -13,6 +13,8 @@ final class BrokerSubscription {
     /// Empty: no queue group.
     let queue: [UInt8]
     let sid: [UInt8]
+    /// About how many bytes it takes in the broker.
+    let cost: Int
     /// How many messages it has got, and after how many it ends (0: never).
     var delivered = 0
     var maximum = 0
@@ -23,6 +25,12 @@ final class BrokerSubscription {
         self.subject = subject
         self.queue = queue
         self.sid = sid
+        cost = Self.cost(subject: subject, queue: queue.count, sid: sid.count)
+    }
+
+    /// About how many bytes a subscription takes: its texts in several places, and a node for each of its tokens.
+    static func cost(subject: some Sequence<UInt8>, queue: Int, sid: Int) -> Int {
+        subject.reduce(640 + queue + 2 * sid) { $0 + ($1 == ASCII.dot ? 256 : 2) }
     }
 }
 
@@ -33,8 +41,15 @@ final class BrokerClient {
     /// By the client's own subscription id.
     var subscriptions: [ByteKey: BrokerSubscription] = [:]
 
+    /// About how many bytes its subscriptions take.
+    var subscriptionBytes = 0
+
     /// What was not given to the socket yet.
-    var outbound = ByteBuffer()
+    var outbound = ClientOutbox()
+    /// How many bytes of a command were read whose end has not arrived.
+    var unfinishedBytes = 0
+    /// What the core has in its account for both.
+    var accountedBytes = 0
     /// Whether the core has it in its list of clients to flush.
     var isMarkedForFlush = false
     /// Set when the client is to be closed; nothing is sent to it or taken from it any more.
@@ -56,7 +71,7 @@ final class BrokerClient {
     }
 
     /// A name for the log.
-    var label: String { options.name.isEmpty ? "client \(id)" : "client \(id) (\(options.name))" }
+    var label: String { options.name.isEmpty ? "client \(id)" : "client \(id) (\(options.name.beginning(64)))" }
 }
 
 /// What the core asks of a client's connection.
@@ -81,7 +96,7 @@ extension BrokerClient {
     ) {
         // Names, blanks and numbers need less than 64 bytes beside the variable parts.
         let room = subject.count + sid.count + reply.count + headers.count + payload.count + 64
-        outbound.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { target in
+        outbound.append(room: room) { target in
             var writer = RawWriter(target)
             writer.append(headers.isEmpty ? "MSG " : "HMSG ")
             writer.append(subject)
@@ -106,11 +121,11 @@ extension BrokerClient {
     }
 
     func append(_ text: StaticString) {
-        outbound.writeStaticString(text)
+        outbound.append(text)
     }
 
     func appendError(_ text: String) {
-        outbound.writeString("-ERR '\(text)'\r\n")
+        outbound.append("-ERR '\(text)'\r\n")
     }
 }
 

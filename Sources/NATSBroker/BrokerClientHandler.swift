@@ -17,10 +17,24 @@ final class BrokerClientHandler: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     /// The start of a command whose end has not arrived.
     private var inbound = ByteBuffer()
-    private var isPaused = false
+    /// Why nothing is read from the client just now.
+    private var pauses: ReadPauses = []
     private var hasWithheldRead = false
+    /// How many chunks the socket has taken.
+    private var chunksTaken = 0
 
-    /// An outbound buffer that grew beyond this is given back after use, in bytes.
+    /// Reasons not to read from a client.
+    private struct ReadPauses: OptionSet {
+        let rawValue: UInt8
+        /// A receiver of its messages is behind, for a moment.
+        static let slowReceiver = ReadPauses(rawValue: 1)
+        /// It does not read itself.
+        static let unread = ReadPauses(rawValue: 2)
+        /// What it sent before is worked on, in turn with what others sent.
+        static let turn = ReadPauses(rawValue: 4)
+    }
+
+    /// An inbound buffer that grew beyond this is given back after use, in bytes.
     private static let keptBufferCapacity = 256 << 10
     /// How long a client that was told why it is closed may take to hang up.
     private static let hangUpTime = TimeAmount.seconds(1)
@@ -80,8 +94,8 @@ extension BrokerClientHandler {
             clientID: client?.id ?? 0,
             clientAddress: context.channel.remoteAddress?.ipAddress ?? ""
         )
-        context.writeAndFlush(wrapOutboundOut(info.encoded()), promise: nil)
         self.client = client
+        context.writeAndFlush(wrapOutboundOut(info.encoded()), promise: nil)
         if client == nil {
             end(lastWords: "maximum connections exceeded")
         }
@@ -102,71 +116,130 @@ extension BrokerClientHandler {
             inbound.writeBuffer(&bytes)
         } else {
             inbound.writeBuffer(&bytes)
-            // Taken out of the property on purpose: closing a connection in the middle of a command may come back to
-            // this handler and touch `inbound`.
-            bytes = ByteBuffer()
-            swap(&inbound, &bytes)
-            consume(&bytes, client)
-            bytes.discardReadBytes()
-            swap(&inbound, &bytes)
+            consumeInbound(client)
         }
+        keepInbound(client)
+    }
+
+    private func consumeInbound(_ client: BrokerClient) {
+        // Taken out of the property on purpose: closing a connection in the middle of a command may come back to this
+        // handler and touch `inbound`.
+        var bytes = ByteBuffer()
+        swap(&inbound, &bytes)
+        consume(&bytes, client)
+        bytes.discardReadBytes()
+        swap(&inbound, &bytes)
+    }
+
+    private func keepInbound(_ client: BrokerClient) {
         if client.isEnding || inbound.readableBytes == 0 && inbound.capacity > Self.keptBufferCapacity {
             inbound = ByteBuffer()
         }
+        guard !client.isEnding else { return }
+        client.unfinishedBytes = inbound.readableBytes
+        core.account(client)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        core.endBurst()
-        if let client, client.shouldPause {
-            pause(client, context)
-        }
+        endBurst(context)
         context.fireChannelReadComplete()
     }
 
+    private func endBurst(_ context: ChannelHandlerContext) {
+        core.endBurst()
+        guard let client, !client.isEnding else { return }
+        if client.shouldPause {
+            client.shouldPause = false
+            pause(.slowReceiver, context)
+        }
+        if client.outbound.byteCount > core.configuration.maximumUnreadBytes, !pauses.contains(.unread) {
+            pauses.insert(.unread)
+            core.countHold()
+            watchUnread(client, context)
+        }
+    }
+
     func read(context: ChannelHandlerContext) {
-        if isPaused {
-            hasWithheldRead = true
-        } else {
+        if pauses.isEmpty {
             context.read()
+        } else {
+            hasWithheldRead = true
         }
     }
 
     private func consume(_ bytes: inout ByteBuffer, _ client: BrokerClient) {
+        guard !pauses.contains(.turn) else { return }
+        core.receiversLeft = core.configuration.receiversPerTurn
         let used = bytes.withUnsafeReadableBytes { all -> Int in
             var start = 0
             do throws(ClientProtocolError) {
                 while start < all.count {
+                    guard core.receiversLeft > 0 else {
+                        takeTurns(client)
+                        break
+                    }
                     let rest = UnsafeRawBufferPointer(rebasing: all[start...])
                     guard let parsed = try parser.next(in: rest) else { break }
                     start += parsed.length
                     guard core.execute(parsed.command, bytes: rest, from: client), !client.isEnding else { break }
                 }
             } catch {
-                refuse(client, error)
+                core.refuse(
+                    client,
+                    ending: error.wireText ?? "it reported an error",
+                    lastWords: error.wireText
+                )
             }
             return start
         }
         bytes.moveReaderIndex(forwardBy: used)
     }
 
-    private func refuse(_ client: BrokerClient, _ error: ClientProtocolError) {
-        core.countProtocolError()
-        core.logger.warning("closing \(client.label): \(error.wireText ?? "it reported an error")")
-        client.isEnding = true
-        end(lastWords: error.wireText)
+    /// What the client has sent goes to so many that others must have their turn before the rest.
+    private func takeTurns(_ client: BrokerClient) {
+        pauses.insert(.turn)
+        context?.eventLoop.assumeIsolated().execute {
+            self.pauses.remove(.turn)
+            guard let context = self.context, !client.isEnding else { return }
+            self.consumeInbound(client)
+            self.keepInbound(client)
+            self.endBurst(context)
+            self.readOn()
+        }
     }
 
-    private func pause(_ client: BrokerClient, _ context: ChannelHandlerContext) {
-        client.shouldPause = false
-        guard !isPaused else { return }
-        isPaused = true
+    private func pause(_ reason: ReadPauses, _ context: ChannelHandlerContext) {
+        guard !pauses.contains(reason) else { return }
+        pauses.insert(reason)
         core.countPause()
         context.eventLoop.assumeIsolated().scheduleTask(in: core.configuration.pauseForSlowConsumers) {
-            self.isPaused = false
-            if self.hasWithheldRead {
-                self.hasWithheldRead = false
-                self.context?.read()
-            }
+            self.goOn(after: reason)
+        }
+    }
+
+    private func goOn(after reason: ReadPauses) {
+        pauses.remove(reason)
+        readOn()
+    }
+
+    private func readOn() {
+        guard pauses.isEmpty, hasWithheldRead else { return }
+        hasWithheldRead = false
+        context?.read()
+    }
+
+    /// A client that is not read because it does not read, and that takes nothing for too long, is closed.
+    private func watchUnread(_ client: BrokerClient, _ context: ChannelHandlerContext) {
+        let taken = chunksTaken
+        let time = core.configuration.slowConsumerTime
+        context.eventLoop.assumeIsolated().scheduleTask(in: time) {
+            guard let context = self.context, self.pauses.contains(.unread), !client.isEnding else { return }
+            guard taken == self.chunksTaken else { return self.watchUnread(client, context) }
+            self.core.dropSlowConsumer(
+                client,
+                "it took nothing for \(time.nanoseconds / 1_000_000_000) s while \(client.outbound.byteCount) bytes waited for it"
+            )
+            self.core.endBurst()
         }
     }
 }
@@ -176,14 +249,20 @@ extension BrokerClientHandler {
 extension BrokerClientHandler: BrokerTransport {
     func flush() {
         // When the socket is full the bytes wait here, where they can be counted and dropped.
-        guard let client, let context, client.outbound.readableBytes > 0, context.channel.isWritable else { return }
-        // Taken out before the write: a large one changes the channel's writability and comes back to this function.
-        var bytes = ByteBuffer()
-        swap(&bytes, &client.outbound)
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-        if client.outbound.capacity == 0, bytes.capacity <= Self.keptBufferCapacity {
-            bytes.clear()
-            client.outbound = bytes
+        guard let client, let context, !client.outbound.isEmpty, context.channel.isWritable else { return }
+        var chunk = ByteBuffer()
+        while context.channel.isWritable, let next = client.outbound.popFirst() {
+            chunk = next
+            chunksTaken += 1
+            context.write(wrapOutboundOut(next), promise: nil)
+        }
+        // The channel becomes writable in the middle of this and comes back to this function.
+        context.flush()
+        client.outbound.reuse(&chunk)
+        guard !client.isEnding else { return }
+        core.account(client)
+        if pauses.contains(.unread), client.outbound.byteCount <= core.configuration.maximumUnreadBytes / 2 {
+            goOn(after: .unread)
         }
     }
 
@@ -200,10 +279,12 @@ extension BrokerClientHandler: BrokerTransport {
             context.close(promise: nil)
             return
         }
-        var bytes = client?.outbound ?? ByteBuffer()
-        client?.outbound = ByteBuffer()
-        bytes.writeString("-ERR '\(lastWords)'\r\n")
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+        inbound = ByteBuffer()
+        // What a client made wrong comes after the answers to what it made right.
+        while let chunk = client?.outbound.popFirst() {
+            context.write(wrapOutboundOut(chunk), promise: nil)
+        }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "-ERR '\(lastWords)'\r\n")), promise: nil)
         // Closing at once would lose the last words when the client has sent more than was read (the kernel answers
         // that with a reset): say that nothing more comes, and wait for the client to hang up.
         context.close(mode: .output, promise: nil)

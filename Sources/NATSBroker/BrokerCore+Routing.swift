@@ -13,10 +13,11 @@ extension BrokerCore {
     ) -> Bool {
         let message = BrokerMessage(publication, in: bytes)
         if publication.isHeaderPublication, !client.options.headers {
-            statistics.protocolErrors += 1
-            logger.warning("closing \(client.label): HPUB without headers in CONNECT")
-            client.isEnding = true
-            client.transport?.end(lastWords: "message headers not supported")
+            refuse(
+                client,
+                ending: "HPUB without headers in CONNECT",
+                lastWords: "message headers not supported"
+            )
             return false
         }
         statistics.messagesIn += 1
@@ -26,6 +27,7 @@ extension BrokerCore {
             refuse(client, "Invalid Publish Subject")
         }
         let match = index.match(message.subject)
+        receiversLeft &-= match.plain.count &+ match.groups.count
         var receivers = 0
         for slot in match.plain where deliver(message, to: slot, from: client) {
             receivers += 1
@@ -73,30 +75,16 @@ extension BrokerCore {
         )
         statistics.messagesOut += 1
         statistics.bytesOut += message.size
-        markForFlush(client)
+        queued(client)
         subscription.delivered += 1
         if subscription.delivered == subscription.maximum {
             exhausted.append(subscription)
         }
-        let pending = client.outbound.readableBytes
-        if pending > configuration.maximumPendingBytesPerClient / 2 {
+        if client.outbound.byteCount > configuration.maximumPendingBytesPerClient / 2, publisher !== client {
             // Half full: the sender waits a little, which is often enough for a receiver that is merely slower.
-            publisher.shouldPause = publisher !== client
-            if pending > configuration.maximumPendingBytesPerClient {
-                dropSlowConsumer(client)
-            }
+            publisher.shouldPause = true
         }
         return true
-    }
-
-    private func dropSlowConsumer(_ client: BrokerClient) {
-        statistics.slowConsumers += 1
-        logger.warning(
-            "closing \(client.label) as a slow consumer: more than \(configuration.maximumPendingBytesPerClient) bytes wait for it"
-        )
-        client.isEnding = true
-        client.outbound = ByteBuffer()
-        toEnd.append(client)
     }
 
     /// Status 503 to the requester's own subscription of the reply subject, so that it need not wait for a timeout.
@@ -119,7 +107,7 @@ extension BrokerCore {
                 payload: .none
             )
         }
-        markForFlush(client)
+        queued(client)
         subscription.delivered += 1
         if subscription.delivered == subscription.maximum {
             exhausted.append(subscription)

@@ -21,7 +21,11 @@ final class BrokerCore {
     private var lastClientID = 0
     /// Clients with bytes to send, and clients to close with what they are told, at the end of the burst.
     private var toFlush: [BrokerClient] = []
-    var toEnd: [BrokerClient] = []
+    private var toEnd: [(client: BrokerClient, lastWords: String)] = []
+    /// How many receivers the client whose turn it is may still be served.
+    var receiversLeft = 0
+    private var subscriptionBytes = 0
+    private var complaints = BrokerComplaints()
     /// Subscriptions that reached their maximum while a message was routed.
     var exhausted: [BrokerSubscription] = []
     /// Where the search for a queue group's member begins; a cheap random number is random enough.
@@ -40,7 +44,7 @@ extension BrokerCore {
     func register(_ transport: any BrokerTransport) -> BrokerClient? {
         guard clients.count < configuration.maximumConnections else {
             statistics.refusedConnections += 1
-            logger.warning("refused a client: there are already \(clients.count) connections")
+            complain(.refusal, "refused a client: there are already \(clients.count) connections")
             return nil
         }
         lastClientID += 1
@@ -54,15 +58,24 @@ extension BrokerCore {
     /// Forgets a client whose connection has ended, with all its subscriptions.
     func unregister(_ client: BrokerClient) {
         client.isEnding = true
-        client.outbound = ByteBuffer()
+        forget(client)
         client.transport = nil
         guard clients.removeValue(forKey: client.id) != nil else { return }
         statistics.connections = clients.count
+        endSubscriptions(of: client)
+        if statistics.subscriptions == 0 {
+            // Never while a message is routed, whose receivers are known by their places.
+            subscriptions = []
+            freeSlots = []
+        }
+        logger.debug("\(client.label) disconnected")
+    }
+
+    private func endSubscriptions(of client: BrokerClient) {
         for subscription in client.subscriptions.values {
             removeFromIndex(subscription)
         }
         client.subscriptions = [:]
-        logger.debug("\(client.label) disconnected")
     }
 
     /// One look of the ping timer at every client.
@@ -75,14 +88,14 @@ extension BrokerCore {
             }
             if client.pingsOutstanding >= configuration.maximumPingsOutstanding {
                 statistics.staleConnections += 1
-                logger.warning("closing \(client.label): no answer to \(client.pingsOutstanding) pings")
+                complain(.stale, "closing \(client.label): no answer to \(client.pingsOutstanding) pings")
                 client.isEnding = true
                 client.transport?.end(lastWords: "Stale Connection")
                 continue
             }
             client.pingsOutstanding += 1
             client.append("PING\r\n")
-            markForFlush(client)
+            queued(client)
         }
         endBurst()
     }
@@ -97,16 +110,19 @@ extension BrokerCore {
             position += 1
         }
         toFlush.removeAll(keepingCapacity: true)
-        while let client = toEnd.popLast() {
-            // Nothing can be said to a slow consumer: it may have read half of a message.
-            client.transport?.end(lastWords: nil)
+        while let (client, lastWords) = toEnd.popLast() {
+            client.transport?.end(lastWords: lastWords)
         }
     }
 
-    func markForFlush(_ client: BrokerClient) {
-        guard !client.isMarkedForFlush else { return }
-        client.isMarkedForFlush = true
-        toFlush.append(client)
+    /// Something was appended to what waits for a client.
+    @inline(__always)
+    func queued(_ client: BrokerClient) {
+        if !client.isMarkedForFlush {
+            client.isMarkedForFlush = true
+            toFlush.append(client)
+        }
+        account(client)
     }
 
     /// Ends every connection, at the end of the broker.
@@ -120,12 +136,94 @@ extension BrokerCore {
     /// How many numbers for subscriptions exist, free ones included (tests watch it for leaks).
     var subscriptionSlotCount: Int { subscriptions.count }
 
-    func countProtocolError() {
+    /// Closes a client that does not keep to the protocol.
+    func refuse(_ client: BrokerClient, ending reason: String, lastWords: String?) {
         statistics.protocolErrors += 1
+        complain(.refusal, "closing \(client.label): \(reason)")
+        client.isEnding = true
+        client.transport?.end(lastWords: lastWords)
     }
 
     func countPause() {
         statistics.pauses += 1
+    }
+
+    func countHold() {
+        statistics.holds += 1
+    }
+}
+
+// MARK: - Bounds
+
+extension BrokerCore {
+    /// Brings the account of what is held for a client up to date; closes it when it is too much for one, and whoever holds
+    /// most when it is too much for all.
+    @inline(__always)
+    func account(_ client: BrokerClient) {
+        let held = client.outbound.byteCount &+ client.unfinishedBytes
+        statistics.heldBytes &+= held &- client.accountedBytes
+        client.accountedBytes = held
+        if client.outbound.byteCount > configuration.maximumPendingBytesPerClient
+            || statistics.heldBytes > configuration.maximumHeldBytes
+        {
+            relieve(client)
+        }
+    }
+
+    @inline(never)
+    private func relieve(_ client: BrokerClient) {
+        if client.outbound.byteCount > configuration.maximumPendingBytesPerClient {
+            dropSlowConsumer(client, "more than \(configuration.maximumPendingBytesPerClient) bytes wait for it")
+        }
+        while statistics.heldBytes > configuration.maximumHeldBytes,
+            let worst = clients.values.lazy.filter({ !$0.isEnding }).max(by: { $0.accountedBytes < $1.accountedBytes })
+        {
+            statistics.shedClients += 1
+            complain(
+                .slow,
+                """
+                closing \(worst.label): all clients hold more than \(configuration.maximumHeldBytes) bytes, it alone \
+                \(worst.accountedBytes)
+                """
+            )
+            drop(worst, worst.outbound.byteCount >= worst.unfinishedBytes ? "Slow Consumer" : "maximum memory exceeded")
+        }
+    }
+
+    /// Closes a client that does not take what is sent to it.
+    func dropSlowConsumer(_ client: BrokerClient, _ reason: String) {
+        guard !client.isEnding else { return }
+        statistics.slowConsumers += 1
+        complain(.slow, "closing \(client.label) as a slow consumer: \(reason)")
+        drop(client, "Slow Consumer")
+    }
+
+    /// What waits for it, and what it subscribed to, is gone at once, the rest at the end of the burst.
+    private func drop(_ client: BrokerClient, _ lastWords: String) {
+        client.isEnding = true
+        forget(client)
+        endSubscriptions(of: client)
+        toEnd.append((client, lastWords))
+    }
+
+    /// What waits for a client goes nowhere any more.
+    private func forget(_ client: BrokerClient) {
+        client.outbound.removeAll()
+        client.unfinishedBytes = 0
+        statistics.heldBytes -= client.accountedBytes
+        client.accountedBytes = 0
+    }
+
+    /// One line for many complaints of a kind: clients can cause as many as they like.
+    func complain(_ kind: BrokerComplaints.Kind, _ text: @autoclosure () -> String) {
+        let now = NIODeadline.now().uptimeNanoseconds
+        settleComplaints(at: now)
+        if complaints.note(kind, at: now) { logger.warning("\(text())") }
+    }
+
+    /// Says how many complaints were not logged, once they are over; nothing to do while there are none.
+    func settleComplaints(at now: UInt64 = NIODeadline.now().uptimeNanoseconds) {
+        for (kind, count) in complaints.settle(at: now) { logger.warning("\(count) \(kind.rest)") }
     }
 }
 
@@ -140,7 +238,7 @@ extension BrokerCore {
             return publish(publication, bytes: bytes, from: client)
         case .ping:
             client.append("PONG\r\n")
-            markForFlush(client)
+            queued(client)
         case .pong:
             client.pingsOutstanding = 0
         case .ignored:
@@ -164,10 +262,7 @@ extension BrokerCore {
         do throws(ClientOptions.Refusal) {
             try client.options.apply(json: json)
         } catch {
-            statistics.protocolErrors += 1
-            logger.warning("closing \(client.label): \(error.wireText)")
-            client.isEnding = true
-            client.transport?.end(lastWords: error.wireText)
+            refuse(client, ending: error.wireText, lastWords: error.wireText)
             return false
         }
         logger.debug("\(client.label) connected")
@@ -187,7 +282,16 @@ extension BrokerCore {
         }
         // The same id again is no second subscription.
         if client.subscriptions[ByteKey(borrowing: sid)] == nil {
-            guard client.subscriptions.count < configuration.maximumSubscriptionsPerClient else {
+            let cost = BrokerSubscription.cost(subject: subject, queue: queue.count, sid: sid.count)
+            guard client.subscriptions.count < configuration.maximumSubscriptionsPerClient,
+                client.subscriptionBytes + cost <= configuration.maximumSubscriptionBytesPerClient,
+                subscriptionBytes + cost <= configuration.maximumSubscriptionBytes
+            else {
+                statistics.refusedSubscriptions += 1
+                complain(
+                    .subscription,
+                    "refused a subscription of \(client.label), which has \(client.subscriptions.count): too many"
+                )
                 refuse(client, "maximum subscriptions exceeded")
                 return
             }
@@ -207,6 +311,8 @@ extension BrokerCore {
             client.subscriptions[ByteKey(copying: sid)] = subscription
             index.insert(slot, subject: subject, queue: queue)
             statistics.subscriptions += 1
+            client.subscriptionBytes += cost
+            subscriptionBytes += cost
         }
         confirm(client)
     }
@@ -240,19 +346,21 @@ extension BrokerCore {
         subscriptions[subscription.slot] = nil
         freeSlots.append(subscription.slot)
         statistics.subscriptions -= 1
+        subscription.client.subscriptionBytes -= subscription.cost
+        subscriptionBytes -= subscription.cost
     }
 
     @inline(__always)
     func confirm(_ client: BrokerClient) {
         guard client.options.verbose else { return }
         client.append("+OK\r\n")
-        markForFlush(client)
+        queued(client)
     }
 
     /// Says what was wrong; the connection goes on.
     func refuse(_ client: BrokerClient, _ text: String) {
         client.appendError(text)
-        markForFlush(client)
+        queued(client)
     }
 }
 

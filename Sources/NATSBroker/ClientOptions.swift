@@ -53,7 +53,11 @@ package struct ClientOptions: Equatable {
         if noResponders, !headers { throw .noRespondersWithoutHeaders }
     }
 
-    private static func take(_ field: String, of fields: [String: JSONValue], into option: inout Bool) throws(Refusal) {
+    private static func take(
+        _ field: String,
+        of fields: [String: JSONValue],  // text: names of the protocol, in ASCII
+        into option: inout Bool
+    ) throws(Refusal) {
         switch fields[field] {
         case nil, .null: break
         case .bool(let value): option = value

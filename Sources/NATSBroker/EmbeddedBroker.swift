@@ -15,11 +15,11 @@ package final class EmbeddedBroker: Sendable {
     private let eventLoop: any EventLoop
     private let listener: any Channel
     private let core: NIOLoopBound<BrokerCore>
-    private let pings: RepeatedTask
+    private let timers: [RepeatedTask]
 
     /// `nats://host:port`.
     package var url: String {
-        address.host.contains(":")
+        address.host.utf8.contains(UInt8(ascii: ":"))
             ? "nats://[\(address.host)]:\(address.port)" : "nats://\(address.host):\(address.port)"
     }
 
@@ -28,13 +28,13 @@ package final class EmbeddedBroker: Sendable {
         eventLoop: any EventLoop,
         listener: any Channel,
         core: NIOLoopBound<BrokerCore>,
-        pings: RepeatedTask
+        timers: [RepeatedTask]
     ) {
         self.address = address
         self.eventLoop = eventLoop
         self.listener = listener
         self.core = core
-        self.pings = pings
+        self.timers = timers
     }
 
     /// Starts a broker and returns once clients can connect.
@@ -52,9 +52,12 @@ package final class EmbeddedBroker: Sendable {
         guard (0...65_535).contains(configuration.port) else {
             throw StartError(kind: .other, description: "port \(configuration.port) is not between 0 and 65535")
         }
+        var configuration = configuration
+        configuration.maximumConnections = min(configuration.maximumConnections, mostConnections())
+        let limits = configuration
         let eventLoop = group.next()
         let core = try await eventLoop.submit {
-            NIOLoopBound(BrokerCore(configuration: configuration, logger: logger), eventLoop: eventLoop)
+            NIOLoopBound(BrokerCore(configuration: limits, logger: logger), eventLoop: eventLoop)
         }.get()
         let serverID = makeServerID()
         let bootstrap = ServerBootstrap(group: eventLoop)
@@ -79,18 +82,21 @@ package final class EmbeddedBroker: Sendable {
         let pings = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
             core.value.pingClients()
         }
+        let complaints = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+            core.value.settleComplaints()
+        }
         return EmbeddedBroker(
             address: (configuration.host, listener.localAddress?.port ?? configuration.port),
             eventLoop: eventLoop,
             listener: listener,
             core: core,
-            pings: pings
+            timers: [pings, complaints]
         )
     }
 
     /// Stops listening and closes every client. Returns when all of that is done; a second call does nothing.
     package func stop() async {
-        pings.cancel()
+        for timer in timers { timer.cancel() }
         try? await listener.close().get()
         let core = core
         try? await eventLoop.submit { core.value.closeAll() }.get()
@@ -102,6 +108,15 @@ package final class EmbeddedBroker: Sendable {
     package func statistics() async -> Statistics {
         let core = core
         return (try? await eventLoop.submit { core.value.statistics }.get()) ?? Statistics()
+    }
+
+    /// How many connections the process has room for: it needs some files for itself, and one for each client that is told
+    /// that there are too many.
+    private static func mostConnections() -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return .max }
+        let files = Int(clamping: limit.rlim_cur)
+        return max(1, files - max(64, files / 8))
     }
 
     /// 56 characters beginning with N, in the shape of a server's public key; nobody holds the private one.

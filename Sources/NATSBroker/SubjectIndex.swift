@@ -45,8 +45,16 @@ package struct SubjectIndex {
     /// Literal branches of all nodes: the key is the token's bytes in the space of the parent node.
     private var edges: [ByteKey: NodeIndex] = [:]
 
+    /// Where a queue group stands in the list of its node: the key is its name in the space of the node.
+    private var groupPlaces: [ByteKey: Int] = [:]
+    /// Where a subscription, by its number, stands in the one list that it is in.
+    private var places: [Int32] = []
+
     private var cache: [ByteKey: SubjectMatch] = [:]
     private let cacheCapacity: Int
+    /// How many receivers the cached results have together, and how many they may have.
+    private var cachedReceivers = 0
+    private let cacheReceivers: Int
 
     /// How many subscriptions are in the index.
     package private(set) var count = 0
@@ -55,17 +63,21 @@ package struct SubjectIndex {
     /// How many subjects have their match result cached.
     package var cachedSubjectCount: Int { cache.count }
 
-    /// - Parameter cacheCapacity: how many subjects may have their result cached. When it is full it is emptied: with
-    ///   more live subjects than that, the trie is walked more often, nothing else.
-    package init(cacheCapacity: Int = 1024) {
+    /// - Parameters:
+    ///   - cacheCapacity: how many subjects may have their result cached. When it is full it is emptied: with more live
+    ///     subjects than that, the trie is walked more often, nothing else.
+    ///   - cacheReceivers: how many receivers these results may have together.
+    package init(cacheCapacity: Int = 1024, cacheReceivers: Int = 1 << 18) {
         self.cacheCapacity = cacheCapacity
+        self.cacheReceivers = cacheReceivers
     }
 }
 
 // MARK: - Changes
 
 extension SubjectIndex {
-    /// Adds `subscription`. `subject` must be a valid pattern; an empty `queue` means no queue group.
+    /// Adds `subscription`, a small number that is not in the index yet. `subject` must be a valid pattern; an empty
+    /// `queue` means no queue group.
     package mutating func insert(
         _ subscription: Subscription,
         subject: UnsafeRawBufferPointer,
@@ -78,12 +90,18 @@ extension SubjectIndex {
                 child(of: current, token: token, isLast: tokens.isAtEnd)
                 ?? addChild(of: current, token: token, isLast: tokens.isAtEnd)
         }
+        while places.count <= subscription { places.append(0) }
+        let node = Int(current)
         if queue.isEmpty {
-            nodes[Int(current)].plain.append(subscription)
-        } else if let group = nodes[Int(current)].groups.firstIndex(where: { $0.queue.elementsEqual(queue) }) {
-            nodes[Int(current)].groups[group].members.append(subscription)
+            places[subscription] = Int32(nodes[node].plain.count)
+            nodes[node].plain.append(subscription)
+        } else if let group = groupPlaces[ByteKey(borrowing: queue, space: current)] {
+            places[subscription] = Int32(nodes[node].groups[group].members.count)
+            nodes[node].groups[group].members.append(subscription)
         } else {
-            nodes[Int(current)].groups.append(.init(queue: Array(queue), members: [subscription]))
+            places[subscription] = 0
+            groupPlaces[ByteKey(copying: queue, space: current)] = nodes[node].groups.count
+            nodes[node].groups.append(.init(queue: Array(queue), members: [subscription]))
         }
         count += 1
         forgetResults()
@@ -102,28 +120,54 @@ extension SubjectIndex {
             guard let next = child(of: current, token: token, isLast: tokens.isAtEnd) else { return false }
             current = next
         }
-        guard removeEntry(subscription, queue: queue, from: Int(current)) else { return false }
+        guard removeEntry(subscription, queue: queue, from: current) else { return false }
         count -= 1
-        prune(from: current, subject: subject)
-        forgetResults()
+        if count == 0 {
+            // What many subscriptions have taken goes back with the last of them.
+            self = SubjectIndex(cacheCapacity: cacheCapacity, cacheReceivers: cacheReceivers)
+        } else {
+            prune(from: current, subject: subject)
+            forgetResults()
+        }
         return true
     }
 
     private mutating func removeEntry(
         _ subscription: Subscription,
         queue: UnsafeRawBufferPointer,
-        from node: Int
+        from index: NodeIndex
     ) -> Bool {
+        let node = Int(index)
         if queue.isEmpty {
-            return nodes[node].plain.removeUnordered(subscription)
+            return Self.remove(subscription, from: &nodes[node].plain, &places)
         }
-        guard
-            let group = nodes[node].groups.firstIndex(where: { $0.queue.elementsEqual(queue) }),
-            nodes[node].groups[group].members.removeUnordered(subscription)
+        guard let group = groupPlaces[ByteKey(borrowing: queue, space: index)],
+            Self.remove(subscription, from: &nodes[node].groups[group].members, &places)
         else { return false }
         if nodes[node].groups[group].members.isEmpty {
-            nodes[node].groups.swapAt(group, nodes[node].groups.count - 1)
-            nodes[node].groups.removeLast()
+            groupPlaces[ByteKey(borrowing: queue, space: index)] = nil
+            let last = nodes[node].groups.removeLast()
+            if group < nodes[node].groups.count {
+                nodes[node].groups[group] = last
+                last.queue.withUnsafeBytes { groupPlaces[ByteKey(borrowing: $0, space: index)] = group }
+            }
+        }
+        return true
+    }
+
+    /// Removes a subscription from the list that it is in, whose last member takes its place.
+    private static func remove(
+        _ subscription: Subscription,
+        from list: inout [Subscription],
+        _ places: inout [Int32]
+    ) -> Bool {
+        guard subscription < places.count else { return false }
+        let place = Int(places[subscription])
+        guard place < list.count, list[place] == subscription else { return false }
+        let last = list.removeLast()
+        if place < list.count {
+            list[place] = last
+            places[last] = Int32(place)
         }
         return true
     }
@@ -187,6 +231,7 @@ extension SubjectIndex {
     private mutating func forgetResults() {
         if !cache.isEmpty {
             cache.removeAll(keepingCapacity: true)
+            cachedReceivers = 0
         }
     }
 }
@@ -201,17 +246,21 @@ extension SubjectIndex {
         let match = walk(subject)
         // A reply subject is used once: caching it would only push out subjects that come again.
         if !Self.isInbox(subject) {
-            if cache.count >= cacheCapacity {
-                cache.removeAll(keepingCapacity: true)
+            let receivers = match.groups.reduce(match.plain.count) { $0 + 1 + $1.members.count }
+            if cache.count >= cacheCapacity || cachedReceivers + receivers > cacheReceivers {
+                forgetResults()
             }
-            cache[ByteKey(copying: subject)] = match
+            if receivers <= cacheReceivers {
+                cachedReceivers += receivers
+                cache[ByteKey(copying: subject)] = match
+            }
         }
         return match
     }
 
     /// Who gets a message published to `subject`, read from the trie.
     package func walk(_ subject: UnsafeRawBufferPointer) -> SubjectMatch {
-        var match = SubjectMatch()
+        var found: [NodeIndex] = []
         var level: [NodeIndex] = [Self.root]
         var below: [NodeIndex] = []
         var tokens = SubjectTokens(subject)
@@ -221,7 +270,7 @@ extension SubjectIndex {
             for index in level {
                 let node = nodes[Int(index)]
                 if node.tail != 0 {
-                    collect(node.tail, into: &match)
+                    found.append(node.tail)
                 }
                 if node.star != 0 {
                     below.append(node.star)
@@ -232,22 +281,36 @@ extension SubjectIndex {
             }
             swap(&level, &below)
         }
-        for index in level where index != Self.root {
-            collect(index, into: &match)
-        }
-        return match
+        found.append(contentsOf: level)
+        return collect(found)
     }
 
-    private func collect(_ index: NodeIndex, into match: inout SubjectMatch) {
-        let node = nodes[Int(index)]
-        match.plain.append(contentsOf: node.plain)
-        for group in node.groups {
-            if let known = match.groups.firstIndex(where: { $0.queue == group.queue }) {
-                match.groups[known].members.append(contentsOf: group.members)
-            } else {
-                match.groups.append(group)
+    private func collect(_ found: [NodeIndex]) -> SubjectMatch {
+        var match = SubjectMatch()
+        // Needed once several nodes have groups, of which those of one name become one.
+        var known: [[UInt8]: Int] = [:]
+        var isIndexed = false
+        for index in found where index != Self.root {
+            match.plain.append(contentsOf: nodes[Int(index)].plain)
+            let groups = nodes[Int(index)].groups
+            if match.groups.isEmpty {
+                match.groups = groups
+                continue
+            }
+            if !groups.isEmpty, !isIndexed {
+                isIndexed = true
+                for (place, group) in match.groups.enumerated() { known[group.queue] = place }
+            }
+            for group in groups {
+                if let place = known[group.queue] {
+                    match.groups[place].members.append(contentsOf: group.members)
+                } else {
+                    known[group.queue] = match.groups.count
+                    match.groups.append(group)
+                }
             }
         }
+        return match
     }
 
     private static func isInbox(_ subject: UnsafeRawBufferPointer) -> Bool {
@@ -296,16 +359,6 @@ private struct SubjectTokens {
 
 extension UInt32 {
     fileprivate var nonZero: UInt32? { self == 0 ? nil : self }
-}
-
-extension Array where Element == Int {
-    /// Removes one occurrence of `element` without keeping the order. Returns false when there is none.
-    fileprivate mutating func removeUnordered(_ element: Int) -> Bool {
-        guard let index = firstIndex(of: element) else { return false }
-        swapAt(index, count - 1)
-        removeLast()
-        return true
-    }
 }
 
 @available(*, unavailable)

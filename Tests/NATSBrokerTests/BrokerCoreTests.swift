@@ -50,7 +50,7 @@ import Testing
         #expect(receiverSide.flushes == 1)
         #expect(senderSide.flushes == 0)
         #expect(idleSide.flushes == 0)
-        #expect(receiver.outbound.readableBytes == 100 * "MSG a 1 1\r\nx\r\n".utf8.count)
+        #expect(receiver.outbound.byteCount == 100 * "MSG a 1 1\r\nx\r\n".utf8.count)
         core.endBurst()
         #expect(receiverSide.flushes == 1)
     }
@@ -62,7 +62,7 @@ import Testing
         core.pingClients()
         core.pingClients()
         #expect(transport.lastWords.isEmpty)
-        #expect(client.outbound.readableBytes == 2 * "PING\r\n".utf8.count)
+        #expect(client.outbound.byteCount == 2 * "PING\r\n".utf8.count)
         core.pingClients()
         #expect(transport.lastWords == ["Stale Connection"])
         #expect(core.statistics.staleConnections == 1)
@@ -81,10 +81,10 @@ import Testing
         }
         #expect(transport.lastWords.isEmpty)
         // Who is heard anyway is not even asked.
-        let asked = client.outbound.readableBytes
+        let asked = client.outbound.byteCount
         client.wasHeard = true
         core.pingClients()
-        #expect(client.outbound.readableBytes == asked)
+        #expect(client.outbound.byteCount == asked)
     }
 
     @Test func dropsASlowConsumerAtTheEndOfTheBurst() throws {
@@ -102,9 +102,9 @@ import Testing
         Self.say(String(repeating: "PUB a 20\r\n01234567890123456789\r\n", count: 5), sender, to: core)
         #expect(slowSide.lastWords.isEmpty)
         core.endBurst()
-        #expect(slowSide.lastWords == [nil])
+        #expect(slowSide.lastWords == ["Slow Consumer"])
         #expect(core.statistics.slowConsumers == 1)
-        #expect(slow.outbound.readableBytes == 0)
+        #expect(slow.outbound.byteCount == 0)
         #expect(senderSide.lastWords.isEmpty)
     }
 
@@ -119,5 +119,88 @@ import Testing
         #expect(core.subscriptionSlotCount == 1)
         #expect(core.statistics.subscriptions == 0)
         #expect(client.subscriptions.isEmpty)
+    }
+}
+
+/// What waits for clients is counted, whatever it is.
+@Suite(.timeLimit(.minutes(5))) struct BrokerBoundTests {
+    private typealias Base = BrokerCoreTests
+
+    private func client(
+        of core: BrokerCore,
+        _ transport: BrokerCoreTests.RecordingTransport,
+        verbose: Bool = false
+    ) throws -> BrokerClient {
+        let client = try #require(core.register(transport))
+        client.options.verbose = verbose
+        client.options.headers = true
+        client.options.noResponders = true
+        return client
+    }
+
+    @Test(arguments: ["PING\r\n", "SUB . 1\r\n", "PUB nobody i 0\r\n\r\n", "PUB own 1\r\nx\r\n", "PONG\r\nUNSUB 9\r\n"])
+    func everyAnswerCountsForTheBound(_ command: String) throws {
+        let core = Base.makeCore { $0.maximumPendingBytesPerClient = 1000 }
+        let side = BrokerCoreTests.RecordingTransport()
+        let client = try client(of: core, side, verbose: true)
+        Base.say("SUB i 1\r\nSUB own 2\r\n", client, to: core)
+        for _ in 0..<500 where !client.isEnding { Base.say(command, client, to: core) }
+        core.endBurst()
+        #expect(side.lastWords == ["Slow Consumer"])
+        #expect(core.statistics.slowConsumers == 1)
+        #expect(core.statistics.heldBytes == 0)
+    }
+
+    @Test func whoHoldsMostIsClosedWhenAllHoldTooMuch() throws {
+        let core = Base.makeCore { $0.maximumHeldBytes = 10_000 }
+        let sides = (0..<3).map { _ in BrokerCoreTests.RecordingTransport() }
+        let clients = try sides.map { try client(of: core, $0) }
+        clients[0].unfinishedBytes = 3000
+        core.account(clients[0])
+        clients[1].unfinishedBytes = 4000
+        core.account(clients[1])
+        core.endBurst()
+        #expect(sides.allSatisfy { $0.lastWords.isEmpty })
+        #expect(core.statistics.heldBytes == 7000)
+        for _ in 0..<600 { Base.say("PING\r\n", clients[2], to: core) }
+        core.endBurst()
+        #expect(sides[1].lastWords == ["maximum memory exceeded"])
+        #expect(sides[0].lastWords.isEmpty && sides[2].lastWords.isEmpty)
+        #expect(core.statistics.shedClients == 1)
+        for client in clients { core.unregister(client) }
+        #expect(core.statistics.heldBytes == 0)
+    }
+
+    @Test func subscriptionsCountByTheirBytes() throws {
+        let core = Base.makeCore { $0.maximumSubscriptionBytesPerClient = 10_000 }
+        let side = BrokerCoreTests.RecordingTransport()
+        let client = try client(of: core, side)
+        Base.say("SUB \(Array(repeating: "a", count: 100).joined(separator: ".")) 1\r\n", client, to: core)
+        #expect(core.statistics.refusedSubscriptions == 1)
+        for number in 0..<100 { Base.say("SUB s \(number)\r\n", client, to: core) }
+        #expect(core.statistics.subscriptions > 10 && core.statistics.subscriptions < 20)
+        for number in 0..<100 { Base.say("UNSUB \(number)\r\n", client, to: core) }
+        #expect(core.statistics.subscriptions == 0)
+        #expect(client.subscriptionBytes == 0)
+        #expect(side.lastWords.isEmpty)
+    }
+
+    @Test func anOutboxGivesItsBytesInOrderAndInChunks() {
+        var outbox = ClientOutbox()
+        var written = ByteBuffer()
+        for number in 0..<40_000 {
+            outbox.append("line \(number)\r\n")
+            written.writeString("line \(number)\r\n")
+        }
+        #expect(outbox.byteCount == written.readableBytes)
+        var read = ByteBuffer()
+        var largest = 0
+        while var chunk = outbox.popFirst() {
+            largest = max(largest, chunk.readableBytes)
+            read.writeBuffer(&chunk)
+        }
+        #expect(read == written)
+        #expect(outbox.isEmpty)
+        #expect(largest < ClientOutbox.chunkBytes + 100)
     }
 }

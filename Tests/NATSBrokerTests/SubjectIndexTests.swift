@@ -196,4 +196,36 @@ import Testing
         #expect(index.index.count == 0)
         #expect(index.index.nodeCount == 0)
     }
+
+    @Test func boundsWhatTheCacheHolds() {
+        var index = TextIndex()
+        index.index = SubjectIndex(cacheCapacity: 1024, cacheReceivers: 100)
+        for id in 0..<40 { index.insert(id, "s.*") }
+        for number in 0..<10 {
+            #expect(index.match("s.\(number)").plain.count == 40)
+            #expect(index.index.cachedSubjectCount <= 2)
+        }
+        for id in 40..<200 { index.insert(id, "s.*", queue: "q") }
+        #expect(index.match("s.1").groups.first?.members.count == 160)
+        #expect(index.index.cachedSubjectCount == 0)
+    }
+
+    /// Each in the time of a few steps, not of a walk over all others.
+    @Test func manySubscriptionsOfOneSubjectComeAndGo() {
+        let count = 20_000
+        for queue in [{ _ in "" }, { _ in "one" }, { "group \($0)" }] as [(Int) -> String] {
+            var index = TextIndex()
+            for id in 0..<count { index.insert(id, "same", queue: queue(id)) }
+            index.insert(count, "*", queue: queue(0))
+            let match = index.match("same")
+            #expect(match.plain.count + match.groups.reduce(0) { $0 + $1.members.count } == count + 1)
+            for id in 0..<count where id % 3 != 0 {
+                let isRemoved = index.remove(id, "same", queue: queue(id))
+                #expect(isRemoved)
+            }
+            let rest = index.match("same")
+            let left = rest.plain + rest.groups.flatMap(\.members)
+            #expect(left.sorted() == (0..<count).filter { $0 % 3 == 0 } + [count])
+        }
+    }
 }

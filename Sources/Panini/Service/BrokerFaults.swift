@@ -3,6 +3,7 @@
 
 import Logging
 import NATS
+import NATSProtocol
 
 /// Faults of the conversation with the broker.
 struct BrokerFaults {

@@ -1,8 +1,7 @@
 // One line and a count for many equal events, whatever their number.
 
+import NATSProtocol
 import Testing
-
-@testable import NATS
 
 @Suite(.timeLimit(.minutes(5))) struct LogEpisodeTests {
     private let second: UInt64 = 1_000_000_000
