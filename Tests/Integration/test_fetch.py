@@ -1,5 +1,6 @@
 """app.http.fetch against servers that behave, misbehave, or are not there."""
 
+import gzip
 import json
 import signal
 import socket
@@ -311,6 +312,47 @@ def test_broken_answers(fetch, peer, answer, code):
     result = fetch(server.url, method="POST")
     assert result.get("code") == code, result
     # The service is none the worse.
+    assert fetch(peer(lambda r: reply(b"ok")).url)["body"] == b"ok"
+
+
+# What begins an answer, what is said on and on, and the codes that end it.
+ENDLESS = {
+    "status line": (b"HTTP/1.1 200 ", b"O" * 10_000, {"protocol", "timeout"}),
+    "header": (b"HTTP/1.1 200 OK\r\nx: ", b"y" * 10_000, {"protocol"}),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"name: value\r\n" * 1000, {"protocol"}),
+    "folded headers": (b"HTTP/1.1 200 OK\r\nx: y\r\n", b" folded\r\n" * 1000, {"protocol"}),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 300, {"protocol", "timeout"}),
+    "blank lines": (b"", b"\r\n" * 5000, {"protocol", "timeout"}),
+    "body": (b"HTTP/1.1 200 OK\r\n\r\n", b"z" * 65536, {"too_large"}),
+    "chunks": (CHUNKED, chunk(b"z" * 60_000), {"too_large"}),
+    "small chunks": (CHUNKED, chunk(b"z") * 5000, {"too_large", "timeout"}),
+    "chunk extension": (CHUNKED + b"5;", b"x" * 10_000, {"protocol", "timeout"}),
+    "trailers": (CHUNKED + b"0\r\n", b"name: value\r\n" * 1000, {"protocol"}),
+    "empty members of gzip": (
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n", gzip.compress(b"") * 1000, {"too_large", "timeout", "protocol"},
+    ),
+    "body of a redirect": (b"HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", b"z" * 65536, {"redirects", "timeout", "too_large", "closed"}),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_answers_without_an_end_are_bounded(fetch, peer, kind):
+    begin, rest, codes = ENDLESS[kind]
+
+    def send(connection):
+        connection.sendall(begin)
+        while True:
+            connection.sendall(rest)
+
+    def resident():
+        with open(f"/proc/{fetch.service.process.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * 4096 >> 20
+
+    server = peer(lambda r: send)
+    before = resident()
+    for _ in range(3):
+        assert fetch(server.url, timeout=3, max_body="4MB").get("code") in codes
+    assert resident() < before + 60
     assert fetch(peer(lambda r: reply(b"ok")).url)["body"] == b"ok"
 
 

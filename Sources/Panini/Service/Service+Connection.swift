@@ -3,6 +3,7 @@
 
 import Logging
 import NATS
+import NATSProtocol
 import NIOCore
 
 extension Service {
@@ -114,7 +115,11 @@ extension Service {
         case .slowConsumer(let text): fault(.slow, .error, "the broker calls this service too slow: \(text)")
         case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
         case .messageSkipped(let subject, let limit):
-            fault(.error, .warning, "a message on \(subject) is larger than \(limit) bytes and was passed over")
+            fault(
+                .error,
+                .warning,
+                "a message on \(subject.beginning(256)) is larger than \(limit) bytes and was passed over"
+            )
         case .lameDuck: logger.warning("the broker is about to shut down")
         case .discoveredServers(let servers):
             let more = servers.count > 10 ? " and \(servers.count - 10) others" : ""
