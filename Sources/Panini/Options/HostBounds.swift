@@ -23,6 +23,8 @@ struct HostBounds: Sendable {
         return HostBounds(
             largest: [
                 "limits.cpu": .number(usual.cpuLimit),
+                "limits.cpu_rate": .number(usual.cpuRate),
+                "limits.slice": .number(usual.sliceLimit),
                 "limits.load": .number(usual.loadLimit),
                 "limits.memory": .integer(Int64(usual.memoryLimit)),
                 "limits.weak_keys": .integer(Int64(usual.weakKeyLimit)),
@@ -32,6 +34,8 @@ struct HostBounds: Sendable {
                 "shared_limit": .integer(Int64(usual.sharedLimit)),
                 "shutdown_timeout": .number(usual.shutdownTimeout),
                 "drain_timeout": .number(usual.drainTimeout),
+                "web_memory": .integer(Int64(MachineMemory.webDefault)),
+                "web_connection_memory": .integer(Int64(usual.webConnectionMemory)),
                 "web_max_body": .integer(Int64(usual.webMaxBody)),
                 "web_max_header_bytes": .integer(Int64(usual.webMaxHeaderBytes)),
                 "web_max_connections": .integer(Int64(usual.webMaxConnections)),
