@@ -1,5 +1,6 @@
 // What a listener's subject keeps for those who hold pointers to it.
 
+import Synchronization
 import Testing
 
 @testable import Panini

@@ -3,6 +3,7 @@
 
 import Logging
 import NATS
+import NATSProtocol
 import PaniniHTTP
 
 /// Episodes of connections that were ended.

@@ -130,13 +130,12 @@ extension Script {
 
     func sharedKeys(_ call: HostCall) throws(Misuse) -> CInt {
         let prefix = call.isNone(1) ? [] : Array(try call.bytes(1, "the prefix"))
-        let keys = place.store.keys(prefix, now: now) { vm.isRunOver }
+        guard let keys = place.store.keys(prefix, now: now, unless: { vm.isRunOver }) else { return 0 }
         // A text, and its place in the table.
         try call.requireRoom(for: keys.reduce(0) { $0 + $1.count + 48 })
         lua_createtable(call.L, CInt(clamping: keys.count), 0)
         for (position, key) in keys.enumerated() {
-            // What is returned then is not looked at.
-            if position & 1023 == 1023, vm.isRunOver { break }
+            if vm.isRunOver { break }
             key.withUnsafeBytes { vm.pushString(call.L, $0) }
             lua_rawseti(call.L, -2, lua_Integer(position + 1))
         }

@@ -138,11 +138,12 @@ final class SharedStore: Sendable {
 
     /// The keys that begin with `prefix`, in order. Keys that come or go meanwhile may be in it or not.
     ///
-    /// - Parameter isOver: Asked again and again, without the lock: whether nobody wants the rest any more.
-    func keys(_ prefix: [UInt8], now: UInt64, isOver: () -> Bool = { false }) -> [[UInt8]] {
+    /// - Parameter isOver: Looked at now and then, without the lock: nobody waits for the keys any more.
+    /// - Returns: Nil when it was over.
+    func keys(_ prefix: [UInt8], now: UInt64, unless isOver: () -> Bool = { false }) -> [[UInt8]]? {
         var lists = KeyLists()
         for part in 0..<Self.partCount {
-            if isOver() { return [] }
+            if isOver() { return nil }
             let found = state.withLock { state in
                 state.parts[part].compactMap { key, entry in
                     entry.isAlive(now) && key.starts(with: prefix) ? key : nil
@@ -176,7 +177,7 @@ private struct KeyLists {
         return order == 0 ? one.count < other.count : order < 0
     }
 
-    func merged(isOver: () -> Bool) -> [[UInt8]] {
+    func merged(isOver: () -> Bool) -> [[UInt8]]? {
         var result: [[UInt8]] = []
         result.reserveCapacity(count)
         // A heap of lists by their next key.
@@ -184,7 +185,7 @@ private struct KeyLists {
         var heap = Array(lists.indices)
         heap.sort { Self.precedes(lists[$0][0], lists[$1][0]) }
         while let first = heap.first {
-            if result.count & 4095 == 4095, isOver() { return [] }
+            if result.count & 4095 == 4095, isOver() { return nil }
             result.append(lists[first][places[first]])
             places[first] += 1
             if places[first] == lists[first].count {
