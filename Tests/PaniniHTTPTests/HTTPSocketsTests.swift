@@ -14,6 +14,8 @@ private final class Silent: HTTPServerDelegate, Sendable {
     func server(_ server: HTTPServer, lost request: HTTPRequest) {}
     func server(_ server: HTTPServer, answered report: HTTPAnswerReport) {}
     func server(_ server: HTTPServer, canWrite request: HTTPRequest) {}
+    func server(_ server: HTTPServer, shed: HTTPShedding) {}
+    func serverCalmedDown(_ server: HTTPServer) {}
 }
 
 @Suite("Sockets of a server whose loop is held")
