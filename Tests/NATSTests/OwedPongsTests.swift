@@ -1,8 +1,6 @@
 // PINGs of a peer that does not read: the rule as a value, and the connection and its WebSocket that follow it.
 
 import NIOCore
-import NIOEmbedded
-import NIOWebSocket
 import Testing
 
 @testable import NATS
@@ -78,48 +76,53 @@ import Testing
 
     // MARK: - WebSocket
 
-    private final class Errors: ChannelInboundHandler {
-        typealias InboundIn = ByteBuffer
-        var codes: [NATSError.Code] = []
-
-        func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            if let error = error as? NATSError { codes.append(error.code) }
+    /// The same over a WebSocket.
+    private func unreadWebSocket(_ limit: Int) async throws -> (MockServer, ConnectionHarness, MockWebSocket) {
+        let server = try await MockServer.start()
+        let address = try NATSServerAddress(parsing: "ws://127.0.0.1:\(server.port)")
+        let harness = try await ConnectionHarness([address]) { $0.maxOwedPongs = limit }
+        let connected = try await harness.start { connection, _ in connection.connect() }
+        let socket = try await MockWebSocket.acceptHandshake(server)
+        try await connected.get()
+        try await socket.peer.setReading(false)
+        let payload = String(repeating: "x", count: 100_000)
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try await harness.on({ connection, _ in connection.unsentBytes }) == 0 {
+            try await harness.publish(payload, to: "s")
+            try #require(ContinuousClock.now < deadline)
         }
-    }
-
-    private func pongs(_ channel: EmbeddedChannel) throws -> [String] {
-        var texts: [String] = []
-        while let frame = try channel.readOutbound(as: WebSocketFrame.self) {
-            if frame.opcode == .pong { texts.append(String(buffer: frame.unmaskedData)) }
-        }
-        return texts
-    }
-
-    private func ping(_ channel: EmbeddedChannel, _ text: String) throws {
-        try channel.writeInbound(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer(string: text)))
+        return (server, harness, socket)
     }
 
     @Test("of the pings of a WebSocket that does not read, the newest is answered")
-    func newestPing() throws {
-        let errors = Errors()
-        let channel = EmbeddedChannel(handlers: [WebSocketByteStream(maximumOwedPongs: 3), errors])
-        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        try ping(channel, "a")
-        try ping(channel, "b")
-        #expect(try pongs(channel) == ["a", "b"])
-        channel.isWritable = false
-        channel.pipeline.fireChannelWritabilityChanged()
-        for text in ["c", "d", "e"] { try ping(channel, text) }
-        #expect(try pongs(channel) == [])
-        channel.isWritable = true
-        channel.pipeline.fireChannelWritabilityChanged()
-        #expect(try pongs(channel) == ["e"])
-        try ping(channel, "f")
-        #expect(try pongs(channel) == ["f"])
-        #expect(errors.codes.isEmpty)
-        channel.isWritable = false
-        for text in ["g", "h", "i", "j"] { try ping(channel, text) }
-        #expect(errors.codes == [.protocolViolation])
-        _ = try? channel.finish()
+    func newestPing() async throws {
+        let (_, harness, socket) = try await unreadWebSocket(100)
+        for text in ["c", "d", "e"] { try await socket.send(text, MockWebSocket.Opcode.ping) }
+        // What was sent before has arrived when this has.
+        try await socket.send("PING\r\n")
+        try await harness.eventually("the ping") { connection, _ in connection.statistics.joinedPongs == 1 }
+        try await socket.peer.setReading(true)
+        var pongs: [String] = []
+        while pongs.isEmpty {
+            let frame = try await socket.read()
+            if frame.opcode == MockWebSocket.Opcode.pong { pongs.append(frame.text) }
+        }
+        try await socket.send("f", MockWebSocket.Opcode.ping)
+        while pongs.count < 2 {
+            let frame = try await socket.read()
+            if frame.opcode == MockWebSocket.Opcode.pong { pongs.append(frame.text) }
+        }
+        #expect(pongs == ["e", "f"])
+    }
+
+    @Test("a WebSocket that pings on and on and does not read is left")
+    func tooManyPings() async throws {
+        let (_, harness, socket) = try await unreadWebSocket(3)
+        for text in ["g", "h", "i", "j"] { try await socket.send(text, MockWebSocket.Opcode.ping) }
+        try await harness.eventually("the loss") { _, recorder in
+            recorder.events.contains {
+                if case .disconnected(let error) = $0 { error?.code == .protocolViolation } else { false }
+            }
+        }
     }
 }
