@@ -82,7 +82,7 @@ private final class Session: HTTPServerDelegate {
         self.server = server
         let channel = EmbeddedChannel(loop: loop)
         do {
-            try server.accept(channel)
+            try server.serve(channel)
             channel.connect(to: try SocketAddress(unixDomainSocketPath: "/x"), promise: nil)
             var at = 0
             for end in Cuts.make(bytes.count, longest: longest, seed: seed) where channel.isActive {
