@@ -53,6 +53,7 @@ static int called(lua_State *L, int status, lua_KContext context) {
 static int continued(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     luaL_checkstack(L, 8, NULL);
+    panini_check_made(L);
     switch (lua_type(L, FETCH_TOP + 1)) {
         case LUA_TTABLE:
             lua_settop(L, FETCH_TOP + 1);

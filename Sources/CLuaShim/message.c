@@ -281,7 +281,8 @@ static int call_back(lua_State *L, panini_message_function function, void *conte
     vm->may_fail = 0;
     int results = function(L, context, m);
     vm->may_fail = could_fail;
-    panini_check(L);
+    if (results > 0) panini_check_made(L);
+    else panini_check(L);
     return results < 0 ? lua_error(L) : results;
 }
 

@@ -92,6 +92,7 @@ static int host_continued(lua_State *L, int status, lua_KContext top) {
         vm->raise_on_resume = 0;
         return lua_error(L);
     }
+    panini_check_made(L);
     return lua_gettop(L) - (int)top;
 }
 

@@ -219,7 +219,7 @@ static int searcher_host(lua_State *L) {
     vm->may_fail = 0;
     int outcome = vm->loader.load(L, vm->loader.context, name, length, path, path_length);
     vm->may_fail = could_fail;
-    panini_check(L);
+    panini_check_made(L);
     if (outcome != 0) return outcome > 0 ? 2 : 1;
     lua_pushfstring(L, "error loading module '%s':\n\t%s", name, lua_tostring(L, -1));
     return raise_at_script(L);

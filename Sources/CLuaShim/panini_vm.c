@@ -91,6 +91,18 @@ int panini_make_room(panini_vm *vm, size_t bytes) {
     return 0;
 }
 
+int panini_raise_without_memory(lua_State *L) {
+    panini_vm *vm = panini_vm_of(L);
+    if (vm->has_reserve && vm->bytes_in_use <= vm->bytes_limit + PANINI_RESERVE) return 0;
+    // As Lua itself does before it refuses.
+    panini_collect(L);
+    panini_check(L);
+    if (vm->bytes_in_use <= vm->bytes_limit) return 0;
+    vm->refused++;
+    lua_pushliteral(L, "not enough memory");
+    return lua_error(L);
+}
+
 int panini_is_exhausted(panini_vm *vm) {
     if (vm->bytes_limit == 0) return 0;
     panini_collect(vm->main);
@@ -263,8 +275,12 @@ int panini_run_host_function(lua_State *L) {
     vm->may_fail = 0;
     int results = function(L, context);
     vm->may_fail = could_fail;
+    if (results > 0) {
+        panini_check_made(L);
+        return results;
+    }
     if (vm->killed) return panini_raise_killed(L);
-    if (results >= 0) return results;
+    if (results == 0) return 0;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     if (results == PANINI_RAISE) return lua_error(L);
     lua_insert(L, 1);

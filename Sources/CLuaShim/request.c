@@ -32,8 +32,12 @@ static int host_run(
     vm->may_fail = 0;
     int results = function(L, host->context, request, argument);
     vm->may_fail = could_fail;
+    if (results > 0) {
+        panini_check_made(L);
+        return results;
+    }
     panini_check(L);
-    if (results >= 0) return results;
+    if (results == 0) return 0;
     if (results == PANINI_SUSPEND) return panini_suspend(L);
     return lua_error(L);
 }

@@ -80,7 +80,7 @@ extension LuaVM {
                 throw overBudget()
             }
             panini_push_traceback(state)
-            let traceback = string(state, -1)
+            let traceback = string(state, -1, upTo: LuaVM.longestErrorText)
             lua_settop(state, -2)
             throw popError(status: status, traceback: traceback)
         }
@@ -89,6 +89,19 @@ extension LuaVM {
 
     /// What Lua says when there is no memory.
     package static var memoryText: String { "not enough memory" }
+
+    /// How much of an error's text leaves the Lua state. What it becomes lies in memory several times: in the log, in a reply, as
+    /// the error of whoever waits. A text that nobody meant is for the log.
+    package static var longestErrorText: Int { 64 << 10 }
+    /// Of an answer, a table or a value that was returned: it goes out as it is, and no broker takes more by default.
+    package static var longestAnswerText: Int { 1 << 20 }
+    private static var longestErrorCode: Int { 1024 }
+
+    /// The code on top of the stack.
+    private func errorCode(_ L: OpaquePointer, _ index: CInt) -> LuaError.Code? {
+        guard lua_isinteger(L, index) == 0 else { return .integer(lua_tointegerx(L, index, nil)) }
+        return string(L, index, upTo: LuaVM.longestErrorCode).map { .string($0) }
+    }
 
     /// Turns the error value on top of the main stack into an error, and pops it.
     func popError(status: CInt, traceback: String?) -> LuaError {
@@ -101,13 +114,9 @@ extension LuaVM {
             }
         let errors = errorList(state, -1)
         let isTable = panini_describe_error(vm, state) != 0
-        let message = string(state, -2) ?? "(no text)"
-        let code: LuaError.Code? =
-            if lua_isinteger(state, -1) != 0 {
-                .integer(lua_tointegerx(state, -1, nil))
-            } else {
-                string(state, -1).map { .string($0) }
-            }
+        let most = isTable ? LuaVM.longestAnswerText : LuaVM.longestErrorText
+        let message = string(state, -2, upTo: most) ?? "(no text)"
+        let code = errorCode(state, -1)
         lua_settop(state, -3)
         // Raised by the host's own functions, which cannot raise it as Lua does.
         let refined: LuaError.Kind = kind == .runtime && message == LuaVM.memoryText ? .memory : kind
@@ -124,13 +133,7 @@ extension LuaVM {
         lua_pushvalue(L, index)
         _ = panini_describe_error(vm, L)
         defer { lua_settop(L, -3) }
-        let code: LuaError.Code? =
-            if lua_isinteger(L, -1) != 0 {
-                .integer(lua_tointegerx(L, -1, nil))
-            } else {
-                string(L, -1).map { .string($0) }
-            }
-        return (code, string(L, -2) ?? "error")
+        return (errorCode(L, -1), string(L, -2, upTo: LuaVM.longestAnswerText) ?? "error")
     }
 
     /// A list of what is wrong with a request is no place for more bytes than that.

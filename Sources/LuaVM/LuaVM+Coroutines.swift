@@ -167,7 +167,7 @@ extension LuaVM {
         let status = lua_status(co.thread)
         lua_checkstack(state, 8)
         panini_push_thread_traceback(vm, state, co.thread)
-        var traceback = string(state, -1)
+        var traceback = string(state, -1, upTo: LuaVM.longestErrorText)
         lua_settop(state, -2)
         // Its to-be-closed variables are closed now, and may replace the error.
         if panini_close_thread(vm, co.thread) == CInt(PANINI_KILLED) {
@@ -181,7 +181,7 @@ extension LuaVM {
         }
         // An error that came through a middleware of the host was raised deeper than the stack that is left.
         panini_middleware_push_traceback(state)
-        if let recorded = string(state, -1) { traceback = recorded }
+        if let recorded = string(state, -1, upTo: LuaVM.longestErrorText) { traceback = recorded }
         lua_settop(state, -2)
         let error = popError(status: status, traceback: traceback)
         drop(co)

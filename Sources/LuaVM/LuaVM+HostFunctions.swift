@@ -33,10 +33,17 @@ extension LuaVM {
 
     /// Pushes "path:line: message" with the script's own line that called the host function, to be raised.
     package func pushError(_ L: OpaquePointer, _ message: String) {
-        var message = message
+        // What is wrong with a long text is said in its beginning.
+        var message = message.utf8.count <= LuaVM.longestErrorText ? message : LuaVM.shortened(message)
         message.withUTF8 { text in
             text.withMemoryRebound(to: CChar.self) { panini_push_positioned(L, $0.baseAddress ?? emptyText, $0.count) }
         }
+    }
+
+    /// A text as an error has it.
+    package static func shortened(_ text: String) -> String {
+        var text = text
+        return text.withUTF8 { LuaVM.shown(UnsafeRawBufferPointer($0), upTo: longestErrorText) }
     }
 }
 

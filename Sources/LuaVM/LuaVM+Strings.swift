@@ -32,6 +32,19 @@ extension LuaVM {
         stringBytes(L, index).map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// As much of a string as `most` bytes, in whole characters, and how long it was; nil for every other type.
+    package func string(_ L: OpaquePointer, _ index: CInt, upTo most: Int) -> String? {
+        stringBytes(L, index).map { LuaVM.shown($0, upTo: most) }
+    }
+
+    /// As much of a text as `most` bytes, in whole characters, and how long it was.
+    package static func shown(_ bytes: UnsafeRawBufferPointer, upTo most: Int) -> String {
+        guard bytes.count > most else { return String(decoding: bytes, as: UTF8.self) }
+        var count = most
+        while count > 0, bytes[count] & 0xC0 == 0x80 { count -= 1 }
+        return String(decoding: bytes[..<count], as: UTF8.self) + "... (\(bytes.count) bytes)"
+    }
+
     /// Pushes `table[name]` without metamethods, nil when the value at `index` is no table. Returns its type.
     @discardableResult
     package func pushRawField(_ L: OpaquePointer, _ index: CInt, _ name: StaticString) -> CInt {

@@ -1,5 +1,6 @@
-"""Bounds of scripts: what an untrusted one may ask for."""
+"""Bounds of scripts: what an untrusted one may ask for, and that the limit of memory holds inside the host's functions, too."""
 
+import pathlib
 import re
 import time
 import urllib.error
@@ -8,6 +9,7 @@ import urllib.request
 import pytest
 
 from harness import PATIENCE, free_port, panini
+from test_hostile import memory
 from test_limits import failure
 
 # ---- untrusted scripts
@@ -100,3 +102,156 @@ def test_options_of_an_untrusted_scripts_routes_are_bounded(start, nats_server):
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/body", b"x" * (1 << 20) + b"x", timeout=60)
     assert raised.value.code == 413
+
+
+# ---- memory inside of host functions
+
+LIMIT = 64 << 20
+
+# Each fills a table that has its places already, so that Lua itself allocates nothing between two calls.
+HOARDS = {
+    "shared": ("app.shared.set('k', ('x'):rep(15000000)) if not keep[1] then app.sleep(0) end", "app.shared.get('k')"),
+    "logger": ("local name = ('x'):rep(5000000)", "panini.get_logger(name)"),
+    "json": ("local text = '[' .. ('[],'):rep(200000) .. '0]'", "panini.json.decode(text)"),
+    "json text": ("local list = {} for i = 1, 100 do list[i] = ('x'):rep(100000) end", "panini.json.encode(list)"),
+    "base64": ("local text, ballast = ('x'):rep(3000000), ('x'):rep(45000000)", "panini.base64.encode(text)"),
+    "from base64": ("local text, ballast = ('eHh4'):rep(1000000), ('x'):rep(45000000)", "panini.base64.decode(text)"),
+    "array": ("", "panini.array()"),
+    "env": ("local text = ('x'):rep(10000000)", "panini.env('NO_SUCH', text) .. i"),
+    "response": ("", "panini.response{ text = 'x' .. i }"),
+    "validator": ("", "panini.validator{ a = { type = 'string', pattern = ('a'):rep(100) } }"),
+    "spawned": ("", "assert(app.spawn(function() return ('x'):rep(5000000) end).wait())"),
+    "replies": ("", "assert(app.request('large', {}))"),
+    "fetched": ("local ballast = ('x'):rep(45000000)", "assert(app.http.fetch('http://127.0.0.1:' .. port .. '/large'))"),
+    "uuid": ("", "panini.uuid()"),
+}
+
+# Small in Lua, and large as a copy.
+COPIES = {
+    "publish": "app.publish('x', 'y', { headers = { a = list } })",
+    "publish with names": "app.publish('x', 'y', { headers = names })",
+    "respond": "msg.respond('y', { headers = { a = list } })",
+    "request": "app.request('nobody', 'y', { timeout = 0.1, headers = { a = list } })",
+    "response": "panini.response{ text = 'x', headers = { a = list } }",
+    "form": "app.http.fetch('http://127.0.0.1:1/', { form = { a = list } })",
+    "fetch": "app.http.fetch('http://127.0.0.1:1/', { headers = { a = list } })",
+    "fetch with json": "app.http.fetch('http://127.0.0.1:1/', { json = list })",
+    "log": "app.logger.info('x', { l = list })",
+    "print": "print(list)",
+    "log of a text": "app.logger.info(('x'):rep(30000000))",
+    "encode": "panini.json.encode(list)",
+    "shared": "app.shared.set('l', list)",
+    "message": "app.publish('x', list)",
+    "options": "panini.validator({ a = { type = 'string' } }, { unknown = list })",
+    "field": "panini.field{ type = 'string', enum = list }",
+    "listen": "app.listen(list, print)",
+    "listen with metadata": "app.listen('x', { metadata = names }, print)",
+    "an unknown option": "app.publish('x', 'y', { [('k'):rep(20000000)] = 1 })",
+    "a raised text": "error(('x'):rep(30000000))",
+    "a returned text": "(function() return nil, ('x'):rep(30000000) end)()",
+    "a raised table": "error{ code = 400, message = ('x'):rep(30000000) }",
+}
+
+
+@pytest.fixture
+def hoarder(start, nats_server):
+    """hoarder() → a service with a handler for each of the calls, and its client's subject for them."""
+    port = free_port()
+    handlers = []
+    for number, (prepare, call) in enumerate(HOARDS.values()):
+        handlers.append(
+            f"app.listen('hoard.{number}', function(msg) local keep = places(200000) {prepare}\n"
+            f"for i = 1, 200000 do keep[i] = {call} or false end return 'kept' end)"
+        )
+    for number, call in enumerate(COPIES.values()):
+        handlers.append(f"app.listen('copy.{number}', function(msg) local list, names = copies() return told({call}) end)")
+    text = f"""
+        local port = {port}
+        local function places(n) local t = {{}} for i = 1, n do t[i] = false end return t end
+        -- A handler that returns nothing answers nothing.
+        local function told(...) if select("#", ...) == 0 then return "nothing" end return ... end
+        local function copies()
+            local text, list, names = ("x"):rep(1000000), {{}}, {{}}
+            for i = 1, 1200 do list[i] = text names["n" .. i] = text end
+            return list, names
+        end
+        app.listen("large", function() return ("x"):rep(900000) end)
+        app.http.get("/large", function() return ("x"):rep(5000000) end)
+        app.listen("collect", function() for i = 1, 200000 do local x = {{ i }} end return "collected" end)
+        """
+    return start(
+        nats_server.url,
+        "\n".join(line.strip() for line in text.splitlines()) + "\n".join(handlers),
+        options=f"limits = {{ memory = {LIMIT}, cpu = 3 }}, web_server = true, web_port = {port}",
+        arguments=["--log-level", "error", "--log-queue", "1MB"],
+    )
+
+
+def test_the_limit_of_memory_holds_inside_host_functions(hoarder, asking):
+    pid = hoarder.process.pid
+    before = memory(pid)
+    grown = {}
+    for kind, table in (("hoard", HOARDS), ("copy", COPIES)):
+        for number, name in enumerate(table):
+            pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+            begin = time.monotonic()
+            asking.request(f"{kind}.{number}", b"{}", timeout=120)
+            grown[f"{kind}: {name}"] = ((memory(pid, "VmHWM") - before) >> 20, round(time.monotonic() - begin, 1))
+            assert asking.request("collect", b"{}", timeout=60).text == "collected"
+    assert all(size < 2 * LIMIT >> 20 for size, _ in grown.values()), grown
+
+
+def test_a_form_counts_as_what_it_becomes(start, nats_server):
+    port = free_port()
+    running = start(
+        nats_server.url,
+        """
+        app.http.post("/form", { max_body = "20MB" }, function(req)
+            local keep = {}
+            for i = 1, 100 do keep[i] = false end
+            for i = 1, 100 do keep[i] = req.form() end
+            return "kept"
+        end)
+        app.http.get("/ok", function() return "ok" end)
+        """,
+        options=f"limits = {{ memory = {LIMIT}, cpu = 3 }}, web_server = true, web_port = {port}",
+    )
+    before = memory(running.process.pid)
+    form = b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n' + b"x" * (15 << 20) + b"\r\n--b--\r\n"
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/form", form, {"Content-Type": "multipart/form-data; boundary=b"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request, timeout=60)
+    assert raised.value.code == 500
+    assert memory(running.process.pid, "VmHWM") - before < 2.5 * LIMIT
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=60).read() == b"ok"
+
+
+def test_long_texts_of_errors_are_cut(start, nats_server, asking):
+    running = start(
+        nats_server.url,
+        """
+        app.listen("raise", function() error(("y"):rep(5000000)) end)
+        app.listen("answer", function() error{ code = 404, message = ("z"):rep(100000) } end)
+        app.listen("code", function() return nil, { code = ("c"):rep(5000000), message = "m" } end)
+        app.listen("caught", function()
+            local handle = app.spawn(function() error(("w"):rep(5000000), 0) end)
+            local _, err = handle.wait()
+            return #err.message
+        end)
+        app.listen("own", function() return #select(2, pcall(error, ("v"):rep(5000000))) end)
+        """,
+        options="debug = true",
+    )
+    # What nobody meant is for the log, and cut there; with `debug` it goes out as far.
+    text = failure(asking, "raise")["error"]
+    assert (64 << 10) < len(text) < (66 << 10) and re.search(r"yyy\.\.\. \(50000\d\d bytes\)$", text), text[-40:]
+    # An answer goes out as it is.
+    assert failure(asking, "answer") == {"success": False, "code": 404, "error": "z" * 100000}
+    assert failure(asking, "code")["code"] == 500
+    assert asking.ask("caught", {}) < 66 << 10
+    # Within the script nothing is cut.
+    assert asking.ask("own", {}) == 5000000
+    running.stop()
+    assert max(len(line) for line in running.output.splitlines()) < 80 << 10

@@ -42,6 +42,17 @@ static inline void panini_check_turn(lua_State *L, uint64_t turn) {
     if ((turn & 1023) == 1023) panini_check(L);
 }
 
+// After a host function that has made values: their allocations are not refused, so that a loop over a host function would
+// meet no limit of memory. Raises "not enough memory" when the state is over it, and a collection does not help.
+int panini_raise_without_memory(lua_State *L);
+
+static inline void panini_check_made(lua_State *L) {
+    const panini_vm *vm = panini_vm_of(L);
+    if (vm->killed) panini_raise_killed(L);
+    // Of no limit, 0, the right side is the largest number.
+    if (vm->bytes_in_use - 1 >= vm->bytes_limit - 1) panini_raise_without_memory(L);
+}
+
 // Work of the host on a script's behalf that runs no Lua, such as writing its answer: it gets a fifth of the budget, and
 // looks itself whether it is to end. Returns what panini_end_work takes; inside of a run it belongs to that run.
 void *panini_begin_work(panini_vm *vm);

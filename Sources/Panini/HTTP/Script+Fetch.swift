@@ -42,7 +42,14 @@ extension Script {
         }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
-        let ended = isTraced ? beginSpan(&fetch) : nil
+        let charged = try chargeBody(of: fetch, call)
+        var ended = isTraced ? beginSpan(&fetch) : nil
+        if charged > 0 {
+            ended = { [unowned self, ended] end in
+                if phase != .closed { vm.discharge(charged) }
+                ended?(end)
+            }
+        }
         // A reload may have changed it.
         service.fetcher.maximumConnections = service.options.fetchMaxConnections
         let number = service.fetcher.start(fetch, context: id, sink: self, ended: ended)
@@ -50,6 +57,15 @@ extension Script {
         nextWait = .fetch(number)
         return LuaVM.suspend
     }
+
+    /// A large body counts as the script's for as long as the fetch goes on.
+    private func chargeBody(of fetch: HTTPFetch, _ call: HostCall) throws(Misuse) -> Int {
+        guard let size = fetch.body?.readableBytes, size >= Self.chargedBody else { return 0 }
+        try call.charge(size)
+        return size
+    }
+
+    private static let chargedBody = 64 << 10
 
     /// The head, or a piece of a stream, has been looked at.
     fileprivate func nextOfFetch(_ number: HTTPFetchID) -> CInt {
@@ -96,6 +112,7 @@ extension Script {
                 )
             case ("body", LUA_TSTRING):
                 bodies.append(name)
+                try call.requireRoom(for: Int(lua_rawlen(L, value)))
                 fetch.body = ByteBuffer(bytes: vm.stringBytes(L, value) ?? emptyBytes)
             case ("json", _):
                 bodies.append(name)
@@ -109,7 +126,8 @@ extension Script {
             case ("form", LUA_TTABLE):
                 bodies.append(name)
                 contentType = "application/x-www-form-urlencoded"
-                fetch.body = ByteBuffer(string: try formText(L, value))
+                var allowance = CopyAllowance(vm)
+                fetch.body = ByteBuffer(bytes: try formBytes(L, value, &allowance))
             case ("timeout", LUA_TNUMBER):
                 fetch.seconds = lua_tonumberx(L, value, nil)
                 guard fetch.seconds >= 0.001, fetch.seconds <= 86400 else {
@@ -169,7 +187,11 @@ extension Script {
     }
 
     /// `{ name = value | { values } }` as application/x-www-form-urlencoded, in the order of the names.
-    private func formText(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> String {
+    private func formBytes(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        _ allowance: inout CopyAllowance
+    ) throws(Misuse) -> [UInt8] {
         var fields: [(name: [UInt8], value: [UInt8])] = []
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
@@ -182,27 +204,66 @@ extension Script {
                 for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
                     if vm.isRunOver { break }
                     lua_rawgeti(L, top + 2, lua_Integer(position))
-                    fields.append((Array(name), try formValue(L, top + 3)))
+                    fields.append((try formPart(name, &allowance), try formValue(L, top + 3, &allowance)))
                     lua_settop(L, top + 2)
                 }
             } else {
-                fields.append((Array(name), try formValue(L, top + 2)))
+                fields.append((try formPart(name, &allowance), try formValue(L, top + 2, &allowance)))
             }
             lua_settop(L, top + 1)
         }
-        return fields.sorted { $0.name.lexicographicallyPrecedes($1.name) }
-            .map { "\(formEscaped($0.name))=\(formEscaped($0.value))" }.joined(separator: "&")
+        var form: [UInt8] = []
+        form.reserveCapacity(fields.reduce(0) { $0 + $1.name.count + $1.value.count + 2 })
+        for (name, value) in fields.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
+            if !form.isEmpty { form.append(UInt8(ascii: "&")) }
+            form += name
+            form.append(UInt8(ascii: "="))
+            form += value
+        }
+        return form
     }
 
-    private func formValue(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> [UInt8] {
+    /// The bytes of a name or a value as they stand in a form. Each may become three.
+    private func formPart(
+        _ bytes: UnsafeRawBufferPointer,
+        _ allowance: inout CopyAllowance
+    ) throws(Misuse) -> [UInt8] {
+        var count = bytes.count + 64
+        for byte in bytes where formByte(byte) == nil { count += 2 }
+        try allowance.take(count, for: "app.http.fetch")
+        var text: [UInt8] = []
+        text.reserveCapacity(count - 64)
+        for byte in bytes {
+            if let plain = formByte(byte) {
+                text.append(plain)
+            } else {
+                text.append(UInt8(ascii: "%"))
+                for digit in [byte >> 4, byte & 15] { text.append(digit < 10 ? 48 + digit : 55 + digit) }
+            }
+        }
+        return text
+    }
+
+    private func formValue(
+        _ L: OpaquePointer,
+        _ index: CInt,
+        _ allowance: inout CopyAllowance
+    ) throws(Misuse) -> [UInt8] {
+        let text: String
         switch lua_type(L, index) {
-        case LUA_TSTRING: Array(vm.stringBytes(L, index) ?? emptyBytes)
-        case LUA_TNUMBER where lua_isinteger(L, index) != 0: Array(String(lua_tointegerx(L, index, nil)).utf8)
-        case LUA_TNUMBER: Array(String(lua_tonumberx(L, index, nil)).utf8)
-        case LUA_TBOOLEAN: Array((lua_toboolean(L, index) != 0 ? "true" : "false").utf8)
+        case LUA_TSTRING: return try formPart(vm.stringBytes(L, index) ?? emptyBytes, &allowance)
+        case LUA_TNUMBER where lua_isinteger(L, index) != 0: text = String(lua_tointegerx(L, index, nil))
+        case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
+        case LUA_TBOOLEAN: text = lua_toboolean(L, index) != 0 ? "true" : "false"
         case let type:
             throw Misuse("app.http.fetch: form: a field cannot be \(String(cString: lua_typename(L, type)))")
         }
+        try allowance.take(64, for: "app.http.fetch")
+        return text.utf8.flatMap { byte in formByte(byte).map { [$0] } ?? escaped(byte) }
+    }
+
+    private func escaped(_ byte: UInt8) -> [UInt8] {
+        [UInt8(ascii: "%")] + [byte >> 4, byte & 15].map { $0 < 10 ? 48 + $0 : 55 + $0 }
     }
 
     // MARK: - Results
@@ -295,16 +356,11 @@ private let decodeFetched: panini_host_function = { L, context in
     return call.script.fetchedJSON(call)
 }
 
-private func formEscaped(_ bytes: [UInt8]) -> String {
-    var text: [UInt8] = []
-    for byte in bytes {
-        switch byte {
-        case 48...57, 65...90, 97...122, 0x2A, 0x2D, 0x2E, 0x5F: text.append(byte)
-        case 0x20: text.append(UInt8(ascii: "+"))
-        default:
-            text.append(UInt8(ascii: "%"))
-            for digit in [byte >> 4, byte & 15] { text.append(digit < 10 ? 48 + digit : 55 + digit) }
-        }
+/// What a byte is in a form when it needs no escape (WHATWG URL, application/x-www-form-urlencoded).
+private func formByte(_ byte: UInt8) -> UInt8? {
+    switch byte {
+    case 48...57, 65...90, 97...122, 0x2A, 0x2D, 0x2E, 0x5F: byte
+    case 0x20: UInt8(ascii: "+")
+    default: nil
     }
-    return String(decoding: text, as: UTF8.self)
 }

@@ -43,12 +43,13 @@ extension Script {
         var headers: [(name: String, value: String)] = []
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
+        var allowance = CopyAllowance(vm)
         guard lua_checkstack(L, 4) != 0 else { throw Misuse("\(call): the Lua stack is full") }
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
-            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1)?.lowercased() else {
-                throw Misuse("\(call): headers must have names")
-            }
+            guard lua_type(L, top + 1) == LUA_TSTRING else { throw Misuse("\(call): headers must have names") }
+            try allowance.take(Int(lua_rawlen(L, top + 1)), for: call)
+            let name = (vm.string(L, top + 1) ?? "").lowercased()
             guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
                 throw Misuse("\(call): \"\(name)\" is no name for a header")
             }
@@ -61,11 +62,11 @@ extension Script {
                 for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
                     if vm.isRunOver { break }
                     lua_rawgeti(L, top + 2, lua_Integer(position))
-                    headers.append((name, try fieldValue(L, top + 3, name, call)))
+                    headers.append((name, try fieldValue(L, top + 3, name, call, &allowance)))
                     lua_settop(L, top + 2)
                 }
             } else {
-                headers.append((name, try fieldValue(L, top + 2, name, call)))
+                headers.append((name, try fieldValue(L, top + 2, name, call, &allowance)))
             }
             lua_settop(L, top + 1)
         }
@@ -76,8 +77,11 @@ extension Script {
         _ L: OpaquePointer,
         _ index: CInt,
         _ name: String,
-        _ call: StaticString
+        _ call: StaticString,
+        _ allowance: inout CopyAllowance
     ) throws(Misuse) -> String {
+        // An entry of the list is more than its text.
+        try allowance.take((lua_type(L, index) == LUA_TSTRING ? Int(lua_rawlen(L, index)) : 0) + 64, for: call)
         let text: String
         switch lua_type(L, index) {
         case LUA_TSTRING: text = vm.string(L, index) ?? ""

@@ -217,6 +217,8 @@ extension Script {
 extension Script {
     /// Pushes the fields of a form, and all of them by name as lists.
     private func form(_ call: HostCall, _ request: RequestBytes, _ type: String) throws(Misuse) -> CInt {
+        // The fields and their lists share their texts.
+        try call.requireRoom(for: request.body.count)
         if type.lowercased().hasPrefix("application/x-www-form-urlencoded") {
             let pairs = formPairs(request.body)
             if isText(request), let problem = RequestText.problem(pairs, "the form") {

@@ -29,9 +29,9 @@ extension Script {
         defer { lua_settop(L, top) }
         guard lua_checkstack(L, 8) != 0 else { return }
         let subject = PaniniMiddlewareMessage(kind, source(L, kind), script: self).subject
-        let text = vm.string(L, top) ?? "(no text)"
+        let text = vm.string(L, top, upTo: LuaVM.longestErrorText) ?? "(no text)"
         panini_middleware_push_traceback(L)
-        let traceback = vm.string(L, -1)
+        let traceback = vm.string(L, -1, upTo: LuaVM.longestErrorText)
         logger.error(
             "\(what) failed on \(subject) after what it wraps had failed, whose error goes out: \(text)",
             metadata: traceback.map { ["lua.traceback": "\($0)"] }

@@ -50,7 +50,7 @@ let printText: panini_host_function = { L, context in
 extension Script {
     /// `logger.info(text [, fields])`. Whatever else a script says is shown, too.
     fileprivate func log(_ L: OpaquePointer, _ level: Logger.Level, hasTraceback: Bool) {
-        let name = vm.string(L, CInt(PANINI_SECOND_BOUND_VALUE)) ?? ""
+        let name = vm.string(L, CInt(PANINI_SECOND_BOUND_VALUE), upTo: ValueShower.longestKey) ?? ""
         guard logs(level, name) else { return }
         let count = lua_gettop(L)
         var shower = ValueShower(L, script: self)
@@ -67,7 +67,7 @@ extension Script {
         }
         if hasTraceback, lua_checkstack(L, 60) != 0 {
             luaL_traceback(L, L, nil, 1)
-            metadata[LogRecord.exceptionField] = "\(vm.string(L, -1) ?? "")"
+            metadata[LogRecord.exceptionField] = "\(vm.string(L, -1, upTo: LuaVM.longestErrorText) ?? "")"
             lua_settop(L, -2)
         }
         log(level, name, text, metadata)

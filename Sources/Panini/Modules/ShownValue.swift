@@ -22,7 +22,7 @@ struct ValueShower {
     /// A text that is logged by itself.
     static let longestText = 1 << 20
     static let deepest = 8
-    private static let longestKey = 256
+    static let longestKey = 256
 
     init(_ L: OpaquePointer, script: Script, bytes: Int = Self.mostBytes) {
         self.L = L
@@ -74,10 +74,7 @@ struct ValueShower {
 
     /// As much of a text as there is room for, in whole characters, and how long it was.
     static func cut(_ bytes: UnsafeRawBufferPointer, to most: Int) -> String {
-        guard bytes.count > most else { return String(decoding: bytes, as: UTF8.self) }
-        var count = most
-        while count > 0, bytes[count] & 0xC0 == 0x80 { count -= 1 }
-        return String(decoding: bytes[..<count], as: UTF8.self) + "... (\(bytes.count) bytes)"
+        LuaVM.shown(bytes, upTo: most)
     }
 
     // MARK: - Tables

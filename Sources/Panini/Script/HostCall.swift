@@ -199,14 +199,23 @@ extension PlainValue {
 
     /// Reads a value of an options table. Functions and the like are kept as their type's names.
     init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM) throws(Unreadable) {
-        var left = Self.mostEntries
+        var left = Left(entries: Self.mostEntries, bytes: CopyAllowance(vm))
         self = try PlainValue(L, index, vm: vm, depth: 0, left: &left)
     }
 
-    private init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int, left: inout Int) throws(Unreadable) {
-        left -= 1
-        guard left >= 0, !vm.isRunOver else {
+    /// What may still be copied.
+    private struct Left {
+        var entries: Int
+        var bytes: CopyAllowance
+    }
+
+    private init(_ L: OpaquePointer, _ index: CInt, vm: LuaVM, depth: Int, left: inout Left) throws(Unreadable) {
+        left.entries -= 1
+        guard left.entries >= 0 else {
             throw Unreadable(message: "a table has more than \(Self.mostEntries) entries")
+        }
+        guard left.bytes.take(lua_type(L, index) == LUA_TSTRING ? Int(lua_rawlen(L, index)) : 0) else {
+            throw Unreadable(message: LuaVM.memoryText)
         }
         switch lua_type(L, index) {
         case LUA_TNIL, LUA_TNONE: self = .null
@@ -229,7 +238,7 @@ extension PlainValue {
         _ index: CInt,
         vm: LuaVM,
         depth: Int,
-        left: inout Int
+        left: inout Left
     ) throws(Unreadable) -> PlainValue {
         guard depth < maximumDepth, lua_checkstack(L, 4) != 0 else {
             throw Unreadable(message: "a table is nested deeper than \(maximumDepth) levels")
@@ -241,7 +250,12 @@ extension PlainValue {
         while panini_next(L, table) != 0 {
             let value = try reading(L, vm: vm, depth: depth, left: &left)
             switch lua_type(L, -2) {
-            case LUA_TSTRING: members.append((vm.string(L, -2) ?? "", value))
+            case LUA_TSTRING:
+                guard left.bytes.take(Int(lua_rawlen(L, -2))) else {
+                    lua_settop(L, -3)
+                    throw Unreadable(message: LuaVM.memoryText)
+                }
+                members.append((vm.string(L, -2) ?? "", value))
             case LUA_TNUMBER where lua_isinteger(L, -2) != 0: items[lua_tointegerx(L, -2, nil)] = value
             default:
                 lua_settop(L, -3)
@@ -267,7 +281,7 @@ extension PlainValue {
         _ L: OpaquePointer,
         vm: LuaVM,
         depth: Int,
-        left: inout Int
+        left: inout Left
     ) throws(Unreadable) -> PlainValue {
         do throws(Unreadable) {
             return try PlainValue(L, lua_gettop(L), vm: vm, depth: depth + 1, left: &left)

@@ -38,7 +38,7 @@ extension Script {
     /// A forgotten `local`: handlers that run at the same time then share what each thinks its own.
     private func globalMade(_ L: OpaquePointer) {
         guard phase != .closed, reportedGlobals.count < Self.mostReportedGlobals else { return }
-        let name = vm.string(L, 2) ?? ""
+        let name = vm.string(L, 2, upTo: ValueShower.longestKey) ?? ""
         guard reportedGlobals.insert(name).inserted else { return }
         let place = vm.position(L)
         logger.warning(

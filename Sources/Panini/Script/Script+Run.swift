@@ -329,7 +329,7 @@ extension Script {
     func readError(_ L: OpaquePointer, _ index: CInt) -> (code: LuaError.Code?, message: String) {
         let index = lua_absindex(L, index)
         guard lua_type(L, index) == LUA_TTABLE else {
-            return (nil, vm.string(L, index) ?? scalarText(L, index))
+            return (nil, vm.string(L, index, upTo: LuaVM.longestAnswerText) ?? scalarText(L, index))
         }
         // Objects of a class have their fields behind `__index`, and a text of their own.
         if !isPlainError(L, index) { return vm.describeError(L, index) }
@@ -337,14 +337,16 @@ extension Script {
         switch panini_field(L, index, "code") {
         case LUA_TNUMBER where lua_isinteger(L, -1) != 0: code = .integer(lua_tointegerx(L, -1, nil))
         case LUA_TNUMBER: code = Int64(exactly: lua_tonumberx(L, -1, nil)).map { .integer($0) }
-        case LUA_TSTRING: code = .string(vm.string(L, -1) ?? "")
+        case LUA_TSTRING: code = .string(vm.string(L, -1, upTo: Self.longestErrorCode) ?? "")
         default: break
         }
-        let type = panini_field(L, index, "message")
-        let message = type == LUA_TSTRING ? vm.string(L, -1) ?? "" : scalarText(L, -1)
+        _ = panini_field(L, index, "message")
+        let message = vm.string(L, -1, upTo: LuaVM.longestAnswerText) ?? scalarText(L, -1)
         lua_settop(L, -3)
         return (code, message)
     }
+
+    private static let longestErrorCode = 1024
 
     /// Whether the error table at an index has no metatable, or that of the errors that calls return.
     private func isPlainError(_ L: OpaquePointer, _ index: CInt) -> Bool {

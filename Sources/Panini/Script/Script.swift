@@ -334,7 +334,8 @@ final class Script {
 
     /// Pushes the table `{ code =, message = }` that calls return beside `nil`.
     func push(_ error: CallError, onto L: OpaquePointer) {
-        var message = error.message
+        var message =
+            error.message.utf8.count <= LuaVM.longestErrorText ? error.message : LuaVM.shortened(error.message)
         message.withUTF8 { text in
             text.withMemoryRebound(to: CChar.self) { text in
                 switch error.code {

@@ -76,7 +76,7 @@ extension Script {
     func sharedGet(_ call: HostCall) throws(Misuse) -> CInt {
         let value = place.store.get(try key(call), now: now)
         // A table takes more room in Lua than as bytes.
-        if let value { try call.requireRoom(for: value.size * 4) }
+        if let value { try call.requireRoom(for: value.sizeInLua) }
         push(value, onto: call.L)
         return 1
     }

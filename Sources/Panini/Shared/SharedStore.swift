@@ -22,6 +22,11 @@ enum SharedValue: Sendable, Equatable {
         case .boolean, .integer, .number: 0
         }
     }
+
+    /// About what it takes in a Lua state: a text is its bytes, a table has nodes around its values.
+    var sizeInLua: Int {
+        if case .table = self { size * 4 } else { size }
+    }
 }
 
 /// The key-value store behind `app.shared`.
