@@ -1,5 +1,6 @@
 // Owns: numbers in place of addresses. Each state has a key; under it an address becomes a number by a block cipher of 64 bits,
-// Speck64/128: two objects never have the same, and whoever knows many of them knows nothing of the next.
+// Speck64/128: two objects never have the same, and whoever knows many of them knows nothing of the next. The address is a
+// number here, nothing is read there; the texts that are taken lie on the stack until they are used up (panini_vm.h has the rule).
 #include "panini_address.h"
 
 #include <inttypes.h>

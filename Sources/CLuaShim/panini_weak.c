@@ -127,6 +127,7 @@ static int count_all(lua_State *L) {
     vm->weak_step = vm->has_weak_alarm ? PANINI_ALARMED_WEAK_STEP : PANINI_LONG_WEAK_STEP;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
     lua_pushnil(L);
+    // Bounded: a step for each table, and for its values as long as they are few; half a look would find nothing wrong.
     while (lua_next(L, -2)) {
         if (vm->weak_step > PANINI_SHORT_WEAK_STEP) vm->weak_step = PANINI_SHORT_WEAK_STEP;
         if (!is_weak(L)) {
@@ -186,6 +187,7 @@ static int end_late_ones(lua_State *L) {
 static void end_all(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tables_key);
     lua_pushnil(L);
+    // Bounded: a step for each table. One that stayed weak would hold the collector.
     while (lua_next(L, -2)) {
         if (is_weak(L)) {
             lua_getmetatable(L, -1);
