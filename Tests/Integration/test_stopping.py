@@ -275,3 +275,41 @@ def test_a_second_signal_ends_at_once_whatever_runs(start, nats_server, tmp_path
     assert running.wait(5) == 128 + signal.SIGTERM
     running.expected_exit = 128 + signal.SIGTERM
     client.close()
+
+
+def test_nobody_reads_why_it_ended(nats_server, tmp_path):
+    """The last line on standard error waits for a reader that does not read: the main thread ends the program."""
+    path = tmp_path / "test.lua"
+    path.write_text(
+        'local app = panini.app{ service_name = "test", shutdown_timeout = 1, limits = { cpu = 3600 } }\n'
+        "app.on_stop(function() while true do end end)\n"
+    )
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    for size in (4096, 1):
+        try:
+            while True:
+                os.write(theirs, b"x" * size)
+        except BlockingIOError:
+            pass
+    os.set_blocking(theirs, True)
+    process = subprocess.Popen(
+        [PROGRAM, "run", str(path), "--server", nats_server.url],
+        env=environment(),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    try:
+        for line in process.stdout:
+            if b"ready" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(1 + 10 + MARGIN) == 1
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        os.close(ours)
+        os.close(theirs)

@@ -4,62 +4,11 @@ import Glibc
 
 /// Where running programs of a user are found.
 package enum ControlDirectory {
-    /// The folder for a program that starts: `PANINI_CONTROL_DIR`, or one in `XDG_RUNTIME_DIR`, or one in the user's run-time
-    /// folder, or one of the user's own in the temporary folder.
-    package static var usual: String {
-        if let named { return named }
-        if isUsable(inTemporary) || !exists(inTemporary) { return inTemporary }
-        // Somebody else has taken the name: anybody may, there. Nobody can guess the next one.
-        return ownInTemporary.first ?? makeInTemporary() ?? inTemporary
-    }
+    /// The folder for a program that starts.
+    package static var usual: String { ControlPlaces().usual }
 
     /// The folders in which programs of the user may be found.
-    package static var all: [String] {
-        if let named { return [named] }
-        return [inTemporary].filter(isUsable) + ownInTemporary
-    }
-
-    /// The folder that was named by whoever started the program or the session; nil: it is in the temporary folder.
-    private static var named: String? {
-        if let own = variable("PANINI_CONTROL_DIR") { return own }
-        if let runtime = variable("XDG_RUNTIME_DIR") { return runtime + "/panini" }
-        let runtime = "/run/user/\(getuid())"
-        return isUsable(runtime) ? runtime + "/panini" : nil
-    }
-
-    private static var inTemporary: String { "/tmp/panini-\(getuid())" }
-
-    /// Folders of the user's own whose names have a random part.
-    private static var ownInTemporary: [String] {
-        guard let folder = opendir("/tmp") else { return [] }
-        defer { closedir(folder) }
-        let prefix = "panini-\(getuid())-"
-        var found: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name.hasPrefix(prefix), isUsable("/tmp/" + name) { found.append("/tmp/" + name) }
-        }
-        return found.sorted()
-    }
-
-    private static func makeInTemporary() -> String? {
-        var template = Array("\(inTemporary)-XXXXXX".utf8CString)
-        return mkdtemp(&template).map { String(cString: $0) }
-    }
-
-    private static func exists(_ path: String) -> Bool {
-        var status = stat()
-        return lstat(path, &status) == 0
-    }
-
-    private static func isUsable(_ path: String) -> Bool { (try? check(path)) != nil }
-
-    private static func variable(_ name: String) -> String? {
-        guard let value = getenv(name), value.pointee != 0 else { return nil }
-        return String(cString: value)
-    }
+    package static var all: [String] { ControlPlaces().all }
 
     /// Makes the folder when it is not there, for its user alone.
     package static func prepare(_ path: String) throws(ControlProblem) {
@@ -86,4 +35,67 @@ package enum ControlDirectory {
             throw ControlProblem(message: "\(path) belongs to somebody else, or others may write there")
         }
     }
+}
+
+/// Where the folder may be. A value that looks at the system; the tests give it another one.
+struct ControlPlaces {
+    var temporary = "/tmp"
+    var runtime = "/run/user/\(getuid())"
+    var variable: (String) -> String? = { name in
+        guard let value = getenv(name), value.pointee != 0 else { return nil }
+        return String(cString: value)
+    }
+
+    /// `PANINI_CONTROL_DIR`, or one in `XDG_RUNTIME_DIR`, or one in the user's run-time folder, or one of the user's own in the
+    /// temporary folder.
+    var usual: String {
+        if let named { return named }
+        if Self.isUsable(inTemporary) || !Self.exists(inTemporary) { return inTemporary }
+        // Somebody else has taken the name: anybody may, there. Nobody can guess the next one.
+        return ownInTemporary.first ?? makeInTemporary() ?? inTemporary
+    }
+
+    /// Those that belong to the user alone, where anybody may make some.
+    var all: [String] {
+        if let named { return [named] }
+        return [inTemporary].filter(Self.isUsable) + ownInTemporary
+    }
+
+    /// The folder that was named by whoever started the program or the session; nil: it is in the temporary folder.
+    private var named: String? {
+        if let own = variable("PANINI_CONTROL_DIR") { return own }
+        if let runtime = variable("XDG_RUNTIME_DIR") { return runtime + "/panini" }
+        return Self.isUsable(runtime) ? runtime + "/panini" : nil
+    }
+
+    private var name: String { "panini-\(getuid())" }
+    private var inTemporary: String { "\(temporary)/\(name)" }
+
+    /// Folders of the user's own whose names have a random part.
+    private var ownInTemporary: [String] {
+        guard let folder = opendir(temporary) else { return [] }
+        defer { closedir(folder) }
+        var found: [String] = []
+        while let entry = readdir(folder) {
+            let file = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if file.hasPrefix(name + "-"), Self.isUsable("\(temporary)/\(file)") {
+                found.append("\(temporary)/\(file)")
+            }
+        }
+        return found.sorted()
+    }
+
+    private func makeInTemporary() -> String? {
+        var template = Array("\(inTemporary)-XXXXXX".utf8CString)
+        return mkdtemp(&template).map { String(cString: $0) }
+    }
+
+    private static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0
+    }
+
+    private static func isUsable(_ path: String) -> Bool { (try? ControlDirectory.check(path)) != nil }
 }

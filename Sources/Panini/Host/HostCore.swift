@@ -21,6 +21,8 @@ final class HostCore {
     private var finished: EventLoopPromise<Void>?
     private var isStopping = false
     private var failure: PaniniError?
+    /// What is said of a stop whose time was over, when nothing else is.
+    private var cutOff: PaniniError?
     private var watcher: FileWatcher?
     private var metrics: HostMetrics?
     private var control: ControlServer?
@@ -287,12 +289,10 @@ final class HostCore {
         loop.scheduleTask(in: .nanoseconds(nanoseconds(stopAllowance.shutdownTimeout)) + .seconds(1)) {
             let this = box.value
             guard this.finished != nil else { return }
-            this.failure =
-                this.failure
-                ?? PaniniError(
-                    code: .shutdownTimeout,
-                    message: "shutdown_timeout is over, and scripts still ran: they were ended"
-                )
+            this.cutOff = PaniniError(
+                code: .shutdownTimeout,
+                message: "shutdown_timeout is over, and scripts still ran: they were ended"
+            )
             this.keeper.endAllRuns()
         }
     }
@@ -307,8 +307,9 @@ final class HostCore {
         let box = NIOLoopBound(self, eventLoop: loop)
         keeper.end().whenComplete { result in
             let this = box.value
-            if case .success(.some(let held)) = result { this.failure = this.failure ?? held }
-            if let failure = this.failure { promise.fail(failure) } else { promise.succeed() }
+            var failure = this.failure
+            if case .success(.some(let held)) = result { failure = failure ?? held }
+            if let failure = failure ?? this.cutOff { promise.fail(failure) } else { promise.succeed() }
         }
     }
 }
