@@ -159,8 +159,7 @@ extension Service {
         let name = subject.endpointName
         let pattern = subject.pattern.subject
         if isReplacement, let known = shared.endpoint(leftBy: worker.index, name: name, subject: pattern) {
-            // Nothing has come yet that would have the other one.
-            subject.endpoint = known
+            subject.takeOver(known)
         }
         subject.endpointRow = shared.add(
             row(of: subject, listener),
