@@ -648,10 +648,10 @@ on("z", function() error{ code = 418, message = ("x"):rep(30 << 20) } end)
 """, attack=(Ask("x", (418, 500)), Ask("y", (418, 500)), Ask("z")), must=Must(grow=90, keep=90, kilobytes=300), quick=True),
     Row("lua.error.thirty-megabytes-of-lines", """
 on("x", function() error(("x\\n"):rep(10 << 20)) end)
-""", attack=(Ask("x", 500),), must=Must(grow=90, keep=90, kilobytes=300)),
+""", attack=(Ask("x", 500),), must=Must(grow=90, keep=90, kilobytes=300, lines=40_000)),
     Row("lua.error.of-a-spawned-function", """
 on("x", function() for i = 1, 5 do app.spawn(function() error(("x"):rep(20 << 20)) end) end return "spawned" end)
-""", attack=(Ask("x", FINE), Ask("x", FINE)), must=Must(grow=90, keep=90, kilobytes=300)),
+""", attack=(Ask("x", FINE), Ask("x", FINE)), must=Must(grow=90, keep=90, kilobytes=900)),
     Row("lua.error.log-of-thirty-megabytes", """
 on("x", function() for i = 1, 3 do app.logger.error(("x"):rep(20 << 20)) end print(("x"):rep(20 << 20)) return "said" end)
 """, attack=(Ask("x", (FINE, ENDED, 500)),), must=Must(grow=160, keep=130, kilobytes=1500)),

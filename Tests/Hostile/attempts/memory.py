@@ -142,7 +142,7 @@ on("x", function(msg)
     app.wait_all(fs)
     return "kept"
 end)
-""", attack=served(b"x" * (8 << 20)), must=Must(grow=300, keep=140, lines=200), cpu=1),
+""", attack=served(b"x" * (8 << 20)), must=Must(grow=560, keep=140, lines=200), cpu=1),
     Row("memory.form-of-upload", f"""{KEEP}
 app.http.post("/form", {{ max_body = "20MB" }}, function(req) for i = 1, 60 do keep[i] = req.form() end return "kept" end)
 """, web=True, attack=upload, must=Must(grow=160, keep=150, lines=200)),
