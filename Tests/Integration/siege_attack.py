@@ -40,6 +40,16 @@ def status_of(pid):
     return int(found.get("VmRSS", 0)) / 1024, int(found.get("VmHWM", 0)) / 1024
 
 
+def delay_of(pid):
+    """For how long the program's threads were ready to run and others ran instead, in seconds: the one that waited longest."""
+    longest = 0
+    with contextlib.suppress(OSError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError, IndexError):
+                longest = max(longest, int((task / "schedstat").read_text().split()[1]) / 1e9)
+    return longest
+
+
 @dataclass
 class Answer:
     code: int

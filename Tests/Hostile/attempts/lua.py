@@ -448,7 +448,7 @@ package.preload.slow = function() app.sleep(0.3) return { slow = true } end
 on("x", function() while true do for i = 1, 1000 do end app.sleep(0) end end)
 on("y", function() package.loaded.slow = nil return require("slow") end)
 on("z", function() while true do pcall(app.request, "evil.alive", {}) for i = 1, 1000 do end end end)
-""", attack=(lambda a: [a.requester.publish(f"evil.{name}", reply="nobody") for name in "xyzyxzy"], Ask("y", (FINE, 500)), Ask("y", (FINE, 500)), Ask("alive", FINE))),
+""", attack=(lambda a: [a.requester.publish(f"evil.{name}", reply="nobody") for name in "xyzyxzy"], Ask("y", (FINE, 500)), Ask("y", (FINE, 500)), Ask("alive", FINE)), must=Must(exits=(0, 1))),
     # ---- limits that a script raises itself (4j)
     Row("lua.limits.untrusted-raises-cpu", """
 app.listen("evil.x", forever)
