@@ -317,7 +317,11 @@ extension Service: HTTPServerDelegate {
 
     func server(_ server: HTTPServer, shed: HTTPShedding) { webShed(shed, by: server) }
 
-    func serverCalmedDown(_ server: HTTPServer) { panini_release_free_memory(script.vm.state) }
+    func serverCalmedDown(_ server: HTTPServer) {
+        panini_release_free_memory(script.vm.state)
+        // What Lua made for the answers is garbage by now.
+        workWasDone()
+    }
 
     // MARK: - Ends
 

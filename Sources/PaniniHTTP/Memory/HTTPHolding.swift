@@ -9,7 +9,7 @@ struct HTTPHolding {
     /// What was still to be written at the last look.
     var lastBuffered = 0
     /// It was ended for what it held: what is left of it goes, and does not count.
-    private var isEnded = false
+    private(set) var isEnded = false
 
     @inline(__always)
     mutating func set(_ new: Int, in share: WebMemoryShare) {

@@ -74,6 +74,8 @@ package final class HTTPServer {
     private var onDrained: (() -> Void)?
     private var ticks: RepeatedTask?
     private var isSheddingDue = false
+    /// How often memory is still to be given back: some of it is free a tick later only.
+    private var releasesLeft = 0
     private var tls: NIOSSLContext?
     private let sockets: HTTPSockets
 
@@ -322,7 +324,7 @@ package final class HTTPServer {
         if connections.isEmpty {
             share.looked(largest: 0)
             // One more tick where memory is to be given back: it is free only when the channel has gone.
-            if isStopping || !share.hasCalmedDown { endTicks() }
+            if isStopping || !share.hasCalmedDown && releasesLeft == 0 { endTicks() }
             finishStop()
         }
     }
@@ -355,9 +357,13 @@ package final class HTTPServer {
         if share.isOver { shedWorst() }
         if share.hasCalmedDown {
             share.gaveBack()
+            releasesLeft = 2
+        }
+        if releasesLeft > 0 {
+            releasesLeft -= 1
             delegate.serverCalmedDown(self)
         }
-        if connections.isEmpty { endTicks() }
+        if connections.isEmpty, releasesLeft == 0 { endTicks() }
     }
 
     private func endTicks() {

@@ -146,7 +146,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
 
     /// A stream holds another number of bytes than before.
     func changed(_ stream: HTTP2Stream, body: Int, unsent: Int) {
-        guard stream.load.set(body: body, unsent: unsent, in: &load) else { return }
+        guard stream.load.set(body: body, unsent: unsent, in: &load), !holding.isEnded else { return }
         account()
         server.checkMemory()
         let limit = server.configuration.maximumConnectionMemory
