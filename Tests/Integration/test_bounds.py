@@ -223,7 +223,8 @@ def test_a_form_counts_as_what_it_becomes(start, nats_server):
     )
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(request, timeout=60)
-    assert raised.value.code == 500
+    # For want of memory; on a slow machine for want of time.
+    assert raised.value.code in (500, 504)
     assert memory(running.process.pid, "VmHWM") - before < 2.5 * LIMIT
     assert urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=60).read() == b"ok"
 
