@@ -295,7 +295,7 @@ static void wake(void) {
     pthread_cond_signal(&condition);
 }
 
-static void wake_from_sleep(void) {
+static void wake_if_asleep(void) {
     if (!sleeps()) return;
     pthread_mutex_lock(&mutex);
     wake();
@@ -303,7 +303,7 @@ static void wake_from_sleep(void) {
 }
 
 void panini_watchdog_begun(panini_watch *watch, panini_vm *vm) {
-    wake_from_sleep();
+    wake_if_asleep();
     if (atomic_load_explicit(&watch->is_given_up, memory_order_relaxed)) panini_kill_given_up(vm);
 }
 
@@ -392,7 +392,7 @@ panini_share *panini_share_enter(panini_share *share) {
     if (watch == NULL && (watch = panini_watch_make()) == NULL) return NULL;
     panini_share *previous = atomic_load_explicit(&watch->owner, memory_order_relaxed);
     atomic_store_explicit(&watch->owner, share, memory_order_release);
-    if (share != NULL && atomic_load_explicit(&panini_watchdog_news, memory_order_relaxed)) wake_from_sleep();
+    if (share != NULL && atomic_load_explicit(&panini_watchdog_news, memory_order_relaxed)) wake_if_asleep();
     return previous;
 }
 

@@ -189,7 +189,9 @@ extension LuaVM {
     }
 
     /// Ends a coroutine for good, suspended or not: its to-be-closed variables are closed, errors in that are swallowed.
-    package func discard(_ co: LuaCoroutine) {
+    ///
+    /// - Parameter closes: False: it is dropped as it is.
+    package func discard(_ co: LuaCoroutine, closes: Bool = true) {
         let entry = slotEntry(co)
         switch entry.pointee.state {
         case .running: preconditionFailure("a running coroutine cannot be discarded")
@@ -198,7 +200,7 @@ extension LuaVM {
         }
         // Not to be found by its id from here on, not even by what its __close methods do.
         entry.pointee.state = .failed
-        panini_close_thread(vm, co.thread)
+        if closes { panini_close_thread(vm, co.thread) }
         drop(co)
     }
 

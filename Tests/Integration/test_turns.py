@@ -342,7 +342,7 @@ def test_functions_that_spawn_each_other_are_ended(service, client, loop):
         options="limits = { cpu = 0.1, memory = '64MB' }",
     )
     assert client.ask("begin", timeout=PATIENCE) == {"begun": True}
-    running.wait_for(r"spawned functions? failed: .*(limits.cpu_rate|not enough memory)")
+    running.wait_for(r"spawned functions? failed: .*(limits.cpu_rate|not enough memory)", timeout=4 * PATIENCE)
     assert client.ask("ok", timeout=PATIENCE) is True
 
     def rests():
@@ -372,8 +372,8 @@ def test_a_task_that_never_rests_is_ended(service, client):
         options="limits = { cpu = 0.1, cpu_rate = 0.1 }",
     )
     for line in (2, 3):
-        running.wait_for(rf"task \(.*test.lua:{line}\) failed: .*limits.cpu_rate")
-    running.wait_for(r"(task|spawned function).* failed: .*limits.cpu_rate")
+        running.wait_for(rf"task \(.*test.lua:{line}\) failed: .*limits.cpu_rate", timeout=4 * PATIENCE)
+    running.wait_for(r"(task|spawned function).* failed: .*limits.cpu_rate", timeout=4 * PATIENCE)
     assert client.ask("ok") is True
 
 

@@ -193,6 +193,37 @@ import Testing
         #expect((2..<60).contains(stretches), "\(stretches)")
     }
 
+    /// Each is over long before the watchdog looks a second time.
+    @Test func stretchesThatNobodyMeetsAddUp() throws {
+        let machine = try machine()
+        let co = try machine.coroutine("while true do for i = 1, 1000 do end wait('x') end")
+        var outcome = machine.resume(co)
+        let begin = LuaVM.threadTime
+        var used: UInt64 = 0
+        while outcome == .suspended, used < 20_000_000_000 {
+            outcome = machine.resume(co)
+            used = LuaVM.threadTime - begin
+        }
+        #expect(outcome == .failed)
+        let error = machine.vm.takeError(co)
+        #expect(error.kind == .cpu)
+        #expect(error.message.hasSuffix("more than 0.05 s of CPU time"))
+        // What is done here between two of them is none of it.
+        #expect(used < 2_000_000_000, "\(used)")
+    }
+
+    @Test func aRunThatIsToEndDoesNotGoOn() throws {
+        let machine = try machine()
+        let co = try machine.coroutine("pcall(wait, 'x') wait('y') return 'on'")
+        #expect(machine.resume(co) == .suspended)
+        machine.vm.endNext(co)
+        #expect(machine.resume(co) == .failed)
+        let error = machine.vm.takeError(co)
+        #expect(error.kind == .cpu)
+        #expect(error.message.contains("limits.cpu_rate"))
+        #expect(machine.waits.count == 1)
+    }
+
     @Test func aBudgetIsRenewedForThoseThatMayGoOnForEver() throws {
         let machine = try machine()
         let stretch = "local t = os.clock() while os.clock() - t < 0.02 do end"

@@ -59,25 +59,35 @@ extension Script {
     /// There is no memory for a spawned function to begin, and so for none of those that wait behind it: they all fail at once.
     /// To look anew for each of them would cost a collection each.
     func failUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+        fail(Self.memoryError, function, record) { _ in true }
+        memoryFailed()
+    }
+
+    /// A function was spawned by functions that have spawned each other for longer than they may. It ends here with all that
+    /// wait to begin and share their account.
+    func endUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+        fail(vm.overRate(options?.cpuRate ?? AppOptions().cpuRate), function, record) { other in
+            other.account === record.account && other.drive == .own
+        }
+    }
+
+    private func fail(
+        _ error: LuaError,
+        _ function: LuaReference,
+        _ record: SpawnRecord,
+        andAll isMeant: (SpawnRecord) -> Bool
+    ) {
         vm.release(function)
         var failed = [record]
         ready.keep { item in
-            guard case .start(let function, let record) = item else { return true }
+            guard case .start(let function, let record) = item, isMeant(record) else { return true }
             vm.discharge(SpawnRecord.charge)
             vm.release(function)
             failed.append(record)
             return false
         }
-        keepFailure(Self.memoryError, ofAll: failed)
-        memoryFailed()
+        keepFailure(error, ofAll: failed)
         for record in failed { service?.activityEnded(.spawned(record), of: self) }
-    }
-
-    /// A function was spawned by functions that have spawned each other for longer than they may.
-    func endUnstarted(_ record: SpawnRecord) {
-        let activity = Activity.spawned(record)
-        fail(activity, vm.overRate(options?.cpuRate ?? AppOptions().cpuRate))
-        service?.activityEnded(activity, of: self)
     }
 
     /// Something failed for want of memory. Usually that was its own doing, and the rest goes on; a state that is full even

@@ -60,8 +60,7 @@ extension Script {
                     break
                 }
                 guard !isOverdrawn(record.account, record.drive) else {
-                    vm.release(function)
-                    endUnstarted(record)
+                    endUnstarted(function, record)
                     break
                 }
                 let co = vm.acquireCoroutine()
@@ -266,7 +265,9 @@ extension Script {
     }
 
     /// Gives up a suspended coroutine: its time is over, or the service stops.
-    func abandon(_ job: Job, _ reason: ReplyError = .stopping) {
+    ///
+    /// - Parameter closes: Whether its variables are closed, which may take a tenth of a budget.
+    func abandon(_ job: Job, _ reason: ReplyError = .stopping, closes: Bool = true) {
         guard let co = vm.coroutine(id: job.coroutine) else { return }
         endObservations(slot: Int(co.slot), job.activity, reason)
         service?.cancel(job, of: self)
@@ -277,7 +278,7 @@ extension Script {
         runningAccount = job.account ?? current.account
         current.account = runningAccount
         depth += 1
-        vm.discard(co)
+        vm.discard(co, closes: closes)
         depth -= 1
     }
 

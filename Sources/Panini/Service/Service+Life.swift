@@ -319,6 +319,9 @@ extension Service {
         guard state == .stopping, !isClosing else { return }
         var running = 0
         var waiting = 0
+        // Messages that were read and are not delivered wait as the others do: none of them begins.
+        for listener in scripts.flatMap(\.listeners) { listener.places = 0 }
+        turn.takeRest()
         for script in scripts {
             running += giveUpRunning(script, .stopping)
             waiting += giveUpWaiting(script, .stopping)
@@ -343,7 +346,8 @@ extension Service {
                     }
                 }
             }
-            for case .some(let job) in script.jobs { script.abandon(job) }
+            let closing = ClosingTime(options)
+            for case .some(let job) in script.jobs { script.abandon(job, closes: closing.isLeft) }
         }
         closeConnection()
     }
@@ -354,6 +358,7 @@ extension Service {
     func giveUpRunning(_ script: Script, _ reason: ReplyError) -> Int {
         var count = 0
         var hadTurn = false
+        let closing = ClosingTime(options)
         for case .some(let job) in script.jobs {
             hadTurn = hadTurn || job.activity.takesTurn
             switch job.activity {
@@ -368,7 +373,7 @@ extension Service {
             case .stream(_, let request): request.connection?.endStream(request.number, isComplete: false)
             default: break
             }
-            script.abandon(job, reason)
+            script.abandon(job, reason, closes: closing.isLeft)
         }
         script.giveUpSpawned(reason)
         if sync.isOn, hadTurn {
@@ -381,6 +386,14 @@ extension Service {
     /// Answers what waits for a free place of a script's listeners.
     func giveUpWaiting(_ script: Script, _ reason: ReplyError) -> Int {
         var count = 0
+        script.ready.keep { item in
+            guard case .request(_, let request) = item else { return true }
+            count += 1
+            script.activeCount -= 1
+            requestsInFlight -= 1
+            script.refuse(request, reason)
+            return false
+        }
         for listener in script.listeners {
             while let message = listener.pending.popFirst() {
                 count += 1
@@ -395,6 +408,16 @@ extension Service {
         }
         return count
     }
+}
+
+/// How long variables may take to be closed when a whole script is given up: all together one budget of a run. What is left
+/// then is dropped as it is.
+private struct ClosingTime {
+    private let end: UInt64
+
+    init(_ options: AppOptions) { end = LuaVM.threadTime &+ UInt64(nanoseconds(options.cpuLimit)) }
+
+    var isLeft: Bool { LuaVM.threadTime < end }
 }
 
 /// Passes a connection's events on; the connection knows its delegate before the service is complete.

@@ -111,6 +111,13 @@ final class ServiceTurn {
         rotation = (rotation + 1) % sources
     }
 
+    /// Delivers all that was read, at the end of the service.
+    func takeRest() {
+        guard !isEnded, let service else { return }
+        panini_share_begin_turn(share)
+        service.connection.goOnWithTurn()
+    }
+
     private func doWork(_ service: Service) {
         // What is added meanwhile is for the next turn.
         var left = work.count
