@@ -23,7 +23,8 @@ import Testing
         #expect(text.parts(between: ASCII.dot).map(String.init) == ["a", "\(sign)b"])
         #expect(text.begins(with: "a.") && text.ends(with: "b") && !text.begins(with: "b"))
         #expect("\u{600}.x".parts(between: ASCII.dot).count == 2)
-        #expect("x://\(sign)"[...].range(ofText: "://") != nil)
+        let address = "x://\(sign)"
+        #expect(address[...].range(ofText: "://") != nil)
     }
 
     @Test func partsAreWhatStandsBetween() {
@@ -44,7 +45,10 @@ import Testing
     }
 
     @Test func aPartIsFoundByItsBytes() {
-        #expect("x using queue \"\u{301}".holds(" using queue \""))
+        let mark = "\u{301}"
+        let text = "x (queue " + mark
+        let isFound = text.holds(" (queue ")
+        #expect(isFound)
         #expect(!"".holds("a") && "".holds("") && "a".holds("a"))
     }
 }
