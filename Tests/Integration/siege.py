@@ -31,7 +31,7 @@ STRICT = bool(os.environ.get("PANINI_STRICT_TIMES"))
 
 # Seconds that the program may take to stop, and that the neighbour may wait before the row is ended.
 SHUTDOWN = 3
-HANG = 6 * SLOWER
+HANG = (6 if STRICT else 10) * SLOWER
 READY = max(15, PATIENCE / 2)
 # The machine is not to be brought down by a row that fails: so many MB.
 ENOUGH = 2500
