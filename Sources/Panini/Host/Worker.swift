@@ -7,6 +7,8 @@ import NIOCore
 enum WorkerAlarm {
     /// A coroutine's sleep is over.
     case wake(Script, UInt64)
+    /// The same of one so short that it is over before the loop has looked at its sockets: it lasts until then.
+    case wakeInTurn(Script, UInt64)
     /// A timer of a service falls due.
     case tick(Service, ServiceTimer)
     /// The first handler of a list may have run out of time.
@@ -45,6 +47,7 @@ final class Worker {
         self.alarms = DeadlineTimer(eventLoop: eventLoop) { alarm in
             switch alarm {
             case .wake(let script, let id): script.sleepEnded(id)
+            case .wakeInTurn(let script, let id): script.service?.turn.later(.wake(script, id))
             case .tick(let service, let timer): service.tick(timer)
             case .expire(let script, let list): script.service?.expire(list, of: script)
             case .housekeeping(let service): service.keepHouse()

@@ -169,11 +169,18 @@ extension Script {
         let seconds = try call.seconds(1, "the duration")
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
+        let isShort = seconds < Self.shortSleep
         nextWait = .sleep(
-            service.worker.schedule(.wake(self, id), at: service.worker.now &+ UInt64(nanoseconds(seconds)))
+            service.worker.schedule(
+                isShort ? .wakeInTurn(self, id) : .wake(self, id),
+                at: service.worker.now &+ UInt64(nanoseconds(seconds))
+            )
         )
         return LuaVM.suspend
     }
+
+    /// Shorter ones last for a turn of the loop, at least.
+    private static let shortSleep = 0.001
 
     func sleepEnded(_ id: UInt64) {
         guard phase != .closed else { return }

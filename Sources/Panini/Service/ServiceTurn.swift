@@ -14,6 +14,8 @@ enum TurnWork {
     case sends
     /// The collector of a service that has calmed down.
     case collection
+    /// A coroutine whose short sleep is over.
+    case wake(Script, UInt64)
 }
 
 /// A service's turns on its worker.
@@ -127,6 +129,7 @@ final class ServiceTurn {
             case .bridge(let client): client.goOn()
             case .sends: service.goOn()
             case .collection: service.collect()
+            case .wake(let script, let id): script.sleepEnded(id)
             }
             itemEnded()
         }
