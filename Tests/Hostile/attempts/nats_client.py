@@ -158,7 +158,7 @@ ROWS = [
     speaks("infos", flooding(info() * 500)),
     speaks("infos-large", flooding(info(x="y" * 500_000)), must=Must(exits=(0, 1), grow=80)),
     speaks("info-of-fifty-thousand-servers", once(info(connect_urls=[f"10.0.{n >> 8}.{n & 255}:4222" for n in range(50_000)])), must=Must(exits=(0, 1), grow=80)),
-    speaks("infos-of-new-servers", flooding(b"".join(info(connect_urls=[f"host{n}.example:4222" for n in range(m, m + 50)]) for m in range(0, 5000, 50)))),
+    speaks("infos-of-new-servers", flooding(b"".join(info(connect_urls=[f"host{n}.example:4222" for n in range(m, m + 50)]) for m in range(0, 5000, 50))), must=Must(exits=(0, 1), lines=400, kilobytes=200)),
     speaks("info-of-wrong-types", once(info(max_payload="x", headers=7, connect_urls={"a": 1}, client_id=[], ldm="yes"))),
     speaks("info-without-room", once(info(max_payload=0))),
     speaks("info-negative", once(info(max_payload=-1, proto=-5))),
