@@ -153,7 +153,7 @@ ROWS = [
         must=Must(grow=130), quick=True),
     row("unfinished.chunks", unfinished(300, CHUNKED, b"e0000\r\n" + b"x" * 0xE0000), options=BUDGET, must=Must(grow=130, keep=60)),
     row("unfinished.heads", unfinished(1500, b"GET / HTTP/1.1\r\nHost: a\r\n", b"X: " + b"x" * 14000), options=BUDGET, must=Must(grow=130, keep=60)),
-    row("unfinished.tiny-chunks", unfinished(20, CHUNKED, b"1\r\nx\r\n" * 200_000), options=BUDGET, must=Must(grow=130, keep=60)),
+    row("unfinished.tiny-chunks", unfinished(20, CHUNKED, b"1\r\nx\r\n" * 40_000), options=BUDGET, must=Must(grow=130, keep=60)),
     row("unfinished.packed", unfinished(100, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 5000\r\n\r\n",
         gzip.compress(b"x" * MB)[:-10]), options=BUDGET, must=Must(grow=130, keep=60)),
     row("unfinished.upgrades", unfinished(200, b"GET /alive HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", b"X: " + b"x" * 12000)),
