@@ -48,20 +48,16 @@ extension Running {
         let hold = Hold()
         var module = PaniniModule("hold")
         module.function("wait") { () in hold.wait() }
-        do {
-            try await Running.with(
-                script,
-                configure: { [module] configuration in
-                    configuration.modules = [module]
-                    configuration.stuckWorkers = policy
-                    configuration.opensWebPorts = false
-                    configuration.service(configuration.scripts[0]) { service in
-                        service.listen("held.swift") { (message: PaniniMessage) in "from Swift" }
-                    }
-                }
-            ) { running in
-                try await body(running, hold)
+        let configure: (inout PaniniHostConfiguration) -> Void = { [module] configuration in
+            configuration.modules = [module]
+            configuration.stuckWorkers = policy
+            configuration.opensWebPorts = false
+            configuration.service(configuration.scripts[0]) { service in
+                service.listen("held.swift") { (message: PaniniMessage) in "from Swift" }
             }
+        }
+        do {
+            try await Running.with(script, configure: configure) { try await body($0, hold) }
         } catch let error as PaniniError where error.code == code {
         }
         hold.open(16)

@@ -26,7 +26,10 @@ final class SourceFiles: Sendable {
     private let texts: [ExactText: [UInt8]]
 
     init(texts: [String: String] = [:]) {
-        self.texts = Dictionary(texts.map { (ExactText(Self.plain($0.key)), Array($0.value.utf8)) }, uniquingKeysWith: { $1 })
+        self.texts = Dictionary(
+            texts.map { (ExactText(Self.plain($0.key)), Array($0.value.utf8)) },
+            uniquingKeysWith: { $1 }
+        )
     }
 
     /// `./a/../b.lua` is `b.lua`.

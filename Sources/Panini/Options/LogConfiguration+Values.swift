@@ -14,7 +14,11 @@ extension LogConfiguration {
             ("%MS_NAME%", names.service), ("%CLIENT_ID%", names.client), ("%DATETIME%", names.time),
         ] {
             // A name is one part of a path, whatever it is made of.
-            name = Self.replacing(placeholder, in: name, with: replacement.parts(between: ASCII.slash).joined(separator: "_"))
+            name = Self.replacing(
+                placeholder,
+                in: name,
+                with: replacement.parts(between: ASCII.slash).joined(separator: "_")
+            )
         }
         guard !name.isEmpty, !name.ends(with: "/"), name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
             throw wrong(key, "must be a file's name", value)

@@ -103,7 +103,9 @@ private final class LuaHostMachine {
     // MARK: - What must hold afterwards
 
     private func lookAt() throws {
-        guard lua_gettop(vm.state) == 0 else { throw LuaHostFailure(description: "something is left on the main stack") }
+        guard lua_gettop(vm.state) == 0 else {
+            throw LuaHostFailure(description: "something is left on the main stack")
+        }
         vm.collectGarbage()
         vm.collectGarbage()
         guard vm.memoryInUse == vm.countedBytes else {
@@ -152,7 +154,10 @@ private final class LuaHostMachine {
             return 0
         }
         install("faults") { machine, L in
-            machine.vm.injectMemoryFaults(every: Int(lua_tointegerx(L, 1, nil)), attempts: Int(lua_tointegerx(L, 2, nil)))
+            machine.vm.injectMemoryFaults(
+                every: Int(lua_tointegerx(L, 1, nil)),
+                attempts: Int(lua_tointegerx(L, 2, nil))
+            )
             return 0
         }
         install("wait") { machine, L in

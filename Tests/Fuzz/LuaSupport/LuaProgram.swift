@@ -40,7 +40,9 @@ package struct LuaProgram {
     package static func source(_ choices: ByteChoices) -> String {
         var program = LuaProgram(choices)
         var text = prelude
-        repeat { text += "step(function(...) \(program.statement()) end)\n" } while !program.choices.isEmpty && program.left > 0
+        repeat {
+            text += "step(function(...) \(program.statement()) end)\n"
+        } while !program.choices.isEmpty && program.left > 0
         return text + "return #v"
     }
 
@@ -82,12 +84,15 @@ package struct LuaProgram {
 
     private mutating func key() -> String {
         choices.pick([
-            "1", "2", "'a'", "'b'", "'k\(choices.below(30))'", "3", "0.5", "true", "{}", "2^53", "-1", "v[1]", "('k'):rep(50)",
+            "1", "2", "'a'", "'b'", "'k\(choices.below(30))'", "3", "0.5", "true", "{}", "2^53", "-1", "v[1]",
+            "('k'):rep(50)",
             "math.maxinteger",
         ])
     }
 
-    private mutating func size() -> String { choices.pick(["0", "1", "3", "10", "100", "1000", "20000", "-1", "300000"]) }
+    private mutating func size() -> String {
+        choices.pick(["0", "1", "3", "10", "100", "1000", "20000", "-1", "300000"])
+    }
 
     private mutating func text() -> String {
         switch choices.below(12) {
@@ -101,7 +106,8 @@ package struct LuaProgram {
         case 7: "[==[" + json(3) + "]==]"
         case 8: "tostring(\(expression()))"
         case 9: "table.concat({ 'a', \(choices.below(100)), 'b' }, 's')"
-        default: choices.pick(["'%a+'", "'.-'", "'(%w)%1'", "'%b()'", "'%f[%w]'", "'[^a]*$'", "'^x'", "'()'", "'%'", "'[a'"])
+        default:
+            choices.pick(["'%a+'", "'.-'", "'(%w)%1'", "'%b()'", "'%f[%w]'", "'[^a]*$'", "'^x'", "'()'", "'%'", "'[a'"])
         }
     }
 
@@ -141,12 +147,14 @@ package struct LuaProgram {
         for _ in 0..<choices.below(4) + 1 {
             switch choices.below(5) {
             case 0: members.append("__mode = '\(choices.pick(["k", "v", "kv", "x"]))'")
-            case 1: members.append("__index = \(one([.slot, .function, .plain("error"), .plain("function() gc() end")]))")
+            case 1:
+                members.append("__index = \(one([.slot, .function, .plain("error"), .plain("function() gc() end")]))")
             case 2: members.append("__tostring = \(one([.function, .plain("function() gc() return 'text' end")]))")
             case 3: members.append("__close = \(function())")
             default:
                 let name = choices.pick([
-                    "__newindex", "__len", "__eq", "__lt", "__le", "__concat", "__call", "__pairs", "__gc", "__name", "__metatable",
+                    "__newindex", "__len", "__eq", "__lt", "__le", "__concat", "__call", "__pairs", "__gc", "__name",
+                    "__metatable",
                     "__add", "__unm",
                 ])
                 members.append("\(name) = \(one([.function, .plain("'text'"), .plain("error"), .plain("{}")]))")
@@ -158,9 +166,11 @@ package struct LuaProgram {
     private mutating func weakTable() -> String {
         let mode = choices.pick(["v", "k", "kv"])
         let fill = choices.pick([
-            "w['k' .. i] = {}", "w[{}] = i", "w[{}] = {}", "w[i] = {}", "w[('k'):rep(50) .. i] = {}", "w[i] = i", "w['k' .. i] = v",
+            "w['k' .. i] = {}", "w[{}] = i", "w[{}] = {}", "w[i] = {}", "w[('k'):rep(50) .. i] = {}", "w[i] = i",
+            "w['k' .. i] = v",
         ])
-        return "(function() local w = setmetatable({}, { __mode = '\(mode)' }) for i = 1, \(choices.pick([1, 5, 40, 300])) do "
+        return
+            "(function() local w = setmetatable({}, { __mode = '\(mode)' }) for i = 1, \(choices.pick([1, 5, 40, 300])) do "
             + "\(fill) end return w end)()"
     }
 
@@ -176,9 +186,13 @@ package struct LuaProgram {
             case 3: members.append("max = \(choices.below(40))")
             case 4: members.append("pattern = \(choices.pick(["'%a+'", "'a-a-b'", "'%b()'", "'(a*)*b'", "'[^x]*'"]))")
             case 5: members.append("enum = { 'a', 'b', 1, true }")
-            case 6: members.append("check = \(one([.function, .plain("function() gc() return true end"), .plain("wait")]))")
+            case 6:
+                members.append("check = \(one([.function, .plain("function() gc() return true end"), .plain("wait")]))")
             case 7 where depth > 0: members.append("items = \(schema(depth - 1))")
-            default: members.append(choices.pick(["default = 'a'", "default = { a = { 1 } }", "many = true", "default = {}"]))
+            default:
+                members.append(
+                    choices.pick(["default = 'a'", "default = { a = { 1 } }", "many = true", "default = {}"])
+                )
             }
         }
         return "{ \(members.joined(separator: ", ")) }"
@@ -208,7 +222,10 @@ package struct LuaProgram {
         defer { depth -= 1 }
         guard depth < Self.deepest else { return choices.pick(["1", "nil", "'x'", "v[1]", "{}"]) }
         switch choices.below(22) {
-        case 0: return choices.pick(["0", "1", "-1", "0.5", "1e300", "1/0", "0/0", "math.mininteger", "255", "2^53", "65535"])
+        case 0:
+            return choices.pick([
+                "0", "1", "-1", "0.5", "1e300", "1/0", "0/0", "math.mininteger", "255", "2^53", "65535",
+            ])
         case 1, 2: return text()
         case 3: return choices.pick(["true", "false", "nil", "panini.null"])
         case 4, 5: return slot()
@@ -221,7 +238,8 @@ package struct LuaProgram {
         case 13: return request()
         case 14: return "setmetatable(\(one([.table, .slot])), \(metatable()))"
         case 15: return "panini.array(\(table()))"
-        case 16: return "(\(expression()) \(choices.pick(["..", "==", "<", "+", "//", "<=", "and", "or"])) \(expression()))"
+        case 16:
+            return "(\(expression()) \(choices.pick(["..", "==", "<", "+", "//", "<=", "and", "or"])) \(expression()))"
         case 17: return "\(choices.pick(["#", "-", "not ", "~"]))(\(expression()))"
         case 18: return "t(\(number()))[\(key())]"
         case 19: return "select(2, pcall(error, \(expression())))"
@@ -238,7 +256,9 @@ package struct LuaProgram {
         switch choices.below(40) {
         case 0: return "panini.json.encode(\(expression()))"
         case 1: return "panini.json.decode(\(text()))"
-        case 2: return "string.gsub(\(text()), \(text()), \(one([.function, .table, .text, .plain("function() gc() end")])))"
+        case 2:
+            return
+                "string.gsub(\(text()), \(text()), \(one([.function, .table, .text, .plain("function() gc() end")])))"
         case 3: return "string.find(\(text()), \(text()), \(choices.below(4) - 2), \(choices.pick(["true", "false"])))"
         case 4: return "string.format('%q %s %d %5.1f %-10s %x', \(text()), \(expression()), 1, 2, \(text()), 255)"
         case 5: return "string.rep(\(text()), \(size()), \(text()))"
@@ -261,21 +281,29 @@ package struct LuaProgram {
         case 20: return "coroutine.yield(\(expression()))"
         case 21: return "coroutine.status(\(slot()))"
         case 22: return "wait(\(expression()))"
-        case 23: return "check(\(one([.message, .slot])), \(one([.validator, .slot])), \(function()), \(one([.plain("nil"), .function, .plain("function(m, l) l[1] = nil gc() end")])))"
+        case 23:
+            return
+                "check(\(one([.message, .slot])), \(one([.validator, .slot])), \(function()), \(one([.plain("nil"), .function, .plain("function(m, l) l[1] = nil gc() end")])))"
         case 24: return "\(one([.validator, .slot])):validate(\(one([.slot, .weakTable, .table, .expression])))"
         case 25: return "setmetatable(t(\(number())), \(metatable()))"
         case 26: return "getmetatable(\(expression()))"
         case 27: return "rawset(t(\(number())), \(key()), \(expression()))"
         case 28: return "next(t(\(number())), \(choices.pick(["nil", key()])))"
-        case 29: return "load(\(one([.text, .plain("'return ...'"), .function, .plain("'local x <close> = nil return {' .. ('1,'):rep(200) .. '}'")])))"
+        case 29:
+            return
+                "load(\(one([.text, .plain("'return ...'"), .function, .plain("'local x <close> = nil return {' .. ('1,'):rep(200) .. '}'")])))"
         case 30: return "require(\(one([.plain("'preloaded'"), .plain("'missing'"), .text])))"
-        case 31: return "debug.\(choices.pick(["traceback", "getinfo", "getupvalue", "setmetatable"]))(\(one([.slot, .plain("1"), .text])), \(choices.below(3)))"
+        case 31:
+            return
+                "debug.\(choices.pick(["traceback", "getinfo", "getupvalue", "setmetatable"]))(\(one([.slot, .plain("1"), .text])), \(choices.below(3)))"
         case 32: return "show(\(expression()))"
         case 33: return "panini.response{ \(choices.pick(["json", "text", "headers", "status"])) = \(expression()) }"
         case 34: return "panini.base64.\(choices.pick(["encode", "decode"]))(\(text()))"
         case 35: return "panini.hash.sha256(\(text()))"
         case 36: return "tostring(\(expression()))"
-        case 37: return "\(slot())\(choices.pick([".data", ".headers", ".context", ".subject", ".raw", ".tokens", ".query", ".cookies", ".body", ".params"]))"
+        case 37:
+            return
+                "\(slot())\(choices.pick([".data", ".headers", ".context", ".subject", ".raw", ".tokens", ".query", ".cookies", ".body", ".params"]))"
         case 38: return "\(slot()).\(choices.pick(["respond", "json", "form", "data", "headers.all"]))(\(expression()))"
         default: return "print(\(expression()))"
         }
@@ -299,8 +327,12 @@ package struct LuaProgram {
         case 0, 1, 2, 3: return "\(slot()) = \(expression())"
         case 4: return "t(\(number()))[\(key())] = \(expression())"
         case 5: return "\(slot()) = nil"
-        case 6: return "for i = 1, \(choices.pick([1, 3, 20, 200])) do \(block()) t(\(number()))['k' .. i] = \(expression()) end"
-        case 7: return "for k, x in \(choices.pick(["pairs", "ipairs", "getmetatable('').__index.gmatch"]))(t(\(number()))) do \(block()) end"
+        case 6:
+            return
+                "for i = 1, \(choices.pick([1, 3, 20, 200])) do \(block()) t(\(number()))['k' .. i] = \(expression()) end"
+        case 7:
+            return
+                "for k, x in \(choices.pick(["pairs", "ipairs", "getmetatable('').__index.gmatch"]))(t(\(number()))) do \(block()) end"
         case 8: return "for a, b in string.gmatch(\(text()), \(text())) do \(block()) end"
         case 9: return "do local c <close> = setmetatable({}, { __close = \(function()) }) \(block()) end"
         case 10:
@@ -311,7 +343,9 @@ package struct LuaProgram {
         case 13: return "gc()"
         case 14: return "collector(\(choices.below(5)))"
         case 15: return "faults(\(choices.pick([0, 1, 2, 3, 5, 8, 13, 40, 200])), \(choices.below(2) + 1))"
-        case 16: return "local fine, err = xpcall(\(function()), \(one([.function, .plain("debug.traceback"), .plain("gc")])))"
+        case 16:
+            return
+                "local fine, err = xpcall(\(function()), \(one([.function, .plain("debug.traceback"), .plain("gc")])))"
         case 17: return "package.preload.preloaded = \(function()) package.loaded.preloaded = nil"
         case 18: return "error(\(expression()))"
         case 19: return "for i = #v, 3 do v[i + 1] = \(expression()) end"
