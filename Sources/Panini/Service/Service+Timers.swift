@@ -39,7 +39,8 @@ extension Service {
     }
 
     func tick(_ timer: ServiceTimer) {
-        guard timer.script.phase != .closed else { return }
+        // An alarm keeps the timer alive, and not its script: that is there for as long as the timer is on.
+        guard timer.isOn, state == .running else { return }
         if timer.script.depth == 0, !turn.isWaiting { timerDue(timer) } else { timer.script.defer(.tick(timer)) }
     }
 
