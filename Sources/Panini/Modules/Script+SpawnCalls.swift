@@ -48,6 +48,7 @@ extension Script {
         }
         var functions = 0
         var running = 0
+        var waiting: Set<ObjectIdentifier>?
         for position in stride(from: 1, through: count, by: 1) {
             if vm.isRunOver { break }
             let type = lua_rawgeti(L, 1, lua_Integer(position))
@@ -55,7 +56,7 @@ extension Script {
             if type == LUA_TFUNCTION { functions += 1 }
             if type == LUA_TFUNCTION || handle?.pointee.state == 0 { running += 1 }
             let name = call.typeName(-1)
-            let isOwn = handle.map(isWaitForItself) ?? false
+            let isOwn = handle.map { isWaitForItself($0, &waiting) } ?? false
             lua_settop(L, -2)
             guard type == LUA_TFUNCTION || handle != nil else {
                 throw Misuse(
@@ -86,6 +87,7 @@ extension Script {
         }
         // Handles of what has ended before need no wait.
         guard running > 0 else { return push(group, onto: L) }
+        current.spawned?.isWaiting = true
         nextWait = .spawned
         return LuaVM.suspend
     }
@@ -108,21 +110,35 @@ extension Script {
     }
 
     /// Whether the function of a handle cannot end before the calling one has: it is that, or waits for it.
-    private func isWaitForItself(_ handle: UnsafeMutablePointer<panini_handle>) -> Bool {
+    ///
+    /// - Parameter waiting: Who waits for the calling function, as soon as that was looked up: a call may ask for many handles.
+    private func isWaitForItself(
+        _ handle: UnsafeMutablePointer<panini_handle>,
+        _ waiting: inout Set<ObjectIdentifier>?
+    ) -> Bool {
         guard let caller = current.spawned, handle.pointee.state == 0, let awaited = spawned[handle.pointee.id] else {
             return false
         }
         if awaited === caller { return true }
-        var unseen = caller.allWaiters
-        var seen: Set<UInt64> = []
-        while let id = unseen.popLast() {
-            guard seen.insert(id).inserted, let slot = vm.coroutine(id: id)?.slot, Int(slot) < jobs.count,
-                case .spawned(let waiting)? = jobs[Int(slot)]?.activity
+        // Most often it waits for none: it has not begun yet, or does something else.
+        guard awaited.isWaiting else { return false }
+        let known = waiting ?? everybodyWaiting(for: caller)
+        waiting = known
+        return known.contains(ObjectIdentifier(awaited))
+    }
+
+    /// The spawned functions that cannot end before this one has. Ends early with the run.
+    private func everybodyWaiting(for record: SpawnRecord) -> Set<ObjectIdentifier> {
+        var unseen = record.allWaiters
+        var found: Set<ObjectIdentifier> = []
+        while !vm.isRunOver, let id = unseen.popLast() {
+            guard let slot = vm.coroutine(id: id)?.slot, Int(slot) < jobs.count,
+                case .spawned(let waiting)? = jobs[Int(slot)]?.activity,
+                found.insert(ObjectIdentifier(waiting)).inserted
             else { continue }
-            if waiting === awaited { return true }
             unseen += waiting.allWaiters
         }
-        return false
+        return found
     }
 
     private func spawnHandle(_ L: OpaquePointer, _ index: CInt) -> UnsafeMutablePointer<panini_handle>? {
@@ -151,12 +167,14 @@ extension Script {
             return pushKept(call.L, 1)
         }
         guard let record = spawned[handle.pointee.id] else { return 0 }
-        if isWaitForItself(handle) {
+        var waiting: Set<ObjectIdentifier>?
+        if isWaitForItself(handle, &waiting) {
             throw Misuse("handle.wait: the function is the calling one, or waits for it; nothing can wait for itself")
         }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
         record.waiters.append(id)
+        current.spawned?.isWaiting = true
         nextWait = .spawned
         return LuaVM.suspend
     }

@@ -162,6 +162,7 @@ extension Script {
         let count = push(co.thread)
         current = RunningActivity(job.activity)
         current.drive = job.wait.drive
+        current.spawned?.isWaiting = false
         if let account = job.account {
             runningAccount = account
             current.account = account

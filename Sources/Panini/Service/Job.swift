@@ -138,6 +138,8 @@ final class SpawnRecord {
     /// The coroutines that go on when it has ended.
     var allWaiters: [UInt64] { waiters + groups.map(\.group.waiter) + (group.map { [$0.waiter] } ?? []) }
 
+    /// It waits for another spawned function.
+    var isWaiting = false
     /// Whether somebody will see its error.
     var isAwaited: Bool { !waiters.isEmpty || !groups.isEmpty }
     /// The span that it was started in.
