@@ -30,6 +30,22 @@ app.http.get("/stream", function(req) return panini.response{ stream = function(
     while write(("x"):rep(10000)) do end end } end)
 app.http.get("/events", function(req) return panini.response{ events = function(send)
     while send{ data = ("x"):rep(1000) } do end end } end)
+local open_streams = 0
+app.http.get("/counted", function(req) return panini.response{ stream = function(write)
+    open_streams = open_streams + 1
+    while write(("x"):rep(100000)) do end
+    open_streams = open_streams - 1 end } end)
+app.http.get("/many", function(req) return panini.response{ stream = function(write)
+    local piece, spawned = ("x"):rep(3000000), {}
+    for i = 1, 40 do spawned[i] = app.spawn(function() return select(2, write(piece)) end) end
+    local results = {}
+    for _, handle in ipairs(spawned) do
+        local err = handle.wait()
+        results[#results + 1] = err and err.code or "written"
+    end
+    table.sort(results)
+    write(results[1] .. " " .. results[40]) end } end)
+app.listen("open", function(msg) return { open = open_streams } end)
 app.http.websocket("/ws", { max_message = "2MB" }, { message = function(ws, text) ws.send(text) end })
 app.http.websocket("/quiet", { max_message = "2MB" }, { message = function(ws, text) end })
 app.http.nats_bridge("/bridge", { allow = { "news.>" } })
@@ -492,3 +508,59 @@ def test_services_and_workers_share_the_memory(start, broker, tmp_path):
     assert status["web_bytes"] <= 16 * MB and status["shed_connections"] >= 35
     for connection in held:
         connection.close()
+
+
+def test_streams_end_with_clients_that_leave(web, client):
+    """A connection that is closed has room again before it says so: a stream must not go on writing into that for its whole budget."""
+    program = web()
+    for _ in range(2):
+        left = []
+        for _ in range(60):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.connect(("127.0.0.1", program.port))
+            one.sendall(request("/counted"))
+            left.append(one)
+        wait_until(lambda: client.ask("open")["open"] == 60, "all streams run")
+        time.sleep(0.3)
+        begun, cpu = time.monotonic(), program.cpu
+        for one in left:
+            one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        wait_until(lambda: client.ask("open")["open"] == 0, "all streams have ended")
+        assert program.cpu - cpu < 5, (program.cpu - cpu, time.monotonic() - begun)
+    assert "too much CPU" not in program.running.output
+
+
+def read_whole(port, path, pause):
+    """The decoded body of a chunked answer to a client that begins to read late."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as one:
+        one.sendall(request(path, extra="Connection: close\r\n"))
+        time.sleep(pause)
+        data = b""
+        while more := one.recv(1 << 20):
+            data += more
+    head, rest = data.split(b"\r\n\r\n", 1)
+    body = b""
+    while rest:
+        size, rest = rest.split(b"\r\n", 1)
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return body
+
+
+def test_all_who_wait_to_write_to_a_stream_go_on(web):
+    program = web()
+    body = read_whole(program.port, "/many", 1)
+    # Beyond web_connection_memory it is refused, and nobody is forgotten: 64 MB have room for 22 of them.
+    assert body.endswith(b"too_slow written"), body[-40:]
+    pieces = body.removesuffix(b"too_slow written")
+    assert len(pieces) % 3_000_000 == 0 and 10 <= len(pieces) // 3_000_000 < 40
+
+
+def test_what_waits_in_a_stream_is_bounded(web):
+    program = web(", web_connection_memory = \"8MB\"")
+    before = program.memory
+    with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as one:
+        one.sendall(request("/many"))
+        time.sleep(2)
+        assert program.memory - before < 40 * MB, (before, program.memory)

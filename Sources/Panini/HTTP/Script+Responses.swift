@@ -369,17 +369,26 @@ extension Script {
         if service?.state == .stopping, call.name.utf8CodeUnitCount == 4 {
             return call.failure(CallError("closed", "the service is stopping"))
         }
-        let goesOn = request.write(bytes)
-        if goesOn || !vm.canSuspend(call.L) { return call.success() }
-        guard let id = vm.running?.id else { return call.success() }
-        writers[ObjectIdentifier(request)] = id
+        let limit = service?.options.webConnectionMemory ?? AppOptions().webConnectionMemory
+        guard writers.hasRoom(request, for: bytes.count, limit: limit) else {
+            return call.failure(CallError("too_slow", "the client has not taken what was written before"))
+        }
+        if request.write(bytes) { return call.success() }
+        let id = vm.canSuspend(call.L) ? vm.running?.id : nil
+        writers.add(request, bytes: bytes.count, id: id)
+        guard id != nil else { return call.success() }
         nextWait = .write(request)
         return LuaVM.suspend
     }
 
     /// A stream's connection takes bytes again, or is gone.
     func writable(_ request: HTTPRequest, _ completion: Completion) {
-        guard let id = writers.removeValue(forKey: ObjectIdentifier(request)) else { return }
-        wake(id, completion)
+        for id in writers.take(request) { wake(id, completion) }
+    }
+
+    /// A stream's function has ended. What it has spawned may still wait to write to it.
+    func endWrites(to request: HTTPRequest) {
+        let closed = Completion.failure(CallError("closed", "the stream has ended"))
+        for id in writers.take(request) { wake(id, closed) }
     }
 }

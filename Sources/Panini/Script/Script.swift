@@ -117,7 +117,7 @@ final class Script {
     var openRequests: [UInt64: HTTPRequest] = [:]
     var lastOpenRequest: UInt64 = 0
     /// Coroutines that wait until a stream's client reads on.
-    var writers: [ObjectIdentifier: UInt64] = [:]
+    var writers = StreamWriters()
 
     /// What there is of WebSocket; nil without such routes.
     var webSockets: ScriptWebSockets?

@@ -118,7 +118,10 @@ extension Service {
             guard record.holdsStop else { return }
             script.activeCount -= 1
             if script.isEnding { endIfIdle(script) }
-        case .request, .stream: requestEnded(activity, of: script)
+        case .request: requestEnded(activity, of: script)
+        case .stream(_, let request):
+            script.endWrites(to: request)
+            requestEnded(activity, of: script)
         case .webSocket(let session, let turn): webSocketTurnEnded(session, turn)
         case .startTask, .reloadHook, .stopHook: hookEnded(script)
         }
@@ -349,7 +352,7 @@ extension Service {
     func cancel(_ job: Job, of script: Script) {
         switch job.wait {
         case .request(let id, _): connection.cancelRequest(id)
-        case .write(let request): script.writers[ObjectIdentifier(request)] = nil
+        case .write(let request): script.writers.remove(request, id: job.coroutine)
         case .webSocket(let session): cancel(job, of: session)
         case .sleep(let alarm): worker.cancel(alarm)
         case .room(let send): forget(send)

@@ -532,7 +532,7 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
 
     package func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard isWaiting(for: number), case .streaming(let isChunked) = phase, let context else { return false }
-        guard !isHead, !bytes.isEmpty else { return context.channel.isWritable }
+        guard !isHead, !bytes.isEmpty else { return keepsUp(context.channel) }
         if isChunked {
             out.writeString(String(bytes.count, radix: 16))
             out.writeStaticString("\r\n")
@@ -541,8 +541,11 @@ package final class HTTPConnection: ChannelInboundHandler, RemovableChannelHandl
         answeredBytes += bytes.count
         if isChunked { out.writeStaticString("\r\n") }
         flush()
-        return context.channel.isWritable
+        return keepsUp(context.channel)
     }
+
+    /// Whether the client takes what it is sent. A channel that is closed has room again before it says that it is.
+    private func keepsUp(_ channel: any Channel) -> Bool { channel.isWritable && channel.isActive }
 
     package func endStream(_ number: UInt64, isComplete: Bool) {
         guard isWaiting(for: number), case .streaming(let isChunked) = phase else { return }

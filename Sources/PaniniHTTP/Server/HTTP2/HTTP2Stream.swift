@@ -215,7 +215,7 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
 
     func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard isWaiting(for: number), case .streaming = phase, let context else { return false }
-        guard !isHead, !bytes.isEmpty else { return context.channel.isWritable }
+        guard !isHead, !bytes.isEmpty else { return context.channel.isWritable && context.channel.isActive }
         answeredBytes += bytes.count
         unsent += bytes.count
         send(.data(.init(data: .byteBuffer(ByteBuffer(bytes: bytes)))))
@@ -227,7 +227,8 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     /// - Returns: Whether it does.
     private func accountUnsent() -> Bool {
         guard let context else { return false }
-        let isWritable = context.channel.isWritable
+        // A channel that is closed has room again before it says that it is.
+        let isWritable = context.channel.isWritable && context.channel.isActive
         if isWritable { unsent = 0 }
         account()
         return isWritable
