@@ -19,7 +19,7 @@ import Testing
     @Test(arguments: steering) func nothingThatSteersComesThrough(_ value: UInt32) throws {
         let scalar = try #require(Unicode.Scalar(value))
         let hex = String(value, radix: 16)
-        let shown = value > 0xFF ? "\\u{\(hex)}" : "\\x" + (hex.count == 1 ? "0" : "") + hex
+        let shown = value > 0xFF ? "\\u{\(hex.count == 3 ? "0" : "")\(hex)}" : "\\x" + (hex.count == 1 ? "0" : "") + hex
         for form in [VisibleText.Form.line, .lines(indent: 2)] {
             // Doubled in front: what stands before it does not matter.
             if value == 0xA { continue }
