@@ -52,14 +52,17 @@ typedef struct share_second {
 } share_second;
 
 struct panini_share {
-    // First: panini_share_flag.
+    // First: panini_share_words.
     _Atomic uint32_t is_over;
+    // Whether its thread works for it now; its thread alone uses it.
+    uint32_t is_entered;
     // Counts the owner's turns; its thread writes.
     _Atomic uint32_t turn;
     _Atomic uint64_t slice;
     // The rest is the watchdog's, and whoever has the mutex.
     uint32_t met_turn;
     uint64_t used;  // CPU time since the turn was met
+    panini_share *next_free;
     share_second seconds[PANINI_SHARE_SECONDS + 1];
 };
 
@@ -70,6 +73,9 @@ _Atomic int panini_watchdog_news;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition;
 static watched *list;
+// Shares are used again, and never given back: a service may end in the middle of its own work, and whoever does that work looks
+// at its share once more.
+static panini_share *free_shares;
 static uint64_t thread_count;
 static int given_up_count;
 static pthread_key_t thread_key;
@@ -368,8 +374,14 @@ int panini_watchdog_need(uint64_t budget) { return need_looks(budget / 20); }
 
 panini_share *panini_share_make(uint64_t slice) {
     if (!need_looks(slice / 4)) return NULL;
-    panini_share *share = calloc(1, sizeof *share);
-    if (share != NULL) atomic_init(&share->slice, slice);
+    pthread_mutex_lock(&mutex);
+    panini_share *share = free_shares;
+    if (share != NULL) free_shares = share->next_free;
+    pthread_mutex_unlock(&mutex);
+    if (share == NULL) share = malloc(sizeof *share);
+    if (share == NULL) return NULL;
+    memset(share, 0, sizeof *share);
+    atomic_init(&share->slice, slice);
     return share;
 }
 
@@ -383,14 +395,18 @@ void panini_share_free(panini_share *share) {
     if (watch != NULL && atomic_load_explicit(&watch->owner, memory_order_relaxed) == share) {
         atomic_store_explicit(&watch->owner, NULL, memory_order_release);
     }
-    panini_watchdog_settle();
-    free(share);
+    pthread_mutex_lock(&mutex);
+    share->next_free = free_shares;
+    free_shares = share;
+    pthread_mutex_unlock(&mutex);
 }
 
 panini_share *panini_share_enter(panini_share *share) {
     panini_watch *watch = panini_thread_watch;
     if (watch == NULL && (watch = panini_watch_make()) == NULL) return NULL;
     panini_share *previous = atomic_load_explicit(&watch->owner, memory_order_relaxed);
+    if (previous != NULL) previous->is_entered = 0;
+    if (share != NULL) share->is_entered = 1;
     atomic_store_explicit(&watch->owner, share, memory_order_release);
     if (share != NULL && atomic_load_explicit(&panini_watchdog_news, memory_order_relaxed)) wake_if_asleep();
     return previous;

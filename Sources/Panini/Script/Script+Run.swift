@@ -10,25 +10,30 @@ extension Script {
     /// Runs `body` as one entry into Lua from the loop, and afterwards what became ready by it.
     @inline(__always)
     func enter(_ body: () -> Void) {
-        guard depth == 0, let turn = service?.turn else {
+        guard depth == 0, let share else {
             depth += 1
             body()
             depth -= 1
             return
         }
-        let previous = turn.enter()
+        // Messages are read by who works for the service already.
+        let isInside = panini_share_is_entered(share) != 0
+        let previous = isInside ? nil : panini_share_enter(share)
         depth = 1
         body()
         depth = 0
-        turn.itemEnded()
+        if panini_share_is_over(share) != 0 { service?.turn.sliceEnded() }
         if !ready.isEmpty { runReady() }
-        turn.leave(previous)
+        if !isInside { _ = panini_share_enter(previous) }
     }
 
     /// Whether nothing may be begun now: what comes belongs into ``ready``.
     var mustWait: Bool {
-        @inline(__always) get { depth > 0 || service?.turn.isWaiting == true }
+        @inline(__always) get { depth > 0 || share.map { panini_share_is_over($0) != 0 && isTurnAwaited } ?? false }
     }
+
+    @inline(never)
+    private var isTurnAwaited: Bool { service?.turn.isWaiting == true }
 
     @inline(__always)
     func runReadyIfNeeded() {

@@ -74,7 +74,11 @@ final class Script {
     /// Which numbers its plain listeners of a subject have, where several workers share them.
     private var ordinals: [ExactText: LowestNumbers] = [:]
     /// The service this script serves; `nil` for `panini check`.
-    unowned(unsafe) var service: Service?
+    unowned(unsafe) var service: Service? {
+        didSet { share = service?.turn.share }
+    }
+    /// That of the service's turns.
+    @exclusivity(unchecked) private(set) var share: OpaquePointer?
 
     /// The identity of the `app` table, to drop it from `app:listen(...)`.
     var appPointer: UnsafeRawPointer?

@@ -25,7 +25,8 @@ enum TurnWork {
 /// connection keeps what it has read, and scripts what is ready. After the loop has looked at its sockets it is the turn of
 /// whoever has waited the longest, for another slice.
 final class ServiceTurn {
-    private let share: OpaquePointer
+    /// What C knows of the service's part of its thread; as long as this is there.
+    let share: OpaquePointer
     private unowned(unsafe) let worker: Worker
     /// Set as soon as there is one.
     unowned(unsafe) var service: Service?
@@ -51,7 +52,7 @@ final class ServiceTurn {
 
     /// The word that says that the slice is used up.
     var flag: UnsafeMutablePointer<Atomic<UInt32>> {
-        UnsafeMutableRawPointer(mutating: UnsafeRawPointer(panini_share_flag(share))).assumingMemoryBound(
+        UnsafeMutableRawPointer(mutating: UnsafeRawPointer(panini_share_words(share))).assumingMemoryBound(
             to: Atomic<UInt32>.self
         )
     }
