@@ -28,6 +28,15 @@ struct HostBoundsTests {
         #expect(options.lowered.first?.asked == .number(86400) && options.lowered.first?.bound == .number(1))
     }
 
+    @Test("what all services share is not for one of them to lessen")
+    func shared() throws {
+        let less = try options([("web_memory", .string("1MB"))])
+        #expect(less.webMemory == MachineMemory.webDefault && less.lowered.map(\.name) == ["web_memory"])
+        #expect(less.lowered.first?.text.contains("--web-memory") == true)
+        let none = try options([])
+        #expect(none.webMemory == nil && none.lowered.isEmpty)
+    }
+
     @Test("values from outside are nobody's to lower, and the script's own beside them are not used")
     func outside() throws {
         var overrides = PaniniOverrides()

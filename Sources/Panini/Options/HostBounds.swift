@@ -53,10 +53,15 @@ struct HostBounds: Sendable {
         "web_idle_timeout",
     ]
 
+    /// Options whose smallest value holds for all services together: less would be taken from the others.
+    static let shared: Set<String> = ["web_memory"]
+
     /// The bound of an option, when the value is beyond it.
     func bound(of name: String, _ value: OptionValue) -> OptionValue? {
         switch (value, largest[name]) {
-        case (.integer(let asked), .integer(let most)?) where asked > most: .integer(most)
+        case (.integer(let asked), .integer(let most)?)
+        where asked > most || asked < most && Self.shared.contains(name):
+            .integer(most)
         case (.number(let asked), .number(let most)?) where asked > most: .number(most)
         default: nil
         }
@@ -67,7 +72,8 @@ extension HostBounds.Lowered {
     /// What the log says.
     var text: String {
         """
-        option "\(name)" is \(Self.text(bound)), not \(Self.text(asked)): an untrusted script does not raise its own bounds \
+        option "\(name)" is \(Self.text(bound)), not \(Self.text(asked)): an untrusted script does not \
+        \(HostBounds.shared.contains(name) ? "choose what others share" : "raise its own bounds") \
         (\(OptionDefinition.byName[name]?.flag ?? name) does)
         """
     }
