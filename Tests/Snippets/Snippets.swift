@@ -336,8 +336,8 @@ private func docs_embedding_343() async throws {
     }
 }
 
-// docs/embedding.md, line 404
-private func docs_embedding_404() async throws {
+// docs/embedding.md, line 406
+private func docs_embedding_406() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
@@ -351,8 +351,8 @@ private func docs_embedding_404() async throws {
     }
 }
 
-// docs/logs.md, line 186
-private func docs_logs_186() async throws {
+// docs/logs.md, line 191
+private func docs_logs_191() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()
