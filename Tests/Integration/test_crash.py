@@ -1,9 +1,10 @@
 """A crash of the program itself: what the log says of it, and what it does not."""
 
+import os
 import signal
 import time
 
-from harness import Client
+from harness import PROGRAM, Client
 
 SECRET = "the-secret-of-the-test"
 
@@ -26,7 +27,7 @@ def test_a_crash_says_where_and_shows_no_memory(start, nats_server):
     assert "panini: crashed: SIGSEGV sent by the process" in running.output
     assert "panini: version " in running.output
     # Addresses in the program's file.
-    assert "panini(+0x" in running.output
+    assert f"{os.path.basename(PROGRAM)}(+0x" in running.output
 
 
 def test_a_crash_in_a_script_names_it_and_its_thread(start, nats_server):

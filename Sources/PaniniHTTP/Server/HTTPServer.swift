@@ -420,8 +420,11 @@ package final class HTTPServer {
 
     /// Ends a connection for what it holds.
     func shed(_ connection: any HTTPServerConnection, _ reason: HTTPShedding.Reason) {
+        guard !connection.holding.isEnded else { return }
         let bytes = connection.holding.bytes
         let shedding = HTTPShedding(reason: reason, bytes: bytes, remoteAddress: connection.remoteAddress)
+        // First: what its end sets going is not to be counted once more.
+        connection.holding.end(in: share)
         switch reason {
         case .memory(let limit):
             counters.shedConnections &+= 1
@@ -436,7 +439,6 @@ package final class HTTPServer {
             counters.overfullConnections &+= 1
             connection.shed(.failure(503, "the connection makes the server hold too much"))
         }
-        connection.holding.end(in: share)
         delegate.server(self, shed: shedding)
     }
 
