@@ -198,8 +198,9 @@ def test_the_limit_of_memory_holds_inside_host_functions(hoarder, asking):
             asking.request(f"{kind}.{number}", b"{}", timeout=120)
             grown[f"{kind}: {name}"] = ((memory(pid, "VmHWM") - before) >> 20, round(time.monotonic() - begin, 1))
             assert asking.request("collect", b"{}", timeout=60).text == "collected"
-    # About twice the limit, and what the rows before have left with the C library.
-    beyond = {name: row for name, row in grown.items() if row[0] >= 2.5 * LIMIT / (1 << 20)}
+    # Most rows take about twice the limit. A name of 20 MB, which an error shows, and a list that is copied to be looked at take
+    # three times as much for a moment (195 MB measured, in release); what the rows before have left with the C library counts as well.
+    beyond = {name: row for name, row in grown.items() if row[0] >= 4 * LIMIT / (1 << 20)}
     assert not beyond, (beyond, max(grown.values()))
 
 
