@@ -8,32 +8,55 @@ let strict = Context.environment["PANINI_WARNINGS_AS_ERRORS"] == "1"
 // One list of settings for every Swift target: language mode 6 (implied by the tools version), and the
 // upcoming features that make imports and existentials say what they cost.
 let swiftSettings: [SwiftSetting] =
-    [
-        .enableUpcomingFeature("ExistentialAny"),
-        .enableUpcomingFeature("InternalImportsByDefault"),
-        .enableUpcomingFeature("MemberImportVisibility"),
-    ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+    ["ExistentialAny", "InternalImportsByDefault", "MemberImportVisibility"].map { .enableUpcomingFeature($0) }
+    + (strict ? [.treatAllWarnings(as: .error)] : [])
 
 // Refused allocations on request (panini_faults.h), for tests of debug builds and for the fuzzers.
 let isFuzzing = Context.environment["PANINI_FUZZ"] != nil
-let memoryTests: CSetting =
-    isFuzzing
-    ? .define("PANINI_MEMORY_TESTS", to: "1")
-    : .define("PANINI_MEMORY_TESTS", to: "1", .when(configuration: .debug))
+let cSettings: [CSetting] =
+    [.define("PANINI_MEMORY_TESTS", to: "1", isFuzzing ? nil : .when(configuration: .debug))]
+    + (strict ? [.treatAllWarnings(as: .error)] : [])
 
-let cSettings: [CSetting] = [memoryTests] + (strict ? [.treatAllWarnings(as: .error)] : [])
+// The products of other packages that targets name.
+let products = [
+    "swift-argument-parser": ["ArgumentParser"],
+    "swift-configuration": ["Configuration"],
+    "swift-crypto": ["Crypto"],
+    "swift-distributed-tracing": ["InMemoryTracing", "Instrumentation", "Tracing"],
+    "swift-log": ["Logging"],
+    "swift-metrics": ["CoreMetrics", "MetricsTestKit"],
+    "swift-nio": [
+        "NIOConcurrencyHelpers", "NIOCore", "NIOEmbedded", "NIOHTTP1", "NIOPosix", "NIOTLS", "NIOWebSocket",
+    ],
+    "swift-nio-http2": ["NIOHPACK", "NIOHTTP2"],
+    "swift-nio-ssl": ["NIOSSL"],
+    "swift-service-lifecycle": ["ServiceLifecycle", "ServiceLifecycleTestKit"],
+]
+
+// The names of what a target depends upon, apart by blanks: targets of this package, and products of the table.
+func dependencies(_ names: String) -> [Target.Dependency] {
+    names.split(separator: " ").map(String.init).map { name in
+        products.first { $0.value.contains(name) }.map { .product(name: name, package: $0.key) } ?? .byName(name: name)
+    }
+}
+
+func module(_ name: String, _ names: String = "", path: String? = nil) -> Target {
+    .target(name: name, dependencies: dependencies(names), path: path, swiftSettings: swiftSettings)
+}
+
+func program(_ name: String, _ names: String, path: String? = nil) -> Target {
+    .executableTarget(name: name, dependencies: dependencies(names), path: path, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ names: String) -> Target {
+    .testTarget(name: name, dependencies: dependencies(names), swiftSettings: swiftSettings)
+}
 
 let package = Package(
     name: "panini",
-    products: [
-        .library(name: "LuaVM", targets: ["LuaVM"]),
-        .library(name: "NATS", targets: ["NATS"]),
-        .library(name: "Panini", targets: ["Panini"]),
-        .library(name: "PaniniConfiguration", targets: ["PaniniConfiguration"]),
-        .library(name: "PaniniObservability", targets: ["PaniniObservability"]),
-        .library(name: "PaniniTesting", targets: ["PaniniTesting"]),
-        .executable(name: "panini", targets: ["PaniniCLI"]),
-    ],
+    products: ["LuaVM", "NATS", "Panini", "PaniniConfiguration", "PaniniObservability", "PaniniTesting"].map {
+        .library(name: $0, targets: [$0])
+    } + [.executable(name: "panini", targets: ["PaniniCLI"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
@@ -49,271 +72,100 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLua", pkgConfig: "lua5.4", providers: [.apt(["liblua5.4-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-        .target(name: "CLuaShim", dependencies: ["CLua"], cSettings: cSettings),
-        .target(name: "LuaVM", dependencies: ["CLuaShim"], swiftSettings: swiftSettings),
         .target(
-            name: "NATSProtocol",
-            dependencies: [
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
+            name: "CLuaVM",
+            dependencies: ["CLua"],
+            cSettings: ["library", "memory", "state"].map { .headerSearchPath($0) } + cSettings
         ),
-        .target(
-            name: "NATS",
-            dependencies: [
-                "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "NIOTLS", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ],
-            swiftSettings: swiftSettings
+        .target(name: "CScriptObjects", dependencies: ["CLua", "CLuaVM"], cSettings: cSettings),
+        module("Bytes"),
+        module("LoopTools", "NIOCore"),
+        module("LuaVM", "Bytes CLuaVM"),
+        module("NATSProtocol", "Bytes Crypto NIOCore"),
+        module(
+            "NATS",
+            "Bytes LoopTools NATSProtocol Logging NIOConcurrencyHelpers NIOCore NIOHTTP1 NIOPosix NIOSSL NIOTLS NIOWebSocket "
+                + "ServiceLifecycle"
         ),
-        .target(
-            name: "NATSBroker",
-            dependencies: [
-                "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
+        module("NATSBroker", "Bytes NATSProtocol Logging NIOCore NIOPosix"),
+        module("PaniniHTTP", "Bytes CZlib LoopTools Crypto NIOCore NIOHPACK NIOHTTP1 NIOHTTP2 NIOPosix NIOSSL NIOTLS"),
+        module("PaniniObservability", "Bytes Logging"),
+        module("ScriptRuntime", "Bytes CLuaVM CScriptObjects LoopTools LuaVM Instrumentation Logging NIOCore NIOPosix"),
+        module(
+            "Panini",
+            "Bytes CLuaVM CScriptObjects LoopTools LuaVM NATS NATSProtocol PaniniHTTP PaniniObservability ScriptRuntime "
+                + "CoreMetrics Crypto Instrumentation Logging NIOCore NIOHTTP1 NIOPosix ServiceLifecycle Tracing"
         ),
-        .target(
-            name: "PaniniHTTP",
-            dependencies: [
-                "CZlib",
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOHPACK", package: "swift-nio-http2"),
-                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "NIOTLS", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
+        module("PaniniConfiguration", "Panini Configuration"),
+        module("PaniniTesting", "LuaVM NATS NATSBroker NATSProtocol Panini Logging NIOCore NIOPosix"),
+        program(
+            "PaniniCLI",
+            "Bytes NATS NATSBroker NATSProtocol Panini PaniniObservability PaniniTesting ArgumentParser Logging NIOCore "
+                + "NIOPosix"
         ),
-        .target(
-            name: "PaniniObservability",
-            dependencies: [.product(name: "Logging", package: "swift-log")],
-            swiftSettings: swiftSettings
+
+        tests("BytesTests", "Bytes"),
+        tests("LoopToolsTests", "LoopTools NIOCore NIOEmbedded NIOPosix"),
+        tests("LuaVMTests", "CLuaVM LuaVM"),
+        tests("NATSProtocolTests", "Bytes NATSFuzzSupport NATSProtocol NIOCore"),
+        tests(
+            "NATSTests",
+            "Bytes NATS NATSProtocol Crypto Logging NIOConcurrencyHelpers NIOCore NIOEmbedded NIOPosix NIOSSL "
+                + "ServiceLifecycle"
         ),
-        .target(
-            name: "Panini",
-            dependencies: [
-                "CLuaShim", "LuaVM", "NATSProtocol", "NATS", "PaniniHTTP", "PaniniObservability",
-                .product(name: "CoreMetrics", package: "swift-metrics"),
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "Tracing", package: "swift-distributed-tracing"),
-            ],
-            swiftSettings: swiftSettings
+        tests(
+            "NATSBrokerTests",
+            "NATS NATSBroker NATSFuzzSupport NATSProtocol Logging NIOConcurrencyHelpers NIOCore NIOPosix"
         ),
-        .target(
-            name: "PaniniConfiguration",
-            dependencies: ["Panini", .product(name: "Configuration", package: "swift-configuration")],
-            swiftSettings: swiftSettings
+        tests("PaniniObservabilityTests", "PaniniObservability Logging"),
+        tests("PaniniConfigurationTests", "Panini PaniniConfiguration Configuration"),
+        tests("PaniniCLITests", "Bytes NATSProtocol Panini PaniniCLI"),
+        tests("ScriptRuntimeTests", "CLuaVM LuaVM ScriptRuntime Logging NIOCore NIOPosix"),
+        tests("PaniniHTTPTests", "PaniniHTTP Logging NIOCore NIOEmbedded NIOHTTP1 NIOPosix"),
+        tests(
+            "PaniniTests",
+            "Bytes CLuaVM CScriptObjects LuaVM NATS NATSBroker NATSProtocol Panini PaniniObservability PaniniTesting "
+                + "ScriptRuntime CoreMetrics InMemoryTracing Instrumentation Logging MetricsTestKit NIOCore NIOEmbedded NIOPosix "
+                + "ServiceLifecycle ServiceLifecycleTestKit Tracing"
         ),
-        .target(
-            name: "PaniniTesting",
-            dependencies: [
-                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
+
+        // What must hold whatever comes in: the fuzzers' checks, which the tests run on seeded random input.
+        module(
+            "NATSFuzzSupport",
+            "Bytes NATS NATSBroker NATSProtocol Logging NIOCore NIOEmbedded",
+            path: "Tests/Fuzz/Support"
         ),
-        .executableTarget(
-            name: "PaniniCLI",
-            dependencies: [
-                "Panini", "PaniniObservability", "PaniniTesting", "NATS", "NATSBroker", "NATSProtocol",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
+        module("LuaFuzzSupport", "CLuaVM LuaVM Panini", path: "Tests/Fuzz/LuaSupport"),
+        module(
+            "HTTPFuzzSupport",
+            "NATSFuzzSupport PaniniHTTP NIOCore NIOEmbedded NIOHTTP1",
+            path: "Tests/Fuzz/HTTPSupport"
         ),
-        .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim"], swiftSettings: swiftSettings),
-        .testTarget(
-            name: "NATSProtocolTests",
-            dependencies: ["NATSFuzzSupport", "NATSProtocol", .product(name: "NIOCore", package: "swift-nio")],
-            swiftSettings: swiftSettings
+        module(
+            "BridgeFuzzSupport",
+            "Bytes NATSFuzzSupport NATSProtocol Panini PaniniHTTP NIOCore",
+            path: "Tests/Fuzz/BridgeSupport"
         ),
-        .testTarget(
-            name: "NATSTests",
-            dependencies: [
-                "NATS", "NATSProtocol",
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ],
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "NATSBrokerTests",
-            dependencies: [
-                "NATS", "NATSBroker", "NATSFuzzSupport", "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
-        ),
-        // The fuzzers' invariants, shared with the tests, and seeded random numbers.
-        .target(
-            name: "NATSFuzzSupport",
-            dependencies: [
-                "NATS", "NATSBroker", "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-            ],
-            path: "Tests/Fuzz/Support",
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(name: "NATSFuzzTests", dependencies: ["NATSFuzzSupport"], swiftSettings: swiftSettings),
-        // Programs out of bytes, and what must hold after them.
-        .target(
-            name: "LuaFuzzSupport",
-            dependencies: ["CLuaShim", "LuaVM", "Panini"],
-            path: "Tests/Fuzz/LuaSupport",
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "LuaFuzzTests",
-            dependencies: ["LuaFuzzSupport", "NATSFuzzSupport"],
-            swiftSettings: swiftSettings
-        ),
-        .target(
-            name: "HTTPFuzzSupport",
-            dependencies: [
-                "NATSFuzzSupport", "PaniniHTTP",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-            ],
-            path: "Tests/Fuzz/HTTPSupport",
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "HTTPFuzzTests",
-            dependencies: ["HTTPFuzzSupport", "NATSFuzzSupport"],
-            swiftSettings: swiftSettings
-        ),
-        .target(
-            name: "BridgeFuzzSupport",
-            dependencies: [
-                "NATSFuzzSupport", "NATSProtocol", "Panini", "PaniniHTTP",
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            path: "Tests/Fuzz/BridgeSupport",
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "BridgeFuzzTests",
-            dependencies: ["BridgeFuzzSupport", "NATSFuzzSupport"],
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "PaniniObservabilityTests",
-            dependencies: ["PaniniObservability", .product(name: "Logging", package: "swift-log")],
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "PaniniConfigurationTests",
-            dependencies: [
-                "Panini", "PaniniConfiguration", .product(name: "Configuration", package: "swift-configuration"),
-            ],
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(name: "PaniniCLITests", dependencies: ["PaniniCLI", "Panini"], swiftSettings: swiftSettings),
-        .testTarget(
-            name: "PaniniHTTPTests",
-            dependencies: [
-                "PaniniHTTP",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
-        ),
-        .testTarget(
-            name: "PaniniTests",
-            dependencies: [
-                "Panini", "LuaVM", "NATS", "NATSBroker", "NATSProtocol", "PaniniObservability", "PaniniTesting",
-                .product(name: "CoreMetrics", package: "swift-metrics"),
-                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
-                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "MetricsTestKit", package: "swift-metrics"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
-                .product(name: "Tracing", package: "swift-distributed-tracing"),
-            ],
-            swiftSettings: swiftSettings
-        ),
+        tests("NATSFuzzTests", "NATSFuzzSupport"),
+        tests("LuaFuzzTests", "LuaFuzzSupport NATSFuzzSupport"),
+        tests("HTTPFuzzTests", "HTTPFuzzSupport NATSFuzzSupport"),
+        tests("BridgeFuzzTests", "BridgeFuzzSupport NATSFuzzSupport"),
     ]
 )
 
-// The example of the NATS client, built here with the dependencies that are there already: scripts/test sets this.
+// scripts/test sets this: the example of the NATS client and every block of Swift in the documentation (scripts/snippets
+// writes the file), as a user has them: without our upcoming features.
 if Context.environment["PANINI_EXAMPLES"] != nil {
-    package.targets.append(
-        .executableTarget(
-            name: "NATSExample",
-            dependencies: [
-                "NATS",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ],
-            path: "examples/nats-client/Sources",
-            // As a user has it: without our upcoming features.
-            swiftSettings: strict ? [.treatAllWarnings(as: .error)] : []
-        )
+    let example = program("NATSExample", "NATS Logging NIOCore ServiceLifecycle", path: "examples/nats-client/Sources")
+    example.swiftSettings = strict ? [.treatAllWarnings(as: .error)] : []
+    let snippets = module(
+        "DocumentationSnippets",
+        "LuaVM NATS NATSProtocol Panini PaniniConfiguration PaniniObservability PaniniTesting Configuration Logging "
+            + "NIOCore ServiceLifecycle",
+        path: "Tests/Snippets"
     )
-}
-
-// Every block of Swift in the documentation, compiled: scripts/snippets writes the file.
-if Context.environment["PANINI_EXAMPLES"] != nil {
-    package.targets.append(
-        .target(
-            name: "DocumentationSnippets",
-            dependencies: [
-                "LuaVM", "NATS", "NATSProtocol", "Panini", "PaniniConfiguration", "PaniniObservability",
-                "PaniniTesting",
-                .product(name: "Configuration", package: "swift-configuration"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ],
-            path: "Tests/Snippets"
-        )
-    )
+    snippets.swiftSettings = []
+    package.targets += [example, snippets]
 }
 
 // Documentation, and the plugin that builds it: PANINI_DOCC=1 swift package generate-documentation --target NATS.
@@ -321,108 +173,32 @@ if Context.environment["PANINI_DOCC"] != nil {
     package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
 }
 
-// A measurement of the NATS client's costs per message, left out of normal builds.
-if Context.environment["PANINI_MEASURE"] != nil {
-    package.targets.append(
-        .executableTarget(
-            name: "NATSMeasure",
-            dependencies: [
-                "NATS", "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
-        )
-    )
-}
-
 // The fault suite: real servers that are killed, and a proxy that breaks connections. Minutes long, so only
-// scripts/test --faults builds and runs it.
+// scripts/test builds and runs it.
 if Context.environment["PANINI_FAULTS"] != nil {
     package.targets.append(
-        .testTarget(
-            name: "NATSFaultTests",
-            dependencies: [
-                "NATS", "NATSProtocol",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings
-        )
+        tests("NATSFaultTests", "NATS NATSProtocol Logging NIOConcurrencyHelpers NIOCore")
     )
 }
 
-// Only for scripts/fuzz: it needs flags that a package used as a dependency may not have. lld, because gold does not
-// link libFuzzer's driver.
+// Only for scripts/fuzz. No package of its own can do this: sanitizers go into the targets above, and only the manifest of a
+// target sets its flags. A package that others depend upon may not have such flags, so they are not there otherwise. lld,
+// because gold does not link libFuzzer's driver.
 if isFuzzing {
-    let sanitize: [String] = ["-sanitize=fuzzer,address"]
-    let settings = swiftSettings + [.unsafeFlags(sanitize)]
-    let looked = [
-        "BridgeFuzzSupport", "HTTPFuzzSupport", "LuaFuzzSupport", "LuaVM", "NATS", "NATSBroker", "NATSFuzzSupport",
-        "NATSProtocol", "Panini", "PaniniHTTP",
-    ]
-    for target in package.targets {
-        if target.name == "CLuaShim" {
-            target.cSettings = cSettings + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link"])]
+    let sanitize = ["-sanitize=fuzzer,address"]
+    let fuzzers = program(
+        "Fuzzers",
+        "BridgeFuzzSupport CLuaVM HTTPFuzzSupport LuaFuzzSupport LuaVM NATSFuzzSupport",
+        path: "Tests/Fuzz/Fuzzers"
+    )
+    fuzzers.linkerSettings = [.unsafeFlags(sanitize + ["-use-ld=lld"])]
+    package.products.append(.executable(name: "Fuzzers", targets: ["Fuzzers"]))
+    package.targets.append(fuzzers)
+    for target in package.targets where target.type == .regular || target === fuzzers {
+        if target.name.hasPrefix("C") {
+            target.cSettings = (target.cSettings ?? []) + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link"])]
+        } else {
+            target.swiftSettings = swiftSettings + [.unsafeFlags(sanitize)]
         }
     }
-    for target in package.targets where looked.contains(target.name) {
-        target.swiftSettings = settings
-    }
-    package.targets.append(.target(name: "FuzzerDriver", path: "Tests/Fuzz/Driver", swiftSettings: settings))
-    let fuzzers: [(folder: String, dependencies: [Target.Dependency])] = [
-        ("JSONCodec", ["CLuaShim", "LuaVM"]),
-        ("LuaHost", ["LuaFuzzSupport"]),
-        ("NATSParser", ["NATSFuzzSupport"]),
-        ("NATSBroker", ["NATSFuzzSupport"]),
-        ("NATSConnection", ["NATSFuzzSupport"]),
-        ("HTTPParser", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
-        ("HTTP2Session", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
-        ("WebSocketReader", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
-        ("Multipart", ["HTTPFuzzSupport", "NATSFuzzSupport"]),
-        ("Bridge", ["BridgeFuzzSupport", "NATSFuzzSupport"]),
-    ]
-    for (folder, dependencies) in fuzzers {
-        package.products.append(.executable(name: folder + "Fuzzer", targets: [folder + "Fuzzer"]))
-        package.targets.append(
-            .executableTarget(
-                name: folder + "Fuzzer",
-                dependencies: ["FuzzerDriver"] + dependencies,
-                path: "Tests/Fuzz/" + folder,
-                swiftSettings: settings,
-                linkerSettings: [.unsafeFlags(sanitize + ["-use-ld=lld"])]
-            )
-        )
-    }
-}
-
-// Only for measuring: PANINI_BENCHMARK=1 swift run -c release LuaVMBenchmark.
-if Context.environment["PANINI_BENCHMARK"] != nil {
-    package.targets.append(
-        .executableTarget(
-            name: "LuaVMBenchmark",
-            dependencies: ["CLuaShim", "LuaVM"],
-            path: "Tests/Benchmarks/LuaVM",
-            swiftSettings: swiftSettings
-        )
-    )
-    package.targets.append(
-        .executableTarget(
-            name: "EmbeddingBenchmark",
-            dependencies: ["LuaVM", "Panini", "PaniniTesting"],
-            path: "Tests/Benchmarks/Embedding",
-            swiftSettings: swiftSettings
-        )
-    )
-    // Run by scripts/bench-client.
-    package.targets.append(
-        .executableTarget(
-            name: "NATSClientBenchmark",
-            dependencies: ["NATS"],
-            path: "Tests/Benchmarks/NATSClient",
-            swiftSettings: swiftSettings
-        )
-    )
 }

@@ -1,5 +1,7 @@
 // Growable bytes for everything that is encoded: one block of memory, reused from message to message. Lives on one
 // thread. Knows nothing of what is written into it.
+internal import Bytes
+
 #if canImport(Glibc)
 internal import Glibc
 #else
@@ -118,6 +120,8 @@ package final class ByteWriter {
         storage.pointee.capacity = capacity
     }
 }
+
+extension ByteWriter: ByteSink {}
 
 @available(*, unavailable)
 extension ByteWriter: Sendable {}

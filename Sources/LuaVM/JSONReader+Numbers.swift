@@ -1,5 +1,5 @@
 // The numbers of a JSON text: integers of 64 bits, and correctly rounded doubles.
-internal import CLuaShim
+internal import CLuaVM
 
 extension JSONReader {
     mutating func number() -> Bool {

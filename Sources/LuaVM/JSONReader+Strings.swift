@@ -1,5 +1,6 @@
 // The strings of a JSON text: plain ones go to Lua from where they lie, others through the scratch buffer.
-internal import CLuaShim
+internal import Bytes
+internal import CLuaVM
 
 extension JSONReader {
     mutating func string() -> Bool {
@@ -57,7 +58,7 @@ extension JSONReader {
         while q < end {
             let byte = q.pointee
             if byte >= 0x80 {
-                let sequence = UTF8Check.sequenceLength(q, end)
+                let sequence = UTF8Text.sequenceLength(q, end)
                 guard sequence > 0 else { return failString(.invalidUTF8, q) }
                 q += sequence
             } else if byte == UInt8(ascii: "\"") {

@@ -6,7 +6,7 @@
 //
 // The text is the caller's: of a string or a message of Lua's that lies on the stack. What is read lies on the stack as well,
 // keys too, whose addresses are compared and never followed.
-internal import CLuaShim
+internal import CLuaVM
 
 struct JSONReader {
     /// From here on a table is made first and filled as its values come.

@@ -1,5 +1,7 @@
 // How strings and floats look in JSON.
 
+internal import Bytes
+
 extension JSONWriter {
     // MARK: - Strings
 
@@ -72,7 +74,7 @@ extension JSONWriter {
             out.reserve((end - q) &+ 16)
             let byte = q.pointee
             if byte >= 0x80 {
-                let sequence = UTF8Check.sequenceLength(q, end)
+                let sequence = UTF8Text.sequenceLength(q, end)
                 guard sequence > 0 else { return fail(.invalidUTF8) }
                 for offset in 0..<sequence { out.put(q[offset]) }
                 q += sequence

@@ -4,7 +4,7 @@
 // Tables are read raw. `lua_next` cannot raise here: its key is the one it returned itself, and nothing changes the
 // table meanwhile. No function is called here that takes memory of Lua's, but for its stack: the collector does not run, so
 // that texts are read where they lie, and no finalizer of the host's can find the writer's storage half written.
-internal import CLuaShim
+internal import CLuaVM
 
 struct JSONWriter {
     let L: OpaquePointer

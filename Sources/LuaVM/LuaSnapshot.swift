@@ -1,6 +1,6 @@
 // A value taken out of one Lua state to be put into another: plain data as bytes, so that nothing of the first state is
 // needed any more. Tables are read raw: no metamethod runs.
-internal import CLuaShim
+internal import CLuaVM
 
 /// Plain data of a Lua state, in a form of its own that belongs to no state.
 package struct LuaSnapshot: Sendable, Equatable {
@@ -30,7 +30,7 @@ package struct LuaSnapshot: Sendable, Equatable {
 }
 
 /// Why a value is no plain data.
-package struct LuaSnapshotProblem: Error {
+package struct LuaSnapshotError: Error {
     /// One sentence that names the place: `orders[3].handler is a function`.
     package let message: String
 }
@@ -38,13 +38,13 @@ package struct LuaSnapshotProblem: Error {
 extension LuaVM {
     /// Copies the value at `index`: nil, booleans, numbers, strings, `panini.null`, and tables of them that do not contain
     /// themselves and have no metatable of their own.
-    package func snapshot(_ L: OpaquePointer, _ index: CInt) throws(LuaSnapshotProblem) -> LuaSnapshot {
+    package func snapshot(_ L: OpaquePointer, _ index: CInt) throws(LuaSnapshotError) -> LuaSnapshot {
         let index = lua_absindex(L, index)
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
         var writer = SnapshotWriter(vm: self, L: L)
-        let isInTime = try withinBudget { () throws(LuaSnapshotProblem) in try writer.write(index, path: "") }
-        guard isInTime else { throw LuaSnapshotProblem(message: "it took too much CPU time to copy the data") }
+        let isInTime = try withinBudget { () throws(LuaSnapshotError) in try writer.write(index, path: "") }
+        guard isInTime else { throw LuaSnapshotError(message: "it took too much CPU time to copy the data") }
         return LuaSnapshot(bytes: writer.bytes)
     }
 
@@ -104,14 +104,14 @@ private struct SnapshotWriter {
         self.L = L
     }
 
-    mutating func write(_ index: CInt, path: String) throws(LuaSnapshotProblem) {
+    mutating func write(_ index: CInt, path: String) throws(LuaSnapshotError) {
         try writeValue(index, path)
         guard bytes.count <= LuaSnapshot.maximumBytes else {
-            throw LuaSnapshotProblem(message: "the data is larger than \(LuaSnapshot.maximumBytes >> 20) MiB")
+            throw LuaSnapshotError(message: "the data is larger than \(LuaSnapshot.maximumBytes >> 20) MiB")
         }
     }
 
-    private mutating func writeValue(_ index: CInt, _ path: String) throws(LuaSnapshotProblem) {
+    private mutating func writeValue(_ index: CInt, _ path: String) throws(LuaSnapshotError) {
         switch lua_type(L, index) {
         case LUA_TNIL, LUA_TNONE: bytes.append(LuaSnapshot.Tag.nil.rawValue)
         case LUA_TBOOLEAN:
@@ -127,16 +127,16 @@ private struct SnapshotWriter {
         case LUA_TTABLE: try writeTable(index, path)
         case let type:
             let name = String(cString: lua_typename(L, type))
-            throw LuaSnapshotProblem(message: "\(shown(path)) is a \(name), not plain data")
+            throw LuaSnapshotError(message: "\(shown(path)) is a \(name), not plain data")
         }
     }
 
-    private mutating func writeTable(_ index: CInt, _ path: String) throws(LuaSnapshotProblem) {
+    private mutating func writeTable(_ index: CInt, _ path: String) throws(LuaSnapshotError) {
         guard let identity = lua_topointer(L, index), open.insert(identity).inserted else {
-            throw LuaSnapshotProblem(message: "\(shown(path)) contains itself")
+            throw LuaSnapshotError(message: "\(shown(path)) contains itself")
         }
         guard open.count <= LuaSnapshot.maximumDepth, lua_checkstack(L, 8) != 0 else {
-            throw LuaSnapshotProblem(message: "\(shown(path)) is nested deeper than \(LuaSnapshot.maximumDepth) tables")
+            throw LuaSnapshotError(message: "\(shown(path)) is nested deeper than \(LuaSnapshot.maximumDepth) tables")
         }
         let top = lua_gettop(L)
         if lua_getmetatable(L, index) != 0 {
@@ -144,7 +144,7 @@ private struct SnapshotWriter {
             // Read from JSON without members: a table as any other.
             let isEmptyObject = has(index, CInt(PANINI_EMPTY_OBJECT_METATABLE))
             guard isEmptyObject || has(index, CInt(PANINI_ARRAY_METATABLE)) else {
-                throw LuaSnapshotProblem(message: "\(shown(path)) has a metatable, which cannot be handed over")
+                throw LuaSnapshotError(message: "\(shown(path)) has a metatable, which cannot be handed over")
             }
             bytes.append((isEmptyObject ? LuaSnapshot.Tag.table : .array).rawValue)
         } else {
@@ -156,7 +156,7 @@ private struct SnapshotWriter {
             case LUA_TSTRING, LUA_TNUMBER, LUA_TBOOLEAN: break
             case let type:
                 let name = String(cString: lua_typename(L, type))
-                throw LuaSnapshotProblem(message: "\(shown(path)) has a \(name) as a key")
+                throw LuaSnapshotError(message: "\(shown(path)) has a \(name) as a key")
             }
             try write(top + 1, path: "")
             let type = lua_type(L, top + 2)

@@ -1,10 +1,10 @@
 // The budget of CPU time, and the watchdog that sees to it. The state's thread, but for LuaWatchdog, which is the process'.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     /// How many seconds of CPU time one run may take; 0 for no limit. Changing it counts for a run that goes on, too.
     package var cpuLimit: Double {
-        get { Double(vm.pointee.cpu_budget) / 1e9 }
+        get { Double(vm.pointee.run.budget) / 1e9 }
         set {
             let isWatched = panini_vm_set_budget(vm, UInt64(max(newValue, 0) * 1e9)) != 0
             precondition(isWatched, "no thread, or no free real-time signal, for the watchdog of Lua")
@@ -82,8 +82,8 @@ extension LuaVM {
         context: UnsafeMutableRawPointer,
         _ function: @escaping @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void
     ) {
-        vm.pointee.global_context = context
-        vm.pointee.global_made = function
+        vm.pointee.callbacks.global_context = context
+        vm.pointee.callbacks.global_made = function
     }
 
     /// Where the innermost Lua function is: "orders.lua:12"; empty when there is none.
@@ -97,8 +97,8 @@ extension LuaVM {
     /// How many values tables with weak keys (`__mode = "k"`) may have all together; 0 for any number. Lua's collector goes
     /// over them in one step that no limit of time can end. Holds while there is a ``cpuLimit``.
     package var weakKeyLimit: Int {
-        get { vm.pointee.weak_limit }
-        set { vm.pointee.weak_limit = max(newValue, 0) }
+        get { vm.pointee.weak.limit }
+        set { vm.pointee.weak.limit = max(newValue, 0) }
     }
 
     /// Looks at the tables with weak keys now.
@@ -134,7 +134,7 @@ extension LuaVM {
     func overBudget(compiling path: String? = nil) -> LuaError {
         let place = path ?? String(cString: panini_kill_place(vm))
         var reason = "more than \(LuaVM.text(cpuLimit)) s of CPU time"
-        switch Int(vm.pointee.kill_reason) {
+        switch Int(vm.pointee.kill.reason) {
         case PANINI_KILL_FOR_WEAK_KEYS:
             reason = weakKeyText
             // What the run has left behind must not count against the next one.
@@ -174,7 +174,7 @@ public enum LuaWatchdog {
     }
 
     /// How many runs were ended so far.
-    public static var endedRuns: UInt64 { panini_watchdog_kill_count() }
+    public static var endedRuns: UInt64 { panini_kill_count() }
 
     /// A number of the calling thread; the same in ``Wedge``.
     public static var threadNumber: UInt64 { panini_watch_number() }

@@ -1,5 +1,5 @@
 // Loading text and calling functions outside of coroutines, and errors on their way to Swift.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     /// Compiles a chunk. Text only; a byte order mark and a first line that starts with `#` are skipped.

@@ -1,6 +1,6 @@
 // Coroutines of the host: one per handler, pooled. Each has a slot and a generation; a completion that comes too late
 // carries an old generation and finds nothing.
-internal import CLuaShim
+internal import CLuaVM
 
 /// A pooled coroutine, for one use of it.
 package struct LuaCoroutine: Equatable, Hashable {
@@ -106,18 +106,18 @@ extension LuaVM {
     package func resume(_ co: LuaCoroutine, argumentCount: CInt, raising: Bool = false) -> LuaOutcome {
         let entry = slotEntry(co)
         switch entry.pointee.state {
-        case .ready: vm.pointee.is_continued = 0
+        case .ready: vm.pointee.run.is_continued = 0
         case .suspended:
             core.pointee.coroutines.suspended &-= 1
-            vm.pointee.is_continued = 1
-            vm.pointee.run_wall = entry.pointee.wall
+            vm.pointee.run.is_continued = 1
+            vm.pointee.run.wall = entry.pointee.wall
         default: preconditionFailure("a coroutine that is \(entry.pointee.state) cannot be resumed")
         }
         entry.pointee.state = .running
         let outer = core.pointee.coroutines.running
         core.pointee.coroutines.running = co.slot
         var results: CInt = 0
-        vm.pointee.run_time = entry.pointee.time
+        vm.pointee.run.time = entry.pointee.time
         let status = panini_resume(vm, co.thread, argumentCount, raising ? 1 : 0, &results)
         core.pointee.coroutines.running = outer
         // The slots may have moved meanwhile.
@@ -130,8 +130,8 @@ extension LuaVM {
             return .returned(results)
         case LUA_YIELD:
             after.pointee.state = .suspended
-            after.pointee.time = vm.pointee.run_time
-            after.pointee.wall = vm.pointee.run_wall
+            after.pointee.time = vm.pointee.run.time
+            after.pointee.wall = vm.pointee.run.wall
             core.pointee.coroutines.suspended &+= 1
             return .suspended
         default:
@@ -179,8 +179,8 @@ extension LuaVM {
         } else {
             lua_pushnil(state)
         }
-        // An error that came through a middleware of the host was raised deeper than the stack that is left.
-        panini_middleware_push_traceback(state)
+        // An error that came through a call of the host that notes errors was raised deeper than the stack that is left.
+        panini_take_noted_traceback(state)
         if let recorded = string(state, -1, upTo: LuaVM.longestErrorText) { traceback = recorded }
         lua_settop(state, -2)
         let error = popError(status: status, traceback: traceback)

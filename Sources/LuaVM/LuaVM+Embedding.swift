@@ -1,6 +1,6 @@
 // The public face for Swift programs that embed a state: run text, call functions, offer functions. Everything here
 // copies; nothing here can wait.
-internal import CLuaShim
+internal import CLuaVM
 
 /// A Lua function that Swift holds. It keeps its state alive; use it on the state's thread.
 public final class LuaFunction {

@@ -1,6 +1,6 @@
 // Swift functions that scripts call. They return a status; C raises or suspends after they have returned, so that no
 // Swift frame is ever jumped over.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     /// A function for scripts. Its arguments are `L`'s stack, from 1. It returns the number of results it left on

@@ -1,5 +1,5 @@
 // The JSON codec's face: bytes to one value on the stack, a value to bytes, and what stands for null and arrays.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     /// Reads one JSON text and pushes its value; pushes nothing when it throws. Arrays are marked as such, null is

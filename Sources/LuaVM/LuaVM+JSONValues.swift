@@ -1,5 +1,5 @@
 // JSON as Swift values, by the codec of scripts, for what is not hot: tests and tools. On the state's thread.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     /// The JSON text of a value; empty for ``LuaValue/nil``.

@@ -1,6 +1,6 @@
 // The limit of memory, where Swift makes values on a script's behalf: those allocations cannot be refused half way, so they
 // are asked for before.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     /// Whether `bytes` more are within the limit, after a collection when need be.
@@ -10,13 +10,13 @@ extension LuaVM {
     /// Counts memory of the host that a script has asked for, such as a timer's; false when there is no room for it.
     package func charge(_ bytes: Int) -> Bool {
         guard hasRoom(for: bytes) else { return false }
-        vm.pointee.bytes_in_use += bytes
+        vm.pointee.memory.in_use += bytes
         return true
     }
 
     /// Takes a charge back.
     package func discharge(_ bytes: Int) {
-        vm.pointee.bytes_in_use -= bytes
+        vm.pointee.memory.in_use -= bytes
     }
 
     /// Lets every `every`th request for memory fail once, so that Lua collects all it can and asks again, or twice, so that it
@@ -25,7 +25,7 @@ extension LuaVM {
     /// - Returns: Whether this build can: only debug builds and the fuzzers do.
     @discardableResult
     package func injectMemoryFaults(every: Int, attempts: Int = 1) -> Bool {
-        panini_set_faults(vm, UInt64(max(every, 0)), UInt32(clamping: attempts)) != 0
+        panini_set_faults(&vm.pointee.faults, UInt64(max(every, 0)), UInt32(clamping: attempts)) != 0
     }
 
     /// How many requests for memory were let fail.
@@ -45,8 +45,8 @@ extension LuaVM {
 
     /// The most that a value may become as bytes: what the state has left, and enough for an answer that says so.
     package var bytesLeft: Int {
-        let limit = vm.pointee.bytes_limit
+        let limit = vm.pointee.memory.limit
         guard limit > 0 else { return Int.max / 4 }
-        return max(Int(limit) - Int(vm.pointee.bytes_in_use), 1 << 20)
+        return max(Int(limit) - Int(vm.pointee.memory.in_use), 1 << 20)
     }
 }

@@ -1,5 +1,5 @@
 // What scripts write to standard streams, and what they ask for and do not get. The state's thread.
-internal import CLuaShim
+internal import CLuaVM
 
 /// Something a script may ask for that is left out.
 package enum LuaNotice: CInt {
@@ -19,8 +19,8 @@ extension LuaVM {
                 UnsafeMutableRawPointer?, CInt, UnsafePointer<CChar>?, Int
             ) -> Void
     ) {
-        vm.pointee.output_context = context
-        vm.pointee.output = function
+        vm.pointee.callbacks.output_context = context
+        vm.pointee.callbacks.output = function
     }
 
     /// Tells of what scripts ask for and do not get: a ``LuaNotice`` by its number.
@@ -28,8 +28,8 @@ extension LuaVM {
         context: UnsafeMutableRawPointer,
         _ function: @escaping @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, CInt) -> Void
     ) {
-        vm.pointee.notice_context = context
-        vm.pointee.notice = function
+        vm.pointee.callbacks.notice_context = context
+        vm.pointee.callbacks.notice = function
     }
 
     /// Pops the function on top of `L` and makes it that one of a standard library.

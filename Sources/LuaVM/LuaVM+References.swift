@@ -1,5 +1,5 @@
 // Lua values that Swift holds: numbered slots of the registry, reused.
-internal import CLuaShim
+internal import CLuaVM
 
 /// A Lua value kept alive for Swift. Belongs to the state that made it, until it is released.
 package struct LuaReference: Equatable, Hashable, Sendable {

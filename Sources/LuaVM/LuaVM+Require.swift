@@ -1,6 +1,6 @@
 // require for scripts: the host says where modules come from, this says when they run (panini_require.c) and what was
 // loaded. No file is opened here.
-internal import CLuaShim
+internal import CLuaVM
 
 /// A module's text, as the host found it.
 package struct LuaModule {

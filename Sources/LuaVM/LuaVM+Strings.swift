@@ -1,5 +1,5 @@
 // Bytes between Swift and the stack, and the few reads of tables that need no metamethod.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     package func pushString(_ L: OpaquePointer, _ bytes: UnsafeRawBufferPointer) {

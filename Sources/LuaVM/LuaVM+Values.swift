@@ -1,5 +1,5 @@
 // Copies between LuaValue and the stack. Tables are read raw: no metamethod runs.
-internal import CLuaShim
+internal import CLuaVM
 
 extension LuaVM {
     private static var deepestValue: Int { 128 }

@@ -1,6 +1,6 @@
 // One Lua state: its life, its memory and its bookkeeping. Lives on one thread, which is whoever made it; does no I/O
 // and reads no clock. The other files of this folder extend it by one ability each.
-internal import CLuaShim
+internal import CLuaVM
 
 /// One Lua 5.4 state, made safe to use from Swift.
 ///
@@ -100,7 +100,7 @@ public final class LuaVM {
                 json: JSONWorkspace(depth: configuration.jsonMaximumDepth, arrayMetatable: arrayMetatable)
             )
         )
-        vm.pointee.bytes_limit = max(configuration.memoryLimit, 0)
+        vm.pointee.memory.limit = max(configuration.memoryLimit, 0)
         weakKeyLimit = configuration.weakKeyLimit
         if configuration.cpuLimit > 0 { cpuLimit = configuration.cpuLimit }
     }
@@ -109,7 +109,7 @@ public final class LuaVM {
     /// called from inside a host function.
     public func close() {
         guard isOpen else { return }
-        precondition(vm.pointee.activation == nil, "a Lua state cannot be closed while it runs")
+        precondition(vm.pointee.calls.activation == nil, "a Lua state cannot be closed while it runs")
         isOpen = false
         panini_vm_destroy(vm)
         core.pointee.coroutines.deallocate()
@@ -126,22 +126,19 @@ public final class LuaVM {
     }
 
     /// How many bytes the state uses now, as its own allocator counts them.
-    public var memoryInUse: Int { isOpen ? Int(vm.pointee.bytes_in_use) : 0 }
+    public var memoryInUse: Int { isOpen ? Int(vm.pointee.memory.in_use) : 0 }
 
     /// The most bytes the state has used so far.
-    package var memoryPeak: Int { isOpen ? Int(vm.pointee.bytes_peak) : 0 }
+    package var memoryPeak: Int { isOpen ? Int(vm.pointee.memory.peak) : 0 }
 
     /// How many bytes Lua may use while it runs scripts; 0 for no limit.
     package var memoryLimit: Int {
-        get { Int(vm.pointee.bytes_limit) }
-        set { vm.pointee.bytes_limit = max(newValue, 0) }
+        get { Int(vm.pointee.memory.limit) }
+        set { vm.pointee.memory.limit = max(newValue, 0) }
     }
 
-    /// How many values validators did not look at to their end: too many violations, or too many steps of a pattern.
-    package var validatorLimitHits: UInt64 { vm.pointee.validator_limits }
-
     /// How often an allocation was refused.
-    package var refusedAllocations: UInt64 { vm.pointee.refused }
+    package var refusedAllocations: UInt64 { vm.pointee.memory.refused }
 
     /// Runs a full garbage collection. Takes time in proportion to what is alive.
     public func collectGarbage() {

@@ -1,4 +1,4 @@
-// The one error type of the client. A code that can grow without breaking users, and a message for people.
+// Owns: the one error type of the client: a code that can grow without breaking users, and a message for people.
 
 /// Why something with NATS did not work.
 ///

@@ -1,6 +1,7 @@
 // One client of the broker as routing sees it: its options, its subscriptions and the bytes that wait for it.
 // Lives on the broker's event loop. It knows nothing of sockets: the handler takes `outbound` when it can write.
 
+import Bytes
 import NATSProtocol
 import NIOCore
 

@@ -38,6 +38,8 @@ final class BrokerClientHandler: ChannelDuplexHandler {
     private static let keptBufferCapacity = 256 << 10
     /// How long a client that was told why it is closed may take to hang up.
     private static let hangUpTime = TimeAmount.seconds(1)
+    /// How long others are served between two turns of a client. Flushing what it has sent takes part of it.
+    private static let turnPause = TimeAmount.milliseconds(1)
 
     init(core: BrokerCore, serverID: String) {
         self.core = core
@@ -198,7 +200,8 @@ extension BrokerClientHandler {
     /// What the client has sent goes to so many that others must have their turn before the rest.
     private func takeTurns(_ client: BrokerClient) {
         pauses.insert(.turn)
-        context?.eventLoop.assumeIsolated().execute {
+        // Not at once: a loop goes through all tasks that are due before it looks at its sockets again.
+        context?.eventLoop.assumeIsolated().scheduleTask(in: Self.turnPause) {
             self.pauses.remove(.turn)
             guard let context = self.context, !client.isEnding else { return }
             self.consumeInbound(client)

@@ -35,11 +35,14 @@ extension EmbeddedBroker {
         package var maximumSubscriptionBytesPerClient = 128 << 20
         package var maximumSubscriptionBytes = 256 << 20
         /// How many receivers are served for one client before the others have their turn.
-        package var receiversPerTurn = 20_000
+        package var receiversPerTurn = 4000
         /// How often a silent client is asked whether it is there.
         package var pingInterval: TimeAmount = .seconds(120)
         /// How many of these questions may stay unanswered before the client is closed as stale.
         package var maximumPingsOutstanding = 2
+        /// Gives memory that is free back to the system; called on the broker's loop, at most once a second, when much
+        /// less is held for clients than before. The broker knows no allocator.
+        package var giveBackMemory: (@Sendable () -> Void)?
 
         /// The defaults.
         package init() {}

@@ -1,6 +1,7 @@
 // The way of a message through the broker: whom it matches, one member of each queue group, what the receivers get, and
 // the answer when nobody is there. On the broker's event loop; no allocation per message for a subject seen before.
 
+import Bytes
 import Logging
 import NATSProtocol
 import NIOCore

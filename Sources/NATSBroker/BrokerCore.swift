@@ -25,7 +25,8 @@ final class BrokerCore {
     /// How many receivers the client whose turn it is may still be served.
     var receiversLeft = 0
     private var subscriptionBytes = 0
-    private var complaints = BrokerComplaints()
+    private var warnings = ClientWarnings()
+    private var memory = HighWaterMark()
     /// Subscriptions that reached their maximum while a message was routed.
     var exhausted: [BrokerSubscription] = []
     /// Where the search for a queue group's member begins; a cheap random number is random enough.
@@ -44,7 +45,7 @@ extension BrokerCore {
     func register(_ transport: any BrokerTransport) -> BrokerClient? {
         guard clients.count < configuration.maximumConnections else {
             statistics.refusedConnections += 1
-            complain(.refusal, "refused a client: there are already \(clients.count) connections")
+            warn(.refusal, "refused a client: there are already \(clients.count) connections")
             return nil
         }
         lastClientID += 1
@@ -88,7 +89,7 @@ extension BrokerCore {
             }
             if client.pingsOutstanding >= configuration.maximumPingsOutstanding {
                 statistics.staleConnections += 1
-                complain(.stale, "closing \(client.label): no answer to \(client.pingsOutstanding) pings")
+                warn(.stale, "closing \(client.label): no answer to \(client.pingsOutstanding) pings")
                 client.isEnding = true
                 client.transport?.end(lastWords: "Stale Connection")
                 continue
@@ -139,7 +140,7 @@ extension BrokerCore {
     /// Closes a client that does not keep to the protocol.
     func refuse(_ client: BrokerClient, ending reason: String, lastWords: String?) {
         statistics.protocolErrors += 1
-        complain(.refusal, "closing \(client.label): \(reason)")
+        warn(.refusal, "closing \(client.label): \(reason)")
         client.isEnding = true
         client.transport?.end(lastWords: lastWords)
     }
@@ -179,7 +180,7 @@ extension BrokerCore {
             let worst = clients.values.lazy.filter({ !$0.isEnding }).max(by: { $0.accountedBytes < $1.accountedBytes })
         {
             statistics.shedClients += 1
-            complain(
+            warn(
                 .slow,
                 """
                 closing \(worst.label): all clients hold more than \(configuration.maximumHeldBytes) bytes, it alone \
@@ -194,7 +195,7 @@ extension BrokerCore {
     func dropSlowConsumer(_ client: BrokerClient, _ reason: String) {
         guard !client.isEnding else { return }
         statistics.slowConsumers += 1
-        complain(.slow, "closing \(client.label) as a slow consumer: \(reason)")
+        warn(.slow, "closing \(client.label) as a slow consumer: \(reason)")
         drop(client, "Slow Consumer")
     }
 
@@ -208,22 +209,28 @@ extension BrokerCore {
 
     /// What waits for a client goes nowhere any more.
     private func forget(_ client: BrokerClient) {
+        memory.note(statistics.heldBytes)
         client.outbound.removeAll()
         client.unfinishedBytes = 0
         statistics.heldBytes -= client.accountedBytes
         client.accountedBytes = 0
     }
 
-    /// One line for many complaints of a kind: clients can cause as many as they like.
-    func complain(_ kind: BrokerComplaints.Kind, _ text: @autoclosure () -> String) {
-        let now = NIODeadline.now().uptimeNanoseconds
-        settleComplaints(at: now)
-        if complaints.note(kind, at: now) { logger.warning("\(text())") }
+    /// Has free memory given back when clients have taken much of what waited for them, or have gone; once a second.
+    func settleMemory() {
+        if memory.hasFallen(to: statistics.heldBytes) { configuration.giveBackMemory?() }
     }
 
-    /// Says how many complaints were not logged, once they are over; nothing to do while there are none.
-    func settleComplaints(at now: UInt64 = NIODeadline.now().uptimeNanoseconds) {
-        for (kind, count) in complaints.settle(at: now) { logger.warning("\(count) \(kind.rest)") }
+    /// Logs one line for many warnings of a kind: clients can cause as many as they like.
+    func warn(_ kind: ClientWarnings.Kind, _ text: @autoclosure () -> String) {
+        let now = NIODeadline.now().uptimeNanoseconds
+        settleWarnings(at: now)
+        if warnings.note(kind, at: now) { logger.warning("\(text())") }
+    }
+
+    /// Logs how many warnings were left out, once they are over; nothing to do while there are none.
+    func settleWarnings(at now: UInt64 = NIODeadline.now().uptimeNanoseconds) {
+        for (kind, count) in warnings.settle(at: now) { logger.warning("\(count) \(kind.rest)") }
     }
 }
 
@@ -288,7 +295,7 @@ extension BrokerCore {
                 subscriptionBytes + cost <= configuration.maximumSubscriptionBytes
             else {
                 statistics.refusedSubscriptions += 1
-                complain(
+                warn(
                     .subscription,
                     "refused a subscription of \(client.label), which has \(client.subscriptions.count): too many"
                 )

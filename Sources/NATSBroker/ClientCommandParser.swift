@@ -3,6 +3,7 @@
 // how the input was split. It is as lenient as nats-server (any case, runs of blanks and tabs, a bare line feed) and
 // copies nothing: commands are ranges of the bytes it was given.
 
+import Bytes
 import NATSProtocol
 
 /// Reads the commands of one client.
@@ -186,7 +187,7 @@ private struct Line {
 
     func connect() throws(ClientProtocolError) -> ClientCommand {
         var first = start
-        while first < end, Self.isBlank(bytes[first]) {
+        while first < end, ASCII.isBlank(bytes[first]) {
             first += 1
         }
         guard first < end else { throw .malformedArguments(usage: .connect) }
@@ -252,12 +253,12 @@ private struct Line {
         var words = Words()
         var index = start
         while index < end {
-            if Self.isBlank(bytes[index]) {
+            if ASCII.isBlank(bytes[index]) {
                 index += 1
                 continue
             }
             let wordStart = index
-            while index < end, !Self.isBlank(bytes[index]) {
+            while index < end, !ASCII.isBlank(bytes[index]) {
                 if bytes[index] == ASCII.carriageReturn, !keepsReturns { return .unusable }
                 index += 1
             }
@@ -268,10 +269,6 @@ private struct Line {
 
     private func size(_ word: Range<Int>) -> Int? {
         ASCII.decimal(UnsafeRawBufferPointer(rebasing: bytes[word]))
-    }
-
-    private static func isBlank(_ byte: UInt8) -> Bool {
-        byte == ASCII.space || byte == ASCII.tab
     }
 }
 

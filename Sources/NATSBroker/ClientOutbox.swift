@@ -8,8 +8,7 @@ struct ClientOutbox {
     /// A chunk that has grown to this gets no more.
     static let chunkBytes = 64 << 10
 
-    private var chunks: [ByteBuffer] = []
-    private var head = 0
+    private var chunks = CircularBuffer<ByteBuffer>(initialCapacity: 1)
     /// The chunk that is being filled.
     private var last = ByteBuffer()
     /// How many bytes wait.
@@ -47,22 +46,15 @@ struct ClientOutbox {
     /// The oldest chunk, and no other reference to it; nil when nothing waits.
     mutating func popFirst() -> ByteBuffer? {
         var chunk = ByteBuffer()
-        guard head < chunks.count else {
+        if let first = chunks.popFirst() {
+            chunk = first
+            // What many had waited in is given back.
+            if chunks.isEmpty { chunks.removeAll() }
+        } else {
             guard last.readableBytes > 0 else { return nil }
             swap(&chunk, &last)
-            byteCount -= chunk.readableBytes
-            return chunk
         }
-        swap(&chunk, &chunks[head])
-        head += 1
         byteCount -= chunk.readableBytes
-        if head == chunks.count {
-            chunks.removeAll()
-            head = 0
-        } else if head >= 64, head * 2 >= chunks.count {
-            chunks.removeFirst(head)
-            head = 0
-        }
         return chunk
     }
 

@@ -82,15 +82,16 @@ package final class EmbeddedBroker: Sendable {
         let pings = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
             core.value.pingClients()
         }
-        let complaints = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
-            core.value.settleComplaints()
+        let settling = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+            core.value.settleWarnings()
+            core.value.settleMemory()
         }
         return EmbeddedBroker(
             address: (configuration.host, listener.localAddress?.port ?? configuration.port),
             eventLoop: eventLoop,
             listener: listener,
             core: core,
-            timers: [pings, complaints]
+            timers: [pings, settling]
         )
     }
 

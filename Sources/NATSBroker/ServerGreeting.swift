@@ -1,5 +1,6 @@
 // The INFO line, the first thing a client hears. A plain value.
 
+import Bytes
 import NATSProtocol
 import NIOCore
 
@@ -19,13 +20,15 @@ struct ServerGreeting {
     /// The line with its end.
     func encoded() -> ByteBuffer {
         var line = ByteBuffer()
-        line.writeString(
-            """
-            INFO {"server_id":"\(serverID)","server_name":"\(Self.serverName)","version":"\(Self.protocolVersion)",\
-            "proto":1,"host":"\(host)","port":\(port),"headers":true,"max_payload":\(maximumPayload),\
-            "client_id":\(clientID),"client_ip":"\(clientAddress)"}\u{20}\r\n
-            """
-        )
+        let information = JSONText.object([
+            ("server_id", .string(serverID)), ("server_name", .string(Self.serverName)),
+            ("version", .string(Self.protocolVersion)), ("proto", .integer(1)), ("host", .string(host)),
+            ("port", .whole(port)), ("headers", .boolean(true)), ("max_payload", .whole(maximumPayload)),
+            ("client_id", .whole(clientID)), ("client_ip", .string(clientAddress)),
+        ])
+        line.writeStaticString("INFO ")
+        line.writeBytes(information.bytes())
+        line.writeStaticString(" \r\n")
         return line
     }
 }

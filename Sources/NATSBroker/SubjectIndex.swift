@@ -3,6 +3,7 @@
 // common case (a subject that was published to before) is one hash of its bytes and no allocation.
 // A plain value without I/O and without any knowledge of clients: a subscription is a number given by the owner.
 
+import Bytes
 import NATSProtocol
 
 /// Who gets a message on one subject.

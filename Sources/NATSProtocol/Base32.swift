@@ -1,31 +1,24 @@
-// Base32 and base64url as nkeys and JWTs use them: both without padding. Pure, any thread. Knows no keys.
-
-/// The bits of `bytes` in groups of `width`, each as one of `digits`; zeros fill the last group.
-private func digitsOf(_ bytes: some Sequence<UInt8>, bitsEach width: UInt32, from digits: [UInt8]) -> String {
-    var text: [UInt8] = []
-    var pending: UInt32 = 0
-    var bits: UInt32 = 0
-    let mask: UInt32 = 1 << width - 1
-    for byte in bytes {
-        pending = (pending << 8 | UInt32(byte)) & 0xFFFF
-        bits += 8
-        while bits >= width {
-            bits -= width
-            text.append(digits[Int(pending >> bits & mask)])
-        }
-    }
-    if bits > 0 {
-        text.append(digits[Int(pending << (width - bits) & mask)])
-    }
-    return String(decoding: text, as: UTF8.self)
-}
+// Owns: base32 as nkeys use it, without padding. Pure, any thread. Knows no keys.
 
 /// RFC 4648 base32 without padding: upper case letters and the digits 2 to 7.
 package enum Base32 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".utf8)
 
+    /// The digits of `bytes`; zeros fill the last group of five bits.
     package static func encode(_ bytes: some Sequence<UInt8>) -> String {
-        digitsOf(bytes, bitsEach: 5, from: digits)
+        var text: [UInt8] = []
+        var pending: UInt32 = 0
+        var bits: UInt32 = 0
+        for byte in bytes {
+            pending = (pending << 8 | UInt32(byte)) & 0xFFFF
+            bits += 8
+            while bits >= 5 {
+                bits -= 5
+                text.append(digits[Int(pending >> bits & 31)])
+            }
+        }
+        if bits > 0 { text.append(digits[Int(pending << (5 - bits) & 31)]) }
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The bytes that `text` stands for; nil when a byte of it is no digit, the length is none an encoder gives, or the
@@ -58,24 +51,5 @@ package enum Base32 {
             return nil
         }
         return bytes
-    }
-}
-
-/// RFC 4648 base64url without padding.
-package enum Base64URL {
-    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
-
-    package static func encode(_ bytes: some Sequence<UInt8>) -> String {
-        digitsOf(bytes, bitsEach: 6, from: digits)
-    }
-
-    /// Whether `byte` may stand in base64url.
-    package static func isDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), ASCII.zero...ASCII.nine,
-            ASCII.minus, UInt8(ascii: "_"):
-            true
-        default: false
-        }
     }
 }

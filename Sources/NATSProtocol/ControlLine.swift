@@ -4,6 +4,8 @@
 // What counts was measured with nats-server: everything between the blank behind the operation's name and the line end,
 // for PUB, HPUB, SUB and UNSUB alike, in one read or in many.
 
+import Bytes
+
 /// Lengths of control lines, without the operation's name, the blank behind it, and the line end.
 package enum ControlLine {
     /// What a server takes unless it is told otherwise.

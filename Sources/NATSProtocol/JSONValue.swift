@@ -1,5 +1,7 @@
-// A small JSON reader and writer for the protocol's two documents, INFO and CONNECT (and monitoring texts later).
+// A small JSON reader for the protocol's documents and for what the host's own programs tell each other.
 // Not for payloads: those have their own codec in LuaVM. Pure, any thread, bounded depth, never traps on bad input.
+
+import Bytes
 
 /// One JSON value.
 package enum JSONValue: Sendable, Equatable {
@@ -192,13 +194,7 @@ private struct JSONReader {
         guard bytes.count - position >= 4 else { throw error(.unexpectedEnd) }
         var value: UInt32 = 0
         for _ in 0..<4 {
-            let byte = ASCII.lowercased(bytes[position])
-            let digit: UInt8
-            switch byte {
-            case ASCII.zero...ASCII.nine: digit = byte - ASCII.zero
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
-            default: throw error(.badEscape)
-            }
+            guard let digit = Hex.value(of: bytes[position]) else { throw error(.badEscape) }
             value = value << 4 | UInt32(digit)
             position += 1
         }
@@ -224,27 +220,5 @@ private struct JSONReader {
             throw error(.badNumber)
         }
         return .number(value)
-    }
-}
-
-extension JSONValue {
-    /// Appends `text` as a JSON string with its quotes.
-    package static func appendString(_ text: String, to bytes: inout [UInt8]) {
-        bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0..<0x20:
-                let digits = Array("0123456789abcdef".utf8)
-                bytes.append(contentsOf: "\\u00".utf8)
-                bytes.append(digits[Int(byte >> 4)])
-                bytes.append(digits[Int(byte & 15)])
-            default:
-                bytes.append(byte)
-            }
-        }
-        bytes.append(UInt8(ascii: "\""))
     }
 }

@@ -1,5 +1,7 @@
 // What a client says about itself in CONNECT, and its bytes. A pure value, any thread. Holds secrets, shows none.
 
+import Bytes
+
 /// What a client says about itself in CONNECT.
 package struct NATSConnectOptions: Equatable, CustomStringConvertible, CustomReflectable {
     package var verbose = false
@@ -28,24 +30,17 @@ package struct NATSConnectOptions: Equatable, CustomStringConvertible, CustomRef
 
     /// The JSON document, members in a fixed order so that tests can compare bytes.
     package func encoded() -> [UInt8] {
-        var json = JSONObjectWriter()
-        json.member("verbose", verbose)
-        json.member("pedantic", pedantic)
-        json.member("tls_required", tlsRequired)
-        json.member("name", name)
-        json.member("lang", "swift")
-        json.member("version", version)
-        json.member("protocol", 1)
-        json.member("echo", echo)
-        json.member("headers", headers)
-        json.member("no_responders", headers)
+        var members: [(String, JSONText)] = [
+            ("verbose", .boolean(verbose)), ("pedantic", .boolean(pedantic)), ("tls_required", .boolean(tlsRequired)),
+            ("name", .string(name)), ("lang", .string("swift")), ("version", .string(version)),
+            ("protocol", .integer(1)), ("echo", .boolean(echo)), ("headers", .boolean(headers)),
+            ("no_responders", .boolean(headers)),
+        ]
         let credentials = [
             ("jwt", jwt), ("nkey", nkey), ("sig", sig), ("user", user), ("pass", pass), ("auth_token", authToken),
         ]
-        for case (let name, let value?) in credentials {
-            json.member(name, value)
-        }
-        return json.finish()
+        for case (let name, let value?) in credentials { members.append((name, .string(value))) }
+        return JSONText.object(members).bytes()
     }
 
     package var description: String { "CONNECT of \"\(name)\"" }

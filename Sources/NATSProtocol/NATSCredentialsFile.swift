@@ -1,6 +1,8 @@
 // The text of a credentials file: a user's JWT and the seed it was made for, each in a block between lines of dashes.
 // Also of a seed file: such a block, or the bare seed. Pure, any thread. Errors name the fault, never the content.
 
+import Bytes
+
 /// What a credentials file holds.
 package struct NATSCredentialsFile: Sendable, CustomReflectable {
     /// What is wrong with a file.

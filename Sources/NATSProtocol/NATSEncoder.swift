@@ -1,6 +1,7 @@
 // Encoder of what a client sends to a server: appends whole frames to a ByteBuffer the caller owns. The caller has
 // checked subjects and sizes; nothing here allocates but the buffer's growth.
 
+import Bytes
 package import NIOCore
 
 /// Appends the client's operations to a buffer.

@@ -1,6 +1,8 @@
 // Message headers as a value: ordered, case kept, repeated names allowed. Knows the block's wire form in both
 // directions, nothing about connections. Source of the rules: NATS ADR-4. Pure, any thread.
 
+import Bytes
+
 /// Headers of a NATS message: an ordered list of names and values.
 ///
 /// Names are compared exactly (`"Trace"` and `"trace"` are two headers) and may repeat, as ADR-4 asks.

@@ -6,6 +6,8 @@
 // lines: control characters, DEL, broken UTF-8, a carriage return that no line feed follows. All of them are part of the
 // word here, too: otherwise one message would cost everybody's connection.
 
+import Bytes
+
 /// Finds the operations in the bytes a server sends, one at a time, in place.
 ///
 /// The caller keeps the bytes: `next` is always given the bytes from the beginning of the current operation, with

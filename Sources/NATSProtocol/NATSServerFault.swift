@@ -1,6 +1,8 @@
 // What an -ERR line means for a connection. Pure, any thread. The texts are nats-server's; anything unknown keeps the
 // connection open and is reported.
 
+import Bytes
+
 /// A server's -ERR, understood.
 package enum NATSServerFault: Equatable, Sendable {
     case publishViolation(subject: String)

@@ -2,6 +2,8 @@
 // and misread others as extra arguments). Pure functions, any thread. Source: protocol documentation "subject names",
 // and what nats-server refuses as invalid.
 
+import Bytes
+
 /// Checks of subjects and queue group names.
 package enum NATSSubject {
     /// Whether messages can be published to `bytes`: tokens separated by single dots, none empty, no white space and

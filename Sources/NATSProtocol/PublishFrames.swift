@@ -2,6 +2,7 @@
 // publishes may survive to the next connection, since subscriptions, pings and the handshake are made anew. Pure; reads
 // only what NATSEncoder wrote, and allocates nothing per frame.
 
+import Bytes
 package import NIOCore
 
 /// Picks the publishes out of a buffer of encoded frames.

@@ -2,6 +2,7 @@
 // from the one table in OptionDefinition, so they are not declared to ArgumentParser one by one: this rewrites them to
 // one hidden option before it sees them. A pure function.
 
+import Bytes
 import Panini
 
 enum AppOptionFlags {
@@ -11,12 +12,10 @@ enum AppOptionFlags {
     /// What a command has: its own flags, for suggestions, and the options of the table.
     private struct Command {
         let own: [String]
-        let definitions: [OptionDefinition]
         let flags: [String: OptionDefinition]
 
         init(_ own: [String], _ definitions: [OptionDefinition]) {
             self.own = own + ["--help", "--version"]
-            self.definitions = definitions
             flags = Dictionary(uniqueKeysWithValues: definitions.map { ($0.flag, $0) })
         }
 
@@ -50,20 +49,14 @@ enum AppOptionFlags {
         ]
     }()
 
-    /// The commands that take options of the app.
-    static var commandNames: [String] { commands.keys.sorted() }
-
     /// The flags of a command that are no options of the app.
     static func ownFlags(of command: String) -> [String] { commands[command]?.own ?? [] }
-
-    /// The options of the app that a command takes, in the order of the documentation.
-    static func definitions(of command: String) -> [OptionDefinition] { commands[command]?.definitions ?? [] }
 
     /// The options that the client commands share with services.
     static let security = OptionDefinition.all.filter { $0.name.hasPrefix("auth.") || $0.name.hasPrefix("tls.") }
 
     /// Turns every flag of an app option into `--app-option=<name>=<flag>=<value>`; everything else stays.
-    static func rewrite(_ arguments: [String]) throws(CommandFailure) -> [String] {
+    static func rewrite(_ arguments: [String]) throws(CommandError) -> [String] {
         guard let name = arguments.first(where: { !$0.hasPrefix("-") }), let command = commands[name] else {
             return arguments
         }
@@ -94,7 +87,7 @@ enum AppOptionFlags {
                 }
             }
             guard let value else {
-                throw CommandFailure(
+                throw CommandError(
                     "\(given.text) takes a value: \(given.definition.summary)",
                     exitCode: .usage
                 )
@@ -119,7 +112,7 @@ enum AppOptionFlags {
 
     /// Refuses what is neither a flag of the commands themselves nor one of an app option, when it looks like one of
     /// the latter: ArgumentParser would suggest its own only.
-    private static func checkSpelling(_ argument: String, _ command: Command) throws(CommandFailure) {
+    private static func checkSpelling(_ argument: String, _ command: Command) throws(CommandError) {
         guard argument.hasPrefix("--") else { return }
         let name = String(argument.prefix { $0 != "=" })
         guard !command.own.contains(name) else { return }
@@ -129,7 +122,7 @@ enum AppOptionFlags {
         let longer = command.spellings.filter { $0.hasPrefix("--no-") == isNegated && $0.hasSuffix(ending) }
         let near = longer.count == 1 ? longer.first : nearestName(to: name, in: command.spellings)
         guard let near else { return }
-        throw CommandFailure("unknown option \(name); did you mean \(near)?", exitCode: .usage)
+        throw CommandError("unknown option \(name); did you mean \(near)?", exitCode: .usage)
     }
 
     /// The parts of a rewritten flag.

@@ -4,6 +4,7 @@ import ArgumentParser
 import Logging
 import NATSBroker
 import NIOPosix
+import Panini
 import PaniniObservability
 
 struct BrokerCommand: AsyncParsableCommand, LongRunningCommand {
@@ -47,13 +48,14 @@ struct BrokerCommand: AsyncParsableCommand, LongRunningCommand {
         var configuration = EmbeddedBroker.Configuration()
         configuration.host = host
         configuration.port = port
+        configuration.giveBackMemory = { PaniniRuntime.giveBackMemory() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let broker: EmbeddedBroker
         do {
             broker = try await EmbeddedBroker.start(configuration: configuration, group: group, logger: logger)
         } catch {
             log.shutdown()
-            throw CommandFailure("\(error)")
+            throw CommandError("\(error)")
         }
         logger.info("listening on \(broker.url)")
         await withCheckedContinuation { continuation in

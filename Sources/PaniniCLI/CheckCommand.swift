@@ -1,6 +1,7 @@
 // `panini check`: loads a script without connecting and prints what it would serve.
 
 import ArgumentParser
+import Bytes
 import Logging
 import NATSProtocol
 import Panini
@@ -17,7 +18,7 @@ struct CheckCommand: ParsableCommand {
               panini check orders.lua
               panini check orders.lua --json
 
-            \(CommandFailure.help) A mistake in the script is 1, with file and line on standard error.
+            \(CommandError.help) A mistake in the script is 1, with file and line on standard error.
             """
     )
 
@@ -43,6 +44,7 @@ struct CheckCommand: ParsableCommand {
         )
         log.bootstrap()
         Environment.warnOfUnknown(Logger(label: "panini"))
+        try PermissionArguments.check(overrides.permissions, [file])
         let result: Result<PaniniServiceReport, PaniniError>
         do throws(PaniniError) {
             result = .success(
@@ -53,8 +55,9 @@ struct CheckCommand: ParsableCommand {
         }
         log.shutdown()
         switch result {
-        case .success(let report): StandardOutput.writeLine(json ? Self.json(report) : Self.text(report))
-        case .failure(let error): throw CommandFailure(error, showsTraceback: overrides.contains("debug"))
+        case .success(let report):
+            StandardOutput.writeLine(json ? Self.json(report).written(.printed) : Self.text(report))
+        case .failure(let error): throw CommandError(error, showsTraceback: overrides.contains("debug"))
         }
     }
 
@@ -70,10 +73,7 @@ struct CheckCommand: ParsableCommand {
         for timer in report.timers {
             lines.append("  timer\(timer.name.map { " \($0)" } ?? "") every \(ReadyReport.seconds(timer.interval)) s")
         }
-        for route in report.routes {
-            let subjects = route.subjects.isEmpty ? "" : "  (bridge to \(route.subjects.joined(separator: ", ")))"
-            lines.append("  serves \(route.method) \(route.path)\(subjects)")
-        }
+        lines += report.routes.map { "  " + ReadyReport.line($0) }
         if report.tasks > 0 {
             lines.append("  \(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
         }
@@ -84,29 +84,27 @@ struct CheckCommand: ParsableCommand {
     }
 
     /// The report for programs.
-    static func json(_ report: PaniniServiceReport) -> String {
+    static func json(_ report: PaniniServiceReport) -> JSONText {
         let listeners = report.listeners.map { listener in
             JSONText.object([
-                ("subject", JSONText.string(listener.subject)), ("queue", JSONText.string(listener.queue)),
-                ("name", JSONText.string(listener.name)),
+                ("subject", .string(listener.subject)), ("queue", .text(listener.queue)),
+                ("name", .text(listener.name)),
             ])
         }
         let timers = report.timers.map { timer in
-            JSONText.object([
-                ("name", JSONText.string(timer.name)), ("interval", ReadyReport.seconds(timer.interval)),
-            ])
+            // Whole seconds without a fraction.
+            let interval = Int64(exactly: timer.interval).map { JSONText.integer($0) } ?? .number(timer.interval)
+            return JSONText.object([("name", .text(timer.name)), ("interval", interval)])
         }
         let routes = report.routes.map { route in
-            let subjects = route.subjects.map { JSONText.string($0) }
-            return JSONText.object(
-                [("method", JSONText.string(route.method)), ("path", JSONText.string(route.path))]
-                    + (subjects.isEmpty ? [] : [("subjects", JSONText.array(subjects))])
-            )
+            var members: [(String, JSONText)] = [("method", .string(route.method)), ("path", .string(route.path))]
+            if !route.subjects.isEmpty { members.append(("subjects", .list(route.subjects))) }
+            return JSONText.object(members)
         }
-        return JSONText.object([
-            ("service_name", JSONText.string(report.serviceName)), ("version", JSONText.string(report.version)),
-            ("listeners", JSONText.array(listeners)), ("timers", JSONText.array(timers)),
-            ("tasks", "\(report.tasks)"), ("routes", JSONText.array(routes)),
+        return .object([
+            ("service_name", .string(report.serviceName)), ("version", .string(report.version)),
+            ("listeners", .array(listeners)), ("timers", .array(timers)), ("tasks", .whole(report.tasks)),
+            ("routes", .array(routes)),
         ])
     }
 }

@@ -20,8 +20,7 @@ struct ClientArguments: ParsableArguments {
     )
     var server: [String] = []
 
-    @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
-    var appOptions: [String] = []
+    @OptionGroup var appOptions: AppOptionArguments<SecurityOptions>
 
     /// What the help of each client command says about credentials and TLS.
     static let help = """
@@ -41,7 +40,7 @@ struct ClientArguments: ParsableArguments {
     }
 
     /// A connected client. Warnings of the connection go to standard error.
-    func connect() async throws(CommandFailure) -> NATSClient {
+    func connect() async throws(CommandError) -> NATSClient {
         let log = PaniniLogs(
             descriptor: 2,
             style: .text,
@@ -59,7 +58,7 @@ struct ClientArguments: ParsableArguments {
             let reason = oneLine(error.message)
             switch error.code {
             case .connectFailed, .connectTimeout:
-                throw CommandFailure(
+                throw CommandError(
                     "no broker at \(shown): \(reason); start one with panini broker, or name another with --server"
                 )
             case .authorization:
@@ -67,33 +66,33 @@ struct ClientArguments: ParsableArguments {
                     !configuration.authentication.isNone
                     || addresses.contains { withoutCredentials($0) != $0 }
                 let hint = isGiven ? "" : "; they are given as --auth-..., PANINI_AUTH_... or in the address"
-                throw CommandFailure("no access to \(shown): \(reason)\(hint)")
+                throw CommandError("no access to \(shown): \(reason)\(hint)")
             case .tlsFailed:
-                throw CommandFailure("no access to \(shown): \(reason)")
+                throw CommandError("no access to \(shown): \(reason)")
             case .invalidCredentials:
-                throw CommandFailure(reason)
-            default: throw CommandFailure("\(shown): \(reason)")
+                throw CommandError(reason)
+            default: throw CommandError("\(shown): \(reason)")
             }
         }
     }
 
-    private func configuration() throws(CommandFailure) -> NATSConnectionConfiguration {
+    private func configuration() throws(CommandError) -> NATSConnectionConfiguration {
         var overrides = PaniniOverrides()
-        overrides.add(flags: appOptions)
+        overrides.add(flags: appOptions.rewritten)
         overrides.addEnvironment(AppOptionFlags.security)
         var configuration: NATSConnectionConfiguration
         do throws(NATSError) {
             configuration = try NATSConnectionConfiguration(servers: addresses)
         } catch {
             let text = addresses.reduce(error.message) { hidingCredentials(of: $1, in: $0) }
-            throw CommandFailure(text, exitCode: .usage)
+            throw CommandError(text, exitCode: .usage)
         }
         do throws(PaniniError) {
             let security = try ConnectionSecurity(overrides)
             configuration.authentication = security.authentication
             configuration.tls = security.tls
         } catch {
-            throw CommandFailure(error.message, exitCode: .usage)
+            throw CommandError(error.message, exitCode: .usage)
         }
         configuration.name = "panini"
         return configuration
@@ -115,15 +114,15 @@ struct PayloadArguments: ParsableArguments {
     var headers: [String] = []
 
     /// Refused before there is a connection: the command line is what is wrong.
-    func checkSubject(_ subject: String, _ what: String = "SUBJECT") throws(CommandFailure) {
+    func checkSubject(_ subject: String, _ what: String = "SUBJECT") throws(CommandError) {
         guard !NATSSubject.isValidForPublish(subject) else { return }
-        throw CommandFailure(
+        throw CommandError(
             "\(what) \"\(subject)\": a message goes to tokens with single dots between, without blanks and wildcards",
             exitCode: .usage
         )
     }
 
-    func bytes() throws(CommandFailure) -> [UInt8] {
+    func bytes() throws(CommandError) -> [UInt8] {
         switch payload {
         case nil: []
         case "-": try StandardInput.readAll()
@@ -131,23 +130,23 @@ struct PayloadArguments: ParsableArguments {
         }
     }
 
-    func natsHeaders() throws(CommandFailure) -> NATSHeaders {
+    func natsHeaders() throws(CommandError) -> NATSHeaders {
         var result = NATSHeaders()
         for header in headers {
             guard let colon = header.firstIndex(of: ":") else {
-                throw CommandFailure("--header takes name:value, not \"\(header)\"", exitCode: .usage)
+                throw CommandError("--header takes name:value, not \"\(header)\"", exitCode: .usage)
             }
             let name = String(header[..<colon])
             let value = header[header.index(after: colon)...].drop { $0 == " " }
             guard result.add(name, String(value)) else {
-                throw CommandFailure("\"\(header)\" is no valid header", exitCode: .usage)
+                throw CommandError("\"\(header)\" is no valid header", exitCode: .usage)
             }
         }
         return result
     }
 }
 
-extension CommandFailure {
+extension CommandError {
     /// An error of the client: what can be seen on the command line alone is wrong usage.
     init(_ error: NATSError) {
         switch error.code {

@@ -25,7 +25,7 @@ enum CommandThread {
             argument
         )
         guard status == 0 else {
-            Entry.finish(CommandFailure("no thread can be started: \(String(cString: strerror(status)))"))
+            PaniniProgram.finish(CommandError("no thread can be started: \(String(cString: strerror(status)))"))
         }
         pthread_detach(thread)
     }

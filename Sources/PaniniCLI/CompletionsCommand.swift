@@ -1,6 +1,7 @@
 // `panini completions`: scripts that make a shell complete the command line.
 
 import ArgumentParser
+import Synchronization
 
 struct CompletionsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,7 +14,7 @@ struct CompletionsCommand: ParsableCommand {
               zsh    panini completions zsh > ~/.zfunc/_panini     (a folder of fpath, before compinit)
               fish   panini completions fish > ~/.config/fish/completions/panini.fish
 
-            \(CommandFailure.help)
+            \(CommandError.help)
             """
     )
 
@@ -35,8 +36,7 @@ struct CompletionsCommand: ParsableCommand {
     var shell: Shell
 
     func run() throws {
-        StandardOutput.writeLine(
-            CompletionScript.adding(to: PaniniCommand.completionScript(for: shell.shell), shell: shell)
-        )
+        OptionShape.isForCompletion.store(true, ordering: .relaxed)
+        StandardOutput.writeLine(PaniniCommand.completionScript(for: shell.shell))
     }
 }

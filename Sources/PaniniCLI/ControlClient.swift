@@ -1,5 +1,6 @@
 // Asking running programs over their control sockets, for `ps` and `reload`. Blocking calls; knows nothing of services.
 
+import Bytes
 import Glibc
 import NATSProtocol
 import Panini
@@ -8,23 +9,24 @@ enum ControlClient {
     /// Asks every program of the user that runs now.
     ///
     /// - Parameters:
-    ///   - question: One line of JSON.
+    ///   - question: The members of one line of JSON.
     ///   - seconds: How long one program may take; nil: as long as it does.
     /// - Returns: The answers, by the programs' numbers.
-    static func askAll(_ question: String, seconds: Int? = nil) throws(CommandFailure) -> [JSONValue] {
+    static func askAll(_ question: [(String, JSONText)], seconds: Int? = nil) throws(CommandError) -> [JSONValue] {
+        let line = JSONText.object(question).bytes() + [0x0A]
         var answers: [JSONValue] = []
         for directory in ControlDirectory.all where access(directory, F_OK) == 0 {
-            do throws(ControlProblem) {
+            do throws(ControlError) {
                 try ControlDirectory.check(directory)
             } catch {
-                throw CommandFailure(error.message)
+                throw CommandError(error.message)
             }
             for socket in sockets(in: directory) {
-                guard let bytes = ask(socket.path, socket.number, question, seconds) else { continue }
+                guard let bytes = ask(socket.path, socket.number, line, seconds) else { continue }
                 do {
                     answers.append(try bytes.withUnsafeBytes { try JSONValue(parsing: $0) })
                 } catch {
-                    throw CommandFailure("\(socket.path): the answer cannot be read")
+                    throw CommandError("\(socket.path): the answer cannot be read")
                 }
             }
         }
@@ -45,7 +47,7 @@ enum ControlClient {
     }
 
     /// The answer; nil when nobody is there any more.
-    private static func ask(_ path: String, _ number: Int, _ question: String, _ seconds: Int?) -> [UInt8]? {
+    private static func ask(_ path: String, _ number: Int, _ line: [UInt8], _ seconds: Int?) -> [UInt8]? {
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -68,7 +70,6 @@ enum ControlClient {
             if errno == EAGAIN { tellSilent(number) }
             return nil
         }
-        let line = Array((question + "\n").utf8)
         guard write(descriptor, line, line.count) == line.count else { return nil }
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65536)

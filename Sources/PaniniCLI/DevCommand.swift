@@ -51,7 +51,7 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
     private func startBroker(
         unlessNamedIn overrides: inout PaniniOverrides,
         _ log: PaniniLogs
-    ) async throws(CommandFailure) -> EmbeddedBroker? {
+    ) async throws(CommandError) -> EmbeddedBroker? {
         if overrides.contains("servers") || overrides.contains("host") { return nil }
         // A port in a configuration file belongs to the broker the file is about; a wrong one is the host's to report.
         let port = service.port
@@ -65,7 +65,7 @@ struct DevCommand: AsyncParsableCommand, LongRunningCommand {
         } catch {
             log.shutdown()
             let hint = port.map { "; to use the broker that is there: --server nats://127.0.0.1:\($0)" } ?? ""
-            throw CommandFailure("the embedded broker \(error)\(hint)")
+            throw CommandError("the embedded broker \(error)\(hint)")
         }
         let usual = EmbeddedBroker.Configuration().port
         if broker.address.port == port ?? usual {
@@ -90,6 +90,7 @@ extension EmbeddedBroker {
     ) async throws -> EmbeddedBroker {
         var configuration = Configuration()
         configuration.port = port ?? configuration.port
+        configuration.giveBackMemory = { PaniniRuntime.giveBackMemory() }
         do {
             return try await start(configuration: configuration, group: group, logger: logger)
         } catch let error as StartError where error.kind == .addressInUse && port == nil {

@@ -1,6 +1,7 @@
 // Owns: the variables of the environment that mean something to the program, in one table, and looking for those that only
 // look so. Main thread, at the start.
 
+import Bytes
 @preconcurrency import Glibc
 import Logging
 import Panini
@@ -22,7 +23,8 @@ enum Environment {
         "PANINI_BIN", "PANINI_NATS_SERVER", "PANINI_TEST_PATIENCE", "PANINI_TEST_FAST", "PANINI_TEST_LIMIT",
         "PANINI_STRICT_TIMES", "PANINI_SIEGE", "PANINI_SIEGE_TABLE", "PANINI_LUA", "PANINI_LUA_PACKAGES", "PANINI_LUPA",
         "PANINI_DOUBLES",
-        "PANINI_SANITIZED", "PANINI_FAULTS", "PANINI_FUZZ", "PANINI_BENCHMARK", "PANINI_MEASURE", "PANINI_EXAMPLES",
+        "PANINI_SANITIZED", "PANINI_FAULTS", "PANINI_FUZZ", "PANINI_FUZZ_BUILD", "PANINI_STEP_LIMIT",
+        "PANINI_TEST_TIMES", "PANINI_TEST_PROCESSES", "PANINI_ALONE", "PANINI_EXAMPLES", "PANINI_FUZZ_SECONDS",
         "PANINI_WARNINGS_AS_ERRORS", "PANINI_ROOT", "PANINI_TOOLS", "PANINI_VENV", "PANINI_DOCC",
         "PANINI_REQUIREMENTS", "PANINI_SCRIPTS", "PANINI_SWIFT_MINIMUM",
     ]

@@ -1,6 +1,7 @@
 // What `run` and `dev` take that is about the program and not about one service: which scripts, how many workers.
 
 import ArgumentParser
+import Bytes
 import Glibc
 import NIOCore
 import Panini
@@ -32,13 +33,13 @@ struct HostArguments: ParsableArguments {
         if files.isEmpty { _ = try ProjectScript.path() }
     }
 
-    func workerCount() throws(CommandFailure) -> Int {
+    func workerCount() throws(CommandError) -> Int {
         let (origin, text) =
             workers.map { ("--workers", $0) }
             ?? (Environment.workersName, Environment.value(Environment.workersName) ?? "1")
         if text == "auto" { return min(System.coreCount, Self.mostWorkers) }
         guard let count = Int(text), (1...Self.mostWorkers).contains(count) else {
-            throw CommandFailure(
+            throw CommandError(
                 "\(origin) must be auto or a number from 1 to \(Self.mostWorkers), not \"\(text)\"",
                 exitCode: .usage
             )
@@ -46,7 +47,7 @@ struct HostArguments: ParsableArguments {
         return count
     }
 
-    func configuration(overrides: PaniniOverrides, watches: Bool) throws(CommandFailure) -> PaniniHostConfiguration {
+    func configuration(overrides: PaniniOverrides, watches: Bool) throws(CommandError) -> PaniniHostConfiguration {
         var scripts: [String] = []
         var optional: Set<String> = []
         for file in files.isEmpty ? [ProjectScript.usual] : files {
@@ -54,10 +55,12 @@ struct HostArguments: ParsableArguments {
                 scripts.append(file)
                 continue
             }
-            guard !found.isEmpty else { throw CommandFailure("\(file): no scripts (*.lua) in this folder") }
+            guard !found.isEmpty else { throw CommandError("\(file): no scripts (*.lua) in this folder") }
             scripts += found
             optional.formUnion(found)
         }
+        try Self.checkForRepetition(scripts)
+        try PermissionArguments.check(overrides.permissions, scripts)
         var configuration = PaniniHostConfiguration(scripts: scripts, overrides: overrides)
         configuration.optionalScripts = optional
         configuration.workers = try workerCount()
@@ -66,5 +69,17 @@ struct HostArguments: ParsableArguments {
         configuration.stuckWorkers = wedge.policy
         configuration.controlDirectory = ControlDirectory.usual
         return configuration
+    }
+
+    /// A file that is given twice is one script in two services of one name, each with half of the messages.
+    private static func checkForRepetition(_ scripts: [String]) throws(CommandError) {
+        guard let (first, again) = PaniniHostConfiguration.repetition(in: scripts) else { return }
+        throw CommandError(
+            """
+            \(again) is given twice\(first.isExactly(again) ? "" : ", as \(first), too"): a process runs a script once; \
+            --workers N runs it on N threads
+            """,
+            exitCode: .usage
+        )
     }
 }

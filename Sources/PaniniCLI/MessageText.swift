@@ -1,9 +1,9 @@
 // Messages as the client commands print them. Pure functions, apart from asking whether the output is a terminal.
 
+import Bytes
 import NATS
 import NATSProtocol
 import NIOCore
-import PaniniObservability
 
 enum MessageText {
     /// The payload and a line feed.
@@ -19,21 +19,19 @@ enum MessageText {
 
     /// A JSON object in one line.
     static func json(_ message: NATSMessage) -> [UInt8] {
-        var members = [("subject", JSONText.string(message.subject))]
-        members.append(("reply", JSONText.string(message.reply)))
         var names: [String] = []
         for field in message.headers where !names.contains(field.name) {
             names.append(field.name)
         }
-        let headers = names.map { ($0, JSONText.array(message.headers.values(of: $0).map(JSONText.string))) }
-        members.append(("headers", JSONText.object(headers)))
+        var members: [(String, JSONText)] = [("subject", .string(message.subject)), ("reply", .text(message.reply))]
+        members.append(("headers", .object(names.map { ($0, .list(message.headers.values(of: $0))) })))
         let bytes = Array(message.payload.readableBytesView)
         if let text = String(validating: bytes, as: UTF8.self) {
-            members.append(("payload", JSONText.string(text)))
+            members.append(("payload", .string(text)))
         } else {
-            members.append(("payload_base64", JSONText.string(base64(bytes))))
+            members.append(("payload_base64", .string(Base64.encode(bytes))))
         }
-        return Array((JSONText.object(members) + "\n").utf8)
+        return JSONText.object(members).bytes(.printed) + [0x0A]
     }
 
     /// On a terminal what would steer it is shown, not obeyed; a program gets the bytes as they are.
@@ -46,23 +44,5 @@ enum MessageText {
         var result: [UInt8] = []
         bytes.withUnsafeBytes { VisibleText.append($0, form, to: &result) }
         return result
-    }
-
-    /// RFC 4648, section 4.
-    static func base64(_ bytes: [UInt8]) -> String {
-        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-        var result: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            var value: UInt32 = 0
-            for offset in 0..<3 {
-                value = value << 8 | (offset < group.count ? UInt32(group[start + offset]) : 0)
-            }
-            for position in 0..<4 {
-                let shift = UInt32(18 - 6 * position)
-                result.append(position <= group.count ? alphabet[Int(value >> shift & 63)] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
     }
 }

@@ -16,7 +16,7 @@ struct NewCommand: ParsableCommand {
               panini dev
               panini test
 
-            \(CommandFailure.help)
+            \(CommandError.help)
             """
     )
 
@@ -50,7 +50,7 @@ struct NewCommand: ParsableCommand {
             // A folder that is there may be an empty repository; what would be overwritten is named, and nothing is written.
             let taken = files.map(\.path).filter { NewFile.exists("\(folder)/\($0)") }
             guard taken.isEmpty else {
-                throw CommandFailure("\(folder) has \(taken.joined(separator: ", ")) already; nothing was written")
+                throw CommandError("\(folder) has \(taken.joined(separator: ", ")) already; nothing was written")
             }
         }
         for file in files {

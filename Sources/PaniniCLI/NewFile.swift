@@ -4,7 +4,7 @@ import Glibc
 
 enum NewFile {
     /// Makes a folder; false when something of that name is there already.
-    static func makeFolder(_ path: String) throws(CommandFailure) -> Bool {
+    static func makeFolder(_ path: String) throws(CommandError) -> Bool {
         if mkdir(path, 0o755) == 0 { return true }
         guard errno == EEXIST else { throw failure(path) }
         return false
@@ -22,7 +22,7 @@ enum NewFile {
         to path: String,
         mode: mode_t,
         replacing: Bool = false
-    ) throws(CommandFailure) {
+    ) throws(CommandError) {
         // A device such as /dev/stdout is written to as it is.
         var status = stat()
         let isOrdinary = stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFREG
@@ -63,7 +63,7 @@ enum NewFile {
         throw problem
     }
 
-    private static func failure(_ path: String) -> CommandFailure {
-        CommandFailure("cannot write \(path): \(String(cString: strerror(errno)))")
+    private static func failure(_ path: String) -> CommandError {
+        CommandError("cannot write \(path): \(String(cString: strerror(errno)))")
     }
 }

@@ -5,11 +5,9 @@ import ArgumentParser
 import Panini
 
 struct PermissionArguments: ParsableArguments {
-    @Option(name: .customLong("trust-script"), help: .hidden)
-    var trusted: [String] = []
+    @OptionGroup var trusted: TrustArguments<Trusted>
 
-    @Option(name: .customLong("untrusted-script"), help: .hidden)
-    var untrusted: [String] = []
+    @OptionGroup var untrusted: TrustArguments<Untrusted>
 
     @Option(help: ArgumentHelp("A variable of the environment that untrusted scripts may read.", valueName: "name"))
     var allowEnv: [String] = []
@@ -34,21 +32,29 @@ struct PermissionArguments: ParsableArguments {
         nothing but what --allow-env, --allow-net, --allow-read, --allow-publish and --allow-listen name.
         """
 
-    func permissions() throws(CommandFailure) -> PaniniPermissions {
+    /// Refuses untrusted names that are none of the command's scripts': one that is misspelt must not be an ordinary script. Of
+    /// trusted ones it says so.
+    static func check(_ permissions: PaniniPermissions, _ scripts: [String]) throws(CommandError) {
+        if let stray = permissions.strayTrust(among: scripts) { StandardError.say("panini: \(stray)") }
+        guard let problem = permissions.stray(among: scripts) else { return }
+        throw CommandError(problem, exitCode: .usage)
+    }
+
+    func permissions() throws(CommandError) -> PaniniPermissions {
         var permissions = PaniniPermissions()
-        permissions.trusted = trusted
-        permissions.untrusted = untrusted
+        permissions.trusted = trusted.names
+        permissions.untrusted = untrusted.names
         permissions.environment = allowEnv
         permissions.network = allowNet
         permissions.folders = allowRead
         permissions.publish = allowPublish
         permissions.listen = allowListen
         if let problem = permissions.problem {
-            throw CommandFailure("--trust, --untrusted, --allow-...: \(problem)", exitCode: .usage)
+            throw CommandError("--trust, --untrusted, --allow-...: \(problem)", exitCode: .usage)
         }
         let allowed = allowEnv + allowNet + allowRead + allowPublish + allowListen
-        guard allowed.isEmpty || !untrusted.isEmpty else {
-            throw CommandFailure("--allow-... is for untrusted scripts: add --untrusted", exitCode: .usage)
+        guard allowed.isEmpty || !untrusted.names.isEmpty else {
+            throw CommandError("--allow-... is for untrusted scripts: add --untrusted", exitCode: .usage)
         }
         return permissions
     }

@@ -8,7 +8,7 @@ enum ProgramArguments {
     /// The arguments without the program's name.
     ///
     /// - Throws: when one of them is no UTF-8.
-    static func all() throws(CommandFailure) -> [String] {
+    static func all() throws(CommandError) -> [String] {
         var result: [String] = []
         for index in 1..<max(1, Int(CommandLine.argc)) {
             guard let argument = CommandLine.unsafeArgv[index] else { break }
@@ -20,11 +20,11 @@ enum ProgramArguments {
         return result
     }
 
-    private static func refusal(of index: Int, command: String?) -> CommandFailure {
+    private static func refusal(of index: Int, command: String?) -> CommandError {
         guard let command, ["publish", "request"].contains(command) else {
-            return CommandFailure("argument \(index) is no UTF-8", exitCode: .usage)
+            return CommandError("argument \(index) is no UTF-8", exitCode: .usage)
         }
-        return CommandFailure(
+        return CommandError(
             """
             argument \(index) of \(command) is no UTF-8; a payload of any bytes is given on standard input: \
             printf ... | panini \(command) SUBJECT -

@@ -1,9 +1,9 @@
 // `panini ps`: the services of all programs that run now.
 
 import ArgumentParser
+import Bytes
 import NATSProtocol
 import Panini
-import PaniniObservability
 
 struct PsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,13 +15,14 @@ struct PsCommand: ParsableCommand {
             BUSY is how much of a worker's time the service has taken over the last five seconds, and of which worker. \
             With --json there are further members: waiting_sends, publishes and requests that wait until the broker takes \
             more; web_bytes, what the web server holds for its clients; shed_connections, connections that it closed for what \
-            they made it hold.
+            they made it hold; figures, an object with what features of the host count; checks_table_keys, whether the host knows \
+            how this build of Lua lays out its tables.
 
               panini ps
               panini ps --json
 
             The programs are found in PANINI_CONTROL_DIR, else in the user's run-time or temporary folder.
-            \(CommandFailure.help)
+            \(CommandError.help)
             """
     )
 
@@ -29,29 +30,43 @@ struct PsCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let answers = try ControlClient.askAll("{\"command\":\"ps\"}", seconds: 5)
+        let answers = try ControlClient.askAll([("command", .string("ps"))], seconds: 5)
         let rows = answers.flatMap { answer in
             (answer["services"]?.array ?? []).map { (pid: answer["pid"]?.integer ?? 0, service: $0) }
         }
+        let unchecked = Set(answers.filter { $0["checks_table_keys"]?.bool == false }.compactMap { $0["pid"]?.integer })
         if json {
-            let objects = rows.map { Self.object($0.pid, $0.service) }
-            return StandardOutput.writeLine(JSONText.array(objects))
+            let objects = rows.map { Self.object($0.pid, $0.service, checksTableKeys: !unchecked.contains($0.pid)) }
+            return StandardOutput.writeLine(JSONText.array(objects).written(.printed))
         }
         guard !rows.isEmpty else { return StandardError.say("no services are running") }
         StandardOutput.writeLine(Self.table(rows))
+        for pid in unchecked.sorted() { StandardError.say("\(pid): \(PaniniRuntime.tableKeysWarning)") }
     }
 
-    private static func object(_ pid: Int, _ service: JSONValue) -> String {
-        let texts = ["service", "version", "file", "state"].map { ($0, JSONText.string(service[$0]?.string)) }
+    /// One service for programs.
+    static func object(_ pid: Int, _ service: JSONValue, checksTableKeys: Bool) -> JSONText {
+        let texts = ["service", "version", "file", "state"].map { ($0, JSONText.text(service[$0]?.string)) }
         let numbers = [
             "generation", "workers", "stuck_workers", "replaced_workers", "given_up_threads", "listeners", "in_flight",
             "waiting", "waiting_sends", "draining", "busy_percent", "busiest_worker",
             "memory_bytes", "web_bytes", "shed_connections",
         ].map {
-            ($0, "\(service[$0]?.integer ?? 0)")
+            ($0, JSONText.whole(service[$0]?.integer ?? 0))
         }
-        let rest = [("connected", "\(service["connected"]?.bool ?? false)"), ("uptime", "\(uptime(service))")]
-        return JSONText.object([("pid", "\(pid)")] + texts + numbers + rest)
+        var members: [(String, JSONText)] = [("pid", .whole(pid))]
+        members += texts
+        members += numbers
+        members.append(("connected", .boolean(service["connected"]?.bool ?? false)))
+        members.append(("uptime", .number(uptime(service))))
+        members.append(("figures", .object(figures(of: service))))
+        members.append(("checks_table_keys", .boolean(checksTableKeys)))
+        return .object(members)
+    }
+
+    private static func figures(of service: JSONValue) -> [(String, JSONText)] {
+        guard case .object(let figures) = service["figures"] else { return [] }
+        return figures.sorted { $0.key < $1.key }.map { ($0.key, .whole($0.value.integer ?? 0)) }
     }
 
     private static func uptime(_ service: JSONValue) -> Double {

@@ -15,7 +15,7 @@ struct PublishCommand: AsyncParsableCommand {
               panini publish orders.new - < order.json
               panini publish logs.app hello --header trace:42 --server nats://127.0.0.1:4222
 
-            \(CommandFailure.help)
+            \(CommandError.help)
 
             \(ClientArguments.help)
             """
@@ -42,7 +42,7 @@ struct PublishCommand: AsyncParsableCommand {
             try await client.flush()
             try refusals.check()
         } catch {
-            throw CommandFailure(error)
+            throw CommandError(error)
         }
         await client.close()
         StandardError.say("published \(payload.count) \(payload.count == 1 ? "byte" : "bytes") to \(message.subject)")

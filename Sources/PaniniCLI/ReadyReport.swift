@@ -16,6 +16,7 @@ enum ReadyReport {
             let name = timer.name.map { "timer \($0)" } ?? "timer"
             lines.append("\(name) every \(seconds(timer.interval)) s")
         }
+        lines += report.routes.map(line)
         if report.tasks > 0 {
             lines.append("\(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
         }
@@ -28,6 +29,12 @@ enum ReadyReport {
             lines.append("try it:  panini request \(subject) '{\"name\":\"Ada\"}'\(place)")
         }
         return lines
+    }
+
+    /// What a route serves.
+    static func line(_ route: PaniniServiceReport.Route) -> String {
+        let subjects = route.subjects.isEmpty ? "" : "  (bridge to \(route.subjects.joined(separator: ", ")))"
+        return "serves \(route.method) \(route.path)\(subjects)"
     }
 
     /// A subject that the pattern matches: wildcards become a word.

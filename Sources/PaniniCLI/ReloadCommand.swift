@@ -1,6 +1,7 @@
 // `panini reload`: new code for running services.
 
 import ArgumentParser
+import Bytes
 import Glibc
 import NATSProtocol
 import Panini
@@ -28,21 +29,25 @@ struct ReloadCommand: ParsableCommand {
     @Flag(help: "Print a JSON array, one object for each service.")
     var json = false
 
+    /// How long a program may take to reload its services, in seconds.
+    private static let patience = 60
+
     func run() throws {
         var question = [("command", JSONText.string("reload"))]
-        if let service { question.append(("service", JSONText.string(service))) }
-        let answers = try ControlClient.askAll(JSONText.object(question))
+        if let service { question.append(("service", .string(service))) }
+        // Loading, start tasks and on_reload have limits of their own; beyond them the program is stopped or held.
+        let answers = try ControlClient.askAll(question, seconds: Self.patience)
         let results = answers.flatMap { answer in
             (answer["results"]?.array ?? []).map { (pid: answer["pid"]?.integer ?? 0, result: $0) }
         }
         guard !results.isEmpty else {
-            throw CommandFailure(service.map { "no service \($0) is running" } ?? "no services are running")
+            throw CommandError(service.map { "no service \($0) is running" } ?? "no services are running")
         }
         let failures = results.filter { $0.result["success"]?.bool != true }
         if json {
-            StandardOutput.writeLine(JSONText.array(results.map { Self.object($0.pid, $0.result) }))
+            StandardOutput.writeLine(JSONText.array(results.map { Self.object($0.pid, $0.result) }).written(.printed))
             // The array says why.
-            if !failures.isEmpty { Glibc.exit(CommandFailure.Code.failed.rawValue) }
+            if !failures.isEmpty { Glibc.exit(CommandError.Code.failed.rawValue) }
             return
         }
         for (_, result) in results where result["success"]?.bool == true {
@@ -50,27 +55,27 @@ struct ReloadCommand: ParsableCommand {
         }
         let reasons = failures.map { "not reloaded: \($0.result["error"]?.string ?? "")" }
         for reason in reasons.dropLast() { StandardError.say("panini: \(reason)") }
-        if let last = reasons.last { throw CommandFailure(last) }
+        if let last = reasons.last { throw CommandError(last) }
     }
 
-    private static func object(_ pid: Int, _ result: JSONValue) -> String {
+    private static func object(_ pid: Int, _ result: JSONValue) -> JSONText {
         guard result["success"]?.bool == true else {
-            return JSONText.object([
-                ("pid", "\(pid)"), ("success", "false"), ("code", JSONText.string(result["code"]?.string)),
-                ("error", JSONText.string(result["error"]?.string)),
+            return .object([
+                ("pid", .whole(pid)), ("success", .boolean(false)), ("code", .text(result["code"]?.string)),
+                ("error", .text(result["error"]?.string)),
             ])
         }
-        func list(_ name: String) -> String {
-            JSONText.array((result[name]?.array ?? []).map { JSONText.string($0.string) })
+        func list(_ name: String) -> JSONText {
+            .array((result[name]?.array ?? []).map { .text($0.string) })
         }
         var milliseconds = 0.0
         if case .number(let number) = result["ms"] { milliseconds = number }
         if case .integer(let number) = result["ms"] { milliseconds = Double(number) }
-        return JSONText.object([
-            ("pid", "\(pid)"), ("success", "true"), ("service", JSONText.string(result["service"]?.string)),
-            ("from", "\(result["from"]?.integer ?? 0)"), ("to", "\(result["to"]?.integer ?? 0)"),
-            ("ms", "\(milliseconds)"), ("added", list("added")), ("removed", list("removed")),
-            ("changed", list("changed")), ("in_flight", "\(result["in_flight"]?.integer ?? 0)"),
+        return .object([
+            ("pid", .whole(pid)), ("success", .boolean(true)), ("service", .text(result["service"]?.string)),
+            ("from", .whole(result["from"]?.integer ?? 0)), ("to", .whole(result["to"]?.integer ?? 0)),
+            ("ms", .number(milliseconds)), ("added", list("added")), ("removed", list("removed")),
+            ("changed", list("changed")), ("in_flight", .whole(result["in_flight"]?.integer ?? 0)),
         ])
     }
 }

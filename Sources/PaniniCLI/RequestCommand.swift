@@ -17,7 +17,7 @@ struct RequestCommand: AsyncParsableCommand {
               panini request greet '{"name": "Ada"}' --timeout 2 --json
               echo '{"name": "Ada"}' | panini request greet -
 
-            \(CommandFailure.help) It has failed when nobody listens, when no answer came in time, and when the \
+            \(CommandError.help) It has failed when nobody listens, when no answer came in time, and when the \
             service answered with an error, whose payload is printed all the same.
 
             \(ClientArguments.help)
@@ -65,19 +65,19 @@ struct RequestCommand: AsyncParsableCommand {
             )
         } catch {
             switch error.code {
-            case .noResponders: throw CommandFailure("nobody listens to \(message.subject)")
+            case .noResponders: throw CommandError("nobody listens to \(message.subject)")
             case .timeout:
-                throw CommandFailure(
+                throw CommandError(
                     "timeout: no answer from \(message.subject) within \(ReadyReport.seconds(timeout)) s"
                 )
-            case .permissionViolation: throw CommandFailure(Self.denial(error))
-            default: throw CommandFailure(error)
+            case .permissionViolation: throw CommandError(Self.denial(error))
+            default: throw CommandError(error)
             }
         }
         await client.close()
         StandardOutput.write(json ? MessageText.json(answer) : MessageText.payloadLine(answer))
         if let code = answer.headers["Nats-Service-Error-Code"] {
-            throw CommandFailure("the service answered \(code): \(answer.headers["Nats-Service-Error"] ?? "")")
+            throw CommandError("the service answered \(code): \(answer.headers["Nats-Service-Error"] ?? "")")
         }
     }
 }

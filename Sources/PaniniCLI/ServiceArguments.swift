@@ -21,12 +21,11 @@ struct ServiceArguments: ParsableArguments {
 
     @OptionGroup var permissions: PermissionArguments
 
-    @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
-    var appOptions: [String] = []
+    @OptionGroup var appOptions: AppOptionArguments<ServiceOptions>
 
     /// Everything given outside the scripts, the strongest first.
     func overrides() throws -> PaniniOverrides {
-        var overrides = try Self.overrides(server: server, flags: appOptions, config: config)
+        var overrides = try Self.overrides(server: server, flags: appOptions.rewritten, config: config)
         overrides.permissions = try permissions.permissions()
         return overrides
     }
@@ -49,20 +48,20 @@ struct ServiceArguments: ParsableArguments {
 
     /// The port given on the command line or in the environment, when it can be one: `dev` puts its broker there.
     var port: Int? {
-        let flags = appOptions.reversed().compactMap(AppOptionFlags.parts)
+        let flags = appOptions.rewritten.reversed().compactMap(AppOptionFlags.parts)
         let text = flags.first { $0.name == "port" }?.value ?? Environment.value("PANINI_PORT")
         return text.flatMap { Int($0) }.flatMap { (1...65_535).contains($0) ? $0 : nil }
     }
 
-    private static func add(_ path: String, to overrides: inout PaniniOverrides) throws(CommandFailure) {
+    private static func add(_ path: String, to overrides: inout PaniniOverrides) throws(CommandError) {
         let ending = path.split(separator: ".").last?.lowercased()
         if ending == "yaml" || ending == "yml" {
-            throw CommandFailure("\(path): YAML is not supported yet; write the same options as JSON", exitCode: .usage)
+            throw CommandError("\(path): YAML is not supported yet; write the same options as JSON", exitCode: .usage)
         }
         do throws(PaniniError) {
             try overrides.add(json: readBytes(path, maximum: 1 << 20, takesPipes: true), path: path)
         } catch {
-            throw CommandFailure(error.message, exitCode: .usage)
+            throw CommandError(error.message, exitCode: .usage)
         }
     }
 }
@@ -147,11 +146,11 @@ struct LogArguments: ParsableArguments {
         }
 
         /// The level of an option, or that of the environment; nil when neither is given.
-        static func effective(_ option: LogLevel?) throws(CommandFailure) -> LogLevel? {
+        static func effective(_ option: LogLevel?) throws(CommandError) -> LogLevel? {
             if let option { return option }
             guard let text = Environment.value(Environment.levelName) else { return nil }
             guard let level = LogLevel(argument: text) else {
-                throw CommandFailure(
+                throw CommandError(
                     "\(Environment.levelName) must be debug, info, warning or error, not \"\(text.prefix(40))\"",
                     exitCode: .usage
                 )
@@ -161,14 +160,14 @@ struct LogArguments: ParsableArguments {
     }
 
     /// The size of the queues, nil when nothing is said about it.
-    func queueLimit() throws(CommandFailure) -> Int? {
+    func queueLimit() throws(CommandError) -> Int? {
         let (name, text) =
             logQueue.map { ("--log-queue", $0) } ?? (
                 Environment.queueName, Environment.value(Environment.queueName) ?? ""
             )
         if text.isEmpty, logQueue == nil { return nil }
         guard let bytes = parseSize(text), bytes >= Self.smallestQueue, bytes <= 1 << 40 else {
-            throw CommandFailure(
+            throw CommandError(
                 "\(name) must be a size from 64KB to 1024GB such as 64MB, not \"\(text)\"",
                 exitCode: .usage
             )
@@ -177,7 +176,7 @@ struct LogArguments: ParsableArguments {
     }
 
     /// The log on `descriptor`, in effect for all loggers.
-    func bootstrap(descriptor: CInt) throws(CommandFailure) -> PaniniLogs {
+    func bootstrap(descriptor: CInt) throws(CommandError) -> PaniniLogs {
         let log = PaniniLogs(
             descriptor: descriptor,
             style: json ? .json : .text,
@@ -190,7 +189,7 @@ struct LogArguments: ParsableArguments {
     }
 }
 
-extension CommandFailure {
+extension CommandError {
     /// An error of the host: wrong options are wrong usage, everything else is a failure.
     init(_ error: PaniniError, showsTraceback: Bool) {
         self.init(

@@ -15,7 +15,7 @@ enum ServiceRunner {
         overrides: PaniniOverrides,
         log: PaniniLogs,
         hint: @escaping @Sendable (PaniniServiceReport) -> [String] = { _ in [] }
-    ) async throws(CommandFailure) {
+    ) async throws(CommandError) {
         let logger = Logger(label: "panini")
         let host = try makeHost(
             arguments,
@@ -40,7 +40,7 @@ enum ServiceRunner {
         watches: Bool,
         overrides: PaniniOverrides,
         log: PaniniLogs
-    ) throws(CommandFailure) {
+    ) throws(CommandError) {
         let logger = Logger(label: "panini")
         let host = try makeHost(arguments, watches: watches, overrides: overrides, log: log, logger: logger) { _ in [] }
         do {
@@ -59,7 +59,7 @@ enum ServiceRunner {
         log: PaniniLogs,
         logger: Logger,
         hint: @escaping @Sendable (PaniniServiceReport) -> [String]
-    ) throws(CommandFailure) -> PaniniHost {
+    ) throws(CommandError) -> PaniniHost {
         var configuration = try arguments.configuration(overrides: overrides, watches: watches)
         configuration.logs = log
         arguments.wedge.apply(log: log, logger: logger)
@@ -86,10 +86,10 @@ enum ServiceRunner {
         log: PaniniLogs,
         logger: Logger,
         overrides: PaniniOverrides
-    ) -> CommandFailure {
+    ) -> CommandError {
         log.noteInFiles(.critical, (error as? PaniniError)?.message ?? "\(error)")
         log.shutdown()
-        guard let error = error as? PaniniError else { return CommandFailure("\(error)") }
-        return CommandFailure(error, showsTraceback: logger.logLevel <= .debug || overrides.contains("debug"))
+        guard let error = error as? PaniniError else { return CommandError("\(error)") }
+        return CommandError(error, showsTraceback: logger.logLevel <= .debug || overrides.contains("debug"))
     }
 }

@@ -1,8 +1,8 @@
 // Reading and writing the standard streams, unbuffered and without Foundation. Blocking calls: for commands, never for
 // a loop that serves.
 
+import Bytes
 import Glibc
-import PaniniObservability
 
 /// What a command prints as its result. Logs never go here while a command has a result.
 enum StandardOutput {
@@ -20,7 +20,7 @@ enum StandardOutput {
         // The reader has what it wanted: nothing failed.
         if problem == EPIPE { exit(0) }
         StandardError.say("panini: cannot write the output: \(String(cString: strerror(problem)))")
-        exit(CommandFailure.Code.failed.rawValue)
+        exit(CommandError.Code.failed.rawValue)
     }
 }
 
@@ -37,7 +37,7 @@ enum StandardInput {
     static let maximumBytes = 64 << 20
 
     /// Everything up to the end of the input.
-    static func readAll() throws(CommandFailure) -> [UInt8] {
+    static func readAll() throws(CommandError) -> [UInt8] {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
@@ -45,11 +45,11 @@ enum StandardInput {
             if count == 0 { return bytes }
             if count < 0 {
                 if errno == EINTR { continue }
-                throw CommandFailure("cannot read standard input: \(String(cString: strerror(errno)))")
+                throw CommandError("cannot read standard input: \(String(cString: strerror(errno)))")
             }
             bytes.append(contentsOf: buffer[..<count])
             guard bytes.count <= maximumBytes else {
-                throw CommandFailure("standard input has more than \(maximumBytes) bytes; no message can be that large")
+                throw CommandError("standard input has more than \(maximumBytes) bytes; no message can be that large")
             }
         }
     }

@@ -1,5 +1,5 @@
 // Signals of the long-running commands. SIGINT and SIGTERM: the first stops gracefully, the second ends the program at once
-// with 128 plus its number. SIGHUP reloads, where there is something to reload, and stops when it says that the terminal is gone.
+// with 128 plus its number; the echo of the first (SignalRepetition) is no second. SIGHUP reloads, where there is something to reload, and stops when it says that the terminal is gone.
 // No handler runs in a signal's context: the main thread takes signals with sigtimedwait. It depends on no other thread: when a
 // stop has taken its time and more, whatever holds the program, it ends it.
 
@@ -66,7 +66,7 @@ enum StopSignals {
             let line = Array("panini: the stop takes longer than shutdown_timeout allows: ended\n".utf8)
             var poll = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
             if Glibc.poll(&poll, 1, 0) == 1 { _ = write(STDERR_FILENO, line, line.count) }
-            _exit(CommandFailure.Code.failed.rawValue)
+            _exit(CommandError.Code.failed.rawValue)
         }
         var pause = timespec(tv_sec: Int(min(rest, 1e6)), tv_nsec: Int((rest.truncatingRemainder(dividingBy: 1)) * 1e9))
         return sigtimedwait(&set, &info, &pause)
@@ -81,12 +81,16 @@ enum StopSignals {
     static func handleForever(_ terminal: ControllingTerminal) -> Never {
         let hangUp = HangUp(hasTerminal: terminal.exists, isIgnored: isHangUpIgnored)
         var set = signals()
+        var repetition = SignalRepetition()
         while true {
             var info = siginfo_t()
             let number = wait(&set, &info)
             guard number > 0 else { continue }
             guard number == SIGHUP else {
+                _ = repetition.isEcho(number, from: sender(info), at: now)
+                let others = takeEchoes(of: number, &repetition)
                 received(number)
+                for _ in 0..<others { received(number) }
                 continue
             }
             let reload = state.withLock { $0.reload }
@@ -103,8 +107,34 @@ enum StopSignals {
         }
     }
 
+    /// Takes the echoes of a signal before it is acted upon, which may take its time.
+    ///
+    /// - Returns: How many of those that came meanwhile are no echoes.
+    private static func takeEchoes(of number: CInt, _ repetition: inout SignalRepetition) -> Int {
+        var pause = timespec(tv_sec: 0, tv_nsec: Int(SignalRepetition.window * 0.5e9))
+        nanosleep(&pause, nil)
+        var set = sigset_t()
+        sigemptyset(&set)
+        sigaddset(&set, number)
+        var info = siginfo_t()
+        var atOnce = timespec()
+        var others = 0
+        while sigtimedwait(&set, &info, &atOnce) == number {
+            if !repetition.isEcho(number, from: sender(info), at: now) { others += 1 }
+        }
+        return others
+    }
+
+    /// The process that has sent a signal; nil when the kernel has.
+    private static func sender(_ info: siginfo_t) -> CInt? {
+        info.si_code == siUser ? info._sifields._kill.si_pid : nil
+    }
+
     /// The kernel's number for signals that no process has sent (siginfo.h).
     private static let siKernel: CInt = 0x80
+
+    /// The number for signals that a process has sent by kill (siginfo.h).
+    private static let siUser: CInt = 0
 
     /// Whoever started this program has SIGHUP ignored, which programs inherit.
     private static var isHangUpIgnored: Bool {

@@ -16,7 +16,7 @@ struct SubscribeCommand: AsyncParsableCommand {
               panini subscribe '>' --count 10 --json
               panini subscribe jobs --queue workers
 
-            Quote wildcards: the shell has its own. \(CommandFailure.help)
+            Quote wildcards: the shell has its own. \(CommandError.help)
 
             \(ClientArguments.help)
             """
@@ -44,13 +44,13 @@ struct SubscribeCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard NATSSubject.isValidForSubscribe(subject) else {
-            throw CommandFailure(
+            throw CommandError(
                 "SUBJECT \"\(subject)\": takes tokens with single dots between, * for one token, > only as the last",
                 exitCode: .usage
             )
         }
         if let queue, !NATSSubject.isValidQueue(queue) {
-            throw CommandFailure("--queue \"\(queue)\": a queue group's name has no blanks", exitCode: .usage)
+            throw CommandError("--queue \"\(queue)\": a queue group's name has no blanks", exitCode: .usage)
         }
         let client = try await client.connect()
         let refusals = BrokerRefusals(client)
@@ -80,7 +80,7 @@ struct SubscribeCommand: AsyncParsableCommand {
                 throw NATSError(.closed, "the connection has ended")
             }
         } catch {
-            throw CommandFailure(error)
+            throw CommandError(error)
         }
         await client.close()
     }

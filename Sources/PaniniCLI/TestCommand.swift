@@ -60,8 +60,7 @@ struct TestCommand: AsyncParsableCommand {
 
     @OptionGroup var permissions: PermissionArguments
 
-    @Option(name: .customLong(AppOptionFlags.hiddenName), help: .hidden)
-    var appOptions: [String] = []
+    @OptionGroup var appOptions: AppOptionArguments<ServiceOptions>
 
     func validate() throws {
         guard timeout > 0, timeout <= 86_400 else {
@@ -70,7 +69,7 @@ struct TestCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        var overrides = try ServiceArguments.overrides(flags: appOptions, config: config)
+        var overrides = try ServiceArguments.overrides(flags: appOptions.rewritten, config: config)
         overrides.permissions = try permissions.permissions()
         let files = try files.isEmpty ? TestFiles.here() : files
         let level = try LogArguments.LogLevel.effective(logLevel)
@@ -78,9 +77,13 @@ struct TestCommand: AsyncParsableCommand {
         log.bootstrap()
         Environment.sayUnknown()
         var total = TestTotal()
-        for file in files {
-            var test = PaniniScriptTest(path: file, services: try services(of: file))
+        var tests: [PaniniScriptTest] = []
+        for file in files { tests.append(PaniniScriptTest(path: file, services: try services(of: file))) }
+        try PermissionArguments.check(overrides.permissions, tests.flatMap(\.services))
+        for var test in tests {
+            let file = test.path
             test.overrides = overrides
+            test.overrides.permissions = overrides.permissions.naming(only: test.services)
             test.filter = filter
             test.timeout = timeout
             StandardOutput.writeLine(file)
@@ -100,14 +103,14 @@ struct TestCommand: AsyncParsableCommand {
         }
         log.shutdown()
         StandardOutput.writeLine(total.line)
-        if total.ran == 0, total.broken == 0 { throw CommandFailure("no test has a name with \"\(filter ?? "")\"") }
-        guard total.failed == 0, total.broken == 0 else { throw CommandFailure("not all tests passed") }
+        if total.ran == 0, total.broken == 0 { throw CommandError("no test has a name with \"\(filter ?? "")\"") }
+        guard total.failed == 0, total.broken == 0 else { throw CommandError("not all tests passed") }
     }
 
-    private func services(of file: String) throws(CommandFailure) -> [String] {
+    private func services(of file: String) throws(CommandError) -> [String] {
         guard service.isEmpty else { return service }
         guard let script = TestFiles.script(of: file) else {
-            throw CommandFailure(
+            throw CommandError(
                 "\(file): which service does it test? There is no \(TestFiles.wanted(of: file)); name one with --service",
                 exitCode: .usage
             )
@@ -121,10 +124,10 @@ enum TestFiles {
     private static let ending = "_test.lua"
 
     /// Every test file of the current directory and of `tests`, in order of name.
-    static func here() throws(CommandFailure) -> [String] {
+    static func here() throws(CommandError) -> [String] {
         let found = names(in: ".") + names(in: "tests").map { "tests/\($0)" }
         guard !found.isEmpty else {
-            throw CommandFailure("there is no file here, or in tests, whose name ends in \(ending)", exitCode: .usage)
+            throw CommandError("there is no file here, or in tests, whose name ends in \(ending)", exitCode: .usage)
         }
         return found
     }

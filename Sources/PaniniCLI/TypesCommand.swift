@@ -13,7 +13,7 @@ struct TypesCommand: ParsableCommand {
 
               panini types --output panini.d.lua
 
-            \(CommandFailure.help)
+            \(CommandError.help)
             """
     )
 

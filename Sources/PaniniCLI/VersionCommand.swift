@@ -1,6 +1,7 @@
 // `panini version`.
 
 import ArgumentParser
+import Bytes
 import Panini
 
 extension PaniniVersion {
@@ -28,7 +29,7 @@ struct VersionCommand: ParsableCommand {
             """
     )
 
-    @Flag(help: "Print a JSON object: version, swift, lua.")
+    @Flag(help: "Print a JSON object: version, swift, lua, checks_table_keys.")
     var json = false
 
     func run() throws {
@@ -36,13 +37,13 @@ struct VersionCommand: ParsableCommand {
         if json {
             StandardOutput.writeLine(
                 JSONText.object([
-                    ("version", JSONText.string(PaniniVersion.current)),
-                    ("swift", JSONText.string(PaniniVersion.swift)),
-                    ("lua", JSONText.string(lua)),
-                ])
+                    ("version", .string(PaniniVersion.current)), ("swift", .string(PaniniVersion.swift)),
+                    ("lua", .string(lua)), ("checks_table_keys", .boolean(PaniniRuntime.checksTableKeys)),
+                ]).written(.printed)
             )
         } else {
             StandardOutput.writeLine("panini \(PaniniVersion.current) (Swift \(PaniniVersion.swift), Lua \(lua))")
+            if !PaniniRuntime.checksTableKeys { StandardError.say(PaniniRuntime.tableKeysWarning) }
         }
     }
 }

@@ -44,13 +44,9 @@ struct ConfigReading {
 
     mutating func flag(_ name: String) -> Bool? {
         guard let text = text(name) else { return nil }
-        switch text.lowercased() {
-        case "true", "yes", "on", "1": return true
-        case "false", "no", "off", "0": return false
-        default:
-            problems.append("configuration key \(name): must be true or false, not \"\(text)\"")
-            return nil
-        }
+        let flag = OptionDefinition.boolean(text)
+        if flag == nil { problems.append("configuration key \(name): must be true or false, not \"\(text)\"") }
+        return flag
     }
 
     mutating func workers(_ name: String) -> Int? {

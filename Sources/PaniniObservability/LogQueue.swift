@@ -185,11 +185,12 @@ final class LogQueue: @unchecked Sendable {
 
     /// Reports the last batch as written and waits for the next. Returns false when there is none and never will be.
     private func takeBatch(_ batch: inout [LogRecord]) -> Bool {
-        locked {
+        // Records are freed outside of the lock: a thread that logs would wait for that, with a full queue for as long as it logs.
+        batch.removeAll(keepingCapacity: batch.capacity <= 4096)
+        return locked {
             written = submitted - pending.count
             batchBytes = 0
             isReporting = false
-            batch.removeAll(keepingCapacity: batch.capacity <= 4096)
             pthread_cond_broadcast(hasWritten)
             while pending.isEmpty, dropped == 0 {
                 if isStopping {

@@ -1,5 +1,6 @@
 // Bytes of log lines: numbers and metadata values. Pure functions, any thread.
 
+import Bytes
 import Logging
 
 /// Helpers that append to a line.
@@ -16,9 +17,7 @@ enum LogText {
 
     /// Appends `text` as a JSON string with its quotes.
     static func appendJSONString(_ text: String, to bytes: inout [UInt8]) {
-        bytes.append(0x22)
-        VisibleText.append(text, .json, to: &bytes)
-        bytes.append(0x22)
+        JSONText.append(text, .visible, to: &bytes)
     }
 
     /// Appends a metadata value as JSON. Numbers and truth values stay what they are; keys are sorted.

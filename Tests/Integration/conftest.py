@@ -1,6 +1,9 @@
 """Fixtures. Every test that takes `broker` (or something built on it) runs on both brokers."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -8,6 +11,11 @@ from harness import NATS_SERVER, PATIENCE, PROGRAM, Broker, Client, Gate, Progra
 from secure import SecureServer
 
 KINDS = ("nats-server", "embedded")
+
+# `panini ps` and `panini reload` see all programs of a user: those of another process of tests are none of this one's.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="panini-")
+    atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 # No test hangs for good: pytest-timeout ends it, with its name and the stacks of all threads.
 os.environ.setdefault("PYTEST_TIMEOUT", str(max(900, 20 * PATIENCE)))
@@ -19,13 +27,36 @@ def pytest_configure(config):
             raise pytest.UsageError(f"not a program: {path} ({hint})")
 
 
+def pytest_runtest_logreport(report):
+    """What each test takes, for the list of the slowest at the end of scripts/test."""
+    path = os.environ.get("PANINI_TEST_TIMES")
+    # Of a process of pytest-xdist, the one that started it hears as well.
+    if path and report.when == "call" and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{report.duration:.2f}\t{report.nodeid}\n")
+
+
+# Programs that the processes of pytest-xdist have found left, by the process's name.
+LEFT = []
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session):
     """No program outlives the tests; one that a test has forgotten fails the run."""
-    left = Program.end_all()
+    left = [" ".join(arguments) for arguments in Program.end_all()]
+    if hasattr(session.config, "workeroutput"):
+        # The exit code of such a process is not that of the run.
+        session.config.workeroutput["left"] = left
+        return
+    left += LEFT
     if left:
-        print("\nprograms that no test has ended:", *(" ".join(arguments) for arguments in left), sep="\n  ")
+        print("\nprograms that no test has ended:", *left, sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    LEFT.extend(getattr(node, "workeroutput", {}).get("left", []))
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -7,6 +7,7 @@ deadline, and deadlines are generous: they only matter when something is broken.
 
 import asyncio
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -50,10 +51,21 @@ def is_readable(file, timeout):
     return bool(ready.poll(timeout * 1000))
 
 
+# Below the ports that the system gives to connections: one that a program has left for a restart is nobody else's by then. Each
+# process of tests begins somewhere else, as several run at once.
+_PORTS = range(10_000, 32_000)
+_ports = itertools.count(os.getpid() * 7919)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        port = _PORTS[next(_ports) % len(_PORTS)]
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def environment(**changes):
@@ -100,12 +112,17 @@ class Program:
         self._reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            with self._condition:
-                self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
-                self._condition.notify_all()
+        # In pieces: a program that says a lot shares the machine with who reads it.
+        rest = b""
+        while piece := self.process.stdout.read1(1 << 18):
+            whole, end, rest = (rest + piece).rpartition(b"\n")
+            if end:
+                self._add(whole.decode("utf-8", "replace").split("\n"))
+        self._add([rest.decode("utf-8", "replace"), None] if rest else [None])
+
+    def _add(self, lines):
         with self._condition:
-            self.lines.append(None)
+            self.lines += lines
             self._condition.notify_all()
 
     @property

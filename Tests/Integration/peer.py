@@ -1,12 +1,11 @@
 """A web server whose every byte is the test's: what services fetch from."""
 
-import contextlib
 import gzip
-import socket
 import ssl
 import threading
 
 from harness import PATIENCE
+from serving import Acceptor
 
 
 class Request:
@@ -39,24 +38,17 @@ class Peer:
     def __init__(self, answer, context=None):
         self.answer = answer
         self.context = context
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self.listener.getsockname()[1]
         self.connections = 0
         self.open = 0
         self.most = 0
         self.requests = []
         self.lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.acceptor = Acceptor(self._serve, backlog=1024)
+        self.port = self.acceptor.port
 
     @property
     def url(self):
         return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}"
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
         with self.lock:
@@ -64,11 +56,10 @@ class Peer:
             self.open += 1
             self.most = max(self.most, self.open)
         try:
-            with contextlib.suppress(OSError, ValueError):
-                connection.settimeout(PATIENCE)
-                if self.context:
-                    connection = self.context.wrap_socket(connection, server_side=True)
-                self._requests(connection)
+            connection.settimeout(PATIENCE)
+            if self.context:
+                connection = self.context.wrap_socket(connection, server_side=True)
+            self._requests(connection)
         finally:
             connection.close()
             with self.lock:
@@ -106,7 +97,7 @@ class Peer:
             connection.sendall(answer)
 
     def close(self):
-        self.listener.close()
+        self.acceptor.stop()
 
 
 def packed(data):

@@ -251,6 +251,17 @@ class Attack:
             connection.settimeout(PATIENCE)
         return sent
 
+    def straddle(self, connection, data, pieces=900, size=65536):
+        """The same data again and again, in pieces of which each is read alone and ends in the middle of the data."""
+        middle = len(data) // 2
+        piece = data[middle:] + data * (size // len(data)) + data[:middle]
+        connection.sendall(data[:middle])
+        for _ in range(pieces):
+            if self.over.is_set():
+                break
+            self.push(connection, piece, 2)
+            time.sleep(0.002)
+
     def flood(self, connection, data, seconds):
         """The same data again and again for so long."""
         deadline, sent = time.monotonic() + seconds, 0

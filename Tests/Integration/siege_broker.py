@@ -1,11 +1,11 @@
 """A broker of the test's own, whose every byte is chosen: what a hostile one says to a service (rows with `speaks`)."""
 
 import contextlib
-import socket
 import threading
 import time
 
 from harness import PATIENCE
+from serving import Acceptor
 
 
 class Link:
@@ -61,28 +61,13 @@ class Impostor:
         self.speak = speak
         self.begun = threading.Event()
         self.over = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        self.connections = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                connection.settimeout(PATIENCE)
-                self.connections.append(connection)
-                threading.Thread(target=self._speak, args=(connection,), daemon=True).start()
+        self.acceptor = Acceptor(self._speak)
+        self.port = self.acceptor.port
 
     def _speak(self, connection):
-        with contextlib.suppress(OSError, ValueError), connection:
-            self.speak(Link(self, connection))
+        connection.settimeout(PATIENCE)
+        self.speak(Link(self, connection))
 
     def close(self):
         self.over.set()
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.close()
+        self.acceptor.close()

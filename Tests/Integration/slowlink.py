@@ -6,6 +6,7 @@ import threading
 import time
 
 from harness import PATIENCE, is_readable
+from serving import Acceptor, shut
 
 
 class SlowLink:
@@ -15,31 +16,29 @@ class SlowLink:
         self.broker = broker
         self.rate = rate
         self.taken = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        # What the kernel holds in between is small against what the tests send.
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
-        self.port = self._listener.getsockname()[1]
         self._pairs = []
-        self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = Acceptor(self._serve)
+        # What the kernel holds in between is small against what the tests send.
+        self._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        self.port = self._acceptor.port
 
     @property
     def url(self):
         return f"nats://127.0.0.1:{self.port}"
 
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.broker.port), timeout=PATIENCE)
-                pair = (client, server)
-                self._pairs.append(pair)
-                threading.Thread(target=self._up, args=pair, daemon=True).start()
-                threading.Thread(target=self._down, args=pair, daemon=True).start()
+    def _serve(self, client):
+        with socket.create_connection(("127.0.0.1", self.broker.port), timeout=PATIENCE) as server:
+            self._pairs.append((client, server))
+            over = threading.Event()
+            down = threading.Thread(target=self._down, args=(client, server, over), daemon=True)
+            down.start()
+            self._up(client, server, over)
+            shut(client, server)
+            down.join()
 
-    def _up(self, client, server):
+    def _up(self, client, server, over):
         with contextlib.suppress(OSError):
-            while not self._closed:
+            while not over.is_set():
                 rate = self.rate
                 if rate == 0:
                     time.sleep(0.005)
@@ -54,29 +53,21 @@ class SlowLink:
                 server.sendall(data)
                 if rate:
                     time.sleep(max(0, began + len(data) / rate - time.monotonic()))
-        self._end(client, server)
 
-    def _down(self, client, server):
+    def _down(self, client, server, over):
         with contextlib.suppress(OSError):
             server.settimeout(None)
             while data := server.recv(256 << 10):
                 client.sendall(data)
-        self._end(client, server)
-
-    @staticmethod
-    def _end(*sockets):
-        for one in sockets:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        over.set()
+        shut(client, server)
 
     def cut(self):
         """Ends every connection through it; the next ones are taken."""
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
-            self._end(*pair)
+            shut(*pair)
 
     def close(self):
-        self._closed = True
-        self._listener.close()
+        self._acceptor.close()
         self.cut()

@@ -100,6 +100,15 @@ def test_a_folder_is_no_script(tmp_path, command):
     one_line(panini(command, "folder.lua", cwd=tmp_path), 1, "folder.lua")
 
 
+@pytest.mark.parametrize("command", ["run", "dev"])
+@pytest.mark.parametrize("second", ["one.lua", "./one.lua", "link.lua", ".", "../{folder}/one.lua"])
+def test_a_script_that_is_given_twice(tmp_path, command, second):
+    (tmp_path / "one.lua").write_text('panini.app{ service_name = "one" }')
+    if second == "link.lua":
+        (tmp_path / "link.lua").symlink_to("one.lua")
+    one_line(panini(command, "one.lua", second.format(folder=tmp_path.name), cwd=tmp_path), 2, "one.lua", "given twice", "--workers")
+
+
 def test_an_unreadable_file(tmp_path):
     # A link that leads to itself: unlike a file without permissions, root cannot read it either.
     path = tmp_path / "secret.lua"
@@ -445,3 +454,17 @@ def test_a_closed_output_is_no_crash(broker, tmp_path):
     process.wait(60)
     assert b"Fatal error" not in process.stderr.read()
     assert process.returncode in (0, 1, -signal.SIGPIPE, 128 + signal.SIGPIPE)
+
+
+def test_dev_names_the_routes_of_a_service_without_subjects(tmp_path):
+    (tmp_path / "web.lua").write_text("""
+local app = panini.app{ service_name = "web", web_server = true, web_port = 0 }
+app.http.get("/greet/{name}", function(req) return req.params.name end)
+app.http.nats_bridge("/news", { allow = { "news.>" } })
+""")
+    program = Program([PROGRAM, "dev", "web.lua"], cwd=tmp_path)
+    program.wait_for(r"serves GET /greet/\{name\}")
+    program.wait_for(r"serves WEBSOCKET /news  \(bridge to news\.>\)")
+    assert "nothing is registered" not in program.output
+    program.signal(signal.SIGINT)
+    assert program.wait() == 0

@@ -84,7 +84,7 @@ def test_equal_looks_are_no_permission(check, tmp_path, asked, allowed):
     assert panini("check", f"{asked}.lua", f"--trust={asked}", cwd=tmp_path).returncode == 0
     # And who is not: a script that is named must not be an ordinary one because of a name that looks the same.
     (tmp_path / f"{asked}.lua").write_text('local app = panini.app{ service_name = "x" }\nassert(panini.env("PATH"))\n')
-    assert panini("check", f"{asked}.lua", f"--untrusted={allowed}", cwd=tmp_path).returncode == 0
+    assert panini("check", f"{asked}.lua", f"--untrusted={allowed}", cwd=tmp_path).returncode == 2
     assert panini("check", f"{asked}.lua", f"--untrusted={asked}", cwd=tmp_path).returncode == 1
 
 

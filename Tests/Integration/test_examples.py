@@ -1,5 +1,6 @@
 """Every file under examples/ runs on both brokers and does what its comments say."""
 
+import contextlib
 import json
 import re
 import socket
@@ -246,8 +247,8 @@ def test_http_events_with_workers(example, client):
 
 def test_http_chat_with_workers(example, client):
     room = Sockets(example("http_chat.lua", "--workers", "2"))
-    people = [room.open(f"/rooms/lobby?name=p{number}") for number in range(10)]
-    try:
+    with contextlib.ExitStack() as opened:
+        people = [opened.enter_context(room.open(f"/rooms/lobby?name=p{number}")) for number in range(10)]
         for ws in people:
             assert "welcome" in json.loads(ws.recv(timeout=PATIENCE))["text"]
         for number, ws in enumerate(people):
@@ -255,9 +256,6 @@ def test_http_chat_with_workers(example, client):
         for ws in people:
             heard = [json.loads(ws.recv(timeout=PATIENCE)) for _ in people]
             assert sorted(m["text"] for m in heard) == sorted(f"from {number}" for number in range(len(people)))
-    finally:
-        for ws in people:
-            ws.close()
 
 
 def test_http_chat(example, client):

@@ -13,6 +13,7 @@ import pytest
 from harness import PATIENCE, assert_error, free_port, panini, wait_until
 from peer import CHUNKED, Peer, chunk, packed, reply, server_context
 from secure import Certificates
+from serving import Acceptor
 from test_mistakes import refused
 
 SCRIPT = """
@@ -351,7 +352,7 @@ def test_answers_without_an_end_are_bounded(fetch, peer, kind):
     server = peer(lambda r: send)
     before = resident()
     for _ in range(3):
-        assert fetch(server.url, timeout=3, max_body="4MB").get("code") in codes
+        assert fetch(server.url, timeout=1 if "timeout" in codes else 3, max_body="4MB").get("code") in codes
     assert resident() < before + 60
     assert fetch(peer(lambda r: reply(b"ok")).url)["body"] == b"ok"
 
@@ -416,9 +417,8 @@ def test_tls(service, client, peer, tmp_path):
     assert fetch(server.url)["code"] == "tls"
     result = fetch(peer(lambda r: reply(b""), other_name).url, ca_file="ca.pem")
     assert result["code"] == "tls" and "name" in result["message"], result
-    plain = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=lambda: plain.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), daemon=True).start()
-    assert fetch(f"https://127.0.0.1:{plain.getsockname()[1]}/")["code"] == "tls"
+    plain = Acceptor(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    assert fetch(f"https://127.0.0.1:{plain.port}/")["code"] == "tls"
     plain.close()
     assert fetch(server.url, ca_file="none.pem")["code"] == "tls"
 

@@ -303,6 +303,8 @@ def test_streams(web):
             send{ event = "tick", id = 7, data = { n = 1 } }
             local ok, text = pcall(send, { event = "a\\nb" })
             send{ data = ok and "wrong" or "refused" }
+            -- Lines end as clients take them, and nowhere else.
+            send("a\\u{2028}b\\u{85}c\\vd\\r\\ne\\rf\\n")
         end } end)
     """)
     answer = client.get("/lines")
@@ -326,7 +328,10 @@ def test_streams(web):
     assert len(client.get("/big").body) == 2000 * 65536
     answer = client.get("/events")
     assert answer.headers["content-type"] == "text/event-stream"
-    assert answer.text == "data: two\ndata: lines\n\nevent: tick\nid: 7\ndata: {\"n\":1}\n\ndata: refused\n\n"
+    assert answer.text == (
+        'data: two\ndata: lines\n\nevent: tick\nid: 7\ndata: {"n":1}\n\ndata: refused\n\n'
+        "data: a\u2028b\x85c\vd\ndata: e\ndata: f\ndata: \n\n"
+    )
 
 
 def test_many_at_once_are_all_answered_once_and_those_who_leave_cost_nothing(web):

@@ -504,6 +504,82 @@ def test_idle_connections_and_slow_bodies(served, frames):
         pass
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS, PINGED, GOAWAY = 4, 6, 7
+
+
+def raw_frame(kind, payload=b"", flags=0, stream=0):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+# What ends a connection, and the code by which it is told (RFC 9113, section 7).
+VIOLATIONS = {
+    "DATA of no stream": (raw_frame(0, b"x"), h2.errors.ErrorCodes.PROTOCOL_ERROR),
+    "a frame that is too large": (raw_frame(0, b"x" * 20000, stream=1), h2.errors.ErrorCodes.FRAME_SIZE_ERROR),
+    "a window that overflows": (raw_frame(8, b"\x7f\xff\xff\xff"), h2.errors.ErrorCodes.FLOW_CONTROL_ERROR),
+    "headers that cannot be read": (raw_frame(1, b"\xff" * 20, flags=5, stream=1), h2.errors.ErrorCodes.COMPRESSION_ERROR),
+}
+# More than the server reads before it ends the connection.
+MORE = raw_frame(PINGED, b"12345678") * 50_000
+
+
+def goaway_in(data):
+    """The error code of the GOAWAY among frames."""
+    while len(data) >= 9:
+        size = int.from_bytes(data[:3], "big")
+        if data[3] == GOAWAY:
+            return int.from_bytes(data[13:17], "big")
+        data = data[9 + size :]
+    return None
+
+
+def read_to_the_end(connection):
+    data = b""
+    while more := connection.recv(65536):
+        data += more
+    return data
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "TLS"])
+@pytest.mark.parametrize("kind", VIOLATIONS)
+def test_why_a_connection_ends_is_read_although_more_was_sent(served, secure, kind, protocol):
+    """A socket that is closed while bytes wait in it is reset, and the peer loses what it had not read."""
+    data, code = VIOLATIONS[kind]
+    if protocol == "TCP":
+        port, _ = served()
+        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    else:
+        port, authority, _ = secure()
+        context = ssl.create_default_context(cafile=authority)
+        context.set_alpn_protocols(["h2"])
+        connection = context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE), server_hostname="localhost")
+    with connection:
+        connection.sendall(PREFACE + raw_frame(SETTINGS) + data + MORE)
+        time.sleep(0.2)
+        assert goaway_in(read_to_the_end(connection)) == code
+
+
+def test_a_connection_that_has_ended_is_not_kept_for_a_client_that_goes_on(served):
+    port, running = served()
+    data, _ = VIOLATIONS["DATA of no stream"]
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(PREFACE + raw_frame(SETTINGS) + data)
+        read_to_the_end(connection)
+        begun = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - begun < PATIENCE:
+                connection.sendall(MORE)
+                time.sleep(0.05)
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(PREFACE + raw_frame(SETTINGS) + data)
+        read_to_the_end(connection)
+        begun = time.monotonic()
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+        # Nobody waits for the client.
+        assert time.monotonic() - begun < 2
+
+
 def test_a_stop_finishes_what_was_asked(served, frames, gate):
     port, running = served()
     connection = frames(port)

@@ -1,13 +1,12 @@
 """A broker, or whoever speaks through it, is not trusted to be short: lines, subjects, headers, lists and floods of them."""
 
 import re
-import socket
-import threading
 import time
 
 import pytest
 
 from harness import PATIENCE, Client, Service, panini, script_text, wait_until
+from serving import Acceptor
 
 INFO = b'"server_id":"X","version":"2.10.0","proto":1,"host":"x","port":1,"max_payload":1048576,"headers":true'
 
@@ -21,37 +20,27 @@ class ScriptedBroker:
         self.sids = {}
         self.heard = b""
         self.connection = None
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.port = Acceptor(self._serve).port
 
     @property
     def url(self):
         return f"nats://127.0.0.1:{self.port}"
 
-    def _accept(self):
-        while True:
-            connection, _ = self.listener.accept()
-            self.connections += 1
-            self.connection = connection
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
     def _serve(self, connection):
-        try:
-            connection.sendall(self.info)
-            rest = b""
-            while data := connection.recv(65536):
-                self.heard += data
-                rest += data
-                *lines, rest = rest.split(b"\r\n")
-                for line in lines:
-                    if line == b"PING":
-                        connection.sendall(b"PONG\r\n")
-                    elif line.startswith(b"SUB "):
-                        parts = line.split(b" ")
-                        self.sids[parts[1].decode()] = parts[-1]
-        except OSError:
-            pass
+        self.connections += 1
+        self.connection = connection
+        connection.sendall(self.info)
+        rest = b""
+        while data := connection.recv(65536):
+            self.heard += data
+            rest += data
+            *lines, rest = rest.split(b"\r\n")
+            for line in lines:
+                if line == b"PING":
+                    connection.sendall(b"PONG\r\n")
+                elif line.startswith(b"SUB "):
+                    parts = line.split(b" ")
+                    self.sids[parts[1].decode()] = parts[-1]
 
     def say(self, data):
         self.connection.sendall(data)

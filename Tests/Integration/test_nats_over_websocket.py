@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from harness import PATIENCE, panini
+from serving import Acceptor
 
 INFO = b'INFO {"server_id":"X","version":"2.10.0","proto":1,"host":"x","port":1,"max_payload":1048576,"headers":true}\r\n'
 
@@ -26,22 +27,11 @@ class HastyBroker:
     def __init__(self, cut):
         self.cut = cut
         self.published = b""
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.port = Acceptor(self._serve).port
 
-    def _serve(self):
-        connection, _ = self.listener.accept()
+    def _serve(self, connection):
         connection.settimeout(PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            self._talk(connection)
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    def _talk(self, connection):
         head = b""
         while b"\r\n\r\n" not in head:
             head += connection.recv(65536)

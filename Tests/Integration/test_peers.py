@@ -3,13 +3,12 @@ and headers of any bytes, lines as long as the broker takes; and what a service 
 
 import random
 import re
-import socket
-import threading
 import time
 
 import pytest
 
 from harness import PATIENCE, PROGRAM, Client, Program, RawConnection, panini, wait_until
+from serving import Acceptor
 
 SERVICE = """
     app.listen("peer.ping", function(msg) return { pong = msg.data } end)
@@ -289,35 +288,21 @@ class Complainer:
     """A broker of its own that says what the test wants to every client."""
 
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
         self.connections = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            connection.settimeout(4 * PATIENCE)
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+        self.acceptor = Acceptor(self._talk)
+        self.port = self.acceptor.port
 
     def _talk(self, connection):
-        try:
-            connection.sendall(b'INFO {"server_id":"x","proto":1,"headers":true,"max_payload":1048576}\r\n')
-            for line in connection.makefile("rb"):
-                if line.startswith(b"PING"):
-                    connection.sendall(b"PONG\r\n")
-                    if connection not in self.connections:
-                        self.connections.append(connection)
-        except (OSError, ValueError):
-            pass
+        connection.settimeout(4 * PATIENCE)
+        connection.sendall(b'INFO {"server_id":"x","proto":1,"headers":true,"max_payload":1048576}\r\n')
+        for line in connection.makefile("rb"):
+            if line.startswith(b"PING"):
+                connection.sendall(b"PONG\r\n")
+                if connection not in self.connections:
+                    self.connections.append(connection)
 
     def close(self):
-        self.listener.close()
-        for connection in self.connections:
-            connection.close()
+        self.acceptor.close()
 
 
 @pytest.mark.parametrize(

@@ -898,6 +898,8 @@ def test_a_full_lua_state_is_replaced(reloading, ask):
     app.on_reload(function() return { kept = kept } end)
     """
     service = reloading(version(1, hoard), arguments=("--limits-memory", "8MB", "--limits-cpu", "5"))
+    # Nobody has asked for this one: it waits for a reload.
+    service.save(version(2))
     assert_error(ask.request("r.hoard", b"{}"), 500)
     service.running.wait_for("memory of the Lua state is used up")
     service.reloaded(to=2)

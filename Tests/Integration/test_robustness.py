@@ -3,10 +3,12 @@
 import asyncio
 import json
 import random
+import threading
 
 import pytest
 
 from harness import Client, RawConnection, assert_error, wait_until
+from serving import Acceptor
 
 SERVICE = """
     app.listen("echo", function(msg) return { v = msg.data } end)
@@ -292,72 +294,42 @@ def test_publishing_while_the_broker_is_away(start, own_broker):
 )
 def test_a_server_that_is_none(start, sent, tmp_path):
     """Whatever answers on the port, the service says so in a line and ends, when it must not retry."""
-    import socket
-    import threading
+    over = threading.Event()
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    held = []
+    def serve(connection):
+        connection.sendall(sent)
+        over.wait()
 
-    def serve():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            held.append(connection)
-            try:
-                connection.sendall(sent)
-            except OSError:
-                pass
-
-    threading.Thread(target=serve, daemon=True).start()
-    port = listener.getsockname()[1]
+    server = Acceptor(serve)
     running = start(
-        f"nats://127.0.0.1:{port}",
+        f"nats://127.0.0.1:{server.port}",
         'app.listen("x", function() end)',
         options="retry_on_start = false, connect_timeout = 1, reconnect = false",
         ready=False,
     )
     try:
         assert running.wait() == 1
-        assert str(port) in running.output
+        assert str(server.port) in running.output
         assert "Fatal error" not in running.output
     finally:
-        listener.close()
-        for connection in held:
-            connection.close()
+        over.set()
+        server.close()
 
 
 def test_garbage_sent_to_a_running_service(start, tmp_path):
     """A broker that turns mad in the middle: one line, a new connection, no crash."""
-    import socket
-    import threading
-
-    listener = socket.create_server(("127.0.0.1", 0))
     connections = []
 
-    def serve():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connections.append(connection)
-            threading.Thread(target=talk, args=(connection,), daemon=True).start()
-
     def talk(connection):
-        try:
-            connection.sendall(b'INFO {"server_id":"x","version":"2.10.0","proto":1,"headers":true,"max_payload":1048576}\r\n')
-            file = connection.makefile("rb")
-            for line in file:
-                if line.startswith(b"PING"):
-                    connection.sendall(b"PONG\r\n")
-        except (OSError, ValueError):
-            pass
+        connections.append(connection)
+        connection.sendall(b'INFO {"server_id":"x","version":"2.10.0","proto":1,"headers":true,"max_payload":1048576}\r\n')
+        for line in connection.makefile("rb"):
+            if line.startswith(b"PING"):
+                connection.sendall(b"PONG\r\n")
 
-    threading.Thread(target=serve, daemon=True).start()
+    server = Acceptor(talk)
     running = start(
-        f"nats://127.0.0.1:{listener.getsockname()[1]}",
+        f"nats://127.0.0.1:{server.port}",
         'app.listen("x", function() return { ok = true } end)',
         options="reconnecting_time_sleep = 0.05",
     )
@@ -380,9 +352,7 @@ def test_garbage_sent_to_a_running_service(start, tmp_path):
         assert running.running
         running.stop(expect=(0, 1))
     finally:
-        listener.close()
-        for connection in connections:
-            connection.close()
+        server.close()
 
 
 def _send(connection, data):

@@ -93,6 +93,24 @@ def threads(running):
     return sum(name.startswith("NIO-ELT") for name in names)
 
 
+@pytest.mark.slow
+def test_a_busy_worker_is_not_called_stuck(service, client, tmp_path):
+    """One run may take longer than `panini ps` waits for an answer."""
+    control = {"PANINI_CONTROL_DIR": str(tmp_path / "control")}
+    running = service(
+        'app.listen("spin", function() local over = panini.monotonic() + 3 while panini.monotonic() < over do end return 1 end)',
+        options="limits = { cpu = 30 }",
+        env=control,
+    )
+    running.control = control
+    for _ in range(2):
+        client.publish("spin", b"{}")
+        wait_until(lambda: status(running)["busy_percent"] == 100, "it is busy")
+        row = status(running)
+        assert row["stuck_workers"] == 0 and row["connected"] is True, row
+        wait_until(lambda: status(running)["busy_percent"] < 100, "it has calmed down")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_another_worker_takes_the_place_and_the_old_one_has_no_effect(stuck, client, pipe, workers):
     late = client.subscribe("held.out")

@@ -91,6 +91,22 @@ def test_wrong_uses_of_trust_are_told(check):
     assert check('assert(not io.open("test.lua"))', "--trust", "--untrusted=test").returncode == 0
 
 
+def test_names_that_are_none_of_the_scripts_are_refused(tmp_path):
+    """A script whose name is misspelt would be an ordinary one, and nothing would show it."""
+    script = tmp_path / "spy.lua"
+    script.write_text('panini.app{ service_name = "spy" }\nassert(not pcall(panini.env, "HOME"))\n')
+    (tmp_path / "spy_test.lua").write_text('test("x", function(t) end)\n')
+    for command in (["check", "spy.lua"], ["run", "spy.lua"], ["dev", "spy.lua"], ["run", "."], ["test", "spy_test.lua"]):
+        for flag in ("--untrusted=spi", "--untrusted=Spy", "--untrusted=other/spy.lua", "--untrusted=spy.lu"):
+            result = panini(*command, flag, cwd=tmp_path, timeout=60)
+            assert result.returncode == 2, (command, flag, result.stderr)
+            assert f"{flag}: no script is named so" in result.stderr and "spy.lua" in result.stderr, result.stderr
+    result = panini("check", "spy.lua", "--trust=spi", cwd=tmp_path)
+    assert "--trust=spi: no script is named so; there are spy.lua" in result.stderr, result.stderr
+    for name in ("spy", "spy.lua", "./spy.lua", str(script), f"../{tmp_path.name}/spy.lua"):
+        assert panini("check", "spy.lua", f"--untrusted={name}", cwd=tmp_path).returncode == 0, name
+
+
 def test_untrusted_scripts_get_only_what_is_allowed(check, tmp_path):
     os.environ["SECRET_OF_THE_TEST"] = "x"
     try:
@@ -153,6 +169,14 @@ def test_untrusted_scripts_require_beside_themselves_only(check, tmp_path):
     result = panini("check", script, "--untrusted")
     assert result.returncode == 1 and "module 'link' not found" in result.stderr
     assert panini("check", script, "--untrusted", "--allow-read", outside).returncode == 0
+
+
+def test_reports_of_a_middleware_go_where_the_script_may_send(check):
+    text = 'panini.middleware.timeout{ subject = "SUBJECT", seconds = 1 }'
+    result = check(text.replace("SUBJECT", "secret.orders.delete"), "--untrusted", "--allow-publish", "open.>")
+    assert result.returncode == 1 and "may not send to secret.orders.delete (--allow-publish" in result.stderr, result.stderr
+    assert check(text.replace("SUBJECT", "open.reports"), "--untrusted", "--allow-publish", "open.>").returncode == 0
+    assert check(text.replace("SUBJECT", "secret.orders.delete")).returncode == 0
 
 
 def test_sends_of_an_untrusted_script_are_denied_one_by_one(service, client):

@@ -1,9 +1,12 @@
 """Bytes that wait for a peer: clients that do not read, do not finish what they send, or do both by the hundred. What the program
 holds for them is measured from outside, as resident memory."""
 
+import contextlib
+import glob
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -77,11 +80,21 @@ class Web:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def busy(self):
+        """The seconds in which its threads have run, or waited for a processor: one that others starve does not rest."""
+        total = 0
+        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                ran, waited, _ = file.read().split()
+                total += int(ran) + int(waited)
+        return total / 1e9
+
     def rests(self):
         """Whether it does next to nothing for a moment, although clients go on sending."""
-        before, begun = self.cpu, time.monotonic()
+        before, begun = self.busy, time.monotonic()
         time.sleep(0.5)
-        return self.cpu - before < 0.1 * (time.monotonic() - begun)
+        return self.busy - before < 0.1 * (time.monotonic() - begun)
 
     def status(self):
         """What `panini ps --json` says of it."""
@@ -405,6 +418,80 @@ def test_an_http2_connection_has_a_bound_of_its_own(web):
     assert any(isinstance(event, h2.events.ConnectionTerminated) for event in client.events)
     assert program.status()["shed_connections"] == 1
     assert program.running.output.count("web_connection_memory") == 1
+    assert program.ask() == 200
+
+
+def test_requests_behind_closed_windows_end_with_a_stop(web):
+    """Those that wait for room are not begun for the room that the end makes: their script has gone by then."""
+    program = web(", shutdown_timeout = 1", script=SCRIPT + """
+        app.http.get("/huge", function(req) return ("0123456789"):rep(100000) end)
+        """)
+    client = Windowless(program.port)
+    client.ask("/huge", 20)
+    wait_until(lambda: program.status()["web_bytes"] > MB, "answers wait")
+    program.running.expected_exit = (0, 1)
+    program.running.signal(signal.SIGTERM)
+    assert program.running.wait() in (0, 1), program.running.output
+
+
+def test_requests_that_wait_do_not_begin_when_their_client_goes(web, client):
+    program = web(script=SCRIPT + """
+        local begun = 0
+        app.http.get("/huge", function(req) begun = begun + 1 return ("0123456789"):rep(100000) end)
+        app.listen("begun", function() return { begun = begun } end)
+        """)
+    # Once as the client leaves, once as it breaks the protocol.
+    for ends in (lambda one: one.close(), lambda one: one.socket.sendall(struct.pack(">BHBBI", 0, 1, 0, 0, 0) + b"x")):
+        before = client.ask("begun")["begun"]
+        one = Windowless(program.port)
+        one.ask("/huge", 40)
+        wait_until(program.rests, "the server rests", REST)
+        begun = client.ask("begun")["begun"] - before
+        assert 0 < begun < 40
+        ends(one)
+        wait_until(lambda: program.status()["web_bytes"] == 0, "nothing is held")
+        wait_until(program.rests, "the server rests", REST)
+        assert client.ask("begun")["begun"] - before == begun
+        one.close()
+
+
+def test_what_a_window_holds_back_is_dropped_with_its_connection(web, clients):
+    """NIO's handler keeps it for as long as the channel is there, and the channel lingers."""
+    program = web(script=SCRIPT + """
+        app.http.get("/huge", function(req) return ("0123456789"):rep(100000) end)
+        """)
+    before = program.memory
+    for _ in range(60):
+        client = Windowless(program.port)
+        clients.append(client)
+        client.request("/huge")
+        # DATA of no stream, when the answer is there.
+        wait_until(lambda: any(isinstance(event, h2.events.ResponseReceived) for event in client.events) or not client.read(), "an answer")
+        client.socket.sendall(struct.pack(">BHBBI", 0, 1, 0, 0, 0) + b"x")
+    assert program.memory - before < ALLOWANCE
+    assert program.status()["web_bytes"] < 2 * MB
+
+
+def test_nothing_is_left_of_clients_that_break_the_protocol_and_go(web):
+    """A read that a reset breaks off has no end: NIO's handler kept the streams that wait for it, and they the handler."""
+    program = web(', web_memory = "64MB"', script=SCRIPT + """
+        app.http.get("/huge", function(req) return ("0123456789"):rep(100000) end)
+        """)
+    before = program.memory
+    ask = b"\x82\x86\x04\x05/huge\x01\x01x"
+    frames = [(4, 0, 0, b""), (1, 5, 1, ask), (0, 0, 0, b"x")]
+    data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"".join(
+        struct.pack(">BHBBI", 0, len(payload), kind, flags, stream) + payload for kind, flags, stream, payload in frames
+    )
+    for _ in range(9):
+        made = [socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) for _ in range(100)]
+        for one in made:
+            one.sendall(data)
+        time.sleep(0.3)
+        for one in made:
+            one.close()
+        time.sleep(0.5)
+    wait_until(lambda: program.memory - before < 2 * ALLOWANCE, "the memory is given back", REST)
     assert program.ask() == 200
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import PATIENCE, Broker, Client, RawConnection, Service, script_text, wait_until
+from serving import Acceptor
 from test_nats_over_websocket import INFO, frame
 
 MEGABYTE = 1 << 20
@@ -252,27 +253,21 @@ class AskingBroker:
         self.connections = 0
         self.sent = 0
         self.ended = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.acceptor = Acceptor(self._serve)
+        self.port = self.acceptor.port
 
     @property
     def url(self):
         return f"{'ws' if self.over_websocket else 'nats'}://127.0.0.1:{self.port}"
 
-    def _accept(self):
-        while True:
-            connection, _ = self.listener.accept()
-            self.connections += 1
-            try:
-                self._serve(connection)
-            except OSError:
-                pass
-            finally:
-                connection.close()
-                self.ended.set()
-
     def _serve(self, connection):
+        self.connections += 1
+        try:
+            self._ask(connection)
+        finally:
+            self.ended.set()
+
+    def _ask(self, connection):
         connection.settimeout(PATIENCE)
         wrap = frame if self.over_websocket else bytes
         if self.over_websocket:
@@ -335,3 +330,4 @@ def test_a_service_leaves_a_broker_that_asks_and_does_not_read(kind, tmp_path):
         service.wait_for("PINGs and did not read the answers|the handshake with .* took longer than", timeout=10 * PATIENCE)
     finally:
         service.kill()
+        broker.acceptor.close()

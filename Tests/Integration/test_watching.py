@@ -65,6 +65,11 @@ def test_silence_is_ended_too():
     assert done.returncode == 124 and "no test is running" in done.stdout
 
 
+def test_a_run_without_a_test_fails():
+    done = watch("echo 'Build complete!'; echo '✔ Test run with 0 tests in 0 suites passed after 0.001 seconds.'")
+    assert done.returncode == 1 and "no test ran" in done.stdout
+
+
 def test_pytest_ends_a_test_that_hangs(tmp_path):
     (tmp_path / "test_x.py").write_text("import time\n\ndef test_hangs():\n    time.sleep(600)\n\ndef test_next():\n    pass\n")
     done = subprocess.run(

@@ -767,25 +767,23 @@ def test_tls(start, nats_server, tmp_path):
 
 def test_connections_count(quick):
     web, _ = quick(ECHO, "web_max_connections = 3")
-    held = []
 
-    def opened():
+    def opened(held):
         try:
-            held.append(web.open("/echo"))
+            held.enter_context(web.open("/echo"))
             return True
         except (InvalidStatus, ConnectionClosed):
             # Refused; the library may hear of it before it has said anything.
             return False
 
-    # The one that asked whether the server is there may not have gone yet.
-    for _ in range(3):
-        wait_until(opened, "a place is free")
-    with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE) as raw:
-        assert raw.recv(65536).startswith(b"HTTP/1.1 503 ")
-    for ws in held:
-        ws.close()
-    wait_until(opened, "a place is free again")
-    held[-1].close()
+    with contextlib.ExitStack() as held:
+        # The one that asked whether the server is there may not have gone yet.
+        for _ in range(3):
+            wait_until(lambda: opened(held), "a place is free")
+        with socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE) as raw:
+            assert raw.recv(65536).startswith(b"HTTP/1.1 503 ")
+    with contextlib.ExitStack() as held:
+        wait_until(lambda: opened(held), "a place is free again")
 
 
 def test_a_client_that_is_gone_when_it_is_upgraded(quick):

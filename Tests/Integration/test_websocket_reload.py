@@ -89,6 +89,52 @@ def test_functions_of_a_table_go_over(reloadable, client, gate):
     assert "traceback" not in web.running.output
 
 
+def test_a_function_that_runs_is_followed_by_the_newest_version(reloadable, gate):
+    """The version in between is gone by the time at which the function ends."""
+    web = reloadable(version(1))
+    with web.open("/table") as busy:
+        assert busy.recv(timeout=PATIENCE).startswith("open v1 ")
+        busy.send("wait")
+        held = gate.arrived()
+        for number in (2, 3, 4):
+            web.exchange(version(number))
+        busy.send("after")
+        gate.open(held)
+        assert busy.recv(timeout=PATIENCE) == "v1 wait v1"
+        assert busy.recv(timeout=PATIENCE).startswith("v4 after")
+    web.running.stop()
+
+
+def test_a_function_that_is_ended_after_two_reloads(reloadable, gate):
+    web = reloadable(version(1), "drain_timeout = 0.3")
+    with web.open("/table") as busy:
+        assert busy.recv(timeout=PATIENCE).startswith("open v1 ")
+        busy.send("wait")
+        gate.arrived()
+        for number in (2, 3):
+            web.exchange(version(number), "drain_timeout = 0.3")
+        closing(busy)
+    with web.open("/table") as fresh:
+        assert fresh.recv(timeout=PATIENCE).startswith("open v3 ")
+    web.running.stop()
+
+
+def test_a_function_that_runs_may_have_no_follower(reloadable, gate):
+    web = reloadable(version(1))
+    with web.open("/table") as busy:
+        assert busy.recv(timeout=PATIENCE).startswith("open v1 ")
+        busy.send("wait")
+        held = gate.arrived()
+        web.exchange(version(2))
+        web.exchange('app.listen("nothing", function() end)')
+        gate.open(held)
+        assert busy.recv(timeout=PATIENCE) == "v1 wait v1"
+        busy.send("more")
+        # Nobody else serves it: it stays where it is until its version's time is over.
+        assert busy.recv(timeout=PATIENCE).startswith("v1 more")
+    web.running.stop()
+
+
 def test_nothing_is_lost_in_a_reload(reloadable):
     """Messages that come at the time of the switch are answered by one of the two, in order."""
     web = reloadable(version(0))

@@ -1,5 +1,5 @@
 // The budget of CPU time: what a script may try to go on, and what is left of the state afterwards.
-import CLuaShim
+import CLuaVM
 import Glibc
 import Testing
 
@@ -89,6 +89,52 @@ import Testing
         // The state is as good as new.
         let next = try machine.coroutine("local t = {} for i = 1, 100 do t[i] = {i} end return #t, pcall(error, 'x')")
         #expect(machine.finish(next, machine.resume(next)) == ["100", "false", #""x""#])
+    }
+
+    // MARK: - One instruction that grows the stack
+
+    /// Each step of the stack's growth takes four times as long as the one before: a run that is met at the next one only takes
+    /// up to four budgets.
+    @Test(
+        arguments: [0.02, 0.035, 0.05, 0.08, 0.1, 0.2],
+        ["t()", "local x <close> = setmetatable({}, {__close = t})"]
+    )
+    func aChainOfCallsEndsWithinItsBudget(_ budget: Double, _ use: String) throws {
+        let machine = try Machine {
+            $0.cpuLimit = budget
+            $0.memoryLimit = 64 << 20
+        }
+        for caught in [use, "pcall(function() \(use) end) while true do end"] {
+            let co = try machine.coroutine("local t = {} setmetatable(t, {__call = t}) \(caught)")
+            let begin = threadTime()
+            #expect(machine.resume(co) == .failed)
+            let used = threadTime() - begin
+            let error = machine.vm.takeError(co)
+            #expect(error.kind == .cpu, "\(error.message)")
+            #expect(error.message.contains("test.lua:1"), "\(error.message)")
+            #expect(used < 1.6 * budget + 0.01, "\(used)")
+        }
+        let next = try machine.coroutine("return 'fine'")
+        #expect(machine.finish(next, machine.resume(next)) == [#""fine""#])
+    }
+
+    @Test func aStackThatGrowsWhileInstructionsRunIsNoChain() throws {
+        let machine = try Machine {
+            $0.cpuLimit = 0.3
+            $0.memoryLimit = 64 << 20
+        }
+        let co = try machine.coroutine(
+            """
+            local function deep(n)
+              if n == 0 then return 0 end
+              -- The stack has grown shortly before, and grows again soon.
+              if n == 2000 then local begun = os.clock() while os.clock() - begun < 0.1 do end end
+              return 1 + deep(n - 1)
+            end
+            return deep(3000)
+            """
+        )
+        #expect(machine.finish(co, machine.resume(co)) == ["3000"])
     }
 
     // MARK: - Tables with weak keys

@@ -1,5 +1,5 @@
 // Slots, generations and the pool of the host's coroutines.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

@@ -1,5 +1,5 @@
 // The public face: what an embedder writes.
-import CLuaShim
+import CLuaVM
 import LuaVM
 import Testing
 

@@ -1,5 +1,4 @@
 // What was ended by force is dead for everybody: nothing of it runs again, neither for the script nor for the host.
-import CLuaShim
 import Testing
 
 @testable import LuaVM

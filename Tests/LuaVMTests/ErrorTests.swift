@@ -1,5 +1,5 @@
 // What Swift learns of a script's failure, whatever the error value is.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

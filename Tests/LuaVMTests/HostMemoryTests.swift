@@ -1,19 +1,20 @@
 // The limit of memory where host functions make values: a loop over one of them must meet it although Lua itself allocates
 // nothing. And what scripts see in place of addresses.
-import CLuaShim
 import Testing
 
 @testable import LuaVM
 
 @Suite struct HostMemoryTests {
     private static let limit = 16 << 20
+    // Made once: it takes longer than all that the tests do with it.
+    private static let text = String(repeating: "x", count: 1 << 20)
 
     private func machine(limit: Int = Self.limit) throws -> Machine {
         let machine = try Machine { $0.memoryLimit = limit }
         machine.install("large") { L, context in
             guard let L, let context else { return 0 }
             let vm = Unmanaged<Machine>.fromOpaque(context).takeUnretainedValue().vm
-            vm.pushString(L, String(repeating: "x", count: 1 << 20))
+            vm.pushString(L, HostMemoryTests.text)
             return 1
         }
         machine.install("nothing") { _, _ in 0 }
@@ -68,7 +69,7 @@ import Testing
         var count = 0
         while outcome == .suspended, count < 100 {
             count += 1
-            outcome = machine.resume(co, with: [String(repeating: "x", count: 1 << 20)])
+            outcome = machine.resume(co, with: [Self.text])
         }
         try #require(outcome == .failed && count < 20)
         #expect(machine.vm.takeError(co).kind == .memory)

@@ -1,5 +1,5 @@
 // How floats are written: with as few digits as read back, checked against Swift's own shortest text of the same number.
-import CLuaShim
+import CLuaVM
 import Glibc
 import Testing
 

@@ -1,5 +1,5 @@
 // What the reader takes and what it refuses, text by text.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

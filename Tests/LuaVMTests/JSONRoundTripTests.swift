@@ -1,5 +1,5 @@
 // Properties over seeded random values: what is written reads back the same, and what is read is what was meant.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM
@@ -14,6 +14,9 @@ struct SplitMix: RandomNumberGenerator {
         z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
         return z ^ (z >> 31)
     }
+
+    /// A number below `count`. Not generic: in a debug build that is what counts.
+    mutating func below(_ count: Int) -> Int { Int(next() % UInt64(count)) }
 }
 
 /// A random value together with a text for it, written with every freedom JSON leaves.
@@ -21,11 +24,11 @@ private struct Generator {
     var random: SplitMix
 
     mutating func value(_ depth: Int = 0) -> (LuaValue, String) {
-        switch Int.random(in: 0..<(depth < 5 ? 10 : 7), using: &random) {
+        switch random.below(depth < 5 ? 10 : 7) {
         case 0: return (.null, "null")
-        case 1: return Bool.random(using: &random) ? (.boolean(true), "true") : (.boolean(false), "false")
+        case 1: return random.below(2) == 0 ? (.boolean(true), "true") : (.boolean(false), "false")
         case 2:
-            let number = Int64(bitPattern: random.next()) >> Int64.random(in: 0..<64, using: &random)
+            let number = Int64(bitPattern: random.next()) >> random.below(64)
             return (.integer(number), "\(number)")
         case 3: return double()
         case 4, 5, 6:
@@ -54,18 +57,17 @@ private struct Generator {
     }
 
     private mutating func count() -> Int {
-        Int.random(in: 0..<10, using: &random) == 0
-            ? Int.random(in: 0..<150, using: &random) : Int.random(in: 0..<6, using: &random)
+        random.below(10) == 0 ? random.below(150) : random.below(6)
     }
 
-    private mutating func space() -> String {
-        ["", "", "", " ", "\n", "\t ", "\r\n"].randomElement(using: &random) ?? ""
-    }
+    private static let spaces = ["", "", "", " ", "\n", "\t ", "\r\n"]
+
+    private mutating func space() -> String { Self.spaces[random.below(Self.spaces.count)] }
 
     mutating func double() -> (LuaValue, String) {
         while true {
             let number =
-                switch Int.random(in: 0..<4, using: &random) {
+                switch random.below(4) {
                 case 0: Double(bitPattern: random.next())
                 case 1: Double(Int.random(in: -1_000_000...1_000_000, using: &random)) / 100
                 case 2: Double.random(in: -1...1, using: &random)
@@ -74,7 +76,7 @@ private struct Generator {
             guard number.isFinite else { continue }
             var text = number.description
             // Swift writes 5e-324 and 1e+16: all of it is JSON, and all of it reads as a float.
-            if Bool.random(using: &random) { text = text.replacing("e", with: "E") }
+            if random.below(2) == 0 { text = text.replacing("e", with: "E") }
             return (.number(number), text)
         }
     }
@@ -82,12 +84,12 @@ private struct Generator {
     private mutating func string() -> (String, String) {
         var text = ""
         var json = "\""
-        for _ in 0..<Int.random(in: 0..<24, using: &random) {
+        for _ in 0..<random.below(24) {
             let scalar = self.scalar()
             text.unicodeScalars.append(scalar)
-            if scalar.value < 0x20 || scalar == "\"" || scalar == "\\" || Int.random(in: 0..<12, using: &random) == 0 {
+            if scalar.value < 0x20 || scalar == "\"" || scalar == "\\" || random.below(12) == 0 {
                 for unit in String(scalar).utf16 {
-                    let digits = String(unit, radix: 16, uppercase: Bool.random(using: &random))
+                    let digits = String(unit, radix: 16, uppercase: random.below(2) == 0)
                     json += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
                 }
             } else {
@@ -99,14 +101,14 @@ private struct Generator {
 
     private mutating func scalar() -> Unicode.Scalar {
         let highest: UInt32 =
-            switch Int.random(in: 0..<10, using: &random) {
+            switch random.below(10) {
             case 0: 0x10FFFF
             case 1: 0xFFFF
             case 2: 0x7FF
             default: 0x7E
             }
         while true {
-            if let scalar = Unicode.Scalar(UInt32.random(in: 0...highest, using: &random)) { return scalar }
+            if let scalar = Unicode.Scalar(UInt32(random.below(Int(highest) + 1))) { return scalar }
         }
     }
 }

@@ -1,5 +1,5 @@
 // What the writer makes of Lua values, and what it refuses.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

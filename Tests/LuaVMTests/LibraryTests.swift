@@ -1,5 +1,4 @@
 // What scripts see of Lua's libraries, and what they do not.
-import CLuaShim
 import Testing
 
 @testable import LuaVM

@@ -1,5 +1,5 @@
 // The limit of memory: what a script may try to pass it, and what is left of the state afterwards.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

@@ -1,4 +1,5 @@
 // What Lua does in one step, without a hook: it must end with the budget all the same, or not take long in the first place.
+import CLuaVM
 import Testing
 
 @testable import LuaVM
@@ -18,6 +19,19 @@ struct OneStepTests {
         let begin = threadTime()
         try body()
         return threadTime() - begin
+    }
+
+    // MARK: - The layout of tables
+
+    /// The check of keys needs to know how Lua lays out its tables. Another build of Lua may do it differently: that must be
+    /// known, and said, and everything else goes on.
+    @Test func aLayoutThatIsNotKnownIsSaid() throws {
+        #expect(try machine().vm.knowsTables)
+        guard panini_set_forget_tables(1) != 0 else { return }
+        defer { _ = panini_set_forget_tables(0) }
+        let machine = try machine()
+        #expect(!machine.vm.knowsTables)
+        try machine.run("local t = {} for i = 1, 1e4 do t[i * 7] = i end assert(t[7e4] == 1e4)")
     }
 
     // MARK: - Names in errors

@@ -1,6 +1,6 @@
 // The allocator for small blocks: contents survive every move, nothing overlaps, what was freed is used again.
 
-import CLuaShim
+import CLuaVM
 import Testing
 
 @Suite("Pool of small blocks")

@@ -1,5 +1,5 @@
 // Modules: once, recorded, waiting, in cycles, failing.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

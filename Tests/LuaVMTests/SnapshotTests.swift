@@ -1,6 +1,6 @@
 // Plain data from one Lua state to another: whole, or refused with the place.
 
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM
@@ -65,7 +65,7 @@ struct SnapshotTests {
     func refused(source: String, text: String) throws {
         let vm = try LuaVM()
         try vm.run("function value() \(source) end", name: "from.lua")
-        let problem = #expect(throws: LuaSnapshotProblem.self) { try snapshot(vm) }
+        let problem = #expect(throws: LuaSnapshotError.self) { try snapshot(vm) }
         #expect(problem?.message.contains(text) == true, "\(problem?.message ?? "")")
     }
 }

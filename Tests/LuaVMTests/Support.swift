@@ -1,5 +1,5 @@
 // Small helpers for the tests of LuaVM: chunks from text, values to text, a host that suspends.
-import CLuaShim
+import CLuaVM
 import Glibc
 import Testing
 

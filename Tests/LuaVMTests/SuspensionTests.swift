@@ -1,5 +1,5 @@
 // A host function that waits suspends everything between it and the handler, whatever lies between.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

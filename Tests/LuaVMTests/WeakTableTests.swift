@@ -1,6 +1,6 @@
 // Tables with weak keys that come past the count: values that take their places without an allocation, modes that change in
 // place, collections that the script itself brings about. Lua's collector would be held for minutes by each of them.
-import CLuaShim
+import CLuaVM
 import Testing
 
 @testable import LuaVM

@@ -2,6 +2,7 @@
 
 import Logging
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import NATSBroker
@@ -85,6 +86,30 @@ import Testing
         client.wasHeard = true
         core.pingClients()
         #expect(client.outbound.byteCount == asked)
+    }
+
+    @Test func hasMemoryGivenBackWhenMuchLessIsHeld() throws {
+        let calls = Atomic(0)
+        let core = Self.makeCore {
+            $0.maximumPendingBytesPerClient = 8 << 20
+            $0.maximumUnreadBytes = 64 << 20
+            $0.giveBackMemory = { calls.add(1, ordering: .relaxed) }
+        }
+        let sender = try #require(core.register(RecordingTransport()))
+        let slow = try #require(core.register(RecordingTransport()))
+        sender.options.verbose = false
+        slow.options.verbose = false
+        Self.say("SUB a 1\r\n", slow, to: core)
+        let message = "PUB a 1000\r\n\(String(repeating: "x", count: 1000))\r\n"
+        Self.say(String(repeating: message, count: 5000), sender, to: core)
+        core.settleMemory()
+        #expect(core.statistics.heldBytes > HighWaterMark.worthGivingBack)
+        #expect(calls.load(ordering: .relaxed) == 0, "it is still held")
+        core.unregister(slow)
+        core.settleMemory()
+        #expect(calls.load(ordering: .relaxed) == 1)
+        core.settleMemory()
+        #expect(calls.load(ordering: .relaxed) == 1, "nothing has become free since")
     }
 
     @Test func dropsASlowConsumerAtTheEndOfTheBurst() throws {

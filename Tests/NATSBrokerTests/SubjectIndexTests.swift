@@ -40,9 +40,11 @@ import Testing
         )
     }
 
-    static func matches(_ pattern: String, _ subject: String) -> Bool {
-        let pattern = pattern.split(separator: ".", omittingEmptySubsequences: false)
-        let subject = subject.split(separator: ".", omittingEmptySubsequences: false)
+    static func tokens(_ subject: String) -> [Substring] {
+        subject.split(separator: ".", omittingEmptySubsequences: false)
+    }
+
+    static func matches(_ pattern: [Substring], _ subject: [Substring]) -> Bool {
         if subject.contains("") { return false }
         for (position, token) in pattern.enumerated() {
             if token == ">", position == pattern.count - 1 { return subject.count > position }
@@ -165,13 +167,12 @@ import Testing
             }.joined(separator: ".")
         }
         var index = TextIndex(cacheCapacity: 16)
-        var present: [Int: (subject: String, queue: String)] = [:]
+        var present: [Int: (subject: String, tokens: [Substring], queue: String)] = [:]
         for step in 0..<400 {
             if Int.random(in: 0..<3, using: &generator) > 0 || present.isEmpty {
-                let entry = (
-                    subject: subject(literal: false),
-                    queue: ["", "", "q1", "q2"].randomElement(using: &generator) ?? ""
-                )
+                let text = subject(literal: false)
+                let queue = ["", "", "q1", "q2"].randomElement(using: &generator) ?? ""
+                let entry = (subject: text, tokens: Self.tokens(text), queue: queue)
                 present[step] = entry
                 index.insert(step, entry.subject, queue: entry.queue)
             } else if let victim = present.keys.sorted().randomElement(using: &generator), let entry = present[victim] {
@@ -181,7 +182,8 @@ import Testing
             }
             for _ in 0..<4 {
                 let published = subject(literal: true)
-                let expected = present.filter { Self.matches($0.value.subject, published) }
+                let tokens = Self.tokens(published)
+                let expected = present.filter { Self.matches($0.value.tokens, tokens) }
                 let match = index.match(published)
                 #expect(Self.plain(match) == expected.filter { $0.value.queue.isEmpty }.keys.sorted())
                 let groups = Dictionary(grouping: expected.filter { !$0.value.queue.isEmpty }, by: \.value.queue)

@@ -1,5 +1,6 @@
 // INFO and its JSON, -ERR texts, decimal numbers.
 
+import Bytes
 import NATSFuzzSupport
 import NATSProtocol
 import Testing

@@ -1,5 +1,6 @@
 // nkeys against vectors from the implementation in Python, and everything a seed may be mistyped into.
 
+import Bytes
 import Testing
 
 @testable import NATSProtocol

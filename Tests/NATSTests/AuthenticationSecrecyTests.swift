@@ -76,7 +76,7 @@ import Testing
         let logger = Logger(label: "test") { _ in KeepingLogHandler(records: records) }
         let harness = try await ConnectionHarness([address], logger: logger) {
             $0.authentication = Self.kinds[index]
-            $0.authenticationRetryTime = .milliseconds(30)
+            $0.authenticationRetryTime = .milliseconds(300)
         }
         let connected = try await harness.start { connection, _ in connection.connect() }
         let isUsable = inAddress || !(4...5).contains(index)
@@ -92,7 +92,7 @@ import Testing
             try await peer.send("-ERR 'User Authentication Expired'\r\n")
             try await server.accept().send(refusal)
             let refusing = try await server.accept()
-            try await Task.sleep(for: .milliseconds(30))
+            try await Task.sleep(for: .milliseconds(310))
             try await refusing.send(refusal)
         } else {
             let error = await #expect(throws: NATSError.self) { try await connected.get() }

@@ -1,6 +1,7 @@
 // A server that takes less than is sent: the gate and the backlog as values, and the connection that carries out what they
 // say, over a socket whose peer does not read.
 
+import Bytes
 import NATSProtocol
 import NIOCore
 import NIOPosix
@@ -126,7 +127,7 @@ import Testing
         return (server, harness, peer)
     }
 
-    private func send(_ harness: ConnectionHarness, _ room: NATSRoomPolicy) async throws -> NATSPublishRefusal? {
+    private func send(_ harness: ConnectionHarness, _ room: NATSRoomPolicy) async throws -> NATSPublishError? {
         try await harness.on { connection, _ in
             Array("s".utf8).withUnsafeBytes { subject in
                 Array(Self.payload.utf8).withUnsafeBytes {

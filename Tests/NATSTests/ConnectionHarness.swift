@@ -1,5 +1,6 @@
 // Drives a loop-bound connection from an async test, and writes down everything it says.
 
+import Bytes
 import Logging
 import NATSProtocol
 import NIOConcurrencyHelpers
@@ -27,7 +28,7 @@ final class Recorder: NATSConnectionDelegate, NATSSubscriptionHandler, NATSReque
     struct Outcome: Equatable, Sendable {
         let context: UInt64
         let reply: String?
-        let failure: NATSRequestFailure?
+        let failure: NATSRequestError?
     }
 
     var events: [NATSEvent] = []
@@ -84,7 +85,7 @@ final class Recorder: NATSConnectionDelegate, NATSSubscriptionHandler, NATSReque
         onOutcome?(context)
     }
 
-    func requestFailed(context: UInt64, error: NATSRequestFailure) {
+    func requestFailed(context: UInt64, error: NATSRequestError) {
         outcomes.append(Outcome(context: context, reply: nil, failure: error))
         onOutcome?(context)
     }
@@ -186,7 +187,7 @@ final class ConnectionHarness: Sendable {
         to subject: String,
         headers: NATSHeaders = .init()
     ) async throws
-        -> NATSPublishRefusal?
+        -> NATSPublishError?
     {
         try await on { connection, _ in connection.publish(payload, to: subject, headers: headers) }
     }
@@ -214,7 +215,7 @@ extension NATSConnection {
         to subject: String,
         reply: String = "",
         headers: NATSHeaders = .init()
-    ) -> NATSPublishRefusal? {
+    ) -> NATSPublishError? {
         Array(subject.utf8).withUnsafeBytes { subject in
             Array(reply.utf8).withUnsafeBytes { reply in
                 headers.encoded().withUnsafeBytes { headers in

@@ -146,7 +146,7 @@ import Testing
         let (_, harness, peer) = try await connected { $0.maxPendingOutboundBytes = 2 << 20 }
         try await peer.setReading(false)
         let payload = String(repeating: "x", count: 100_000)
-        var refusal: NATSPublishRefusal?
+        var refusal: NATSPublishError?
         var accepted = 0
         while refusal == nil, accepted < 10_000 {
             refusal = try await harness.publish(payload, to: "a")

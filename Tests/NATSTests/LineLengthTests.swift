@@ -13,8 +13,8 @@ import Testing
     private func check(
         _ harness: ConnectionHarness,
         _ what: String,
-        fits: @escaping @Sendable (NATSConnection) throws -> NATSPublishRefusal?,
-        exceeds: @escaping @Sendable (NATSConnection) throws -> NATSPublishRefusal?
+        fits: @escaping @Sendable (NATSConnection) throws -> NATSPublishError?,
+        exceeds: @escaping @Sendable (NATSConnection) throws -> NATSPublishError?
     ) async throws {
         #expect(try await harness.on { connection, _ in try fits(connection) } == nil, "\(what)")
         let flush = try await harness.start { connection, _ in connection.flush(deadline: .now() + .seconds(60)) }

@@ -1,6 +1,7 @@
 // Key pairs and signed JWTs for tests, so that no outside tool is needed: an operator vouches for an account, the account
 // for a user.
 
+import Bytes
 import Foundation
 
 @testable import NATS

@@ -95,7 +95,7 @@ import Testing
 @Suite(.timeLimit(.minutes(5))) struct RequestTableTests {
     private final class Nobody: NATSRequestSink {
         func requestCompleted(context: UInt64, reply: borrowing NATSInboundMessage) {}
-        func requestFailed(context: UInt64, error: NATSRequestFailure) {}
+        func requestFailed(context: UInt64, error: NATSRequestError) {}
     }
 
     private func token(_ id: NATSRequestID) -> [UInt8] {

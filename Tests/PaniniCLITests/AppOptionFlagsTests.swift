@@ -44,13 +44,13 @@ import Testing
     }
 
     @Test(arguments: [["run", "--port"], ["run", "--port", "--debug"]]) func wantsAValue(_ arguments: [String]) {
-        let error = #expect(throws: CommandFailure.self) { try AppOptionFlags.rewrite(arguments) }
+        let error = #expect(throws: CommandError.self) { try AppOptionFlags.rewrite(arguments) }
         #expect(error?.exitCode == .usage)
     }
 
     @Test(arguments: [("--prot", "--port"), ("--no-reconect", "--no-reconnect"), ("--sever=x", "--server")])
     func suggestsTheNearestFlag(_ written: String, _ meant: String) {
-        let error = #expect(throws: CommandFailure.self) { try AppOptionFlags.rewrite(["run", written]) }
+        let error = #expect(throws: CommandError.self) { try AppOptionFlags.rewrite(["run", written]) }
         #expect(error?.message.hasSuffix("; did you mean \(meant)?") == true)
         #expect(error?.exitCode == .usage)
     }
@@ -60,7 +60,7 @@ import Testing
         (["request", "a", "--auth-tokn=hunter2"], "--auth-token"), (["subscribe", "--cuont", "2"], "--count"),
         (["subscribe", "a", "--no-verify"], "--no-tls-verify"),
     ]) func suggestsWithoutShowingValues(_ arguments: [String], _ meant: String) {
-        let error = #expect(throws: CommandFailure.self) { try AppOptionFlags.rewrite(arguments) }
+        let error = #expect(throws: CommandError.self) { try AppOptionFlags.rewrite(arguments) }
         #expect(error?.message.hasSuffix("; did you mean \(meant)?") == true, "\(error?.message ?? "")")
         #expect(error?.message.contains("hunter2") == false)
     }
@@ -88,11 +88,5 @@ import Testing
         _ text: String
     ) {
         #expect(ReadyReport.seconds(value) == text)
-    }
-
-    @Test(arguments: [
-        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy"),
-    ]) func encodesBase64AsTheStandardSays(_ text: String, _ expected: String) {
-        #expect(MessageText.base64(Array(text.utf8)) == expected)
     }
 }

@@ -17,10 +17,10 @@ struct HTTPFetchMachineTests {
     }
 
     private func value(_ machine: HTTPFetchMachine, _ name: String) -> String? {
-        machine.hop.headers.first { $0.name == name }?.value
+        machine.hop.headers[name]
     }
 
-    private func redirect(_ machine: inout HTTPFetchMachine, _ status: Int, _ location: String) -> HTTPFetchFailure? {
+    private func redirect(_ machine: inout HTTPFetchMachine, _ status: Int, _ location: String) -> HTTPFetchError? {
         if case .fail(let failure) = machine.head(status: status, headers: [("location", location)]) { return failure }
         #expect(machine.end() == .send)
         return nil
@@ -83,7 +83,7 @@ struct HTTPFetchMachineTests {
             Issue.record("it is an answer")
             return
         }
-        #expect(machine.head?.status == 302 && machine.end() == .finish)
+        #expect(machine.response?.status == 302 && machine.end() == .finish)
     }
 
     @Test func theLongBodyOfARedirectIsAbandoned() throws {
@@ -95,8 +95,7 @@ struct HTTPFetchMachineTests {
 
     // MARK: - Bodies
 
-    private func body(_ machine: inout HTTPFetchMachine, _ reads: [ByteBuffer]) -> Result<ByteBuffer, HTTPFetchFailure>
-    {
+    private func body(_ machine: inout HTTPFetchMachine, _ reads: [ByteBuffer]) -> Result<ByteBuffer, HTTPFetchError> {
         var all = ByteBuffer()
         for read in reads {
             #expect(machine.bytes(read) == .take)
@@ -133,7 +132,7 @@ struct HTTPFetchMachineTests {
             status: 200,
             headers: [("content-encoding", format.rawValue), ("content-length", "5"), ("x", "y")]
         )
-        #expect(machine.head?.headers.map(\.name) == ["x"])
+        #expect(machine.response?.headers.map(\.name) == ["x"])
         #expect(body(&machine, reads) == .success(text))
     }
 
@@ -203,6 +202,6 @@ struct HTTPFetchMachineTests {
         var machine = try machine { $0.headers = [("accept-encoding", "gzip")] }
         _ = machine.head(status: 200, headers: [("content-encoding", "gzip")])
         #expect(body(&machine, [ByteBuffer(string: "raw")]) == .success(ByteBuffer(string: "raw")))
-        #expect(machine.head?.headers.count == 1)
+        #expect(machine.response?.headers.count == 1)
     }
 }

@@ -40,7 +40,7 @@ struct HTTPMultipartTests {
             epilogue
             """
         // What follows the boundary's letters makes it another text: such a line is refused, as no sender may send it.
-        #expect(throws: HTTPMultipartProblem.self) { try read(text) }
+        #expect(throws: HTTPMultipartError.self) { try read(text) }
         let clean = text.replacing("--bx is no boundary: it goes on", with: "-- b is none")
         #expect(try read(clean) == ["a|-|-|one", "f|x; \"y\".txt|text/plain|line\r\n-- b is none\r\n", "|-|-|"])
     }
@@ -54,16 +54,16 @@ struct HTTPMultipartTests {
         ]
     )
     func refused(text: String) {
-        #expect(throws: HTTPMultipartProblem.self) { try read(text) }
+        #expect(throws: HTTPMultipartError.self) { try read(text) }
     }
 
     @Test("limits hold, and hostile bodies cost linear time")
     func limits() throws {
         let part = "--b\r\n\(Self.field)\r\nx\r\n"
         #expect(try read(String(repeating: part, count: 1000) + "--b--").count == 1000)
-        #expect(throws: HTTPMultipartProblem.self) { try read(String(repeating: part, count: 1001) + "--b--") }
+        #expect(throws: HTTPMultipartError.self) { try read(String(repeating: part, count: 1001) + "--b--") }
         let long = "--b\r\nA: \(String(repeating: "x", count: 9000))\r\n\(Self.field)\r\nx\r\n--b--"
-        #expect(throws: HTTPMultipartProblem.self) { try read(long) }
+        #expect(throws: HTTPMultipartError.self) { try read(long) }
         let hostile = "--b\r\n\(Self.field)\r\n" + String(repeating: "\r\n--", count: 500_000) + "\r\n--b--"
         let begun = ContinuousClock.now
         #expect(try read(hostile).count == 1)
@@ -75,12 +75,12 @@ struct HTTPMultipartTests {
     func headers() throws {
         let fields = String(repeating: "X: y\r\n", count: 15)
         #expect(try read("--b\r\n\(fields)\(Self.field)\r\nx\r\n--b--").count == 1)
-        #expect(throws: HTTPMultipartProblem.self) {
+        #expect(throws: HTTPMultipartError.self) {
             try read("--b\r\n\(fields)X: y\r\n\(Self.field)\r\nx\r\n--b--")
         }
         let long = "--b\r\nX: \(String(repeating: "x", count: 8000))\r\n\(Self.field)\r\nx\r\n"
         #expect(try read(String(repeating: long, count: 32) + "--b--").count == 32)
-        #expect(throws: HTTPMultipartProblem.self) { try read(String(repeating: long, count: 33) + "--b--") }
+        #expect(throws: HTTPMultipartError.self) { try read(String(repeating: long, count: 33) + "--b--") }
         // As much as there may be of what is dearest.
         for filling in [";", "a:\r\n", ";a=\"", "\r\n", "\\\""] {
             let headers = String(repeating: filling, count: 7900 / filling.utf8.count)
@@ -96,7 +96,7 @@ struct HTTPMultipartTests {
         let text = String(repeating: "--b\r\n\(Self.field)\r\nx\r\n", count: 20) + "--b--"
         for left in 0..<20 {
             var looks = 0
-            #expect(throws: HTTPMultipartProblem.self) {
+            #expect(throws: HTTPMultipartError.self) {
                 try Array(text.utf8).withUnsafeBytes { body in
                     try HTTPMultipart.parts(of: body, boundary: "b") {
                         looks += 1
@@ -108,7 +108,7 @@ struct HTTPMultipartTests {
         }
         let long = Array("--b\r\n\(Self.field)\r\n".utf8) + [UInt8](repeating: 0x0D, count: 5 << 20)
         var looks = 0
-        #expect(throws: HTTPMultipartProblem.self) {
+        #expect(throws: HTTPMultipartError.self) {
             try long.withUnsafeBytes { body in
                 try HTTPMultipart.parts(of: body, boundary: "b") {
                     looks += 1
@@ -154,7 +154,7 @@ struct HTTPMultipartTests {
         for field in ["name=\"\u{1}", "name=\"a\"; filename=\"\u{1}"] {
             let text = Array("--b\r\nContent-Disposition: form-data; \(field)\"\r\n\r\nx\r\n--b--".utf8)
             let bytes = text.map { $0 == 1 ? 0xFF : $0 }
-            #expect(throws: HTTPMultipartProblem.self) {
+            #expect(throws: HTTPMultipartError.self) {
                 try bytes.withUnsafeBytes { try HTTPMultipart.parts(of: $0, boundary: "b") }
             }
         }

@@ -237,9 +237,9 @@ struct HTTPRequestParserTests {
             ("GET / HTTP/1.1\r\nContent-Length: a\r\n\r\n", .contentLength, .invalid),
             ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", .contentLength, .repeated),
             ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nz", .chunk, .invalid),
-        ] as [(String, HTTPRefusal.Part, HTTPRefusal.Kind)]
+        ] as [(String, HTTPRefusalError.Part, HTTPRefusalError.Kind)]
     )
-    func refusals(text: String, part: HTTPRefusal.Part, kind: HTTPRefusal.Kind) {
+    func refusals(text: String, part: HTTPRefusalError.Part, kind: HTTPRefusalError.Kind) {
         let parser = HTTPRequestParser(maximumBytes: 16384, maximumFields: 100)
         let all = bytes(text)
         var at = 0

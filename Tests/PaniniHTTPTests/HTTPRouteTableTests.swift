@@ -64,7 +64,7 @@ struct HTTPRouteTableTests {
     func collisions() throws {
         var table = try table()
         for pattern in ["/users/{name}", "/users/{all...}", "/users", "/"] {
-            #expect(throws: HTTPRouteProblem.self) { try table.add("GET", pattern, route: 30) }
+            #expect(throws: HTTPRouteError.self) { try table.add("GET", pattern, route: 30) }
         }
         try table.add("POST", "/users", route: 31)
     }
@@ -76,7 +76,7 @@ struct HTTPRouteTableTests {
         ]
     )
     func patterns(pattern: String) {
-        #expect(throws: HTTPRouteProblem.self) { try HTTPRouteTable.names(of: pattern) }
+        #expect(throws: HTTPRouteError.self) { try HTTPRouteTable.names(of: pattern) }
     }
 
     @Test("hostile paths cost a bounded amount of work")

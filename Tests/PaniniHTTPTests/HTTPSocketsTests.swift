@@ -8,14 +8,14 @@ import Testing
 
 @testable import PaniniHTTP
 
-private final class Silent: HTTPServerDelegate, Sendable {
-    func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer? { .failure(404, "nothing is here") }
-    func server(_ server: HTTPServer, received request: HTTPRequest) {}
-    func server(_ server: HTTPServer, lost request: HTTPRequest) {}
-    func server(_ server: HTTPServer, answered report: HTTPAnswerReport) {}
-    func server(_ server: HTTPServer, canWrite request: HTTPRequest) {}
-    func server(_ server: HTTPServer, shed: HTTPShedding) {}
-    func serverCalmedDown(_ server: HTTPServer) {}
+private final class Silent: HTTPDelegate, Sendable {
+    func admits(_ request: HTTPRequest) -> HTTPResponse? { .failure(404, "nothing is here") }
+    func received(_ request: HTTPRequest) {}
+    func lost(_ request: HTTPRequest) {}
+    func responded(_ report: HTTPAccessReport) {}
+    func canWrite(_ request: HTTPRequest) {}
+    func shed(_ shedding: HTTPShedding) {}
+    func webMemoryCalmedDown() {}
 }
 
 @Suite("Sockets of a server whose loop is held")

@@ -7,8 +7,8 @@ import Testing
 
 @Suite("Targets and hosts")
 struct HTTPTargetTests {
-    private func target(_ text: String, isOptions: Bool = false) throws(HTTPRefusal) -> String {
-        let target = try Array(text.utf8).withUnsafeBufferPointer { bytes throws(HTTPRefusal) in
+    private func target(_ text: String, isOptions: Bool = false) throws(HTTPRefusalError) -> String {
+        let target = try Array(text.utf8).withUnsafeBufferPointer { bytes throws(HTTPRefusalError) in
             try HTTPTarget(bytes, isOptions: isOptions)
         }
         let authority = target.authority.map { String(decoding: $0, as: UTF8.self) } ?? "-"
@@ -31,7 +31,7 @@ struct HTTPTargetTests {
         #expect(try target("*", isOptions: true) == "- *")
         #expect(try target("http://a", isOptions: true) == "a *")
         #expect(try target("http://a/", isOptions: true) == "a /")
-        #expect(throws: HTTPRefusal.self) { try target("*") }
+        #expect(throws: HTTPRefusalError.self) { try target("*") }
     }
 
     @Test(
@@ -43,7 +43,7 @@ struct HTTPTargetTests {
         ]
     )
     func nowhere(text: String) {
-        #expect(throws: HTTPRefusal.self) { try target(text) }
+        #expect(throws: HTTPRefusalError.self) { try target(text) }
     }
 
     @Test("The target's host takes the place of the field")

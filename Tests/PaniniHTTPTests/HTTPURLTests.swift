@@ -37,7 +37,7 @@ struct HTTPURLTests {
         ("http://a/\r\nx: y", "line break"), ("http://a/\u{0}", "line break"),
     ])
     func refuses(_ text: String, _ reason: String) {
-        let problem = #expect(throws: HTTPURLProblem.self) { try HTTPURL(text) }
+        let problem = #expect(throws: HTTPURLError.self) { try HTTPURL(text) }
         #expect(problem?.message.contains(reason) == true, "\(problem?.message ?? "")")
         #expect(problem?.message.contains("secret") == false)
     }

@@ -34,7 +34,7 @@ private func status(
     terms.subprotocols = protocols
     switch WebSocketHandshake.check(head, terms, isSecure: isSecure) {
     case .success: return 101
-    case .failure(let refusal): return refusal.answer.status
+    case .failure(let refusal): return refusal.response.status
     }
 }
 
@@ -82,7 +82,7 @@ struct WebSocketHandshakeTests {
             let headers = offered.map { ("Sec-WebSocket-Protocol", $0) }
             let handshake = try WebSocketHandshake.check(head(headers), terms, isSecure: false).get()
             #expect(
-                handshake.headers.contains { $0.name == "sec-websocket-protocol" } == (handshake.subprotocol != nil)
+                handshake.headers.contains("sec-websocket-protocol") == (handshake.subprotocol != nil)
             )
             return handshake.subprotocol
         }

@@ -103,10 +103,180 @@ struct WebSocketLifeTests {
         #expect(life.advance(now: 109, isDeaf: false) == .sendClose(1011, "no answer to a ping", thenShut: true))
     }
 
+    @Test("every end has its time from its own beginning")
+    func ends() {
+        let ways: [(inout WebSocketLife) -> Void] = [
+            { _ = $0.receive(close: 1000, "", now: 40) },
+            { _ = $0.fail(1002, "", now: 40) },
+            {
+                _ = $0.close(WebSocketEnd(1000), now: 38)
+                _ = $0.receive(close: 1000, "", now: 40)
+            },
+            {
+                _ = $0.close(WebSocketEnd(1000), now: 38)
+                _ = $0.fail(1002, "", now: 40)
+            },
+            { _ = $0.advance(now: 40, isDeaf: false) },
+        ]
+        for (number, way) in ways.enumerated() {
+            var life = open()
+            way(&life)
+            #expect(!life.reads && life.advance(now: 42, isDeaf: false) == .none, "\(number)")
+            #expect(life.advance(now: 43, isDeaf: false) == .drop, "\(number)")
+        }
+    }
+
     @Test("without pings only the end")
     func withoutPings() {
         var life = WebSocketLife(times: WebSocketLife.Times(ping: 0, idle: 8, close: 5, linger: 2), now: 0)
         for now: UInt64 in 1...8 { #expect(life.advance(now: now, isDeaf: false) == .none) }
         #expect(life.advance(now: 9, isDeaf: false) == .sendClose(1011, "no answer to a ping", thenShut: true))
+    }
+
+    @Test("the end is told once, and not before somebody looks")
+    func told() {
+        var life = open()
+        life.observe()
+        #expect(life.tellsEnd() == false, "it is open")
+        life = open()
+        _ = life.lose("gone")
+        #expect(!life.isObserved && !life.tellsEnd())
+        life.observe()
+        #expect(life.isObserved && life.tellsEnd() && !life.tellsEnd())
+    }
+
+    @Test("the peer's end of TCP: read to the end first, then lost, or over")
+    func inputEnds() {
+        var life = open()
+        #expect(life.inputRead(isDeaf: false) == .none, "it has not ended")
+        life.closeInput()
+        #expect(life.inputRead(isDeaf: true) == .none, "there may be more")
+        #expect(life.inputRead(isDeaf: false) == .drop && life.inputRead(isDeaf: false) == .none)
+        #expect(life.end == WebSocketEnd(1006, "the peer closed without a close frame"))
+        life = open()
+        _ = life.receive(close: 1000, "", now: 20)
+        life.closeInput()
+        #expect(life.inputRead(isDeaf: false) == .none, "the close frame is not written yet")
+        #expect(life.saidAll() == .drop && life.end == WebSocketEnd(1000))
+        life = open()
+        _ = life.receive(close: 1000, "", now: 20)
+        #expect(life.saidAll() == .shutOutput)
+        life.closeInput()
+        #expect(life.inputRead(isDeaf: false) == .drop && life.end == WebSocketEnd(1000))
+    }
+
+    // MARK: - All orders
+
+    private enum Event: CaseIterable {
+        case hear, observe, look, close, peerCloses, fails, inputEnds, written, loses, tick, longTick, movingTick
+    }
+
+    /// Carries out what the life says, and looks for what must never happen.
+    private struct Play {
+        var life: WebSocketLife
+        var now: UInt64 = 10
+        var closeFrames = 0
+        var told = 0
+        var drops = 0
+        var isOutputShut = false
+        /// What is written goes out once the client takes it.
+        var isShutting = false
+        var wrong: String?
+
+        mutating func require(_ condition: Bool, _ text: StaticString) {
+            if !condition, wrong == nil { wrong = "\(text)" }
+        }
+
+        mutating func perform(_ action: WebSocketLife.Action) {
+            switch action {
+            case .none: break
+            case .sendClose(_, _, let thenShut):
+                closeFrames += 1
+                require(!isShutting && !isOutputShut && drops == 0, "a close frame behind the end")
+                if thenShut { isShutting = true }
+            case .shut: isShutting = true
+            case .shutOutput:
+                require(!isOutputShut, "shut twice")
+                isOutputShut = true
+            case .ping: require(closeFrames == 0 && life.isOpen, "a ping behind the close frame")
+            case .drop: drops += 1
+            }
+        }
+
+        mutating func play(_ event: Event) {
+            let before = life
+            switch event {
+            case .hear: life.hear(now: now)
+            case .observe: life.observe()
+            case .look: if life.tellsEnd() { told += 1 }
+            case .close: perform(life.close(WebSocketEnd(1000), now: now))
+            // What is not read any more brings nothing.
+            case .peerCloses: if life.reads { perform(life.receive(close: 1000, "", now: now)) }
+            case .fails: if life.reads { perform(life.fail(1002, "", now: now)) }
+            case .inputEnds:
+                life.closeInput()
+                perform(life.inputRead(isDeaf: false))
+            case .written:
+                guard isShutting, drops == 0, !isOutputShut else { break }
+                perform(life.saidAll())
+            case .loses: perform(life.lose("lost"))
+            case .tick, .longTick, .movingTick:
+                now += event == .longTick ? 20 : 1
+                perform(life.advance(now: now, isDeaf: false, isMoving: event == .movingTick))
+            }
+            require(closeFrames <= 1, "two close frames")
+            require(drops <= 1, "dropped twice")
+            require(told <= 1, "its end is told twice")
+            require(told == 0 || life.isObserved, "told to nobody")
+            require(before.end == nil || life.end == before.end, "the first reason counts")
+            require(life.isOpen == (life.end == nil), "ended without a reason")
+            require(before.reads || !life.reads, "it came back from its end")
+            require(drops == 0 || !life.reads, "it reads on behind its end")
+        }
+
+        /// Nothing is heard any more: whether it ends.
+        mutating func endsBySilence() -> Bool {
+            for _ in 0..<4 {
+                play(.longTick)
+                play(.written)
+            }
+            return drops == 1
+        }
+    }
+
+    @Test("every order of five events")
+    func everyOrder() {
+        var open: [(play: Play, way: [Event])] = [(Play(life: self.open()), [])]
+        while let (play, way) = open.popLast() {
+            for event in Event.allCases {
+                var next = play
+                next.play(event)
+                var silent = next
+                let isEnded = silent.endsBySilence()
+                if let wrong = next.wrong ?? silent.wrong ?? (isEnded ? nil : "it never ends") {
+                    Issue.record("\(wrong): \(way), \(event)")
+                    return
+                }
+                if way.count < 4 { open.append((next, way + [event])) }
+            }
+        }
+    }
+
+    @Test("long orders at random", arguments: 0..<4)
+    func random(seed: UInt64) {
+        var generator = SplitMix64(state: seed)
+        for _ in 0..<300 {
+            var play = Play(life: open())
+            var events: [Event] = []
+            for _ in 0..<60 {
+                let event = Event.allCases.randomElement(using: &generator) ?? .tick
+                events.append(event)
+                play.play(event)
+            }
+            if let wrong = play.wrong {
+                Issue.record("seed \(seed): \(wrong): \(events)")
+                return
+            }
+        }
     }
 }

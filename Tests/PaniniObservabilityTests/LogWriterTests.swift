@@ -72,6 +72,39 @@ import Testing
         }
     }
 
+    /// A value of a record that logs when it goes.
+    final class Farewell: CustomStringConvertible, Sendable {
+        let description = "farewell"
+        private let said: @Sendable () -> Void
+
+        init(_ said: @escaping @Sendable () -> Void) { self.said = said }
+
+        deinit { said() }
+    }
+
+    /// To free a batch of records takes its time, and who logs is not to wait for that.
+    @Test func recordsAreFreedOutsideOfTheLock() {
+        let sink = MemorySink()
+        let writer = LogWriter(sinks: [sink])
+        let isFreed = DispatchSemaphore(value: 0)
+        var record = Self.record("with a value")
+        record.metadata["value"] = .stringConvertible(
+            Farewell {
+                writer.submit(Self.record("farewell"))
+                isFreed.signal()
+            }
+        )
+        writer.submit(record)
+        record.metadata = [:]
+        // Where it is freed under the lock, its own record waits for the lock for ever, and so would `shutdown`.
+        guard isFreed.wait(timeout: .now() + 10) == .success else {
+            Issue.record("the record was freed under the lock")
+            return
+        }
+        writer.shutdown()
+        #expect(sink.written == ["with a value", "farewell"])
+    }
+
     @Test func dropsCountsAndReportsWhatDoesNotFit() {
         let sink = MemorySink(isHeld: true)
         // Each of the numbers below costs as much as this; the record that is being written counts.

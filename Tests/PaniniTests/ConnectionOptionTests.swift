@@ -2,6 +2,7 @@
 // itself, and that no text shows a secret.
 
 import NATS
+import ScriptRuntime
 import Testing
 
 @testable import Panini

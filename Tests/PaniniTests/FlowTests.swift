@@ -1,73 +1,13 @@
-// The values behind what waits and what is registered: queues, numbers, names, lists of time limits, and error replies that
+// The values behind what waits and what is registered: numbers, names, and error replies that
 // must fit.
 
+import Logging
 import LuaVM
 import NATS
+import ScriptRuntime
 import Testing
 
 @testable import Panini
-
-private final class Node: LinkedQueueNode {
-    let number: Int
-    var links = LinkedQueueLinks<Node>()
-
-    init(_ number: Int) { self.number = number }
-}
-
-@Suite("Queues of those who wait")
-struct LinkedQueueTests {
-    @Test("first in, first out, and out of the middle")
-    func order() {
-        var queue = LinkedQueue<Node>()
-        let nodes = (0..<6).map { Node($0) }
-        let none = queue.popFirst()
-        #expect(none == nil)
-        for node in nodes { queue.append(node) }
-        queue.remove(nodes[2])
-        queue.remove(nodes[2])
-        queue.remove(nodes[5])
-        #expect(queue.count == 4)
-        let first = queue.popFirst()
-        #expect(first === nodes[0])
-        queue.prepend(nodes[0])
-        queue.append(nodes[2])
-        let rest = (0..<5).map { _ in queue.popFirst()?.number }
-        #expect(rest == [0, 1, 3, 4, 2])
-        #expect(queue.isEmpty)
-        queue.prepend(nodes[3])
-        queue.append(nodes[4])
-        let both = [queue.popFirst()?.number, queue.popFirst()?.number, queue.popFirst()?.number]
-        #expect(both == [3, 4, nil])
-    }
-
-    @Test("nodes are let go when they leave")
-    func memory() {
-        var queue = LinkedQueue<Node>()
-        weak var weakNode: Node?
-        do {
-            let node = Node(1)
-            weakNode = node
-            queue.append(node)
-            queue.append(Node(2))
-        }
-        #expect(weakNode != nil)
-        var number = queue.popFirst()?.number
-        #expect(number == 1)
-        #expect(weakNode == nil)
-        number = queue.popFirst()?.number
-        #expect(number == 2)
-    }
-
-    @Test("leaving costs the same wherever one stands")
-    func cost() {
-        var queue = LinkedQueue<Node>()
-        let nodes = (0..<100_000).map { Node($0) }
-        for node in nodes { queue.append(node) }
-        // From the back: a search from the front would take five billion steps.
-        for node in nodes.reversed() { queue.remove(node) }
-        #expect(queue.isEmpty)
-    }
-}
 
 @Suite("Numbers and names")
 struct NumberTests {
@@ -117,30 +57,6 @@ struct NumberTests {
         for number in (2...50_000).reversed() { names.giveBack("room-\(number)") }
         let again = names.make("room")
         #expect(again == "room-2")
-    }
-}
-
-@Suite("Lists of time limits")
-struct DeadlineListsTests {
-    @Test("one list per limit; one that holds nothing is forgotten")
-    func lists() {
-        var lists = DeadlineLists()
-        let first = lists.list(nanoseconds: 10)
-        var again = lists.list(nanoseconds: 10)
-        #expect(again === first)
-        let second = lists.list(nanoseconds: 20)
-        again = lists.list(nanoseconds: 10)
-        #expect(second !== first && again === first && lists.count == 2)
-        let job = Job(activity: .task(index: 0), coroutine: 1)
-        second.append(job, now: 0)
-        lists.removeIfUnused(second)
-        lists.removeIfUnused(first)
-        #expect(lists.count == 1 && lists.alarms.isEmpty)
-        second.remove(job)
-        lists.removeIfUnused(second)
-        #expect(lists.count == 0)
-        again = lists.list(nanoseconds: 10)
-        #expect(again !== first)
     }
 }
 

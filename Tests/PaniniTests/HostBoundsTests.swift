@@ -1,5 +1,6 @@
 // What an untrusted script may ask for.
 import LuaVM
+import ScriptRuntime
 import Testing
 
 @testable import Panini
@@ -22,7 +23,7 @@ struct HostBoundsTests {
             ("limits", .object([("cpu", .integer(86400)), ("memory", .string("1GB")), ("load", .number(4))])),
             ("shutdown_timeout", .integer(3600)), ("handler_timeout", .integer(3600)),
         ])
-        #expect(options.cpuLimit == 1 && options.memoryLimit == 256 << 20 && options.loadLimit == 4)
+        #expect(options.limits.cpu == 1 && options.limits.memory == 256 << 20 && options.limits.load == 4)
         #expect(options.shutdownTimeout == 30 && options.handlerTimeout == 3600)
         #expect(options.lowered.map(\.name) == ["limits.cpu", "limits.memory", "shutdown_timeout"])
         #expect(options.lowered.first?.asked == .number(86400) && options.lowered.first?.bound == .number(1))
@@ -42,7 +43,7 @@ struct HostBoundsTests {
         var overrides = PaniniOverrides()
         overrides.set("limits.cpu", text: "60", origin: "--limits-cpu", source: .commandLine)
         let options = try options([("limits", .object([("cpu", .integer(86400))]))], overrides: overrides)
-        #expect(options.cpuLimit == 60 && options.lowered.isEmpty)
+        #expect(options.limits.cpu == 60 && options.lowered.isEmpty)
     }
 
     @Test("an ordinary script has what it asks for")
@@ -59,12 +60,20 @@ struct HostBoundsTests {
         for option in OptionDefinition.all {
             switch option.kind {
             case .integer, .number, .size:
-                let protects = HostBounds.untrusted.largest[option.name] != nil
-                #expect(protects != HostBounds.own.contains(option.name), "\(option.name): see HostBounds")
-            default: #expect(HostBounds.untrusted.largest[option.name] == nil)
+                let isOwn = if case .own? = option.untrustedUse { true } else { false }
+                #expect(option.untrustedUse != nil && isOwn == (HostBounds.untrusted.largest[option.name] == nil))
+            default: #expect(option.untrustedUse == nil && HostBounds.untrusted.largest[option.name] == nil)
             }
         }
-        #expect(HostBounds.untrusted.largest.keys.allSatisfy { OptionDefinition.byName[$0] != nil })
+        let own = OptionDefinition.all.filter { if case .own? = $0.untrustedUse { true } else { false } }.map(\.name)
+        #expect(
+            own == [
+                "port", "max_reconnect_attempts", "reconnecting_time_sleep", "auth_retry", "max_control_line",
+                "connect_timeout", "ping_interval", "web_port", "web_header_timeout", "web_body_timeout",
+                "web_idle_timeout", "handler_timeout",
+            ]
+        )
+        #expect(HostBounds.untrusted.largest.count == 20)
     }
 
     @Test("bounds are the defaults, and the option's own bounds allow more")

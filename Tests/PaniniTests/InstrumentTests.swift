@@ -53,7 +53,7 @@ private func eventually(sourceLocation: SourceLocation = #_sourceLocation, _ con
 }
 
 private func configure(
-    _ instruments: HostInstruments?,
+    _ instruments: HostTelemetry?,
     wait: @escaping @Sendable () async -> Void = {}
 ) -> (inout PaniniHostConfiguration) -> Void {
     configuring { configuration in
@@ -88,7 +88,7 @@ struct MetricsTests {
     }
 
     @Test func messagesAreCountedWithTheirEndsAndDurations() async throws {
-        let instruments = HostInstruments(metrics: metrics, traces: nil)
+        let instruments = HostTelemetry(metrics: metrics, traces: nil)
         try await Running.with(script, configure: configure(instruments)) { running in
             for id in ["1", "2", "3"] { try await running.expect("orders.\(id)", gives: id) }
             #expect(try await running.refusal("orders.bad") == "404")
@@ -123,7 +123,7 @@ struct MetricsTests {
         let entered = Mutex(0)
         let goOn = Mutex(false)
         let path = Mutex("")
-        let instruments = HostInstruments(metrics: metrics, traces: nil)
+        let instruments = HostTelemetry(metrics: metrics, traces: nil)
         let inner = configure(instruments) {
             entered.withLock { $0 += 1 }
             while !goOn.withLock({ $0 }) { try? await Task.sleep(for: .milliseconds(1)) }
@@ -167,7 +167,7 @@ struct MetricsTests {
               end
             end)
             """
-        let instruments = HostInstruments(metrics: metrics, traces: nil)
+        let instruments = HostTelemetry(metrics: metrics, traces: nil)
         try await Running.with(text, configure: configuring { $0.instruments = instruments }) { _ in
             let echoed = try RawWebSocket.echo("hello", path: "/echo", port: port)
             #expect(echoed == "hello")
@@ -182,7 +182,7 @@ struct MetricsTests {
 
     @Test func withoutBackendsThereIsNothing() async throws {
         // This process has set up none.
-        #expect(HostInstruments.current == nil)
+        #expect(HostTelemetry.current == nil)
         try await Running.with(script, configure: configure(nil)) { running in
             try await running.expect("native", gives: "none")
             _ = try await running.ask("chain")
@@ -194,8 +194,8 @@ struct MetricsTests {
 @Suite("traces of the host")
 struct TraceTests {
     private let tracer = InMemoryTracer()
-    private var instruments: HostInstruments? {
-        HostInstruments(metrics: nil, traces: .init(instrument: tracer, tracer: tracer))
+    private var instruments: HostTelemetry? {
+        HostTelemetry(metrics: nil, traces: .init(instrument: tracer, tracer: tracer))
     }
 
     /// The spans that have ended, by their names.

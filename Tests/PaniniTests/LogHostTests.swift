@@ -5,6 +5,7 @@ import Logging
 import NATSBroker
 import NIOPosix
 import PaniniObservability
+import ScriptRuntime
 import Testing
 
 @testable import Panini
@@ -131,6 +132,6 @@ struct LogConfigurationTests {
         arguments: ["", "..", "../a", "a/../b", "a/..", "a/", "a\0b", "a\nb", "%NAME%", "%ms%/../../a"]
     )
     func refused(_ name: String) {
-        #expect(throws: OptionProblem.self) { try path(name) }
+        #expect(throws: OptionError.self) { try path(name) }
     }
 }

@@ -1,6 +1,6 @@
 // The pattern matcher of validators against Lua's own: the same verdict on random patterns and texts.
 
-import CLuaShim
+import CScriptObjects
 import LuaVM
 import Testing
 

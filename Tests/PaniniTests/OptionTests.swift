@@ -1,5 +1,7 @@
 // The options of panini.app: names, types, bounds, precedence, and the texts of mistakes.
 
+import Bytes
+import ScriptRuntime
 import Testing
 
 @testable import Panini

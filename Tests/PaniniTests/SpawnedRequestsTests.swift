@@ -1,5 +1,6 @@
 // Requests whose answers are left to spawned functions: who answers, and when nobody is left who could.
 
+import ScriptRuntime
 import Testing
 
 @testable import Panini

@@ -1,8 +1,10 @@
 // Validators over values that change under them: weak tables, tables that hold one another often, lists that scripts get.
 
-import CLuaShim
+import CLuaVM
+import CScriptObjects
 import Logging
 import LuaVM
+import ScriptRuntime
 import Testing
 
 @testable import Panini
@@ -116,7 +118,7 @@ struct ValidatorMemoryTests {
             host.push_value = { L, _ in lua_pushvalue(L, 1) }
             host.failed = { _, _ in }
             host.covered = { _, _ in }
-            host.error_metatable = script.errorType
+            host.error_metatable = script.tables.errorType
             #expect(vm.pushGlobal("change", onto: L))
             lua_settop(L, -2)
             withUnsafePointer(to: &host) { host in

@@ -1,8 +1,8 @@
 // Validators against an independent model: random schemas and values, the same violations at the same paths.
 
-import CLuaShim
 import Logging
 import LuaVM
+import ScriptRuntime
 import Testing
 
 @testable import Panini

@@ -1,9 +1,10 @@
 // Walks of the host over values of a script: over tables that change under them, and over those in which each step takes long.
 
-import CLuaShim
+import CLuaVM
 import Glibc
 import Logging
 import LuaVM
+import ScriptRuntime
 import Testing
 
 @testable import Panini
@@ -121,7 +122,7 @@ struct WalkTests {
         lua_rawgeti(L, CInt(PANINI_REGISTRY_INDEX), lua_Integer(LUA_RIDX_GLOBALS))
         vm.pushRawField(L, -1, "t")
         let before = threadTime()
-        #expect(throws: LuaSnapshotProblem.self) { try vm.snapshot(L, -1) }
+        #expect(throws: LuaSnapshotError.self) { try vm.snapshot(L, -1) }
         #expect(threadTime() - before < 0.4)
         #expect(try vm.run("return 1") == [1])
     }

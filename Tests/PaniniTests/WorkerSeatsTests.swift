@@ -91,10 +91,6 @@ struct WorkerSeatsTests {
 
 @Suite("Vacancies of a service")
 struct ReplacementsTests {
-    private func counters(_ value: UInt64) -> WorkerCounters {
-        WorkerCounters(values: WorkerCounters.names.map { _ in value })
-    }
-
     @Test("a place is filled by the last try alone")
     func tries() throws {
         var replacements = Replacements()

@@ -16,8 +16,8 @@ import Synchronization
 
 private func given<Value>() -> Value { fatalError() }
 
-// README.md, line 70
-private func readme_70() async throws {
+// README.md, line 79
+private func readme_79() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

@@ -44,9 +44,9 @@ require_swift() {
         "install Swift $PANINI_SWIFT_MINIMUM or later: https://www.swift.org/install/linux/"
     local line version
     line="$(swift --version 2>/dev/null || true)"
-    version="$(printf '%s\n' "$line" | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1)"
+    version="$(printf '%s\n' "$line" | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | sed -n 1p)"
     [ -n "$version" ] || die "cannot read the version of $(command -v swift)" "swift --version said: ${line:-nothing}"
-    if [ "$(printf '%s\n%s\n' "$PANINI_SWIFT_MINIMUM" "$version" | sort -V | head -n 1)" != "$PANINI_SWIFT_MINIMUM" ]; then
+    if [ "$(printf '%s\n%s\n' "$PANINI_SWIFT_MINIMUM" "$version" | sort -V | sed -n 1p)" != "$PANINI_SWIFT_MINIMUM" ]; then
         die "Swift $version is too old: $PANINI_SWIFT_MINIMUM or later is needed" "https://www.swift.org/install/linux/"
     fi
 }
@@ -112,7 +112,7 @@ require_sqlite() {
 require_lua_modules() {
     local package missing=()
     for package in lua-cjson lua-lpeg lua-filesystem lua-sql-sqlite3 lua-system lua-term; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
+        [[ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" == *' installed' ]] || missing+=("$package")
     done
     [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
 }

@@ -53,7 +53,7 @@ for _ in $(seq 100); do
     if grep -q 'is ready' "$folder/said" || ! kill -0 "$service" 2>/dev/null; then break; fi
     sleep 0.1
 done
-address="$(sed -n 's|.*embedded broker at \(nats://[^ ,]*\).*|\1|p' "$folder/said" | head -n 1)"
+address="$(sed -n 's|.*embedded broker at \(nats://[^ ,]*\).*|\1|p' "$folder/said" | sed -n 1p)"
 if [ -z "$address" ] || ! grep -q 'is ready' "$folder/said"; then
     cat "$folder/said" >&2
     die "the service did not start in the bare root file system"

@@ -1,6 +1,7 @@
-// What a service says about itself in the NATS services protocol (ADR-32), and the JSON of its three answers. Values, any
-// thread. Knows nothing of connections.
+// Owns: what a service says about itself in the NATS services protocol (ADR-32), and the JSON of its three responses. Values,
+// any thread. May not know connections.
 
+import Bytes
 import Glibc
 import NATSProtocol
 
@@ -70,9 +71,7 @@ package enum NATSServiceVerb: Int, Sendable, CaseIterable {
         var room = limit - document(of: identity.leavingOut(endpoints.count), [], started).count
         guard room >= 0 else { return nil }
         let kept = endpoints.prefix { endpoint in
-            var json = JSONObjectWriter()
-            write(endpoint, into: &json)
-            room -= json.finish().count + 1
+            room -= json(of: endpoint).bytes().count + 1
             return room >= 0
         }
         let leftOut = endpoints.count - kept.count
@@ -85,38 +84,37 @@ package enum NATSServiceVerb: Int, Sendable, CaseIterable {
         _ endpoints: [NATSServiceEndpoint],
         _ started: String
     ) -> [UInt8] {
-        var json = JSONObjectWriter()
-        json.member("type", "io.nats.micro.v1.\(token.lowercased())_response")
-        json.member("name", identity.name)
-        json.member("id", identity.id)
-        json.member("version", identity.version)
-        json.member("metadata", identity.metadata)
+        var members: [(String, JSONText)] = [
+            ("type", .string("io.nats.micro.v1.\(token.lowercased())_response")), ("name", .string(identity.name)),
+            ("id", .string(identity.id)), ("version", .string(identity.version)),
+            ("metadata", .texts(identity.metadata)),
+        ]
         switch self {
-        case .ping: return json.finish()
-        case .info: json.member("description", identity.description)
-        case .stats: json.member("started", started)
+        case .ping: return JSONText.object(members).bytes()
+        case .info: members.append(("description", .string(identity.description)))
+        case .stats: members.append(("started", .string(started)))
         }
-        json.members("endpoints", endpoints) { write($1, into: &$0) }
-        return json.finish()
+        members.append(("endpoints", .array(endpoints.map { json(of: $0) })))
+        return JSONText.object(members).bytes()
     }
 
-    private func write(_ endpoint: NATSServiceEndpoint, into json: inout JSONObjectWriter) {
-        json.member("name", endpoint.name)
-        json.member("subject", endpoint.subject)
-        json.member("queue_group", endpoint.queueGroup)
+    private func json(of endpoint: NATSServiceEndpoint) -> JSONText {
+        var members: [(String, JSONText)] = [
+            ("name", .string(endpoint.name)), ("subject", .string(endpoint.subject)),
+            ("queue_group", .string(endpoint.queueGroup)),
+        ]
         switch self {
         case .ping: break
-        case .info: json.member("metadata", endpoint.metadata)
+        case .info: members.append(("metadata", .texts(endpoint.metadata)))
         case .stats:
-            json.member("num_requests", endpoint.requests)
-            json.member("num_errors", endpoint.errors)
-            json.member("last_error", endpoint.lastError)
-            json.member("processing_time", endpoint.processingTime)
-            json.member(
-                "average_processing_time",
-                endpoint.requests == 0 ? 0 : endpoint.processingTime / endpoint.requests
-            )
+            let average = endpoint.requests == 0 ? 0 : endpoint.processingTime / endpoint.requests
+            members.append(("num_requests", .whole(endpoint.requests)))
+            members.append(("num_errors", .whole(endpoint.errors)))
+            members.append(("last_error", .string(endpoint.lastError)))
+            members.append(("processing_time", .whole(endpoint.processingTime)))
+            members.append(("average_processing_time", .whole(average)))
         }
+        return .object(members)
     }
 }
 

@@ -1,5 +1,5 @@
-// The control subjects of the NATS services protocol (ADR-32): nine plain subscriptions, each answered for whoever asks with
-// a reply subject. Loop-bound. Knows nothing of how the service does its work.
+// Owns: the control subjects of the NATS services protocol (ADR-32): nine plain subscriptions, each answered for whoever asks
+// with a reply subject. Loop-bound. May not know how the service does its work.
 
 import Glibc
 import NATSProtocol

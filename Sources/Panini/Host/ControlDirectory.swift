@@ -11,28 +11,28 @@ package enum ControlDirectory {
     package static var all: [String] { ControlPlaces().all }
 
     /// Makes the folder when it is not there, for its user alone.
-    package static func prepare(_ path: String) throws(ControlProblem) {
+    package static func prepare(_ path: String) throws(ControlError) {
         // The longest name of a socket that the system takes, with room for the process' number (unix(7)).
         guard path.utf8.count <= 90 else {
-            throw ControlProblem(
+            throw ControlError(
                 message: "\(path) is too long for a socket; set PANINI_CONTROL_DIR to a shorter folder"
             )
         }
         if mkdir(path, 0o700) != 0, errno != EEXIST {
-            throw ControlProblem(message: "\(path) cannot be made: \(String(cString: strerror(errno)))")
+            throw ControlError(message: "\(path) cannot be made: \(String(cString: strerror(errno)))")
         }
         try check(path)
     }
 
     /// Refuses a folder in which somebody else could answer in a program's place.
-    package static func check(_ path: String) throws(ControlProblem) {
+    package static func check(_ path: String) throws(ControlError) {
         var status = stat()
         guard lstat(path, &status) == 0 else {
-            throw ControlProblem(message: "\(path): \(String(cString: strerror(errno)))")
+            throw ControlError(message: "\(path): \(String(cString: strerror(errno)))")
         }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw ControlProblem(message: "\(path) is no folder") }
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw ControlError(message: "\(path) is no folder") }
         guard status.st_uid == getuid(), status.st_mode & 0o022 == 0 else {
-            throw ControlProblem(message: "\(path) belongs to somebody else, or others may write there")
+            throw ControlError(message: "\(path) belongs to somebody else, or others may write there")
         }
     }
 }

@@ -1,12 +1,14 @@
 // Owns: the socket through which `panini ps` and `panini reload` reach a running program: a file that only its user may
 // open. One line of JSON in, one line out (docs/reload.md). Lives on the host's loop.
 
+import Bytes
 import Glibc
+import NATSProtocol
 import NIOCore
 import NIOPosix
 
 /// Why there is no control socket.
-package struct ControlProblem: Error {
+package struct ControlError: Error {
     package let message: String
 }
 
@@ -32,7 +34,7 @@ final class ControlServer {
         self.host = host
     }
 
-    func start() throws(ControlProblem) {
+    func start() throws(ControlError) {
         try ControlDirectory.prepare(directory)
         socket = "\(directory)/\(getpid()).sock"
         // Left by a program that had the same number before.
@@ -80,38 +82,34 @@ final class ControlServer {
 
     /// The answer to one line.
     func answer(_ line: [UInt8]) -> EventLoopFuture<String> {
-        guard let question = try? PlainValue(json: line), case .object(let members) = question else {
+        guard let question = try? line.withUnsafeBytes({ try JSONValue(parsing: $0) }), case .object = question else {
             return failure("not a JSON object")
         }
-        let values = Dictionary(members, uniquingKeysWith: { first, _ in first })
-        guard case .string(let command) = values["command"] else { return failure("no command") }
+        guard let command = question["command"]?.string else { return failure("no command") }
         switch command {
         case "ps":
             return host.status().map { services in
-                ControlText.object([
-                    ("success", "true"), ("pid", "\(getpid())"),
-                    ("services", "[" + services.map(ControlText.service).joined(separator: ",") + "]"),
-                ])
+                JSONText.object([
+                    ("success", .boolean(true)), ("pid", .whole(getpid())),
+                    ("checks_table_keys", .boolean(PaniniRuntime.checksTableKeys)),
+                    ("services", .array(services.map(ControlText.service))),
+                ]).written()
             }
         case "reload":
-            var name: String?
-            if case .string(let text) = values["service"] { name = text }
-            return host.reload(name).map { results in
-                ControlText.object([
-                    (
-                        "success",
-                        results.allSatisfy { if case .success = $0 { true } else { false } } ? "true" : "false"
-                    ),
-                    ("pid", "\(getpid())"),
-                    ("results", "[" + results.map(ControlText.reload).joined(separator: ",") + "]"),
-                ])
+            return host.reload(question["service"]?.string).map { results in
+                JSONText.object([
+                    ("success", .boolean(results.allSatisfy { if case .success = $0 { true } else { false } })),
+                    ("pid", .whole(getpid())), ("results", .array(results.map(ControlText.reload))),
+                ]).written()
             }
         default: return failure("unknown command \"\(command)\"")
         }
     }
 
     private func failure(_ text: String) -> EventLoopFuture<String> {
-        loop.makeSucceededFuture(ControlText.object([("success", "false"), ("error", ControlText.string(text))]))
+        loop.makeSucceededFuture(
+            JSONText.object([("success", .boolean(false)), ("error", .string(text))]).written()
+        )
     }
 }
 

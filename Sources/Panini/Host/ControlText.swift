@@ -1,50 +1,44 @@
 // Owns: the JSON of what the control socket answers. Pure; any thread.
 
-import NATSProtocol
+import Bytes
 
 enum ControlText {
-    static func object(_ members: [(String, String)]) -> String {
-        "{" + members.map { "\(string($0.0)):\($0.1)" }.joined(separator: ",") + "}"
+    static func service(_ service: PaniniServiceStatus) -> JSONText {
+        .object(
+            [
+                ("service", .string(service.serviceName)), ("version", .string(service.version)),
+                ("file", .string(service.path)), ("state", .string(service.state)),
+                ("generation", .whole(service.generation)), ("workers", .whole(service.workers)),
+                ("stuck_workers", .whole(service.stuckWorkers)),
+                ("replaced_workers", .whole(service.replacedWorkers)),
+                ("given_up_threads", .whole(service.givenUpThreads)),
+                ("listeners", .whole(service.listeners)), ("in_flight", .whole(service.inFlight)),
+                ("waiting", .whole(service.waiting)), ("waiting_sends", .whole(service.waitingSends)),
+                ("draining", .whole(service.draining)),
+                ("busy_percent", .whole(Int((service.busy * 100).rounded()))),
+                ("busiest_worker", .whole(service.busiestWorker)),
+                ("memory_bytes", .whole(service.memoryBytes)),
+                ("web_bytes", .whole(service.webBytes)), ("shed_connections", .whole(service.shedConnections)),
+                ("connected", .boolean(service.isConnected)),
+                ("uptime", .number((service.uptime * 1000).rounded() / 1000)),
+                ("figures", .object(service.figures.sorted { $0.key < $1.key }.map { ($0.key, .whole($0.value)) })),
+            ]
+        )
     }
 
-    static func string(_ text: String) -> String {
-        var bytes: [UInt8] = []
-        JSONValue.appendString(text, to: &bytes)
-        return String(decoding: bytes, as: UTF8.self)
-    }
-
-    static func list(_ texts: [String]) -> String { "[" + texts.map(string).joined(separator: ",") + "]" }
-
-    static func service(_ service: PaniniServiceStatus) -> String {
-        object([
-            ("service", string(service.serviceName)), ("version", string(service.version)),
-            ("file", string(service.path)), ("state", string(service.state)),
-            ("generation", "\(service.generation)"), ("workers", "\(service.workers)"),
-            ("stuck_workers", "\(service.stuckWorkers)"),
-            ("replaced_workers", "\(service.replacedWorkers)"), ("given_up_threads", "\(service.givenUpThreads)"),
-            ("listeners", "\(service.listeners)"), ("in_flight", "\(service.inFlight)"),
-            ("waiting", "\(service.waiting)"), ("waiting_sends", "\(service.waitingSends)"),
-            ("draining", "\(service.draining)"),
-            ("busy_percent", "\(Int((service.busy * 100).rounded()))"), ("busiest_worker", "\(service.busiestWorker)"),
-            ("memory_bytes", "\(service.memoryBytes)"),
-            ("web_bytes", "\(service.webBytes)"), ("shed_connections", "\(service.shedConnections)"),
-            ("connected", "\(service.isConnected)"),
-            ("uptime", "\((service.uptime * 1000).rounded() / 1000)"),
-        ])
-    }
-
-    static func reload(_ result: Result<PaniniReloadReport, PaniniError>) -> String {
+    static func reload(_ result: Result<PaniniReloadReport, PaniniError>) -> JSONText {
         switch result {
         case .success(let report):
-            object([
-                ("success", "true"), ("service", string(report.serviceName)), ("from", "\(report.from)"),
-                ("to", "\(report.to)"), ("ms", "\((report.milliseconds * 1000).rounded() / 1000)"),
-                ("added", list(report.added)), ("removed", list(report.removed)), ("changed", list(report.changed)),
-                ("in_flight", "\(report.inFlight)"), ("line", string(report.line)),
+            .object([
+                ("success", .boolean(true)), ("service", .string(report.serviceName)), ("from", .whole(report.from)),
+                ("to", .whole(report.to)), ("ms", .number((report.milliseconds * 1000).rounded() / 1000)),
+                ("added", .list(report.added)), ("removed", .list(report.removed)), ("changed", .list(report.changed)),
+                ("in_flight", .whole(report.inFlight)), ("line", .string(report.line)),
             ])
         case .failure(let error):
-            object([
-                ("success", "false"), ("code", string(error.code.description)), ("error", string(error.message)),
+            .object([
+                ("success", .boolean(false)), ("code", .string(error.code.description)),
+                ("error", .string(error.message)),
             ])
         }
     }

@@ -104,7 +104,7 @@ final class FileWatcher {
         dirty = []
         firstChange = nil
         look = nil
-        for service in services where service.watchedFolders.contains(where: folders.contains) { service.checkFiles() }
+        for service in services where service.files.folders.contains(where: folders.contains) { service.checkFiles() }
         for service in services { addFolders(of: service) }
     }
 
@@ -122,7 +122,7 @@ final class FileWatcher {
         let mask =
             UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO) | UInt32(IN_MOVED_FROM) | UInt32(IN_CREATE) | UInt32(IN_DELETE)
             | UInt32(IN_DELETE_SELF) | UInt32(IN_MOVE_SELF)
-        for folder in service.watchedFolders {
+        for folder in service.files.folders {
             let watch = inotify_add_watch(descriptor, folder, mask)
             if watch >= 0 { folders[watch] = folder }
         }

@@ -7,6 +7,7 @@ import LuaVM
 import NIOCore
 import PaniniHTTP
 import PaniniObservability
+import ScriptRuntime
 
 /// The loop-bound inside of a host.
 final class HostCore {
@@ -57,29 +58,36 @@ final class HostCore {
     /// The future ends when every service has stopped; it fails with the first error that ended one.
     ///
     /// - Parameter instruments: The backends of whoever runs the host.
-    func start(_ instruments: HostInstruments?) -> EventLoopFuture<Void> {
+    func start(_ instruments: HostTelemetry?) -> EventLoopFuture<Void> {
         let promise = loop.makePromise(of: Void.self)
         finished = promise
         guard !isStopping else {
             promise.succeed()
             return promise.futureResult
         }
+        if let problem = configuration.overrides.permissions.stray(among: configuration.scripts) {
+            finished = nil
+            promise.fail(PaniniError(code: .invalidOption, message: problem))
+            return promise.futureResult
+        }
         let settings = LoadSettings(
             overrides: configuration.overrides,
             logs: configuration.logs,
             middlewares: configuration.middlewares
-                + (instruments.map { [InstrumentMiddleware(instruments: $0)] } ?? []),
+                + (instruments.map { [TelemetryMiddleware(instruments: $0)] } ?? []),
             modules: configuration.modules,
             texts: configuration.texts,
             registrations: configuration.registrations,
             opensWebPorts: configuration.opensWebPorts,
             webMemory: WebMemory(),
             instruments: instruments,
+            features: configuration.features,
             logger: logger
         )
         services = configuration.scripts.map { path in
             ServiceController(path: path, workers: keeper.workers, loop: loop, settings: settings)
         }
+        if !PaniniRuntime.checksTableKeys { logger.warning("\(PaniniRuntime.tableKeysWarning)") }
         keeper.delegate = self
         keeper.start()
         if let factory = instruments?.metrics { startMetrics(factory) }
@@ -91,18 +99,18 @@ final class HostCore {
     }
 
     private func start(_ service: ServiceController) {
-        service.onAdopted = { [stopAllowance] options in stopAllowance.note(options.shutdownTimeout) }
-        service.onReplaced = { [mounts, metrics, unowned service] instance in
+        service.callbacks.adopted = { [stopAllowance] options in stopAllowance.note(options.shutdownTimeout) }
+        service.callbacks.replaced = { [mounts, metrics, unowned service] instance in
             mounts.replace(service.name, instance)
             metrics?.replaced(service.name)
         }
-        service.onFailure = { [unowned self] error in
+        service.callbacks.failed = { [unowned self] error in
             service.logger.error("\(error.message)")
             failure = failure ?? error
             events.tell(.failed(service: service.name, error))
             stop()
         }
-        service.onReload = { [events, metrics, unowned service] result in
+        service.callbacks.reloaded = { [events, metrics, unowned service] result in
             switch result {
             case .success(let report):
                 metrics?.reloaded(service.name, milliseconds: report.milliseconds)
@@ -148,8 +156,7 @@ final class HostCore {
             finish()
         } else if let watcher, !configuration.isStrict, (error as? PaniniError)?.code != .noApp {
             // The others serve; this one gets its chance when somebody mends it.
-            service.isWaitingForChange = true
-            service.onChange = { [unowned self] in
+            service.callbacks.mended = { [unowned self] in
                 watcher.forget(service)
                 startAnew(service)
             }
@@ -249,7 +256,7 @@ final class HostCore {
 
     private func startControl(_ directory: String) {
         let control = ControlServer(directory: directory, loop: loop, host: self)
-        do throws(ControlProblem) {
+        do throws(ControlError) {
             try control.start()
             self.control = control
         } catch {

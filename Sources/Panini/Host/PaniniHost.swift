@@ -43,7 +43,9 @@ public struct PaniniHostConfiguration: Sendable {
     /// them. A text wins over a file of the same path.
     public var texts: [String: String] = [:]
     /// Backends in place of those that the process has; for tests.
-    var instruments: HostInstruments?
+    var instruments: HostTelemetry?
+    /// What the host is made of, beside the runtime.
+    var features: [Feature] = FeatureList.all
 
     /// A configuration with the default settings.
     ///
@@ -75,7 +77,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
     private let isFinished = Mutex(false)
     private let hostEvents = HostEvents()
     private let mounts = HTTPMounts()
-    private let instruments: HostInstruments?
+    private let instruments: HostTelemetry?
 
     /// Prepares a host; nothing runs before ``run()``.
     ///
@@ -120,7 +122,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
     }
 
     private func serve() async throws {
-        let instruments = instruments ?? HostInstruments.current
+        let instruments = instruments ?? HostTelemetry.current
         do {
             try await eventLoop.flatSubmit { [self] in
                 core.value.start(instruments)
@@ -139,7 +141,7 @@ public final class PaniniHost: ServiceLifecycle.Service {
     ///
     /// - Throws: What ``run()`` throws.
     public func runBlocking() throws {
-        let instruments = instruments ?? HostInstruments.current
+        let instruments = instruments ?? HostTelemetry.current
         let done = eventLoop.flatSubmit { [self] in
             core.value.start(instruments)
         }

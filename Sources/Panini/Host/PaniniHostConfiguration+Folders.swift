@@ -1,6 +1,7 @@
 // Owns: finding the scripts of a folder: of the command line, or of a bundle's resources. Blocks; before a host runs.
 
 import Glibc
+import ScriptRuntime
 
 extension PaniniHostConfiguration {
     /// Adds the scripts of a folder: every `*.lua` in it that is no test, in the order of their names.
@@ -41,6 +42,17 @@ extension PaniniHostConfiguration {
         }
         let base = path.hasSuffix("/") ? path : path + "/"
         return names.sorted().map { base + $0 }
+    }
+
+    /// The first two of the scripts that are one file, whatever their paths look like; nil when there are none.
+    package static func repetition(in scripts: [String]) -> (first: String, again: String)? {
+        var paths: [[UInt8]: String] = [:]
+        for script in scripts {
+            // What is not there is told by whoever loads it.
+            guard let place = realPath(script), let first = paths.updateValue(script, forKey: place) else { continue }
+            return (first, script)
+        }
+        return nil
     }
 
     /// Whether a file's name is that of a test: `orders_test.lua`.

@@ -1,6 +1,6 @@
 // Owns: what the host can say about itself. Constants; any thread.
 
-import CLuaShim
+import CLuaVM
 import Glibc
 import LuaVM
 import NIOCore
@@ -9,6 +9,23 @@ import NIOCore
 public enum PaniniRuntime {
     /// The Lua that runs the scripts, such as `Lua 5.4.4`.
     public static var luaVersion: String { LuaVM.luaVersion }
+
+    /// Whether runs end in time that put many keys into one place of a table (docs/security.md, "Keys of tables"). That needs
+    /// to know how Lua lays out its tables, which Lua does not promise: false with a build of Lua that does it in another way.
+    public static let checksTableKeys: Bool = {
+        do {
+            return try LuaVM().knowsTables
+        } catch {
+            return false
+        }
+    }()
+
+    /// What to say of it.
+    package static let tableKeysWarning = """
+        this build of \(luaVersion) lays out its tables in a way that Panini does not know: a run that fills a table with keys \
+        that share one place is not ended in time (docs/security.md, "Keys of tables"); use the Lua of your distribution, or \
+        let no client choose numbers as keys
+        """
 
     /// How many processors there are for this process.
     package static var processors: Int { System.coreCount }
@@ -28,10 +45,11 @@ public enum PaniniRuntime {
         }
     }
 
-    /// Lets a crash be heard of when the calling thread's stack is full.
-    static func prepareThread() { panini_crash_prepare_thread() }
-
     /// Has the C library give large blocks back to the system when they are freed, so that what a script had at its worst
     /// does not stay with the process. For programs whose first concern is to run scripts; once, before other threads exist.
     public static func settleAllocator() { panini_settle_allocator() }
+
+    /// Has the C library give free memory back to the system. Any thread; it takes about as long as there is free memory to
+    /// look at, some milliseconds for hundreds of megabytes.
+    package static func giveBackMemory() { panini_give_back_memory() }
 }

@@ -1,6 +1,7 @@
 // Owns: what a service registered, as data for listings and `panini check`. Pure values; any thread.
 
 public import Logging
+import ScriptRuntime
 
 /// What a service serves.
 public struct PaniniServiceReport: Sendable, Equatable {
@@ -49,19 +50,19 @@ public struct PaniniServiceReport: Sendable, Equatable {
 }
 
 extension PaniniServiceReport {
-    init(_ registrations: Registrations, options: AppOptions, clientName: String?) {
+    init(_ script: Script, options: AppOptions, clientName: String?) {
         serviceName = options.serviceName
         version = options.version
         self.clientName = clientName
-        listeners = registrations.listeners.flatMap { listener in
-            listener.subjects.filter { registrations.filters.admits($0.pattern.subject) }.map { subject in
+        listeners = script.messaging.loadTimeListeners.flatMap { listener in
+            listener.subjects.filter { script.messaging.filters.admits($0.pattern.subject) }.map { subject in
                 let queue = listener.options.queueGroup(ofApp: options.queueGroup)
                 return Listener(subject: subject.pattern.subject, queue: queue, name: listener.options.name)
             }
         }
-        timers = registrations.timers.map { Timer(name: $0.name, interval: Double($0.intervalNanoseconds) / 1e9) }
-        tasks = registrations.tasks.count
-        routes = registrations.routes.all.map { route in
+        timers = script.timers.all.map { Timer(name: $0.name, interval: Double($0.intervalNanoseconds) / 1e9) }
+        tasks = script.hooks.tasks.count
+        routes = script.http.routes.all.map { route in
             Route(
                 method: route.webSocket == nil ? route.method : "WEBSOCKET",
                 path: route.path,
@@ -73,7 +74,7 @@ extension PaniniServiceReport {
 
 extension Service {
     var report: PaniniServiceReport {
-        PaniniServiceReport(script.registrations, options: options, clientName: clientName)
+        PaniniServiceReport(script, options: options, clientName: clientName)
     }
 }
 
@@ -102,6 +103,6 @@ public enum PaniniCheck {
         guard let options = script.options else {
             throw PaniniError(code: .noApp, message: "\(path): the script made no app; it calls panini.app{...} once")
         }
-        return PaniniServiceReport(script.registrations, options: options, clientName: options.clientName)
+        return PaniniServiceReport(script, options: options, clientName: options.clientName)
     }
 }

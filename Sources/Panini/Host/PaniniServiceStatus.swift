@@ -38,6 +38,8 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var webBytes = 0
     /// Connections of its web server that were closed for what they held, see `web_memory` and `web_connection_memory`.
     public var shedConnections = 0
+    /// What features show beside this, by name, of all workers together.
+    public var figures: [String: Int] = [:]
     /// Whether all of its workers that answer have a connection to a broker.
     public var isConnected = true
     /// How much of a worker's time it has taken over the last five seconds, from 0 to 1, where it has taken the most.

@@ -35,25 +35,13 @@ extension ServiceController {
 
     /// Reloads when a file differs from what was loaded last. A file that was touched only does not.
     func checkFiles() {
-        guard state == .running || isWaitingForChange else { return }
+        guard state == .running || callbacks.mended != nil else { return }
         let known = sources.digests
-        if signedAttempt != attempt {
-            // What was written between reading and looking must not be missed: the first look reads everything.
-            signedAttempt = attempt
-            signatures = [:]
-            isGoneTold = false
-        }
-        var suspects: [String] = []
-        for path in known.keys {
-            let signature = FileSignature(path)
-            if let before = signatures[path], before == signature { continue }
-            signatures[path] = .some(signature)
-            suspects.append(path)
-        }
+        let suspects = files.suspects(among: known.keys, attempt: attempt) { FileSignature($0) }
         guard !suspects.isEmpty else { return }
         let box = NIOLoopBound(self, eventLoop: loop)
         let attempt = attempt
-        NIOThreadPool.singleton.runIfActive(eventLoop: loop) { [suspects] in
+        NIOThreadPool.singleton.runIfActive(eventLoop: loop) {
             suspects.map { path in (path, (try? readFile(path, maximum: 16 << 20)).map { FileDigest(of: $0) }) }
         }.whenSuccess { now in
             let this = box.value
@@ -66,29 +54,24 @@ extension ServiceController {
 
     private func filesChanged(_ changed: [(path: String, digest: FileDigest?)]) {
         let gone = changed.filter { $0.digest == nil }.map(\.path)
-        if gone.contains(path) {
-            guard !isGoneTold else { return }
-            isGoneTold = true
-            logger.warning("\(path) is gone or cannot be read: version \(generation) of \(name) serves on")
-            return
-        }
-        isGoneTold = false
-        if !gone.isEmpty, !isPatient {
-            isPatient = true
+        switch files.found(changed: changed.map(\.path), gone: gone, script: path) {
+        case .nothing: break
+        case .scriptMissing:
+            logger.warning("\(path) is gone or cannot be read: version \(served.generation) of \(name) serves on")
+        case .lookAgain(let paths):
             let box = NIOLoopBound(self, eventLoop: loop)
             loop.scheduleTask(in: Self.patience) {
-                for path in gone { box.value.signatures[path] = nil }
+                box.value.files.forget(paths)
                 box.value.checkFiles()
             }
-            return
-        }
-        isPatient = false
-        logger.debug("changed: \(changed.map(\.path).sorted().joined(separator: ", "))")
-        if state == .running {
-            // The outcome is logged.
-            _ = requestReload()
-        } else {
-            onChange?()
+        case .changed(let paths):
+            logger.debug("changed: \(paths.joined(separator: ", "))")
+            if state == .running {
+                // The outcome is logged.
+                _ = requestReload()
+            } else {
+                callbacks.mended?()
+            }
         }
     }
 
@@ -112,7 +95,7 @@ extension ServiceController {
                 free(real)
             }
         }
-        watchedFolders = folders
+        files.folders = folders
     }
 
     private static func folder(of path: String) -> String {

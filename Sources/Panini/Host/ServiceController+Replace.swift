@@ -5,6 +5,7 @@ import Logging
 import NATS
 import NIOCore
 import PaniniHTTP
+import ScriptRuntime
 
 extension ServiceController {
     // MARK: - Workers that keep their places
@@ -42,13 +43,12 @@ extension ServiceController {
             let position = instances.firstIndex { $0.index == index }
             guard position != nil || replacements.vacant.contains(index) else { return }
             let old = position.map { instances.remove(at: $0) }
-            let listening = webPort.flatMap { old?.sockets.takePort($0) }
+            let listening = served.webPort.flatMap { old?.sockets.takePort($0) }
             let unfinished = replacements.lost(index, listening)
             shared.replaced(index, by: worker.incarnation)
             old?.abandon()
             unfinished?.abandon()
-            // What the others have made ready would wait for the lost one.
-            if reload?.isStaged == true { giveUpStaged() }
+            perform(reloads.workerLost())
         case .stopping:
             for instance in instances where instance.index == index { instance.abandon() }
         case .idle, .stopped: break
@@ -63,7 +63,7 @@ extension ServiceController {
 
     /// Starts the version that serves where a worker was lost.
     func fillVacancies() {
-        guard state == .running, reload == nil else { return }
+        guard state == .running, reloads.isIdle else { return }
         for index in replacements.vacant { fillVacancy(index) }
     }
 
@@ -72,7 +72,8 @@ extension ServiceController {
         let box = NIOLoopBound(self, eventLoop: loop)
         let begun = NIODeadline.now()
         let worker = workers[index]
-        load(for: [index], servedSources, generation: generation).flatMap { loaded -> EventLoopFuture<WorkerInstance> in
+        load(for: [index], served.sources, generation: served.generation).flatMap {
+            loaded -> EventLoopFuture<WorkerInstance> in
             let this = box.value
             guard this.state == .running, this.replacements.isCurrent(attempt, of: index) else {
                 this.close(loaded)
@@ -87,11 +88,11 @@ extension ServiceController {
             }
             this.replacements.starts(instance)
             return instance.wait { $0.start() }.flatMap {
-                let port = box.value.webPort
+                let port = box.value.served.webPort
                 let inherited = listening?.port == port ? listening : nil
                 return instance.wait { $0.activate(webPort: port, inheriting: inherited) }
             }.map { port in
-                box.value.webPort = port
+                box.value.served.webPort = port
                 return instance
             }
         }.whenComplete { result in
@@ -109,9 +110,11 @@ extension ServiceController {
         instances.append(instance)
         instances.sort { $0.index < $1.index }
         let milliseconds = (NIODeadline.now() - begun).nanoseconds / 1_000_000
-        logger.info("\(name) serves on worker-\(instance.index) again: version \(generation), after \(milliseconds) ms")
-        onReplaced?(instance)
-        goOnReloading()
+        logger.info(
+            "\(name) serves on worker-\(instance.index) again: version \(served.generation), after \(milliseconds) ms"
+        )
+        callbacks.replaced?(instance)
+        perform(reloads.proceed(isReplacing: replacements.isUnderWay))
     }
 
     private func notFilled(_ index: Int, _ error: any Error) {
@@ -125,6 +128,6 @@ extension ServiceController {
         let box = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleTask(in: .seconds(pause)) { box.value.fillVacancies() }
         // A reload may be what mends it.
-        goOnReloading()
+        perform(reloads.proceed(isReplacing: replacements.isUnderWay))
     }
 }

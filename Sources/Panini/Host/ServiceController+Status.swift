@@ -5,44 +5,6 @@ import NATS
 import NIOCore
 import PaniniHTTP
 
-/// What one worker adds to a service's status.
-struct WorkerStatus: Sendable {
-    var inFlight = 0
-    var waiting = 0
-    var waitingSends = 0
-    var draining = 0
-    var memoryBytes = 0
-    var webBytes = 0
-    var shedConnections = 0
-    var isConnected = false
-    /// Of the worker's time over the last seconds, from 0 to 1.
-    var busy = 0.0
-    var worker = 0
-    var counters = WorkerCounters()
-}
-
-extension Service {
-    var workerStatus: WorkerStatus {
-        var status = WorkerStatus()
-        for script in scripts where script.phase != .closed {
-            status.inFlight += script.activeCount
-            status.waiting += script.listeners.reduce(0) { $0 + $1.pending.count }
-            status.memoryBytes += script.vm.memoryInUse
-        }
-        status.waitingSends = outflow.sends.count
-        for web in endingWebs + (web.map { [$0] } ?? []) {
-            status.webBytes += web.heldBytes
-            status.shedConnections += Int(clamping: web.counters.shedConnections &+ web.counters.overfullConnections)
-        }
-        status.draining = draining.count
-        status.isConnected = connection.isConnected
-        status.busy = turn.busy(seconds: RestWatch.window)
-        status.worker = worker.index
-        status.counters = workerCounters
-        return status
-    }
-}
-
 extension ServiceController {
     func status() -> EventLoopFuture<PaniniServiceStatus> { look().map { status, _ in status } }
 
@@ -50,17 +12,21 @@ extension ServiceController {
     func look() -> EventLoopFuture<(PaniniServiceStatus, WorkerCounters)> {
         let base = PaniniServiceStatus(
             serviceName: name,
-            version: options?.version ?? "",
+            version: served.options?.version ?? "",
             path: path,
             state: "\(state)",
-            generation: generation,
+            generation: served.generation,
             workers: instances.isEmpty && replacements.vacant.isEmpty ? workers.count : shared.workers,
-            listeners: report?.listeners.count ?? 0,
+            listeners: served.report?.listeners.count ?? 0,
             uptime: Double((NIODeadline.now() - startedAt).nanoseconds) / 1e9
         )
         let parts = instances.map { instance in
             guard !stuckWorkers.contains(instance.index) else { return loop.makeSucceededFuture(nil as WorkerStatus?) }
-            return instance.run { $0.workerStatus as WorkerStatus? }.value(within: .seconds(1), or: nil)
+            let unheard = heard[instance.index].whileBusy(worker: instance.index)
+            return instance.run { $0.workerStatus as WorkerStatus? }.value(within: .seconds(1), or: nil).map {
+                // One that computes is busy, not stuck: a run may take longer than a second.
+                $0 ?? (instance.isComputing ? unheard : nil)
+            }
         }
         let box = NIOLoopBound(self, eventLoop: loop)
         let asked = instances
@@ -68,7 +34,9 @@ extension ServiceController {
             let this = box.value
             var status = base
             for (instance, part) in zip(asked, parts) {
-                if let part { this.replacements.counted(part.counters, by: instance) }
+                guard let part else { continue }
+                this.heard[instance.index] = part
+                this.replacements.counted(part.counters, by: instance)
             }
             var counters = this.replacements.left
             status.stuckWorkers = parts.count { $0 == nil } + this.replacements.vacant.count
@@ -80,6 +48,7 @@ extension ServiceController {
                 status.draining = max(status.draining, part.draining)
                 status.memoryBytes += part.memoryBytes
                 status.webBytes += part.webBytes
+                status.figures.merge(part.figures, uniquingKeysWith: +)
                 status.shedConnections += part.shedConnections
                 status.isConnected = status.isConnected && part.isConnected
                 if part.busy > status.busy { (status.busy, status.busiestWorker) = (part.busy, part.worker) }

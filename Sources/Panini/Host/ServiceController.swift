@@ -6,6 +6,7 @@ import NATS
 import NIOCore
 import PaniniHTTP
 import PaniniObservability
+import ScriptRuntime
 
 /// What loading takes, the same for every version.
 struct LoadSettings: Sendable {
@@ -18,8 +19,34 @@ struct LoadSettings: Sendable {
     let opensWebPorts: Bool
     /// What the web servers of all services share.
     let webMemory: WebMemory
-    let instruments: HostInstruments?
+    let instruments: HostTelemetry?
+    let features: [Feature]
     let logger: Logger
+}
+
+/// The version of a service that serves.
+struct ServedVersion {
+    /// 0 before the first one does.
+    var generation = 0
+    var options: AppOptions?
+    var report: PaniniServiceReport?
+    var sources = SourceFiles()
+    /// Where the web server listens.
+    var webPort: Int?
+}
+
+/// Those who hear of what a service does.
+struct ControllerCallbacks {
+    /// Called with the options of each version that is to serve.
+    var adopted: ((AppOptions) -> Void)?
+    /// Called once when the service ends by itself.
+    var failed: ((PaniniError) -> Void)?
+    /// Called after each attempt to reload it.
+    var reloaded: ((Result<PaniniReloadReport, PaniniError>) -> Void)?
+    /// Called with what has taken a lost worker's place.
+    var replaced: ((WorkerInstance) -> Void)?
+    /// Called when the files have changed of a service that could not be started: it is to be tried again.
+    var mended: (() -> Void)?
 }
 
 /// One service of a host.
@@ -38,52 +65,32 @@ final class ServiceController {
     var workers: [Worker.Handle]
     var logger: Logger
     var state = State.idle
-    /// Called with the options of each version that is to serve.
-    var onAdopted: ((AppOptions) -> Void)?
-    /// Called once when the service ends by itself.
-    var onFailure: ((PaniniError) -> Void)?
-    /// Called after each attempt to reload it.
-    var onReload: ((Result<PaniniReloadReport, PaniniError>) -> Void)?
-
+    var callbacks = ControllerCallbacks()
     var instances: [WorkerInstance] = []
-    var shared: ServiceShared
+    var shared: SharedServiceState
     /// What was lost with workers, and what takes its place.
     var replacements = Replacements()
-    /// Called with what has taken a lost worker's place.
-    var onReplaced: ((WorkerInstance) -> Void)?
     let store = SharedStore()
-    /// The version that serves; 0 before the first one does.
-    var generation = 0
+    /// What serves.
+    var served = ServedVersion()
+    /// When it may be replaced.
+    var reloads = ReloadMachine<EventLoopPromise<PaniniReloadReport>, PaniniError>()
+    /// What the reload that goes on has in hand.
+    var reload: ReloadRun?
     /// How many versions were loaded, whether they served then or not.
     var attempt = 0
     /// The files of the last attempt: what differs from them is new.
     var sources = SourceFiles()
-    /// Those of the version that serves.
-    var servedSources = SourceFiles()
-    /// Where the web server listens.
-    var webPort: Int?
-    var options: AppOptions?
     var clientName: String?
-    var report: PaniniServiceReport?
-    var reload: ReloadRun?
-    /// Those who asked for a reload while one was going on.
-    var nextReload: [EventLoopPromise<PaniniReloadReport>] = []
     var startedAt = NIODeadline.now()
     /// Workers that a script holds, and that keep their places.
     var stuckWorkers: Set<Int> = []
-
-    // What is known of its files.
-    var signatures: [String: FileSignature?] = [:]
-    /// The attempt whose files the signatures are of.
-    var signedAttempt = 0
-    var watchedFolders: Set<String> = []
-    var isGoneTold = false
-    var isPatient = false
+    /// What each worker said of itself last.
+    var heard: [Int: WorkerStatus] = [:]
+    /// What is known of its files.
+    var files = WatchedFiles()
     /// The start was broken off by a worker that another service's script holds: it is made anew.
     var isInterrupted = false
-    /// It could not be started, and is tried again when its files change.
-    var isWaitingForChange = false
-    var onChange: (() -> Void)?
 
     init(path: String, workers: [Worker.Handle], loop: any EventLoop, settings: LoadSettings) {
         self.path = path
@@ -91,11 +98,11 @@ final class ServiceController {
         self.loop = loop
         self.settings = settings
         logger = settings.logger
-        shared = ServiceShared(workers: workers.count, webMemory: settings.webMemory)
+        shared = SharedServiceState(workers: workers.count, webMemory: settings.webMemory)
     }
 
     /// The service's name; its file's as long as that is not known.
-    var name: String { options?.serviceName ?? path }
+    var name: String { served.options?.serviceName ?? path }
 
     // MARK: - Loading
 
@@ -109,7 +116,7 @@ final class ServiceController {
     func load(for indices: [Int]) -> EventLoopFuture<[Loaded]> {
         attempt += 1
         sources = SourceFiles(texts: settings.texts)
-        return load(for: indices, sources, generation: generation + 1)
+        return load(for: indices, sources, generation: served.generation + 1)
     }
 
     /// Loads one version.
@@ -126,7 +133,8 @@ final class ServiceController {
                 sources: sources,
                 modules: settings.modules,
                 registrations: settings.registrations[path] ?? PaniniRegistrations(),
-                instruments: settings.instruments
+                instruments: settings.instruments,
+                features: settings.features
             )
         }
         return Self.load(path, settings, places, loop)
@@ -153,7 +161,7 @@ final class ServiceController {
                         continue
                     }
                     for other in places.indices where places[other].clientName == nil {
-                        places[other].clientName = result.script.clientName
+                        places[other].clientName = result.script.messaging.clientName
                     }
                     loaded.append(Loaded(value: result))
                     index += 1
@@ -209,14 +217,14 @@ final class ServiceController {
         }
         let first = loaded[0].value
         adopt(first.options, first.script)
-        clientName = first.script.clientName
+        clientName = first.script.messaging.clientName
         if loaded.count != workers.count {
-            shared = ServiceShared(workers: loaded.count, webMemory: settings.webMemory)
+            shared = SharedServiceState(workers: loaded.count, webMemory: settings.webMemory)
         }
         if !first.options.unusedGroups.isEmpty {
             logger.warning("\(first.options.unusedGroups.joined(separator: " and ")): not used with this broker")
         }
-        servedSources = sources
+        served.sources = sources
         let box = NIOLoopBound(self, eventLoop: loop)
         return makeInstances(loaded).flatMap { instances in
             let this = box.value
@@ -230,31 +238,34 @@ final class ServiceController {
             return this.instances[0].wait { $0.activate() }
         }.flatMap { port in
             let this = box.value
-            this.webPort = port
+            this.served.webPort = port
             let rest = this.instances.dropFirst().map { $0.wait { $0.activate(webPort: port) } }
             return EventLoopFuture.whenAllSucceed(Array(rest), on: this.loop)
         }.flatMapThrowing { _ in
             let this = box.value
-            guard this.state == .starting, let report = this.report else { throw CancellationError() }
+            guard this.state == .starting, let report = this.served.report else {
+                throw CancellationError()
+            }
             this.state = .running
-            this.generation = 1
+            this.served.generation = 1
+            this.reloads.started()
             return report
         }
     }
 
-    /// Takes over what the options of a version say.
+    /// Takes over what the options of the first version say.
     func adopt(_ options: AppOptions, _ script: Script) {
-        self.options = options
+        served.options = options
         // The program's own: it reaches the console and the service's files, whatever the service's configuration says.
         logger = settings.logger
         logger[metadataKey: "service"] = .string(options.serviceName)
-        report = PaniniServiceReport(
-            script.registrations,
+        served.report = PaniniServiceReport(
+            script,
             options: options,
-            clientName: clientName ?? script.clientName
+            clientName: clientName ?? script.messaging.clientName
         )
         store.setLimit(options.sharedLimit)
-        onAdopted?(options)
+        callbacks.adopted?(options)
     }
 
     private func makeInstances(_ loaded: [Loaded]) -> EventLoopFuture<[WorkerInstance]> {
@@ -273,25 +284,26 @@ final class ServiceController {
         let box = NIOLoopBound(self, eventLoop: loop)
         let host = loop
         return worker.calls.value.track {
-            worker.submit { [shared, clientName, calls = worker.calls, opensWebPort = settings.opensWebPorts] worker in
+            worker.submit { [shared, clientName, calls = worker.calls, settings] worker in
                 let (script, options) = loaded.value
                 let service = try Service(
                     worker: worker,
                     shared: shared,
                     script: script,
                     options: options,
-                    clientName: clientName ?? script.clientName,
-                    opensWebPort: opensWebPort,
+                    clientName: clientName ?? script.messaging.clientName,
+                    opensWebPort: settings.opensWebPorts,
                     isReplacement: isReplacement,
+                    features: settings.features.compactMap(\.service),
                     logger: script.logger
                 )
                 let index = worker.index
                 let incarnation = worker.incarnation
-                service.onFailure = { error in
+                service.callbacks.failed = { error in
                     host.execute { box.value.failed(error, index, incarnation) }
                 }
                 // A full Lua state does not recover by itself: a new one takes its place, as in a reload.
-                service.onExhausted = { _ in
+                service.callbacks.exhausted = { _ in
                     host.execute { box.value.exhausted(index, incarnation) }
                 }
                 return WorkerInstance(service, calls: calls)
@@ -307,8 +319,8 @@ final class ServiceController {
         // What has lost its place has no say.
         guard workers[worker].incarnation == incarnation else { return }
         guard state == .running || state == .starting else { return }
-        let report = onFailure
-        onFailure = nil
+        let report = callbacks.failed
+        callbacks.failed = nil
         report?(error)
     }
 
@@ -324,7 +336,7 @@ final class ServiceController {
 
     private func stopInstances() -> EventLoopFuture<PaniniError?> {
         // Services end their stops by themselves; only a worker that a script holds needs more than that.
-        let patience = TimeAmount.nanoseconds(nanoseconds(options?.shutdownTimeout ?? 30)) + Self.stopMargin
+        let patience = TimeAmount.nanoseconds(nanoseconds(served.options?.shutdownTimeout ?? 30)) + Self.stopMargin
         let stops = (instances + replacements.starting).map { instance in
             let held = PaniniError(
                 code: .workerStuck,
@@ -332,7 +344,7 @@ final class ServiceController {
             )
             guard !stuckWorkers.contains(instance.index) else { return loop.makeSucceededFuture(held as PaniniError?) }
             return instance.wait { service in
-                service.stop().assumeIsolated().map { service.failure }.nonisolated()
+                service.stop().assumeIsolated().map { service.lifecycle.failure }.nonisolated()
             }.value(within: patience, or: held)
         }
         return EventLoopFuture.whenAllSucceed(stops, on: loop).map { $0.compactMap { $0 }.first }
@@ -351,6 +363,7 @@ final class ServiceController {
     func stop() -> EventLoopFuture<PaniniError?> {
         guard state == .running || state == .starting else { return loop.makeSucceededFuture(nil) }
         state = .stopping
+        perform(reloads.stop())
         let box = NIOLoopBound(self, eventLoop: loop)
         return stopInstances().map { failure in
             box.value.state = .stopped

@@ -1,17 +1,14 @@
 // Owns: from a file's path to a loaded script and a service. The thread of the worker; reads files, which is fine before
 // a service runs.
 
-import CLuaShim
 import Glibc
 import Logging
 import LuaVM
 import NATS
 import PaniniObservability
+import ScriptRuntime
 
 enum ServiceLoader {
-    /// The largest script accepted, in bytes.
-    static let maximumScriptBytes = 16 << 20
-
     /// Loads a script that makes an app.
     static func load(
         _ path: String,
@@ -43,16 +40,17 @@ enum ServiceLoader {
         logger: Logger,
         logs: PaniniLogs? = nil,
         middlewares: [any PaniniMiddleware] = [],
-        place: ScriptPlace = ScriptPlace()
+        place: ScriptPlace = .plain
     ) throws(PaniniError) -> Script {
         let source = try read(path, place.sources)
+        var surroundings = place
+        surroundings[PaniniLogs.self] = logs
+        surroundings[[any PaniniMiddleware].self] = middlewares
         let script = try Script(
             path: path,
             overrides: overrides,
             logger: logger,
-            logs: logs,
-            middlewares: middlewares,
-            place: place
+            place: surroundings
         )
         do throws(LuaError) {
             script.vm.setLabel(path)
@@ -76,7 +74,7 @@ enum ServiceLoader {
             }
         } catch {
             script.close()
-            if let failure = script.outsideFailure { throw failure }
+            if let failure = script.version.outsideFailure { throw failure }
             throw PaniniError(
                 code: error.kind == .syntax ? .scriptSyntax : .scriptFailed,
                 message: placed(error, in: path),
@@ -84,7 +82,7 @@ enum ServiceLoader {
             )
         }
         do throws(PaniniError) {
-            try script.install(place.registrations)
+            try script.install(place[PaniniRegistrations.self] ?? PaniniRegistrations())
         } catch {
             script.close()
             throw error
@@ -114,8 +112,8 @@ enum ServiceLoader {
     }
 
     private static func read(_ path: String, _ sources: SourceFiles) throws(PaniniError) -> [UInt8] {
-        do throws(FileProblem) {
-            return try sources.read(path, maximum: maximumScriptBytes)
+        do throws(FileError) {
+            return try sources.read(path, maximum: ModuleSearch.maximumScriptBytes)
         } catch {
             throw PaniniError(code: .scriptNotFound, message: error.message)
         }

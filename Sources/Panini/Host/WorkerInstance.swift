@@ -1,9 +1,11 @@
 // Owns: the way from the host's loop to one service on one worker. Lives on the host's loop; what it carries over is only
 // touched on the worker's.
 
+import CLuaVM
 import NATS
 import NIOCore
 import PaniniHTTP
+import ScriptRuntime
 
 /// A service on one of the workers, as the host's loop sees it.
 struct WorkerInstance: Sendable {
@@ -16,6 +18,8 @@ struct WorkerInstance: Sendable {
     let sockets: HTTPSockets
     /// What other threads wait for.
     let openCalls = OpenCalls()
+    /// The service's part of the worker's time; any thread may look at it.
+    private nonisolated(unsafe) let share: OpaquePointer
     private let calls: NIOLoopBoundBox<WorkerCalls>
     private let service: NIOLoopBound<Service>
     private let loop: any EventLoop
@@ -27,11 +31,15 @@ struct WorkerInstance: Sendable {
         index = service.worker.index
         incarnation = service.worker.incarnation
         linkCut = service.connection.linkCut
-        sockets = service.sockets
+        share = service.turn.share
+        sockets = service.web.sockets
         loop = service.worker.eventLoop
         self.calls = calls
         self.service = NIOLoopBound(service, eventLoop: loop)
     }
+
+    /// Whether the service has used a part of its worker's time in the last seconds. Any thread.
+    var isComputing: Bool { panini_share_busy(share, 2) > 50_000_000 }
 
     /// Runs something on the worker's loop; the result comes back on the host's, or the error that the worker was lost. On the
     /// host's loop.

@@ -4,6 +4,7 @@
 import Logging
 import LuaVM
 import NIOCore
+import ScriptRuntime
 
 /// What the keeper of the workers tells the host.
 protocol WorkerKeeperDelegate: AnyObject {

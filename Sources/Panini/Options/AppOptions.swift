@@ -1,6 +1,9 @@
-// Owns: the checked options of one app, with their defaults. A pure value; any thread.
+// Owns: the checked options of one app, with their defaults. A pure value; any thread. Which option sets which field is said in
+// OptionDefinition+All.swift.
 
+import Bytes
 import NATS
+import ScriptRuntime
 
 /// Options of `panini.app{...}` after all sources were merged and checked.
 struct AppOptions: Sendable {
@@ -44,13 +47,8 @@ struct AppOptions: Sendable {
     var debug = false
     /// Whether the NATS services protocol is answered.
     var services = true
-    /// Seconds of CPU time of one run; the bytes of the Lua state; seconds of CPU time of the script's file.
-    var cpuLimit = 1.0
-    var memoryLimit = 256 << 20
-    /// Seconds of CPU time for each second of a run without an end.
-    var cpuRate = 0.5
-    var weakKeyLimit = 4000
-    var loadLimit = 5.0
+    /// What the script's runs, and its state, may take.
+    var limits = ScriptLimits()
     /// Seconds of CPU time of the service in one turn of its worker.
     var sliceLimit = 0.01
     var webServer = false
@@ -75,6 +73,8 @@ struct AppOptions: Sendable {
     var webKeyFile: String?
     var drainTimeout = 30.0
     var sharedLimit = 64 << 20
+    /// What was given for options of features, by their names.
+    private(set) var kept: [String: OptionValue] = [:]
     /// What was given for the options that a running service cannot change.
     private(set) var fixed: [String: OptionValue] = [:]
 
@@ -85,49 +85,68 @@ struct AppOptions: Sendable {
     ///   - directory: The script's folder, which the paths in its table are relative to.
     ///   - overrides: Values from outside; the first of a name wins, all win over the script.
     ///   - bounds: What the script itself may ask for at most; nil: anything.
+    ///   - rows: Options of features that are not in the list of all.
     /// - Throws: ``Failure/script(_:)`` for the script's own values, ``Failure/outside(_:)`` for the others.
     init(
         script: [(String, PlainValue)],
         directory: String = ".",
         overrides: PaniniOverrides,
-        bounds: HostBounds? = nil
+        bounds: HostBounds? = nil,
+        rows: [OptionDefinition] = []
     ) throws(Failure) {
-        var merged = MergedOptions()
+        var merged = MergedOptions(rows: rows)
         try merged.add(overrides)
         try merged.add(script: script, directory: directory)
         if let bounds { lowered = merged.lower(to: bounds) }
         unusedGroups = merged.remove(groups: overrides.ignoredGroups)
-        fixed = merged.values.filter { Self.isFixed($0.key) }.mapValues(\.value)
+        fixed = merged.values.filter { merged.row($0.key)?.isFixed == true }.mapValues(\.value)
         authentication = try merged.authentication()
         tls = try merged.tls()
         merged.settleServers()
-        do throws(OptionProblem) {
-            try assign(merged.values.mapValues(\.value))
+        for (name, given) in merged.values { merged.row(name)?.apply(given.value, to: &self) }
+        do throws(OptionError) {
+            try checkIdentity()
         } catch {
             throw .script(error.message)
         }
     }
 
-    /// Whether a running service keeps an option for as long as it lives: what its connection was made of, and what it is.
-    private static func isFixed(_ name: String) -> Bool {
-        [
-            "service_name", "host", "port", "servers", "client_name", "app_strategy", "reconnect",
-            "max_reconnect_attempts", "reconnecting_time_sleep", "auth_retry", "max_control_line", "connect_timeout",
-            "ping_interval", "retry_on_start", "unsent_bytes_limit",
-        ].contains(name) || name.hasPrefix("auth.") || name.hasPrefix("tls.")
-    }
+    /// What an option is that a feature has brought.
+    func value(of option: OptionDefinition) -> OptionValue? { option.value(in: self) }
+
+    mutating func keep(_ value: OptionValue, of option: OptionDefinition) { kept[option.name] = value }
 
     /// The names of options that differ and take effect at a restart only.
     func fixedOptions(differingFrom other: AppOptions) -> [String] {
         Set(fixed.keys).union(other.fixed.keys).filter { fixed[$0] != other.fixed[$0] }.sorted()
     }
 
-    /// Options with the given limits and the defaults of everything else.
-    init(limits values: [String: OptionValue] = [:]) {
-        if case .number(let seconds) = values["limits.cpu"] { cpuLimit = seconds }
-        if case .integer(let bytes) = values["limits.memory"] { memoryLimit = Int(bytes) }
-        if case .integer(let number) = values["limits.weak_keys"] { weakKeyLimit = Int(number) }
-        if case .number(let seconds) = values["limits.load"] { loadLimit = seconds }
+    /// Options with the given values, which were checked, and the defaults of everything else.
+    init(_ values: [String: OptionValue] = [:]) {
+        for (name, value) in values { OptionDefinition.byName[name]?.apply(value, to: &self) }
+    }
+
+    /// The limits that were given outside the script; wrong ones are reported when the script makes its app.
+    static func givenLimits(in overrides: PaniniOverrides) -> ScriptLimits {
+        var merged = MergedOptions()
+        do throws(Failure) {
+            try merged.add(overrides.only(["limits.cpu", "limits.memory", "limits.weak_keys", "limits.load"]))
+        } catch {
+            return ScriptLimits()
+        }
+        return AppOptions(merged.values.mapValues(\.value)).limits
+    }
+
+    /// The option `module_path` as it was given outside the script; a wrong one is reported when the script makes its app.
+    static func givenModulePath(in overrides: PaniniOverrides) -> [String] {
+        var merged = MergedOptions()
+        do throws(Failure) {
+            try merged.add(overrides.only(["module_path"]))
+        } catch {
+            return []
+        }
+        guard case .list(let folders) = merged.values["module_path"]?.value else { return [] }
+        return folders
     }
 
     /// Whose fault a wrong option is.
@@ -148,85 +167,32 @@ struct AppOptions: Sendable {
         host.contains(":") && !host.hasPrefix("[") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    private mutating func assign(_ values: [String: OptionValue]) throws(OptionProblem) {
-        for (name, value) in values {
-            switch (name, value) {
-            case ("service_name", .string(let text)): serviceName = text
-            case ("version", .string(let text)): version = text
-            case ("description", .string(let text)): description = text
-            case ("metadata", .map(let map)): metadata = map
-            case ("host", .string(let text)): host = text
-            case ("port", .integer(let number)): port = Int(number)
-            case ("servers", .list(let list)): servers = list
-            case ("client_name", .string(let text)): clientName = text
-            case ("allocation_queue_group", .string(let text)): queueGroup = text.isEmpty ? nil : text
-            case ("app_strategy", .string(let text)): isSync = text == "sync"
-            case ("reconnect", .boolean(let flag)): reconnect = flag
-            case ("max_reconnect_attempts", .integer(let number)): maxReconnectAttempts = Int(number)
-            case ("reconnecting_time_sleep", .number(let seconds)): reconnectWait = seconds
-            case ("connect_timeout", .number(let seconds)): connectTimeout = seconds
-            case ("auth_retry", .number(let seconds)): authRetry = seconds
-            case ("max_control_line", .integer(let bytes)): maxControlLine = Int(bytes)
-            case ("retry_on_start", .boolean(let flag)): retryOnStart = flag
-            case ("ping_interval", .number(let seconds)): pingInterval = seconds
-            case ("pending_limit", .integer(let number)): pendingLimit = Int(number)
-            case ("pending_bytes_limit", .integer(let number)): pendingBytesLimit = Int(number)
-            case ("unsent_bytes_limit", .integer(let number)): unsentBytesLimit = Int(number)
-            case ("logger_required", .boolean(let flag)): loggerRequired = flag
-            case ("logger_files_path", .string(let path)): loggerFilesPath = path
-            case ("module_path", .list(let list)): modulePath = list
-            case ("ignore_task_exceptions", .boolean(let flag)): ignoreTaskExceptions = flag
-            case ("handler_timeout", .number(let seconds)): handlerTimeout = seconds
-            case ("shutdown_timeout", .number(let seconds)): shutdownTimeout = seconds
-            case ("debug", .boolean(let flag)): debug = flag
-            case ("services", .boolean(let flag)): services = flag
-            case ("limits.cpu", .number(let seconds)): cpuLimit = seconds
-            case ("limits.cpu_rate", .number(let rate)): cpuRate = rate
-            case ("limits.memory", .integer(let bytes)): memoryLimit = Int(bytes)
-            case ("limits.weak_keys", .integer(let number)): weakKeyLimit = Int(number)
-            case ("limits.load", .number(let seconds)): loadLimit = seconds
-            case ("limits.slice", .number(let seconds)): sliceLimit = seconds
-            case ("web_server", .boolean(let flag)): webServer = flag
-            case ("web_host", .string(let text)): webHost = text
-            case ("web_port", .integer(let number)): webPort = Int(number)
-            case ("web_max_body", .integer(let number)): webMaxBody = Int(number)
-            case ("web_max_header_bytes", .integer(let number)): webMaxHeaderBytes = Int(number)
-            case ("web_header_timeout", .number(let seconds)): webHeaderTimeout = seconds
-            case ("web_body_timeout", .number(let seconds)): webBodyTimeout = seconds
-            case ("web_idle_timeout", .number(let seconds)): webIdleTimeout = seconds
-            case ("web_max_connections", .integer(let number)): webMaxConnections = Int(number)
-            case ("web_max_requests", .integer(let number)): webMaxRequests = Int(number)
-            case ("web_memory", .integer(let bytes)): webMemory = Int(bytes)
-            case ("web_connection_memory", .integer(let bytes)): webConnectionMemory = Int(bytes)
-            case ("web_access_log", .boolean(let flag)): webAccessLog = flag
-            case ("drain_timeout", .number(let seconds)): drainTimeout = seconds
-            case ("shared_limit", .integer(let bytes)): sharedLimit = Int(bytes)
-            case ("web_compression", .boolean(let flag)): webCompression = flag
-            case ("web_http2", .boolean(let flag)): webHTTP2 = flag
-            case ("web_max_streams", .integer(let number)): webMaxStreams = Int(number)
-            case ("fetch_max_connections", .integer(let number)): fetchMaxConnections = Int(number)
-            case ("web_tls.cert_file", .string(let path)): webCertificateFile = path
-            case ("web_tls.key_file", .string(let path)): webKeyFile = path
-            default: break  // Options of features that come later: checked above, not used yet.
-            }
-        }
-        try checkIdentity()
+    /// `app_strategy` as it is written.
+    var strategy: String {
+        get { isSync ? "sync" : "asyncio" }
+        set { isSync = newValue == "sync" }
     }
 
-    private func checkIdentity() throws(OptionProblem) {
+    /// `allocation_queue_group` as it is written: an empty one is none.
+    var allocationQueueGroup: String? {
+        get { queueGroup }
+        set { queueGroup = newValue?.isEmpty == true ? nil : newValue }
+    }
+
+    private func checkIdentity() throws(OptionError) {
         guard !serviceName.isEmpty else {
-            throw OptionProblem(message: "option \"service_name\" is required: panini.app{ service_name = \"orders\" }")
+            throw OptionError(message: "option \"service_name\" is required: panini.app{ service_name = \"orders\" }")
         }
         guard serviceName.utf8.count <= 128, serviceName.utf8.allSatisfy(isNameByte) else {
-            throw OptionProblem(
+            throw OptionError(
                 message: "option \"service_name\" may have letters, digits, _ and - only, not \"\(serviceName)\""
             )
         }
         guard (webCertificateFile == nil) == (webKeyFile == nil) else {
-            throw OptionProblem(message: "option \"web_tls\" needs both cert_file and key_file")
+            throw OptionError(message: "option \"web_tls\" needs both cert_file and key_file")
         }
         guard isSemanticVersion(version) else {
-            throw OptionProblem(
+            throw OptionError(
                 message: "option \"version\" must be a semantic version such as \"1.4.0\", not \"\(version)\""
             )
         }
@@ -234,24 +200,24 @@ struct AppOptions: Sendable {
             do throws(SubjectPattern.Invalid) {
                 try SubjectPattern.checkQueue(queueGroup)
             } catch {
-                throw OptionProblem(message: "option \"allocation_queue_group\": \(error.message)")
+                throw OptionError(message: "option \"allocation_queue_group\": \(error.message)")
             }
         }
         if let clientName, clientName.isEmpty || clientName.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) {
             // The name is a token of the started event's subject.
-            throw OptionProblem(
+            throw OptionError(
                 message: "option \"client_name\" must be a text without white space, not \"\(clientName)\""
             )
         }
         if clientName?.contains(where: { $0 == "." || $0 == "*" || $0 == ">" }) == true {
-            throw OptionProblem(message: "option \"client_name\" may not contain \".\", \"*\" or \">\"")
+            throw OptionError(message: "option \"client_name\" may not contain \".\", \"*\" or \">\"")
         }
     }
 }
 
 /// What names of services and listeners are made of: letters, digits, `_` and `-` (ADR-32).
 func isNameByte(_ byte: UInt8) -> Bool {
-    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 95 || byte == 45
+    ASCII.isLetter(byte) || ASCII.isDigit(byte) || byte == 95 || byte == 45
 }
 
 /// semver.org's grammar: three numbers without leading zeros, `-` and pre-release identifiers, `+` and build identifiers.
@@ -263,14 +229,14 @@ func isSemanticVersion(_ text: String) -> Bool {
     let numbers = dash[0].split(separator: ".", omittingEmptySubsequences: false)
     return numbers.count == 3
         && numbers.allSatisfy { part in
-            !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) } && (part.count == 1 || part.first != "0")
+            !part.isEmpty && part.utf8.allSatisfy(ASCII.isDigit) && (part.count == 1 || part.first != "0")
         }
 }
 
 private func identifiers(_ text: Substring, leadingZerosAllowed: Bool) -> Bool {
     text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { part in
         guard !part.isEmpty, part.utf8.allSatisfy({ isNameByte($0) && $0 != 95 }) else { return false }
-        let isNumber = part.utf8.allSatisfy { (48...57).contains($0) }
+        let isNumber = part.utf8.allSatisfy(ASCII.isDigit)
         return leadingZerosAllowed || !isNumber || part.count == 1 || part.first != "0"
     }
 }

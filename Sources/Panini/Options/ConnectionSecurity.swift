@@ -66,18 +66,9 @@ extension MergedOptions {
 
     /// The TLS settings. Whoever sets one wants TLS: a broker without it is refused.
     func tls() throws(AppOptions.Failure) -> NATSTLSOptions {
-        var tls = NATSTLSOptions()
-        for (name, given) in values {
-            switch (name, given.value) {
-            case ("tls.ca_file", .string(let path)): tls.caFile = path
-            case ("tls.cert_file", .string(let path)): tls.certificateFile = path
-            case ("tls.key_file", .string(let path)): tls.keyFile = path
-            case ("tls.first", .boolean(let flag)): tls.isFirst = flag
-            case ("tls.verify", .boolean(let flag)): tls.verifiesServer = flag
-            default: continue
-            }
-            tls.isRequired = true
-        }
+        let given = values.filter { $0.key.hasPrefix("tls.") }
+        var tls = AppOptions(given.mapValues(\.value)).tls
+        tls.isRequired = !given.isEmpty
         if tls.certificateFile != nil, tls.keyFile == nil {
             throw failure("tls.cert_file", "needs the option \"tls.key_file\"")
         }

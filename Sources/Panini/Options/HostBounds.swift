@@ -1,4 +1,7 @@
-// Owns: which options of an app protect the host, and what an untrusted script may set them to at most. Pure values; any thread.
+// Owns: what an untrusted script may set the options to that protect the host. Pure values; any thread. Which those are is said in
+// the options' rows.
+
+import ScriptRuntime
 
 /// Bounds that an untrusted script cannot raise by itself: the defaults. Values from outside the script are not its own, and
 /// may be anything.
@@ -19,48 +22,27 @@ struct HostBounds: Sendable {
 
     /// Those of untrusted scripts.
     static let untrusted: HostBounds = {
-        let usual = AppOptions()
-        return HostBounds(
-            largest: [
-                "limits.cpu": .number(usual.cpuLimit),
-                "limits.cpu_rate": .number(usual.cpuRate),
-                "limits.slice": .number(usual.sliceLimit),
-                "limits.load": .number(usual.loadLimit),
-                "limits.memory": .integer(Int64(usual.memoryLimit)),
-                "limits.weak_keys": .integer(Int64(usual.weakKeyLimit)),
-                "pending_limit": .integer(Int64(usual.pendingLimit)),
-                "pending_bytes_limit": .integer(Int64(usual.pendingBytesLimit)),
-                "unsent_bytes_limit": .integer(Int64(usual.unsentBytesLimit)),
-                "shared_limit": .integer(Int64(usual.sharedLimit)),
-                "shutdown_timeout": .number(usual.shutdownTimeout),
-                "drain_timeout": .number(usual.drainTimeout),
-                "web_memory": .integer(Int64(MachineMemory.webDefault)),
-                "web_connection_memory": .integer(Int64(usual.webConnectionMemory)),
-                "web_max_body": .integer(Int64(usual.webMaxBody)),
-                "web_max_header_bytes": .integer(Int64(usual.webMaxHeaderBytes)),
-                "web_max_connections": .integer(Int64(usual.webMaxConnections)),
-                "web_max_requests": .integer(Int64(usual.webMaxRequests)),
-                "web_max_streams": .integer(Int64(usual.webMaxStreams)),
-                "fetch_max_connections": .integer(Int64(usual.fetchMaxConnections)),
-            ]
-        )
+        var largest: [String: OptionValue] = [:]
+        for option in OptionDefinition.all {
+            switch option.untrustedUse {
+            case .upToDefault: largest[option.name] = option.usual
+            case .shared(let usual): largest[option.name] = .integer(Int64(usual()))
+            case .own, nil: break
+            }
+        }
+        return HostBounds(largest: largest)
     }()
 
-    /// Options with a number that are a script's own matter.
-    static let own: Set<String> = [
-        "port", "web_port", "max_reconnect_attempts", "reconnecting_time_sleep", "auth_retry", "max_control_line",
-        "connect_timeout", "ping_interval", "handler_timeout", "web_header_timeout", "web_body_timeout",
-        "web_idle_timeout",
-    ]
-
-    /// Options whose smallest value holds for all services together: less would be taken from the others.
-    static let shared: Set<String> = ["web_memory"]
+    /// Whether an option's smallest value holds for all services together: less would be taken from the others.
+    static func isShared(_ name: String) -> Bool {
+        if case .shared = OptionDefinition.byName[name]?.untrustedUse { true } else { false }
+    }
 
     /// The bound of an option, when the value is beyond it.
     func bound(of name: String, _ value: OptionValue) -> OptionValue? {
         switch (value, largest[name]) {
         case (.integer(let asked), .integer(let most)?)
-        where asked > most || asked < most && Self.shared.contains(name):
+        where asked > most || asked < most && Self.isShared(name):
             .integer(most)
         case (.number(let asked), .number(let most)?) where asked > most: .number(most)
         default: nil
@@ -73,7 +55,7 @@ extension HostBounds.Lowered {
     var text: String {
         """
         option "\(name)" is \(Self.text(bound)), not \(Self.text(asked)): an untrusted script does not \
-        \(HostBounds.shared.contains(name) ? "choose what others share" : "raise its own bounds") \
+        \(HostBounds.isShared(name) ? "choose what others share" : "raise its own bounds") \
         (\(OptionDefinition.byName[name]?.flag ?? name) does)
         """
     }

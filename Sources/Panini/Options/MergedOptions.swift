@@ -1,8 +1,10 @@
 // Owns: options of all sources laid over each other, each with where it came from. A value; any thread. Knows the rules
 // of precedence, not what an option does.
 
+import Bytes
 import NATS
 import NATSProtocol
+import ScriptRuntime
 
 /// The values that won, by option name.
 struct MergedOptions {
@@ -21,17 +23,25 @@ struct MergedOptions {
     }
 
     private(set) var values: [String: Given] = [:]
+    /// Options of features that are not in the list of all, by their names.
+    private let rows: [String: OptionDefinition]
     /// The sources met so far, the strongest first.
     private var sources: [PaniniOverrides.Source] = []
+
+    init(rows: [OptionDefinition] = []) {
+        self.rows = Dictionary(rows.map { ($0.name, $0) }) { first, _ in first }
+    }
+
+    func row(_ name: String) -> OptionDefinition? { OptionDefinition.byName[name] ?? rows[name] }
 
     /// Adds what was given outside the script; must come before the script.
     mutating func add(_ overrides: PaniniOverrides) throws(AppOptions.Failure) {
         for entry in overrides.entries {
-            guard let definition = OptionDefinition.byName[entry.name] else {
+            guard let definition = row(entry.name) else {
                 throw .outside("\(entry.origin): unknown option \"\(entry.name)\"")
             }
             if !sources.contains(entry.source) { sources.append(entry.source) }
-            do throws(OptionProblem) {
+            do throws(OptionError) {
                 let value: OptionValue
                 switch entry.value {
                 case .text(let text): value = try definition.parse(text)
@@ -49,9 +59,9 @@ struct MergedOptions {
 
     /// Adds the script's own table, the weakest source.
     mutating func add(script: [(String, PlainValue)], directory: String) throws(AppOptions.Failure) {
-        do throws(OptionProblem) {
-            for (name, value) in try flattenOptions(script) {
-                guard let definition = OptionDefinition.byName[name] else { continue }
+        do throws(OptionError) {
+            for (name, value) in try flattenOptions(script, with: rows) {
+                guard let definition = row(name) else { continue }
                 try add(definition, try definition.check(value), .script, directory: directory)
             }
         } catch {
@@ -64,16 +74,16 @@ struct MergedOptions {
         _ value: OptionValue,
         _ origin: Origin,
         directory: String
-    ) throws(OptionProblem) {
+    ) throws(OptionError) {
         var value = value
         if case .list(let servers) = value, definition.name == "servers" { try Self.checkServers(servers) }
         if case .path = definition.kind, case .string(let path) = value {
-            guard !path.isEmpty else { throw OptionProblem(message: "option \"\(definition.name)\" is empty") }
+            guard !path.isEmpty else { throw OptionError(message: "option \"\(definition.name)\" is empty") }
             value = .string(path.begins(with: "/") || directory == "." ? path : "\(directory)/\(path)")
         }
         if definition.name == "module_path", case .list(let folders) = value {
             guard !folders.contains("") else {
-                throw OptionProblem(message: "option \"module_path\" has an empty entry")
+                throw OptionError(message: "option \"module_path\" has an empty entry")
             }
             value = .list(folders.map { $0.begins(with: "/") || directory == "." ? $0 : "\(directory)/\($0)" })
         }
@@ -124,12 +134,12 @@ struct MergedOptions {
         values["servers"] = Given(value: .list(clean), origin: servers.origin, rank: servers.rank)
     }
 
-    static func checkServers(_ servers: [String]) throws(OptionProblem) {
+    static func checkServers(_ servers: [String]) throws(OptionError) {
         for server in servers {
             do throws(NATSError) {
                 _ = try NATSServerAddress(parsing: server)
             } catch {
-                throw OptionProblem(message: "option \"servers\": \(hidingCredentials(of: server, in: error.message))")
+                throw OptionError(message: "option \"servers\": \(hidingCredentials(of: server, in: error.message))")
             }
         }
     }

@@ -1,6 +1,10 @@
-// Owns: the table of every option of `panini.app{...}`: name, type, default, bounds. Pure values; any thread.
-// One table serves the script's own options, the command line's flags, the environment, configuration files and the
+// Owns: what an option of `panini.app{...}` is: name, type, default, bounds, help text, the field that it sets, and what an
+// untrusted script may make of it. Pure values; any thread. The rows themselves stand in OptionDefinition+All.swift. One table
+// serves the script's own options, the command line's flags, the environment, configuration files, the editor types and the
 // documentation, so that a name cannot exist in one and not in the other.
+
+import Bytes
+import ScriptRuntime
 
 /// A value of an option, once its type has been checked.
 public enum OptionValue: Equatable, Sendable {
@@ -43,20 +47,69 @@ public struct OptionDefinition: Sendable {
         case map
     }
 
+    /// What a value of the option does.
+    enum Effect: Sendable {
+        /// It becomes the value of a field of ``AppOptions``.
+        case sets(OptionField)
+        /// It is kept under its name, for the feature that has brought it.
+        case isKept(usual: OptionValue?)
+        /// It is read together with others, which have to fit to it: credentials.
+        case isReadWithOthers
+        /// Nothing: it is accepted for the sake of scripts that come from elsewhere.
+        case nothing
+    }
+
+    /// What an untrusted script may make of an option with a number.
+    enum UntrustedUse: Sendable {
+        /// Whatever it likes: it is the script's own matter.
+        case own
+        /// At most the default: it protects the host.
+        case upToDefault
+        /// Exactly this default: it holds for all services together, and less would be taken from the others.
+        case shared(@Sendable () -> Int)
+    }
+
     /// The option's name; a nested one has a dot, as in `auth.user`.
     public let name: String
     /// Type and bounds.
     public let kind: Kind
-    /// One line for help texts.
-    public let summary: String
     /// True for values that must never be shown.
-    public let isSecret: Bool
+    public private(set) var isSecret = false
+    let effect: Effect
+    /// Nil for an option that has no number.
+    let untrustedUse: UntrustedUse?
+    /// Whether a running service keeps it for as long as it lives: what its connection was made of, and what it is.
+    private(set) var isFixed = false
+    /// The help text; `{default}` stands for the default.
+    private let help: String
 
-    init(_ name: String, _ kind: Kind, _ summary: String, isSecret: Bool = false) {
+    init(_ name: String, _ kind: Kind, _ effect: Effect, _ help: String, _ untrustedUse: UntrustedUse? = nil) {
         self.name = name
         self.kind = kind
-        self.summary = summary
-        self.isSecret = isSecret
+        self.effect = effect
+        self.help = help
+        self.untrustedUse = untrustedUse
+    }
+
+    /// The same option, kept for as long as a service lives.
+    var fixed: OptionDefinition {
+        var option = self
+        option.isFixed = true
+        return option
+    }
+
+    /// The same option, whose values are never shown.
+    var secret: OptionDefinition {
+        var option = self
+        option.isSecret = true
+        return option
+    }
+
+    /// One line for help texts.
+    public var summary: String {
+        let mark = "{default}"
+        guard let range = help[...].range(ofText: mark) else { return help }
+        return "\(help[..<range.lowerBound])\(defaultText ?? mark)\(help[range.upperBound...])"
     }
 
     /// The command line's flag: `--web-port`.
@@ -64,111 +117,6 @@ public struct OptionDefinition: Sendable {
 
     /// The environment's variable: `PANINI_WEB_PORT`.
     public var environmentName: String { "PANINI_" + name.map { $0 == "." ? "_" : String($0) }.joined().uppercased() }
-
-    /// Every option, in the order of the documentation.
-    public static let all: [OptionDefinition] = [
-        .init("service_name", .string, "the service's name: letters, digits, _ and -"),
-        .init("version", .string, "the service's version, semver (\"0.0.0\")"),
-        .init("description", .string, "one line on what the service does"),
-        .init("metadata", .map, "texts by name, shown by the services protocol"),
-        .init("host", .string, "the broker's host (\"127.0.0.1\")"),
-        .init("port", .integer(1...65535), "the broker's port (4222)"),
-        .init("servers", .list, "the brokers' addresses (nats, tls, ws, wss), instead of host and port"),
-        .init("client_name", .string, "the connection's name at the broker"),
-        .init("auth.user", .string, "user name at the broker", isSecret: true),
-        .init("auth.password", .string, "password of auth.user; better in the environment", isSecret: true),
-        .init("auth.token", .string, "token; better in the environment", isSecret: true),
-        .init("auth.nkey_seed", .string, "nkey seed, SU...; better in a file", isSecret: true),
-        .init("auth.nkey_seed_file", .path, "file with the nkey seed"),
-        .init("auth.credentials_file", .path, "credentials file: a JWT and its seed"),
-        .init("auth.credentials", .string, "text of a credentials file; better the file", isSecret: true),
-        .init("tls.ca_file", .path, "certificates to trust instead of the system's (PEM)"),
-        .init("tls.cert_file", .path, "the client's certificate (PEM)"),
-        .init("tls.key_file", .path, "the key of the client's certificate (PEM)"),
-        .init("tls.first", .boolean, "TLS before the broker's INFO (false)"),
-        .init("tls.verify", .boolean, "verify the broker's certificate (true)"),
-        .init("allocation_queue_group", .string, "queue group of every listener that names none"),
-        .init(
-            "app_strategy",
-            .choice(["asyncio", "sync"]),
-            "\"asyncio\": handlers interleave; \"sync\": one at a time"
-        ),
-        .init("reconnect", .boolean, "reconnect after a lost connection (true)"),
-        .init("max_reconnect_attempts", .integer(-1...1_000_000_000), "give up after so many attempts; -1: never"),
-        .init("reconnecting_time_sleep", .number(0...3600), "seconds between attempts (2)"),
-        .init(
-            "auth_retry",
-            .number(0...(365 * 86400)),
-            "seconds the broker may refuse credentials that it took before (600)"
-        ),
-        .init("max_control_line", .size(512...(1 << 24)), "longest line the broker takes: its max_control_line (4096)"),
-        .init("connect_timeout", .number(0.001...3600), "seconds for one connection attempt (5)"),
-        .init("retry_on_start", .boolean, "keep trying when no broker answers at start (true)"),
-        .init("ping_interval", .number(0.1...86400), "seconds between pings to the broker (120)"),
-        .init("pending_limit", .integer(1...100_000_000), "messages waiting per listener (65536)"),
-        .init("pending_bytes_limit", .size(1...(1 << 40)), "bytes waiting per listener (64MB)"),
-        .init(
-            "unsent_bytes_limit",
-            .size((64 << 10)...(1 << 40)),
-            "bytes waiting for the broker before sends wait (64MB)"
-        ),
-        .init("web_server", .boolean, "serve HTTP (false)"),
-        .init("web_host", .string, "the web server's address (\"127.0.0.1\")"),
-        .init("web_port", .integer(0...65535), "the web server's port (8080)"),
-        .init("web_tls.cert_file", .path, "the web server's certificate, with its chain (PEM)"),
-        .init("web_tls.key_file", .path, "the web server's key (PEM)"),
-        .init("web_max_body", .size(0...(1 << 40)), "largest request body (1MB)"),
-        .init("web_max_header_bytes", .size(256...(1 << 24)), "largest request head (16384)"),
-        .init("web_header_timeout", .number(0.001...86400), "seconds for a request's head (10)"),
-        .init("web_body_timeout", .number(0.001...86400), "seconds for a request's body (30)"),
-        .init("web_idle_timeout", .number(0.001...86400), "seconds an idle connection is kept (60)"),
-        .init("web_max_connections", .integer(1...10_000_000), "open connections (10000)"),
-        .init("web_max_requests", .integer(1...10_000_000), "requests being answered at once (10000)"),
-        .init(
-            "web_memory",
-            .size((1 << 20)...(1 << 50)),
-            "memory that all web servers hold for clients (an eighth of the machine's or container's)"
-        ),
-        .init(
-            "web_connection_memory",
-            .size((64 << 10)...(1 << 50)),
-            "memory held for one connection, beside its largest request or answer (64MB)"
-        ),
-        .init("web_access_log", .boolean, "log every request (false)"),
-        .init("web_compression", .boolean, "compress answers (true)"),
-        .init("web_http2", .boolean, "speak HTTP/2 (true)"),
-        .init("web_max_streams", .integer(1...100_000), "requests at once over one HTTP/2 connection (128)"),
-        .init("fetch_max_connections", .integer(1...100_000), "connections of app.http.fetch to one server (64)"),
-        .init("logger_required", .boolean, "write logs (true); false: loggers do nothing"),
-        .init("logger_files_path", .path, "folder of the log files (\"logs\" beside the script)"),
-        .init("logger_in_separate_process", .boolean, "accepted: records are always written off the hot path"),
-        .init("module_path", .list, "further folders that require looks in, relative to where they are written"),
-        .init("ignore_task_exceptions", .boolean, "go on after an error in a task or timer (true)"),
-        .init("handler_timeout", .number(0.001...86400), "seconds a handler may take (30)"),
-        .init("shutdown_timeout", .number(0...86400), "seconds running handlers get at the stop (30)"),
-        .init("debug", .boolean, "error replies carry the real text (false)"),
-        .init("services", .boolean, "answer the NATS services protocol (true)"),
-        .init("drain_timeout", .number(0...86400), "seconds the old version gets after a reload (30)"),
-        .init("shared_limit", .size(0...(1 << 40)), "memory of app.shared (64MB)"),
-        .init("limits.cpu", .number(0.001...86400), "seconds of CPU time of one handler run (1)"),
-        .init(
-            "limits.cpu_rate",
-            .number(0.001...1),
-            "seconds of CPU time for each second that a task, stream or socket lives (0.5)"
-        ),
-        .init("limits.memory", .size((1 << 20)...(1 << 40)), "memory of the Lua state (256MB)"),
-        .init(
-            "limits.weak_keys",
-            .integer(1...1_000_000_000),
-            "values in tables with weak keys and strong values (4000)"
-        ),
-        .init("limits.load", .number(0.001...86400), "seconds of CPU time of the script's file (5)"),
-        .init(
-            "limits.slice",
-            .number(0.001...10),
-            "seconds of CPU time of the service before others have their turn (0.01)"
-        ),
-    ]
 
     package static let byName: [String: OptionDefinition] = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 
@@ -181,5 +129,139 @@ public struct OptionDefinition: Sendable {
     /// The names inside a nested table, or an empty list when the option is not a nested one.
     static func nestedNames(of group: String) -> [String] {
         all.filter { $0.name.hasPrefix(group + ".") }.map { String($0.name.dropFirst(group.count + 1)) }
+    }
+
+    // MARK: - The field
+
+    /// What the option is where nobody has said anything; nil when that is made up later, or nothing.
+    var usual: OptionValue? { value(in: AppOptions()) }
+
+    /// What the option is in these.
+    func value(in options: AppOptions) -> OptionValue? {
+        switch effect {
+        case .sets(let field): field.value(in: options)
+        case .isKept(let usual): options.kept[name] ?? usual
+        case .isReadWithOthers, .nothing: nil
+        }
+    }
+
+    /// Makes a checked value the field's.
+    func apply(_ value: OptionValue, to options: inout AppOptions) {
+        switch effect {
+        case .sets(let field):
+            let isSet = field.set(value, in: &options)
+            // A row's kind and its field are made together, below.
+            precondition(isSet, "the option \(name) and its field have one type")
+        case .isKept: options.keep(value, of: self)
+        case .isReadWithOthers, .nothing: break
+        }
+    }
+
+    /// The default as it is shown.
+    var defaultText: String? {
+        switch (usual, kind) {
+        case (.integer(let bytes)?, .size): bytes > 0 && bytes % (1 << 20) == 0 ? "\(bytes >> 20)MB" : "\(bytes)"
+        case (.integer(let number)?, _): "\(number)"
+        case (.number(let number)?, _): formatted(number)
+        case (.boolean(let flag)?, _): "\(flag)"
+        case (.string(let text)?, _): "\"\(text)\""
+        case (.list?, _), (.map?, _), (nil, _): nil
+        }
+    }
+}
+
+// MARK: - Rows
+
+extension OptionDefinition {
+    static func text(_ name: String, _ field: OptionField.Path<String>, _ help: String) -> OptionDefinition {
+        .init(name, .string, .sets(.text(field)), help)
+    }
+
+    static func optionalText(_ name: String, _ field: OptionField.Path<String?>, _ help: String) -> OptionDefinition {
+        .init(name, .string, .sets(.optionalText(field)), help)
+    }
+
+    static func path(_ name: String, _ field: OptionField.Path<String?>, _ help: String) -> OptionDefinition {
+        .init(name, .path, .sets(.optionalText(field)), help)
+    }
+
+    static func choice(
+        _ name: String,
+        _ field: OptionField.Path<String>,
+        of choices: [String],
+        _ help: String
+    ) -> OptionDefinition {
+        .init(name, .choice(choices), .sets(.text(field)), help)
+    }
+
+    static func flag(_ name: String, _ field: OptionField.Path<Bool>, _ help: String) -> OptionDefinition {
+        .init(name, .boolean, .sets(.flag(field)), help)
+    }
+
+    static func list(_ name: String, _ field: OptionField.Path<[String]>, _ help: String) -> OptionDefinition {
+        .init(name, .list, .sets(.list(field)), help)
+    }
+
+    static func map(_ name: String, _ field: OptionField.Path<[String: String]>, _ help: String) -> OptionDefinition {
+        .init(name, .map, .sets(.map(field)), help)
+    }
+
+    static func integer(
+        _ name: String,
+        _ field: OptionField.Path<Int>,
+        in range: ClosedRange<Int64>,
+        _ help: String,
+        untrusted: UntrustedUse
+    ) -> OptionDefinition {
+        .init(name, .integer(range), .sets(.integer(field)), help, untrusted)
+    }
+
+    static func number(
+        _ name: String,
+        _ field: OptionField.Path<Double>,
+        in range: ClosedRange<Double>,
+        _ help: String,
+        untrusted: UntrustedUse
+    ) -> OptionDefinition {
+        .init(name, .number(range), .sets(.number(field)), help, untrusted)
+    }
+
+    static func size(
+        _ name: String,
+        _ field: OptionField.Path<Int>,
+        in range: ClosedRange<Int64>,
+        _ help: String,
+        untrusted: UntrustedUse
+    ) -> OptionDefinition {
+        .init(name, .size(range), .sets(.integer(field)), help, untrusted)
+    }
+
+    static func optionalSize(
+        _ name: String,
+        _ field: OptionField.Path<Int?>,
+        in range: ClosedRange<Int64>,
+        _ help: String,
+        untrusted: UntrustedUse
+    ) -> OptionDefinition {
+        .init(name, .size(range), .sets(.optionalInteger(field)), help, untrusted)
+    }
+
+    /// An option of a feature: it reads it with ``AppOptions/value(of:)``.
+    static func kept(
+        _ name: String,
+        _ kind: Kind,
+        usual: OptionValue?,
+        _ help: String,
+        untrusted: UntrustedUse? = nil
+    ) -> OptionDefinition {
+        .init(name, kind, .isKept(usual: usual), help, untrusted)
+    }
+
+    static func credential(_ name: String, _ kind: Kind, _ help: String) -> OptionDefinition {
+        .init(name, kind, .isReadWithOthers, help).fixed
+    }
+
+    static func accepted(_ name: String, _ kind: Kind, _ help: String) -> OptionDefinition {
+        .init(name, kind, .nothing, help)
     }
 }

@@ -1,13 +1,59 @@
 // Owns: checking option values, from a script's table or from text (command line, environment). Pure; any thread.
 
+import ScriptRuntime
+
 /// A wrong option: a text that says which and why, without the place (the caller knows it).
-struct OptionProblem: Error {
+struct OptionError: Error {
     let message: String
 }
 
 extension OptionDefinition {
     /// Checks a value that a script or a JSON file gave.
-    func check(_ value: PlainValue) throws(OptionProblem) -> OptionValue {
+    func check(_ value: PlainValue) throws(OptionError) -> OptionValue { try checking.check(value) }
+
+    /// Checks a value that came as text: a flag, an environment variable.
+    func parse(_ text: String) throws(OptionError) -> OptionValue { try checking.parse(text) }
+
+    private var checking: OptionCheck { OptionCheck(name: name, kind: kind) }
+
+    /// What is wrong with a value that came as text; nil when it is fine.
+    package func problem(with text: String) -> String? {
+        do throws(OptionError) {
+            _ = try parse(text)
+            return nil
+        } catch {
+            return error.message
+        }
+    }
+
+    /// The same for a list of texts.
+    package func problem(with texts: [String]) -> String? {
+        do throws(OptionError) {
+            _ = try check(.array(texts.map { .string($0) }))
+            if name == "servers" { try MergedOptions.checkServers(texts) }
+            return nil
+        } catch {
+            return error.message
+        }
+    }
+
+    /// Yes and no as texts say them; nil for every other text.
+    package static func boolean(_ text: String) -> Bool? {
+        switch text.lowercased() {
+        case "true", "yes", "on", "1": true
+        case "false", "no", "off", "0": false
+        default: nil
+        }
+    }
+}
+
+/// What the value of a name must be: of an option of the app, or of one of a call.
+struct OptionCheck {
+    let name: String
+    let kind: OptionDefinition.Kind
+
+    /// Checks a value that a script or a JSON file gave.
+    func check(_ value: PlainValue) throws(OptionError) -> OptionValue {
         switch (kind, value) {
         case (.string, .string(let text)), (.path, .string(let text)):
             return .string(text)
@@ -57,7 +103,7 @@ extension OptionDefinition {
     }
 
     /// Checks a value that came as text: a flag, an environment variable.
-    func parse(_ text: String) throws(OptionProblem) -> OptionValue {
+    func parse(_ text: String) throws(OptionError) -> OptionValue {
         switch kind {
         case .string, .path, .choice:
             return try check(.string(text))
@@ -71,11 +117,10 @@ extension OptionDefinition {
             }
             return try check(.number(number))
         case .boolean:
-            switch text.lowercased() {
-            case "true", "yes", "on", "1": return .boolean(true)
-            case "false", "no", "off", "0": return .boolean(false)
-            default: throw wrong("must be true or false, not \"\(text)\"")
+            guard let flag = OptionDefinition.boolean(text) else {
+                throw wrong("must be true or false, not \"\(text)\"")
             }
+            return .boolean(flag)
         case .list:
             return .list(text.split(separator: ",").map { String($0.trimmingSpaces()) })
         case .map:
@@ -87,27 +132,6 @@ extension OptionDefinition {
                 map[String(pair[..<sign].trimmingSpaces())] = String(pair[pair.index(after: sign)...])
             }
             return .map(map)
-        }
-    }
-
-    /// What is wrong with a value that came as text; nil when it is fine.
-    package func problem(with text: String) -> String? {
-        do throws(OptionProblem) {
-            _ = try parse(text)
-            return nil
-        } catch {
-            return error.message
-        }
-    }
-
-    /// The same for a list of texts.
-    package func problem(with texts: [String]) -> String? {
-        do throws(OptionProblem) {
-            _ = try check(.array(texts.map { .string($0) }))
-            if name == "servers" { try MergedOptions.checkServers(texts) }
-            return nil
-        } catch {
-            return error.message
         }
     }
 
@@ -123,9 +147,9 @@ extension OptionDefinition {
         }
     }
 
-    private func wrong(_ text: String) -> OptionProblem { OptionProblem(message: "option \"\(name)\" \(text)") }
+    private func wrong(_ text: String) -> OptionError { OptionError(message: "option \"\(name)\" \(text)") }
 
-    private func texts(_ items: [PlainValue]) throws(OptionProblem) -> [String] {
+    private func texts(_ items: [PlainValue]) throws(OptionError) -> [String] {
         var result: [String] = []
         for (index, item) in items.enumerated() {
             guard case .string(let text) = item else {
@@ -139,7 +163,7 @@ extension OptionDefinition {
     private func checkRange<Number: Comparable>(
         _ value: Number,
         _ range: ClosedRange<Number>
-    ) throws(OptionProblem) -> Number {
+    ) throws(OptionError) -> Number {
         guard range.contains(value) else {
             throw wrong("must be from \(range.lowerBound) to \(range.upperBound), not \(value)")
         }

@@ -1,5 +1,8 @@
 // Owns: option values that come from outside the script, with where each came from. Pure values; any thread.
 
+import Bytes
+import ScriptRuntime
+
 /// Options of `panini.app{...}` given outside the script: on the command line, in the environment, in a file.
 ///
 /// Add them from the strongest source to the weakest: the first value of a name wins, and all of them win over the
@@ -90,7 +93,7 @@ public struct PaniniOverrides: Sendable {
     /// - Throws: ``PaniniError`` with `invalidOption` when it is not a JSON object or has an unknown name.
     public mutating func add(json: [UInt8], path: String) throws(PaniniError) {
         let document: PlainValue
-        do throws(OptionProblem) {
+        do throws(OptionError) {
             document = try PlainValue(json: json)
         } catch {
             throw PaniniError(code: .invalidOption, message: "\(path): \(error.message)")
@@ -98,7 +101,7 @@ public struct PaniniOverrides: Sendable {
         guard case .object(let members) = document else {
             throw PaniniError(code: .invalidOption, message: "\(path): a configuration file is one JSON object")
         }
-        do throws(OptionProblem) {
+        do throws(OptionError) {
             for (name, value) in try flattenOptions(members) {
                 entries.append(Entry(name: name, origin: path, source: .file(path), value: .plain(value)))
             }
@@ -121,13 +124,18 @@ public struct PaniniOverrides: Sendable {
 }
 
 /// Turns nested tables (`auth = { user = ... }`) into dotted names, refusing unknown ones.
-func flattenOptions(_ members: [(String, PlainValue)]) throws(OptionProblem) -> [(String, PlainValue)] {
+///
+/// - Parameter rows: Options that are not in the list of all.
+func flattenOptions(
+    _ members: [(String, PlainValue)],
+    with rows: [String: OptionDefinition] = [:]
+) throws(OptionError) -> [(String, PlainValue)] {
     var result: [(String, PlainValue)] = []
     for (name, value) in members {
         let nested = OptionDefinition.nestedNames(of: name)
         if nested.isEmpty {
-            guard OptionDefinition.byName[name] != nil, !name.contains(".") else {
-                throw OptionProblem(
+            guard OptionDefinition.byName[name] ?? rows[name] != nil, !name.contains(".") else {
+                throw OptionError(
                     message: "unknown option \"\(name)\"" + suggestion(for: name, in: OptionDefinition.topLevelNames)
                 )
             }
@@ -138,11 +146,11 @@ func flattenOptions(_ members: [(String, PlainValue)]) throws(OptionProblem) -> 
         switch value {
         case .object(let entries): inner = entries
         case .array(let items) where items.isEmpty: inner = []
-        default: throw OptionProblem(message: "option \"\(name)\" must be a table, not \(value.typeName)")
+        default: throw OptionError(message: "option \"\(name)\" must be a table, not \(value.typeName)")
         }
         for (key, item) in inner {
             guard nested.contains(key) else {
-                throw OptionProblem(message: "unknown option \"\(name).\(key)\"" + suggestion(for: key, in: nested))
+                throw OptionError(message: "unknown option \"\(name).\(key)\"" + suggestion(for: key, in: nested))
             }
             result.append(("\(name).\(key)", item))
         }

@@ -1,16 +1,16 @@
 // Owns: reading a configuration file's JSON into plain values, with the one JSON codec there is. Any thread.
 
-import CLuaShim
 import LuaVM
+import ScriptRuntime
 
 extension PlainValue {
     /// Reads a JSON document; used for files, never for messages.
-    init(json: [UInt8]) throws(OptionProblem) {
+    init(json: [UInt8]) throws(OptionError) {
         let vm: LuaVM
         do throws(LuaError) {
             vm = try LuaVM()
         } catch {
-            throw OptionProblem(message: error.message)
+            throw OptionError(message: error.message)
         }
         defer { vm.close() }
         do throws(LuaJSONError) {
@@ -18,12 +18,12 @@ extension PlainValue {
                 try vm.pushJSON(UnsafeRawBufferPointer(bytes), onto: vm.state)
             }
         } catch {
-            throw OptionProblem(message: "not valid JSON: \(error.description)")
+            throw OptionError(message: "not valid JSON: \(error.description)")
         }
         do throws(Unreadable) {
             self = try PlainValue(vm.state, -1, vm: vm)
         } catch {
-            throw OptionProblem(message: error.message)
+            throw OptionError(message: error.message)
         }
     }
 }

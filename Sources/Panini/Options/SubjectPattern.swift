@@ -1,5 +1,6 @@
 // Owns: what a script may write as a subject, and the named tokens in it. Pure values; any thread.
 
+import Bytes
 import NATSProtocol
 import PaniniObservability
 
@@ -111,9 +112,9 @@ package struct SubjectPattern: Equatable, Sendable {
     }
 
     private static func isName(_ text: Substring) -> Bool {
-        guard let first = text.utf8.first, !(48...57).contains(first) else { return false }
+        guard let first = text.utf8.first, !ASCII.isDigit(first) else { return false }
         return text.utf8.allSatisfy {
-            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
+            ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == 95
         }
     }
 

@@ -1,6 +1,7 @@
 // Owns: what the services protocol tells of one listener subject's requests: counters and the last error. Written by its
 // worker; read by the one that answers for all of them.
 
+import ScriptRuntime
 import Synchronization
 
 /// The statistics of one endpoint.

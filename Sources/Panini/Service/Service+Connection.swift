@@ -1,15 +1,14 @@
 // Owns: how a service's options become a connection, and what the connection's events mean to the service and its log.
 // Loop-bound. No text here carries credentials.
 
+import Bytes
 import Logging
 import NATS
 import NATSProtocol
 import NIOCore
+import ScriptRuntime
 
 extension Service {
-    /// While there is no connection the log says so at once and then at most this often; level debug has every attempt.
-    static let retryLogInterval: UInt64 = 30_000_000_000
-
     static func configuration(
         _ options: AppOptions,
         clientName: String,
@@ -84,23 +83,20 @@ extension Service {
     func connectionEvent(_ event: NATSEvent) {
         switch event {
         case .connected:
-            isConnectedOnce = true
-            lastRetryLogged = nil
+            lifecycle.connected()
+            brokerFaults.connected()
             logger.debug("connected to the broker")
         case .disconnected(let error):
             forgetSlowness()
             scheduleGoingOn()
-            guard state != .stopped, state != .stopping else { return }
+            guard !lifecycle.isStopping, !lifecycle.isStopped else { return }
             logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
         case .reconnected:
-            lastRetryLogged = nil
+            brokerFaults.connected()
             logger.info("connected to the broker again")
             repliesGoOn()
             directory?.reconnected()
-            if awaitsReconnect, state == .starting {
-                awaitsReconnect = false
-                confirmSubscriptions()
-            }
+            perform(lifecycle.reconnected())
         case .retryingConnect(let attempt, let error): retrying(attempt, error)
         case .publishingEnds: break  // A drain of our own has come to its last step.
         case .closed(let error):
@@ -120,32 +116,32 @@ extension Service {
                 .warning,
                 "a message on \(subject.beginning(256)) is larger than \(limit) bytes and was passed over"
             )
-        case .lameDuck: logger.warning("the broker is about to shut down")
-        case .discoveredServers(let servers):
-            let more = servers.count > 10 ? " and \(servers.count - 10) others" : ""
-            logger.info("the cluster has more servers: \(servers.prefix(10).joined(separator: ", "))\(more)")
+        case .lameDuck: fault(.lameDuck, .warning, "the broker is about to shut down")
+        case .discoveredServers(let servers): fault(.newServers, .info, Self.told(servers))
         case .serversIgnored(let count):
-            logger.warning(
+            fault(
+                .ignoredServers,
+                .warning,
                 "the broker tells of too many servers, or of some that are no addresses: \(count) are left out"
             )
         case .serverError(let text): fault(.error, .warning, "the broker reported an error: \(text)")
         }
     }
 
+    private static func told(_ servers: [String]) -> String {
+        let more = servers.count > 10 ? " and \(servers.count - 10) others" : ""
+        return "the cluster has more servers: \(servers.prefix(10).joined(separator: ", "))\(more)"
+    }
+
     private func retrying(_ attempt: Int, _ error: NATSError) {
         // Whatever retry_on_start says: a start with wrong credentials ends at once.
-        if state == .starting, !isConnectedOnce, Self.isFinal(error) {
-            return startFailed(connectError(error))
+        if lifecycle.isStarting, !lifecycle.hasConnected, Self.isFinal(error) {
+            return perform(lifecycle.connectionRefused(connectError(error)))
         }
         let text =
             "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again\(patience(error))"
-        let now = worker.now
-        if let last = lastRetryLogged, last.code == error.code, now &- last.at < Self.retryLogInterval {
-            logger.debug("\(text)")
-        } else {
-            lastRetryLogged = (now, error.code)
-            logger.warning("\(text)")
-        }
+        // Level debug has every attempt.
+        logger.log(level: brokerFaults.isNews(error.code, at: worker.now) ? .warning : .debug, "\(text)")
     }
 
     /// For how long attempts go on when the broker refuses credentials that it took before.
@@ -154,21 +150,18 @@ extension Service {
     }
 
     private func connectionClosed(_ error: NATSError?) {
-        guard state == .starting || state == .running else { return }
         var reason = error.map { oneLine($0.message) } ?? "closed"
-        if error?.code == .authorization, isConnectedOnce {
+        if error?.code == .authorization, lifecycle.hasConnected {
             reason += "; it has refused the credentials for \(formatted(options.authRetry)) s (auth_retry)"
         }
-        if state == .starting {
-            // A start that waits for connect() hears of it there.
-            return isConnectedOnce ? startFailed(connectError(error ?? NATSError(.closed, reason))) : ()
-        }
-        fail(
-            PaniniError(
+        let failure =
+            lifecycle.isStarting
+            ? connectError(error ?? NATSError(.closed, reason))
+            : PaniniError(
                 code: .disconnected,
                 message: "\(options.serviceName): the connection to the broker has ended for good: \(reason)"
             )
-        )
+        perform(lifecycle.connectionEnded(failure))
     }
 }
 

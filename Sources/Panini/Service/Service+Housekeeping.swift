@@ -1,9 +1,10 @@
 // Owns: giving memory back after a burst. Loop-bound. Lua's collector only runs while a script allocates, so a service
 // that has become quiet would keep the garbage of its busiest moment for as long as it lives.
 
-import CLuaShim
+import CLuaVM
 import LuaVM
 import NIOCore
+import ScriptRuntime
 
 /// When the memory of a service was looked at last, and what was found.
 struct Housekeeping {
@@ -17,6 +18,8 @@ struct Housekeeping {
     /// Cycles of the collector still to run: the first may be in the middle already.
     var cycles = 0
     var bytesBefore = 0
+    /// Whether it takes its worker for itself.
+    var rest = RestWatch()
 }
 
 extension Service {
@@ -29,7 +32,6 @@ extension Service {
     /// Called at the end of each read; two tests while an alarm is set.
     @inline(__always)
     func readBurstEnded() {
-        burstTime = 0
         turn.leave(nil)
         workWasDone()
     }
@@ -37,24 +39,27 @@ extension Service {
     /// The same for a request of the web server.
     @inline(__always)
     func workWasDone() {
+        // What ends behind the script, a connection or a fault, still says so.
+        guard script.phase != .closed else { return }
         housekeeping.isBusy = true
         panini_tune_collector(panini_vm_of(script.vm.state))
         if !housekeeping.isArmed { armHousekeeping() }
     }
 
     private func armHousekeeping() {
-        guard state == .running || state == .starting else { return }
+        guard lifecycle.isStarting || lifecycle.isServing else { return }
         housekeeping.isArmed = true
-        worker.schedule(.housekeeping(self), at: worker.now &+ Self.interval)
+        worker.schedule(alarm(.housekeeping), at: worker.now &+ Self.interval)
     }
 
-    func keepHouse() {
+    /// Looks whether there is memory to give back, and whether episodes of faults are over.
+    func performHousekeeping() {
         housekeeping.isArmed = false
-        guard state == .running, !housekeeping.isCollecting else { return }
+        guard lifecycle.isServing, !housekeeping.isCollecting else { return }
         let wasBusy = housekeeping.isBusy
         housekeeping.isBusy = false
-        settleFaults()
-        settleWebFaults()
+        var looksAgain = wasBusy
+        for feature in features.all where feature.housekeep() { looksAgain = true }
         script.writer.removeAll()
         let bytes = script.vm.memoryInUse
         let hasCalmedDown = script.suspendedPeak > 500 && script.suspendedCount * 2 < script.suspendedPeak
@@ -65,7 +70,7 @@ extension Service {
             collect()
         }
         // Once more after the last message, then not until the next.
-        if wasBusy || brokerFaults.isOpen || webFaults.isOpen { armHousekeeping() }
+        if looksAgain { armHousekeeping() }
     }
 
     /// Runs the collector in slices, so that messages are served in between.
@@ -76,7 +81,7 @@ extension Service {
             if panini_collect_step(script.vm.state) != 0 { housekeeping.cycles -= 1 }
         } while housekeeping.cycles > 0 && worker.now < end
         guard housekeeping.cycles <= 0 else {
-            return turn.later(.collection)
+            return turn.later(self, ServiceWork.collection.rawValue)
         }
         housekeeping.isCollecting = false
         housekeeping.live = script.vm.memoryInUse

@@ -1,17 +1,54 @@
 // Owns: the exchange of a service's script while it serves: the next one is made ready beside it, takes over in one step,
 // and the old one drains (docs/reload.md). Loop-bound: all of it happens on the worker's loop.
 
-import CLuaShim
+import Bytes
+import CLuaVM
 import Logging
 import LuaVM
 import NATS
 import NATSProtocol
 import NIOCore
 import PaniniHTTP
+import ScriptRuntime
 
 extension Service {
     /// How many replaced versions may still be at work; the oldest is ended early when there are more.
     static let maximumDraining = 16
+
+    /// Carries out what the life of a version asks for.
+    func perform(_ actions: [VersionAction<PaniniError>], on version: Script) {
+        for action in actions { perform(action, on: version) }
+    }
+
+    private func perform(_ action: VersionAction<PaniniError>, on version: Script) {
+        switch action {
+        case .handOver:
+            handOver { [self] failure in perform(version.lifecycle.handedOver(failure), on: version) }
+        case .reportLoss(let failure):
+            logger.error("what the version that is out of memory hands over is lost: \(failure.message)")
+        case .runStartTasks:
+            version.phase = .live
+            runStartTasks(of: version, state: staged?.state ?? .none) { [self] failure in
+                perform(version.lifecycle.startTasksEnded(failure), on: version)
+            }
+        case .subscribe:
+            perform(version.lifecycle.subscribed(subscribe(version)), on: version)
+        case .openPort: openPort(for: version)
+        case .confirmSubscriptions: confirmSubscriptions(of: version)
+        case .completeStaging(let outcome):
+            if let staged, staged.script === version { staged.promise.complete(outcome) }
+        case .withdraw: withdraw(version)
+        case .runStopHooks:
+            worker.eventLoop.assumeIsolated().execute { [self] in
+                guard version.lifecycle.isDraining else { return }
+                runStopHooks(of: version, reason: "reload") { [self] in
+                    perform(version.lifecycle.stopHooksEnded(), on: version)
+                }
+            }
+        case .giveUp(let runsStopHooks): giveUp(version, runsStopHooks: runsStopHooks)
+        case .close: retire(version)
+        }
+    }
 
     // MARK: - Beside
 
@@ -24,99 +61,76 @@ extension Service {
     /// - Returns: Succeeds when ``commit()`` may follow; after a failure the serving script is as it was.
     func stage(_ new: Script, webPort: Int? = nil, isRescue: Bool = false) -> EventLoopFuture<Void> {
         let promise = worker.eventLoop.makePromise(of: Void.self)
-        guard state == .running, staged == nil, let options = new.options else {
+        guard lifecycle.isServing, staged == nil, let options = new.options else {
             new.close()
             promise.fail(CancellationError())
             return promise.futureResult
         }
-        var staging = Staging(script: new, options: options, promise: promise)
-        for listener in script.listeners where !listener.isEnded {
-            for subject in listener.subjects where subject.subscription != nil {
-                staging.free[SubscriptionKey(of: subject), default: FIFO()].append(subject)
-            }
-        }
+        var staging = Staging(script: new, options: options, webPort: webPort, promise: promise)
+        for feature in features.all { feature.stage(&staging) }
         staged = staging
-        attach(new, options)
-        for listener in new.registrations.listeners { listener.places = 0 }
-        handOver { [self] failure in
-            guard staged?.script === new else { return }
-            if let failure {
-                guard isRescue else { return unstage(failure) }
-                logger.error("what the version that is out of memory hands over is lost: \(failure.message)")
-            }
-            new.phase = .live
-            runStartTasks(of: new, state: staged?.state ?? .none) { [self] failure in
-                guard staged?.script === new else { return }
-                if let failure = failure ?? staged?.failure { return unstage(failure) }
-                subscribeStaged(new, webPort)
-            }
-        }
+        attach(new)
+        perform(new.lifecycle.stage(isRescue: isRescue), on: new)
         return promise.futureResult
     }
 
     private func handOver(_ completion: @escaping (PaniniError?) -> Void) {
-        guard let hook = script.registrations.reloadHook else { return completion(nil) }
-        guard !script.hook.isRunning else { return completion(nil) }
-        runHooks(of: script, [hook], { _ in .reloadHook }, push: { _ in 0 }, completion: completion)
+        guard let hook = script.hooks.reloadHook else { return completion(nil) }
+        guard !script.hooks.runner.isRunning else { return completion(nil) }
+        script.hooks.runner.run(.reload, [hook], push: { _ in 0 }, completion: completion)
     }
 
-    private func subscribeStaged(_ new: Script, _ webPort: Int?) {
-        if let failure = subscribeListeners(of: new) { return unstage(failure) }
-        warnOfDoubledSubjects(of: new)
-        stageWeb(port: webPort).assumeIsolated().whenComplete { [self] result in
-            guard staged?.script === new else { return }
+    /// Keeps what on_reload returned.
+    ///
+    /// - Returns: Why that cannot be; nil when it is kept.
+    func reloadHookReturned(_ L: OpaquePointer, _ count: CInt, of script: Script) -> LuaError? {
+        guard count > 0 else { return nil }
+        let first = lua_gettop(L) - count + 1
+        if count >= 2, let error = script.returnedError(L, count) { return error }
+        do throws(LuaSnapshotError) {
+            staged?.state = try script.vm.snapshot(L, first)
+            return nil
+        } catch {
+            return LuaError(kind: .runtime, message: error.message)
+        }
+    }
+
+    private func openPort(for version: Script) {
+        stageWeb(port: staged?.webPort).assumeIsolated().whenComplete { [self] result in
+            var failure: PaniniError?
             if case .failure(let error) = result {
-                return unstage(error as? PaniniError ?? PaniniError(code: .webServer, message: "\(error)"))
+                failure = error as? PaniniError ?? PaniniError(code: .webServer, message: "\(error)")
             }
-            confirmStaged(new)
+            let addsSubjects = staged.map { $0.added > 0 } ?? false
+            perform(version.lifecycle.portOpened(failure, addsSubjects: addsSubjects), on: version)
         }
     }
 
-    private func confirmStaged(_ new: Script) {
-        guard let staging = staged, staging.added > 0 else { return stagedReady(new, nil) }
-        let deadline = NIODeadline.now() + .nanoseconds(nanoseconds(max(staging.options.connectTimeout, 1)))
+    private func confirmSubscriptions(of version: Script) {
+        let seconds = max(staged?.options.connectTimeout ?? 1, 1)
+        let deadline = NIODeadline.now() + .nanoseconds(nanoseconds(seconds))
         connection.flush(deadline: deadline).assumeIsolated().whenComplete { [self] result in
-            switch result {
-            case .success: stagedReady(new, nil)
+            var failure: PaniniError?
             // Without a connection the subscriptions stand all the same: they are made with the next one.
-            case .failure(let error as NATSError) where error.code == .disconnected: stagedReady(new, nil)
-            case .failure(let error): stagedReady(new, connectError(error))
+            if case .failure(let error) = result, (error as? NATSError)?.code != .disconnected {
+                failure = connectError(error)
             }
+            perform(version.lifecycle.confirmationEnded(failure), on: version)
         }
-    }
-
-    private func stagedReady(_ new: Script, _ failure: PaniniError?) {
-        guard let staging = staged, staging.script === new else { return }
-        if let failure = staging.failure ?? failure { return unstage(failure) }
-        staging.promise.succeed()
-    }
-
-    /// Takes a subscription of the serving version for a subject of the next one, if there is one.
-    func claim(_ subject: ListenerSubject, of listener: Listener) -> Bool {
-        guard staged != nil, listener.script === staged?.script else { return false }
-        let key = SubscriptionKey(of: subject)
-        guard let old = staged?.free[key]?.popFirst() else {
-            staged?.added += 1
-            return false
-        }
-        staged?.claims.append((old, subject))
-        return true
     }
 
     /// Gives up the next version; the serving one goes on.
-    func unstage(_ error: any Error) {
-        guard let staging = staged else { return }
+    func unstage(_ reason: LifecycleOutcome<PaniniError>) {
+        guard let version = staged?.script else { return }
+        perform(version.lifecycle.giveUp(reason), on: version)
+    }
+
+    /// Takes back what was made ready.
+    private func withdraw(_ new: Script) {
+        guard let staging = staged, staging.script === new else { return }
         staged = nil
-        let new = staging.script
-        new.standing = .retired
-        if case .open(let server, _) = staging.web { server.close() }
-        for listener in new.listeners {
-            for subject in listener.subjects {
-                if let subscription = subject.subscription { connection.unsubscribe(subscription) }
-            }
-        }
+        for feature in features.all { feature.withdraw(staging) }
         _ = giveUpWaiting(new, .stopping)
-        staging.promise.fail(error)
         // Its hook may be what has just ended: not in the middle of that.
         worker.eventLoop.assumeIsolated().execute { new.close() }
     }
@@ -130,119 +144,33 @@ extension Service {
     // MARK: - The switch
 
     /// Lets the staged script serve. One step: no message is looked at in between.
-    func commit() -> SwitchReport {
-        guard let staging = staged else { return SwitchReport() }
+    ///
+    /// - Returns: Nil when there is none that is ready.
+    func commit() -> SwitchReport? {
+        guard let staging = staged, staging.script.lifecycle.commit() else { return nil }
         staged = nil
         let old = script
         let new = staging.script
         var report = report(from: old, to: new)
-        old.standing = .draining
-        new.standing = .serving
+        old.lifecycle.replaced()
         draining.append(old)
         script = new
         options = staging.options
         turn.setSlice(options.sliceLimit)
         logger = new.logger
-        for (from, to) in staging.claims { move(from, to) }
-        for listener in new.listeners { listener.places = listener.concurrency }
-        moveWaiting(of: old)
-        endListening(old)
-        switchWeb(staging.web)
-        webSocketsMove(from: old, to: new)
-        directoryFollows()
-        for listener in new.listeners where !listener.pending.isEmpty { startWaiting(listener) }
-        let timers = old.registrations.timers
-        startTasksAndTimers(of: new, before: timers)
-        for timer in timers { timer.isOn = false }
+        for feature in features.all { feature.commit(staging, from: old, to: new) }
+        begin(new, after: old)
         report.inFlight = old.activeCount
-        report.webPort = webPort
+        report.webPort = web.port
         drain(old)
         return report
-    }
-
-    private func move(_ from: ListenerSubject, _ to: ListenerSubject) {
-        guard let subscription = from.subscription, !subscription.isEnded else {
-            // Ended since it was claimed, by the old version itself.
-            if let listener = to.listener, let error = subscribe(to, of: listener) {
-                logger.error("cannot subscribe to \(to.pattern.subject): \(error.message)")
-            }
-            return
-        }
-        to.takeOver(from.endpoint)
-        to.subscription = subscription
-        subscription.handler = to
-        from.subscription = nil
-        from.successor = to
-    }
-
-    /// Messages that wait for a free place and have not begun run on the new version.
-    private func moveWaiting(of old: Script) {
-        for listener in old.listeners where !listener.pending.isEmpty {
-            var rest = PendingMessages()
-            while let message = listener.pending.popFirst() {
-                let subject = listener.subjects[message.subjectIndex]
-                guard let next = subject.successor, let target = next.listener else {
-                    rest.append(message)
-                    continue
-                }
-                target.pending.append(message.moved(to: next.position))
-            }
-            listener.pending = rest
-        }
-        // Of those that are served one at a time, the order stays.
-        sync.replace { start in
-            switch start {
-            case .message(let listener) where listener.script === old && listener.pending.isEmpty: nil
-            case .tick(let timer) where timer.script === old: nil
-            case .request(let route, let request) where route.script === old: moved(request, from: old)
-            default: start
-            }
-        }
-        guard sync.isOn else { return }
-        for listener in script.listeners {
-            for _ in 0..<listener.pending.count { sync.append(.message(listener)) }
-        }
-    }
-
-    private func startWaiting(_ listener: Listener) {
-        if sync.isOn {
-            if !sync.isBusy { script.defer(.syncNext) }
-        } else {
-            pump(listener)
-        }
-    }
-
-    /// What the new version has not taken over ends at the broker; what is under way still comes to the old one.
-    private func endListening(_ old: Script) {
-        for listener in old.listeners {
-            for subject in listener.subjects {
-                guard let subscription = subject.subscription else { continue }
-                old.endingSubscriptions += 1
-                connection.drain(subscription).assumeIsolated().whenComplete { [self] _ in
-                    old.endingSubscriptions -= 1
-                    retireIfIdle(old)
-                }
-            }
-        }
-    }
-
-    private func directoryFollows() {
-        if options.services, directory == nil {
-            directory = ServiceDirectory(service: self)
-            directory?.start()
-        } else if !options.services, let directory {
-            directory.stop()
-            self.directory = nil
-        }
-        directory?.optionsChanged()
-        endpointsChanged()
     }
 
     // MARK: - The end of the old
 
     private func drain(_ old: Script) {
-        old.drainAlarm = worker.schedule(
-            .drainDeadline(self, old),
+        old.version.drainAlarm = worker.schedule(
+            WorkerAlarm(self, ServiceWork.drainDeadline(of: old.generation)),
             at: worker.now &+ UInt64(nanoseconds(options.drainTimeout))
         )
         // Not from within the switch: on_stop runs after everything of the new version has begun.
@@ -257,25 +185,20 @@ extension Service {
 
     /// Ends a replaced script when nothing of it runs any more: its on_stop, then its Lua state.
     func retireIfIdle(_ old: Script) {
-        guard old.standing == .draining, state != .stopped, old.activeCount == 0, old.endingSubscriptions == 0 else {
-            return
-        }
-        guard openWebSockets(of: old) == 0 else { return }
-        guard !old.hook.isRunning, !old.isRetiring, old.listeners.allSatisfy(\.pending.isEmpty) else { return }
-        old.isRetiring = true
-        worker.eventLoop.assumeIsolated().execute { [self] in
-            guard old.standing == .draining else { return }
-            runStopHooks(of: old, reason: "reload") { [self] in retire(old) }
-        }
+        guard old.lifecycle.waitsForIdle, !lifecycle.isStopped, old.activeCount == 0 else { return }
+        guard !old.features.all.contains(where: \.isBusy) else { return }
+        perform(old.lifecycle.becameIdle(), on: old)
     }
 
-    /// The time for its end is over: whoever still waits is answered 503.
+    /// The time for the end of a replaced script is over.
     func drainDeadlineReached(_ old: Script) {
-        guard old.standing == .draining, state != .stopped else { return }
-        // What ends by itself now does not begin the end anew.
-        let isRetiring = old.isRetiring
-        old.isRetiring = true
-        webSocketsClose(of: old)
+        guard !lifecycle.isStopped else { return }
+        perform(old.lifecycle.drainDeadlineReached(), on: old)
+    }
+
+    /// Answers whoever still waits for a replaced script 503.
+    private func giveUp(_ old: Script, runsStopHooks: Bool) {
+        for feature in features.all { feature.closeAll(of: old) }
         let reason = ReplyError(
             503,
             "the service was reloaded, and the handler of the version before did not end in time"
@@ -288,32 +211,22 @@ extension Service {
             \(running) running and \(waiting) waiting messages were answered 503
             """
         )
-        old.activeCount = 0
-        if !isRetiring {
-            // What the hooks do before their first wait is still done; there is no time to wait.
-            runStopHooks(of: old, reason: "reload") {}
-        }
-        retire(old)
+        old.forgetActivities()
+        guard runsStopHooks else { return }
+        // What the hooks do before their first wait is still done; there is no time to wait.
+        runStopHooks(of: old, reason: "reload") {}
     }
 
     private func retire(_ old: Script) {
-        guard old.standing == .draining else { return }
-        old.standing = .retired
         draining.removeAll { $0 === old }
         // Tasks: nobody waits for their end.
         _ = giveUpRunning(old, .stopping)
-        if let alarm = old.drainAlarm { worker.cancel(alarm) }
-        old.drainAlarm = nil
+        if let alarm = old.version.drainAlarm { worker.cancel(alarm) }
+        old.version.drainAlarm = nil
         // The coroutine of its last hook goes back first.
         worker.eventLoop.assumeIsolated().execute { [self] in
             old.close()
-            if state == .stopping { stopIfIdle() }
+            if lifecycle.isStopping { stopIfIdle() }
         }
-    }
-}
-
-extension SubscriptionKey {
-    init(of subject: ListenerSubject) {
-        self.init(subject: subject.pattern.key, queue: subject.brokerQueue.map(ExactText.init))
     }
 }

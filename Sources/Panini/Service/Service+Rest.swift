@@ -1,6 +1,8 @@
 // Owns: telling, once for each episode, that a service takes its worker for itself. Loop-bound.
 
 import Logging
+import NATS
+import ScriptRuntime
 
 /// Whether a service takes nearly all of its worker's time, as the log has it. A value.
 struct RestWatch {
@@ -43,14 +45,14 @@ extension Service {
 
     /// A slice is used up.
     func wasBusy() {
-        guard rest.noteBusy() else { return }
-        worker.schedule(.rest(self), at: worker.now &+ Self.restInterval)
+        guard housekeeping.rest.noteBusy() else { return }
+        worker.schedule(alarm(.rest), at: worker.now &+ Self.restInterval)
     }
 
     func lookAtRest() {
-        guard state != .stopped else { return }
+        guard !lifecycle.isStopped else { return }
         let part = turn.busy(seconds: RestWatch.window)
-        let (tells, again) = rest.look(part)
+        let (tells, again) = housekeeping.rest.look(part)
         if tells {
             logger.warning(
                 """
@@ -59,6 +61,21 @@ extension Service {
                 """
             )
         }
-        if again { worker.schedule(.rest(self), at: worker.now &+ Self.restInterval) }
+        if again { worker.schedule(alarm(.rest), at: worker.now &+ Self.restInterval) }
     }
+}
+
+extension Service: TurnTaker {
+    /// The connection, and the versions.
+    var turnSources: Int { 1 + scripts.count }
+
+    func goOn(source: Int) {
+        guard source > 0 else { return connection.goOnWithTurn() }
+        let scripts = scripts
+        if source <= scripts.count { scripts[source - 1].runReadyIfNeeded() }
+    }
+
+    func holdForTurn() { connection.holdForTurn() }
+
+    func turnEnded() { wasBusy() }
 }

@@ -1,16 +1,16 @@
 // Owns: one service on one worker: its connection, its subscriptions, timers and counters. Loop-bound. It outlives the
 // scripts that serve it; a script only contributes registrations.
 
-import CLuaShim
 import Logging
 import LuaVM
 import NATS
 import NATSProtocol
 import NIOCore
 import PaniniHTTP
+import ScriptRuntime
 
 /// A running service.
-final class Service {
+final class Service: ScriptHost {
     /// How far the service has come.
     enum State: Equatable {
         case loaded
@@ -20,157 +20,131 @@ final class Service {
         case stopped
     }
 
-    let worker: Worker
     /// What the workers of this service have in common.
-    let shared: ServiceShared
+    let shared: SharedServiceState
     /// The script that serves.
     @exclusivity(unchecked) var script: Script
     /// The next one, while it is made ready beside it.
     var staged: Staging?
     /// Those before it that still run something, the oldest first.
-    var draining: [Script] = []
+    @exclusivity(unchecked) var draining: [Script] = []
     @exclusivity(unchecked) var options: AppOptions
     let clientName: String
     var logger: Logger
-    @exclusivity(unchecked) var state = State.loaded
+    /// How far it has come.
+    @exclusivity(unchecked) var lifecycle = ServiceMachine<PaniniError>()
+    /// Those who wait for the end of its start, and of its stop.
+    var promises = ServicePromises()
     let connection: NATSConnection
-    private let events: ConnectionEvents
+    let events: ConnectionEvents
 
     /// Serialises everything under `app_strategy = "sync"`.
     @exclusivity(unchecked) var sync = SyncStrategy()
-    /// The broker was lost before it confirmed the subscriptions.
-    var awaitsReconnect = false
-    /// The stop has come to the scripts' on_stop.
-    var runsStopHooks = false
-    /// At the stop: no more messages will arrive.
-    var isDrained = false
-    /// At the stop: no connection of the web server is left.
-    var isWebDrained = true
-    var isClosing = false
-    var startPromise: EventLoopPromise<Void>?
-    var stopPromise: EventLoopPromise<Void>?
-    /// Why the service ended by itself.
-    var failure: PaniniError?
-    var onFailure: ((PaniniError) -> Void)?
-    var isConnectedOnce = false
-    /// When the log last said that there is no connection, in nanoseconds of the worker's clock, and why; nil when there
-    /// is one.
-    var lastRetryLogged: (at: UInt64, code: NATSError.Code)?
-
-    /// Told once when a script's Lua state is full even after a collection: where it is replaced, as in a reload.
-    var onExhausted: ((Script) -> Void)?
-
-    // Counters.
-    var exhaustedScripts: UInt64 = 0
-    var undecodable: UInt64 = 0
-    var invalidMessages: UInt64 = 0
-    var refusedMessages: UInt64 = 0
-    var droppedMessages: UInt64 = 0
-    var errorReplies: UInt64 = 0
-    var failedTasks: UInt64 = 0
-    var brokerFaults = BrokerFaults()
-    var webFaults = WebFaults()
-
-    /// Serves HTTP; nil when the app does not.
-    var web: HTTPServer?
-    /// Servers of versions before, on other ports, whose connections end.
-    var endingWebs: [HTTPServer] = []
-    /// The sockets of all of them.
-    let sockets = HTTPSockets()
-    /// The port it is bound to.
-    var webPort: Int?
-    @exclusivity(unchecked) var requestsInFlight = 0
-    /// Whether a web server opens its port; without, requests come by ``PaniniHost/handle(_:by:)`` alone.
-    let opensWebPort: Bool
+    /// Where the host hears of it.
+    var callbacks = ServiceCallbacks()
+    var counters = ServiceCounters()
     /// It takes the place of one that was lost with its worker.
     let isReplacement: Bool
-    /// Requests that came without a socket and are not answered yet.
-    var localExchanges: [ObjectIdentifier: HTTPLocalExchange] = [:]
-    /// Fetches for scripts.
-    private(set) lazy var fetcher = HTTPFetcher(
-        eventLoop: worker.eventLoop,
-        maximumConnections: options.fetchMaxConnections
-    )
-    var refusedRequests: UInt64 = 0
-    /// The subjects of `app.http.nats_bridge`.
-    private(set) lazy var bridge = NATSBridge(service: self)
+    /// What its features have of it.
+    @exclusivity(unchecked) private(set) var features = ServiceFeatures()
 
     @exclusivity(unchecked) var housekeeping = Housekeeping()
-    /// Its part of the worker's time.
-    let turn: ServiceTurn
-    var rest = RestWatch()
-    /// What waits for a broker that is too slow.
-    var outflow = Outflow()
-
-    /// Answers the NATS services protocol; nil when it is off.
-    var directory: ServiceDirectory?
-    /// The others are to be told anew what this worker serves.
-    var isEndpointsChangeTold = false
-    /// The clock at the first request of the read burst that is going on; 0 when there was none.
-    @exclusivity(unchecked) var burstTime: UInt64 = 0
-
-    private let errorWriter = ByteWriter()
-
     /// - Parameter isReplacement: It takes the place of one that was lost, so that its start is none of the service's.
     init(
         worker: Worker,
-        shared: ServiceShared,
+        shared: SharedServiceState,
         script: Script,
         options: AppOptions,
         clientName: String,
         opensWebPort: Bool = true,
         isReplacement: Bool = false,
+        features kinds: [ServiceFeature.Type],
         logger: Logger
     ) throws(PaniniError) {
-        self.worker = worker
         self.shared = shared
         self.script = script
         self.options = options
         self.clientName = clientName
-        self.opensWebPort = opensWebPort
         self.isReplacement = isReplacement
         self.logger = logger
         self.events = ConnectionEvents()
-        self.turn = ServiceTurn(worker, slice: options.sliceLimit)
+        guard let turn = ServiceTurn(worker, slice: options.sliceLimit) else {
+            throw PaniniError(
+                code: .scriptFailed,
+                message: "no memory, or no free real-time signal, for the watchdog of Lua"
+            )
+        }
         self.connection = NATSConnection(
             configuration: try Self.configuration(options, clientName: clientName, isPatient: isReplacement),
             eventLoop: worker.eventLoop,
             logger: logger,
             delegate: events
         )
+        super.init(worker: worker, turn: turn)
         sync.isOn = options.isSync
         events.service = self
-        turn.service = self
+        events.share = turn.share
+        turn.taker = self
         connection.turnFlag = turn.flag
-        attach(script, options)
-        script.standing = .serving
-        if options.services { directory = ServiceDirectory(service: self) }
+        for kind in kinds { features.add(kind.init(self)) }
+        web.opensPort = opensWebPort
+        attach(script)
+        script.lifecycle.serve()
     }
 
     var debug: Bool { options.debug }
+
+    override func awaitsEnd(of script: Script) -> Bool { script.version.lifecycle.isDraining || lifecycle.isStopping }
+
+    /// Something of a script has ended.
+    @inline(__always)
+    func endIfAwaited(_ script: Script) {
+        // Most often there is no other version, and nobody waits.
+        if !draining.isEmpty || lifecycle.isStopping, awaitsEnd(of: script) { endIfIdle(script) }
+    }
+
+    /// Goes on with the stop, or with the end of a script that was replaced, when nothing of it runs any more.
+    override func endIfIdle(_ script: Script) {
+        if lifecycle.isStopping { stopIfIdle() } else { retireIfIdle(script) }
+    }
+
+    override func scriptExhausted(_ script: Script) {
+        counters.scriptExhausted()
+        logger.error(
+            """
+            the memory of the Lua state is used up: \(script.vm.memoryInUse) of \(script.vm.memoryLimit) bytes are in use \
+            after a collection (limits.memory)
+            """
+        )
+        callbacks.exhausted?(script)
+    }
+
+    var state: State {
+        switch lifecycle.phase {
+        case .loaded: .loaded
+        case .connecting, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect, .subscribed: .starting
+        case .openingPort, .serving: .running
+        case .draining, .runningStopHooks, .closing: .stopping
+        case .stopped: .stopped
+        }
+    }
 
     /// Every script that may run something.
     var scripts: [Script] { [script] + draining + (staged.map { [$0.script] } ?? []) }
 
     /// Makes what a script registered the service's.
-    func attach(_ script: Script, _ options: AppOptions) {
-        script.service = self
-        for listener in script.registrations.listeners { adopt(listener, options) }
-    }
-
-    /// Makes a listener of a script one of the service's.
-    func adopt(_ listener: Listener, _ options: AppOptions) {
-        listener.queue = listener.options.queueGroup(ofApp: options.queueGroup)
-        listener.timeoutNanoseconds = nanoseconds(listener.options.timeout ?? options.handlerTimeout)
-        listener.script.listeners.insert(listener)
+    func attach(_ script: Script) {
+        script.host = self
+        for feature in features.all { feature.attach(script) }
     }
 }
 
-@available(*, unavailable)
-extension Service: Sendable {}
-
-/// Seconds as nanoseconds; the callers' checks keep the value far from overflow.
-func nanoseconds(_ seconds: Double) -> Int64 { Int64((seconds * 1e9).rounded()) }
+extension Script {
+    /// The service this script serves; `nil` for `panini check`.
+    var service: Service? {
+        @inline(__always) get { host.map { unsafeDowncast($0, to: Service.self) } }
+    }
+}
 
 // MARK: - Sending
 
@@ -196,7 +170,7 @@ extension Service {
         return describe(refusal)
     }
 
-    func describe(_ refusal: NATSPublishRefusal) -> CallError {
+    func describe(_ refusal: NATSPublishError) -> CallError {
         switch refusal {
         case .tooLarge(let limit):
             CallError("too_large", "the message is larger than the broker's limit of \(limit) bytes")
@@ -216,48 +190,5 @@ extension Service {
         case .disconnected: CallError("disconnected", "there is no connection to a broker")
         case .tooManyRequests: CallError("too_many_requests", "too many requests wait for their reply already")
         }
-    }
-
-    /// Sends the error reply of lua-api §5.
-    func sendError(_ error: ReplyError, to reply: UnsafeRawBufferPointer) {
-        errorReplies &+= 1
-        let limit = connection.payloadLimit
-        let (block, isShortened) = ErrorReply.write(
-            error,
-            into: errorWriter,
-            limit: limit,
-            hasHeaders: connection.takesHeaders
-        )
-        let refusal = block.withUnsafeBytes {
-            connection.publish(
-                subject: reply,
-                reply: emptyBytes,
-                headers: $0,
-                payload: errorWriter.bytes,
-                room: .reply
-            )
-        }
-        if isShortened {
-            logger.warning(
-                "an error reply (\(error.code)) was shortened: it is larger than the broker's limit of \(limit) bytes"
-            )
-        }
-        var last = refusal
-        switch refusal {
-        case .headersUnsupported, .lineTooLong:
-            // An old broker, or a reply subject that leaves no room for the headers' numbers: the body says the same.
-            last = connection.publish(
-                subject: reply,
-                reply: emptyBytes,
-                headers: emptyBytes,
-                payload: errorWriter.bytes,
-                room: .reply
-            )
-        default: break
-        }
-        guard let last else { return }
-        let reason = describe(last)
-        if reason.isLoss { return replyLost(reason) }
-        fault(.unsentReply, .warning, "an error reply (\(error.code)) was not sent: \(reason.message)")
     }
 }

@@ -1,33 +1,25 @@
 // Owns: a script while it is made ready beside the one that serves, and what of the old one it will take over. A value of
 // a Service; loop-bound.
 
+import Bytes
 import LuaVM
 import NATSProtocol
 import NIOCore
 import PaniniHTTP
+import ScriptRuntime
 
 /// The next version of a service, before its turn.
 struct Staging {
     let script: Script
     let options: AppOptions
+    /// The port that another worker has bound.
+    let webPort: Int?
     /// What on_reload of the serving version handed over.
     var state = LuaSnapshot.none
-    /// Why it cannot serve.
-    var failure: PaniniError?
-    /// Subscriptions of the serving version that nobody has claimed yet.
-    var free: [SubscriptionKey: FIFO<ListenerSubject>] = [:]
-    /// What is taken over at the switch: from whom, by whom.
-    var claims: [(old: ListenerSubject, new: ListenerSubject)] = []
     /// How many subjects it adds.
     var added = 0
     var web = WebChange.none
     let promise: EventLoopPromise<Void>
-}
-
-/// What tells one subscription at the broker from another.
-struct SubscriptionKey: Hashable {
-    let subject: ExactText
-    let queue: ExactText?
 }
 
 /// What becomes of the web server at the switch.

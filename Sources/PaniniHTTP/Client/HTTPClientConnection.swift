@@ -43,7 +43,7 @@ final class HTTPClientConnection: ChannelDuplexHandler {
 
     // MARK: - Requests
 
-    /// Sends a request, of which there is one at a time.
+    /// Sends a request. There is one at a time.
     func send(_ hop: HTTPFetch, for run: HTTPFetchRun) {
         guard let context else { return }
         self.run = run
@@ -68,7 +68,7 @@ final class HTTPClientConnection: ChannelDuplexHandler {
 
     private static func headers(_ hop: HTTPFetch) -> HTTPHeaders {
         var headers = HTTPHeaders()
-        if !hop.headers.contains(where: { $0.name == "host" }) { headers.add(name: "host", value: hop.url.authority) }
+        if !hop.headers.contains("host") { headers.add(name: "host", value: hop.url.authority) }
         for (name, value) in hop.headers { headers.add(name: name, value: value) }
         if let body = hop.body {
             headers.add(name: "content-length", value: String(body.readableBytes))
@@ -89,7 +89,7 @@ final class HTTPClientConnection: ChannelDuplexHandler {
         context?.read()
     }
 
-    /// Nobody wants the answer any more, so nothing can follow it here.
+    /// Nobody wants the response any more, so nothing can follow it here.
     func close() {
         run = nil
         isOpen = false
@@ -126,7 +126,7 @@ final class HTTPClientConnection: ChannelDuplexHandler {
         self.context = nil
         isOpen = false
         idleTimer?.cancel()
-        let problem = problem ?? HTTPClientClosed()
+        let problem = problem ?? HTTPClientClosedError()
         ready?.fail(problem)
         ready = nil
         let run = run
@@ -174,7 +174,7 @@ final class HTTPClientConnection: ChannelDuplexHandler {
 extension HTTPClientConnection: Sendable {}
 
 /// The server has closed a connection.
-struct HTTPClientClosed: Error {}
+struct HTTPClientClosedError: Error {}
 
 /// The certificates to trust cannot be read.
-struct HTTPClientTLSProblem: Error {}
+struct HTTPClientTLSError: Error {}

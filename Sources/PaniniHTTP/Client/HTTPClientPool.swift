@@ -65,7 +65,7 @@ final class HTTPClientPool {
         idle.append(connection)
         let box = NIOLoopBound(connection, eventLoop: eventLoop)
         connection.idleTimer = eventLoop.scheduleTask(in: Self.idleTime) { box.value.close() }
-        // From the next turn of the loop: whoever has got an answer may want more from the same server.
+        // From the next turn of the loop: whoever has got a response may want more from the same server.
         guard !waiting.isEmpty else { return }
         let pool = NIOLoopBound(self, eventLoop: eventLoop)
         eventLoop.execute { pool.value.serve() }

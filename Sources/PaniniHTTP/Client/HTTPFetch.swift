@@ -7,7 +7,7 @@ package struct HTTPFetch {
     package var method: String
     package var url: HTTPURL
     /// Names in lower case. `host`, `content-length` and what concerns the connection are the client's.
-    package var headers: [(name: String, value: String)]
+    package var headers: HTTPFields
     /// Headers that are not sent, though nobody gave them: names in lower case.
     package var omits: Set<String> = []
     package var body: ByteBuffer?
@@ -15,7 +15,7 @@ package struct HTTPFetch {
     package var seconds: Double
     /// The largest body after decoding, in bytes.
     package var maximumBody: Int
-    /// How many redirects are followed; 0: the redirect itself is the answer.
+    /// How many redirects are followed; 0: the redirect itself is the response.
     package var maximumRedirects: Int
     /// The body is handed on in pieces, each when the one before was taken.
     package var isStreamed: Bool
@@ -24,7 +24,7 @@ package struct HTTPFetch {
     package init(
         method: String = "GET",
         url: HTTPURL,
-        headers: [(name: String, value: String)] = [],
+        headers: HTTPFields = [],
         body: ByteBuffer? = nil,
         seconds: Double = 10,
         maximumBody: Int = 10 << 20,
@@ -56,26 +56,26 @@ package struct HTTPFetchTLS: Hashable, Sendable {
     }
 }
 
-/// What a server answered, without the body.
-package struct HTTPFetchHead {
+/// The response of another server, without its body.
+package struct HTTPFetchResponse {
     package let status: Int
-    package let headers: [(name: String, value: String)]
-    /// Where the answer came from, after redirects.
+    package let headers: HTTPFields
+    /// Where the response came from, after redirects.
     package let url: HTTPURL
 }
 
 /// How a fetch ended, for whoever measures it.
 package enum HTTPFetchEnd {
-    /// With the whole answer, or with as much of a stream as was wanted.
-    case answered(status: Int)
-    /// The status is that of an answer that had begun.
-    case failed(HTTPFetchFailure, status: Int?)
-    /// Nobody waits for the answer any more.
+    /// With the whole response, or with as much of a stream as was wanted.
+    case responded(status: Int)
+    /// The status is that of a response that had begun.
+    case failed(HTTPFetchError, status: Int?)
+    /// Nobody waits for the response any more.
     case abandoned(status: Int?)
 }
 
-/// Why there is no answer, or no whole one.
-package struct HTTPFetchFailure: Error, Equatable {
+/// Why there is no response, or no whole one.
+package struct HTTPFetchError: Error, Equatable {
     /// The stable code that scripts see.
     package enum Code: String, Sendable {
         case dns, connect, tls, timeout, redirects, `protocol`, closed, denied

@@ -1,6 +1,7 @@
 // Owns: the course of one fetch over its redirects: which request follows, what of a body is handed on, where it ends. A
 // value without I/O; any thread.
 
+import Bytes
 import NIOCore
 
 /// One fetch. The caller sends what `hop` says, tells what comes back, and carries the actions out.
@@ -11,7 +12,7 @@ struct HTTPFetchMachine {
         case receive
         /// A redirect, whose own body is read and dropped until `end`.
         case skip
-        case fail(HTTPFetchFailure)
+        case fail(HTTPFetchError)
     }
 
     /// What follows bytes.
@@ -28,15 +29,15 @@ struct HTTPFetchMachine {
         case bytes(ByteBuffer)
         /// Everything that came was handed on.
         case none
-        case fail(HTTPFetchFailure)
+        case fail(HTTPFetchError)
     }
 
     enum EndAction: Equatable {
-        /// The answer is complete.
+        /// The response is complete.
         case finish
         /// The next request is `hop`.
         case send
-        case fail(HTTPFetchFailure)
+        case fail(HTTPFetchError)
     }
 
     private enum Phase {
@@ -47,7 +48,7 @@ struct HTTPFetchMachine {
 
     /// The request to send: the script's, or what a redirect made of it.
     private(set) var hop: HTTPFetch
-    private(set) var head: HTTPFetchHead?
+    private(set) var response: HTTPFetchResponse?
     private var phase = Phase.waiting
     private var redirects = 0
     private var decoder: HTTPInflater?
@@ -64,47 +65,46 @@ struct HTTPFetchMachine {
 
     init(_ fetch: HTTPFetch) {
         hop = fetch
-        decodes = !fetch.omits.contains("accept-encoding") && !fetch.headers.contains { $0.name == "accept-encoding" }
-        if decodes { hop.headers.append(("accept-encoding", "gzip, deflate")) }
-        if let credentials = fetch.url.credentials, !fetch.headers.contains(where: { $0.name == "authorization" }) {
-            hop.headers.append(("authorization", "Basic " + base64(credentials)))
+        decodes = !fetch.omits.contains("accept-encoding") && !fetch.headers.contains("accept-encoding")
+        if decodes { hop.headers.add("accept-encoding", "gzip, deflate") }
+        if let credentials = fetch.url.credentials, !fetch.headers.contains("authorization") {
+            hop.headers.add("authorization", "Basic " + Base64.encode(credentials))
         }
     }
 
-    /// The body of the answer comes, and not that of a redirect.
+    /// The body of the response comes, and not that of a redirect.
     var isReceiving: Bool { if case .receiving = phase { true } else { false } }
 
     // MARK: - Events
 
-    mutating func head(status: Int, headers: [(name: String, value: String)]) -> HeadAction {
+    mutating func head(status: Int, headers: HTTPFields) -> HeadAction {
         if let next = HTTPRedirect.target(status: status, headers: headers), hop.maximumRedirects > 0 {
             guard redirects < hop.maximumRedirects else {
-                return .fail(HTTPFetchFailure(.redirects, "more than \(hop.maximumRedirects) redirects"))
+                return .fail(HTTPFetchError(.redirects, "more than \(hop.maximumRedirects) redirects"))
             }
             redirects += 1
-            do throws(HTTPURLProblem) {
+            do throws(HTTPURLError) {
                 try HTTPRedirect.apply(to: &hop, status: status, location: next)
             } catch {
-                return .fail(HTTPFetchFailure(.protocol, "a redirect's URL \(error.message)"))
+                return .fail(HTTPFetchError(.protocol, "a redirect's URL \(error.message)"))
             }
             phase = .skipping(left: Self.skippedBytes)
             return .skip
         }
-        guard status >= 200 else { return .fail(HTTPFetchFailure(.protocol, "the answer changes the protocol")) }
+        guard status >= 200 else { return .fail(HTTPFetchError(.protocol, "the answer changes the protocol")) }
         phase = .receiving
         var headers = headers
         let hasBody = hop.method != "HEAD" && status != 204 && status != 304
         if decodes, hasBody, let format = HTTPInflater.Format(headers) {
             decoder = HTTPInflater(format)
             // They tell of bytes that nobody sees.
-            headers.removeAll { $0.name == "content-encoding" || $0.name == "content-length" }
+            headers.removeAll { $0 == "content-encoding" || $0 == "content-length" }
         } else if hasBody,
-            let length = headers.first(where: { $0.name == "content-length" }).flatMap({ Int($0.value) }),
-            length > hop.maximumBody
+            let length = headers["content-length"].flatMap({ Int($0) }), length > hop.maximumBody
         {
             return .fail(tooLarge)
         }
-        head = HTTPFetchHead(status: status, headers: headers, url: hop.url)
+        response = HTTPFetchResponse(status: status, headers: headers, url: hop.url)
         return .receive
     }
 
@@ -148,7 +148,7 @@ struct HTTPFetchMachine {
 
     mutating func end() -> EndAction {
         switch phase {
-        case .waiting: return .fail(HTTPFetchFailure(.protocol, "the answer has no head"))
+        case .waiting: return .fail(HTTPFetchError(.protocol, "the answer has no head"))
         case .skipping:
             phase = .waiting
             return .send
@@ -159,9 +159,9 @@ struct HTTPFetchMachine {
         }
     }
 
-    private var tooLarge: HTTPFetchFailure {
-        HTTPFetchFailure(.tooLarge, "the body is larger than \(hop.maximumBody) bytes (max_body)")
+    private var tooLarge: HTTPFetchError {
+        HTTPFetchError(.tooLarge, "the body is larger than \(hop.maximumBody) bytes (max_body)")
     }
 
-    private static let undecodable = HTTPFetchFailure(.protocol, "the body is not what its content-encoding says")
+    private static let undecodable = HTTPFetchError(.protocol, "the body is not what its content-encoding says")
 }

@@ -14,7 +14,7 @@ final class HTTPFetchRun {
     private unowned let fetcher: HTTPFetcher
     private let ended: ((HTTPFetchEnd) -> Void)?
     private var machine: HTTPFetchMachine
-    /// Where the request is under way; nil while it waits for one, and once its answer is complete.
+    /// Where the request is under way; nil while it waits for one, and once its response is complete.
     private var connection: HTTPClientConnection?
     /// Where it waits for a connection.
     private var pool: HTTPClientPool?
@@ -22,8 +22,8 @@ final class HTTPFetchRun {
     private var body = ByteBuffer()
     /// The request under way went out on a connection that had served others.
     private var isOnUsed = false
-    private var hasAnswer = false
-    /// All of the answer has come.
+    private var hasResponse = false
+    /// All of the response has come.
     private var isInputEnded = false
     private var sinkWaits = false
     /// How it ended while the sink was busy with what it had.
@@ -32,7 +32,7 @@ final class HTTPFetchRun {
 
     private enum Outcome {
         case complete
-        case failed(HTTPFetchFailure)
+        case failed(HTTPFetchError)
     }
 
     init(
@@ -69,12 +69,12 @@ final class HTTPFetchRun {
         guard !isOver else { return }
         let hop = machine.hop
         guard let sink, sink.fetch(context, mayConnectTo: hop.url.host, port: hop.url.port) else {
-            return fail(HTTPFetchFailure(.denied, "connections to \(hop.url.authority) are not allowed here"))
+            return fail(HTTPFetchError(.denied, "connections to \(hop.url.authority) are not allowed here"))
         }
         guard let pool = fetcher.pool(hop.url, hop.tls) else {
-            return fail(HTTPFetchFailure(.closed, "the service has stopped"))
+            return fail(HTTPFetchError(.closed, "the service has stopped"))
         }
-        hasAnswer = false
+        hasResponse = false
         isOnUsed = false
         isInputEnded = false
         self.pool = pool
@@ -93,11 +93,11 @@ final class HTTPFetchRun {
 
     func head(_ head: HTTPResponseHead) {
         guard !isOver else { return }
-        hasAnswer = true
-        let headers = head.headers.map { (name: $0.name.lowercased(), value: $0.value) }
+        hasResponse = true
+        let headers = HTTPFields(head.headers.lazy.map { (name: $0.name.lowercased(), value: $0.value) })
         switch machine.head(status: Int(head.status.code), headers: headers) {
         case .receive:
-            if isStreamed, let head = machine.head { tell { $0.fetch(context, began: head) } }
+            if isStreamed, let response = machine.response { tell { $0.fetch(context, began: response) } }
         case .skip: fetcher.counters.redirected &+= 1
         case .fail(let failure): fail(failure)
         }
@@ -157,7 +157,7 @@ final class HTTPFetchRun {
         pool = nil
         connection = nil
         // A kept connection that the server was about to close: the request goes once more, if it changes nothing.
-        if isOnUsed, !hasAnswer, Self.isRepeatable(machine.hop.method) { return send() }
+        if isOnUsed, !hasResponse, Self.isRepeatable(machine.hop.method) { return send() }
         fail(.of(error, machine.hop.url))
     }
 
@@ -192,7 +192,8 @@ final class HTTPFetchRun {
         over(outcome) { sink in
             switch outcome {
             case .complete:
-                if let head = machine.head { sink.fetch(context, completed: head, body: isStreamed ? nil : body) }
+                guard let response = machine.response else { return }
+                sink.fetch(context, completed: response, body: isStreamed ? nil : body)
             case .failed(let failure): sink.fetch(context, failed: failure)
             }
         }
@@ -201,11 +202,11 @@ final class HTTPFetchRun {
     private func timedOut() {
         let what =
             pool.map { $0.isFull ? "no free connection" : "no connection" }
-            ?? (machine.head == nil ? "no answer" : "not all of the answer")
-        fail(HTTPFetchFailure(.timeout, "\(machine.hop.url.authority): \(what) within \(seconds) s"))
+            ?? (machine.response == nil ? "no answer" : "not all of the answer")
+        fail(HTTPFetchError(.timeout, "\(machine.hop.url.authority): \(what) within \(seconds) s"))
     }
 
-    private func fail(_ failure: HTTPFetchFailure) {
+    private func fail(_ failure: HTTPFetchError) {
         guard !isOver, outcome == nil else { return }
         fetcher.counters.failed &+= 1
         dropConnection()
@@ -227,10 +228,10 @@ final class HTTPFetchRun {
     }
 
     private func end(_ outcome: Outcome?) -> HTTPFetchEnd {
-        let status = machine.head?.status
+        let status = machine.response?.status
         if case .failed(let failure) = outcome { return .failed(failure, status: status) }
         // A stream ends where its reader has enough.
-        if let status, outcome != nil || isStreamed { return .answered(status: status) }
+        if let status, outcome != nil || isStreamed { return .responded(status: status) }
         return .abandoned(status: status)
     }
 

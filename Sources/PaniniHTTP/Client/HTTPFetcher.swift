@@ -1,5 +1,5 @@
 // Owns: the HTTP client of one event loop: its connections, which fetches run, and how many at once go to one server.
-// Loop-bound. Knows neither Lua nor what an answer is good for.
+// Loop-bound. Knows neither Lua nor what a response is good for.
 
 package import NIOCore
 import NIOPosix
@@ -9,13 +9,13 @@ import NIOSSL
 package protocol HTTPFetchSink: AnyObject {
     /// Whether a connection may be made; asked before each request, redirects among them.
     func fetch(_ context: UInt64, mayConnectTo host: String, port: Int) -> Bool
-    /// The head of a streamed answer. Ask for the body with ``HTTPFetcher/next(_:)``.
-    func fetch(_ context: UInt64, began head: HTTPFetchHead)
+    /// The head of a streamed response. Ask for the body with ``HTTPFetcher/next(_:)``.
+    func fetch(_ context: UInt64, began response: HTTPFetchResponse)
     /// A piece of a streamed body that was asked for.
     func fetch(_ context: UInt64, received piece: ByteBuffer)
-    /// All of an answer has come; the body is nil when it was streamed.
-    func fetch(_ context: UInt64, completed head: HTTPFetchHead, body: ByteBuffer?)
-    func fetch(_ context: UInt64, failed failure: HTTPFetchFailure)
+    /// All of a response has come; the body is nil when it was streamed.
+    func fetch(_ context: UInt64, completed response: HTTPFetchResponse, body: ByteBuffer?)
+    func fetch(_ context: UInt64, failed failure: HTTPFetchError)
 }
 
 /// A running fetch.
@@ -84,7 +84,7 @@ package final class HTTPFetcher {
     /// Asks for the next piece of a streamed body. The sink hears of it later.
     package func next(_ id: HTTPFetchID) { runs[id]?.wantsPiece() }
 
-    /// Ends a fetch whose answer nobody wants any more.
+    /// Ends a fetch whose response nobody wants any more.
     package func cancel(_ id: HTTPFetchID) {
         guard let run = runs[id] else { return }
         counters.cancelled &+= 1
@@ -140,7 +140,7 @@ package final class HTTPFetcher {
             do {
                 return try NIOSSLContext(configuration: configuration)
             } catch {
-                throw HTTPClientTLSProblem()
+                throw HTTPClientTLSError()
             }
         }
         contexts[tls] = context

@@ -2,7 +2,7 @@
 
 import NIOCore
 
-/// Puts the heads of answers in order before they are parsed.
+/// Puts the heads of responses in order before they are parsed.
 final class HTTPResponseHeadHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

@@ -1,6 +1,7 @@
-// Owns: making the heads of answers what the parser takes, as servers send them that are older or less careful than it: what
+// Owns: making the heads of responses what the parser takes, as servers send them that are older or less careful than it: what
 // every browser reads. A value without I/O; any thread.
 
+import Bytes
 import NIOCore
 
 /// The bytes of one connection from a server, with each head put in order.
@@ -18,7 +19,7 @@ struct HTTPResponseHeads {
     /// No head is waited for that is longer: the parser has it as it is, and its own limit.
     static let maximumBytes = 64 << 10
 
-    /// A request goes out: the next bytes are the head of its answer.
+    /// A request goes out: the next bytes are the head of its response.
     mutating func begin() {
         isInHead = true
         searched = 0
@@ -120,10 +121,10 @@ struct HTTPResponseHeads {
         return lines
     }
 
-    /// 1xx: the head of the answer itself is still to come. 101 is the last.
+    /// 1xx: the head of the response itself is still to come. 101 is the last.
     private static func isInterim(_ bytes: UnsafeRawBufferPointer, _ lines: [Range<Int>]) -> Bool {
         guard let line = lines.first else { return false }
-        let words = bytes[line].split(maxSplits: 2) { isBlank($0) }
+        let words = bytes[line].split(maxSplits: 2) { ASCII.isBlank($0) }
         return words.count > 1 && words[1].count == 3 && words[1].first == UInt8(ascii: "1")
             && !words[1].elementsEqual("101".utf8)
     }
@@ -136,7 +137,7 @@ struct HTTPResponseHeads {
         var fields: [[UInt8]] = []
         for line in lines.dropFirst() {
             let text = bytes[line]
-            if let byte = text.first, isBlank(byte) {
+            if let byte = text.first, ASCII.isBlank(byte) {
                 // Nothing to be folded to: whoever reads this may mean something else than its sender.
                 guard !fields.isEmpty else { return nil }
                 fields[fields.count - 1] += [0x20] + trimmed(text)
@@ -146,7 +147,7 @@ struct HTTPResponseHeads {
             fields.append(trimmed(text[..<colon]) + [UInt8(ascii: ":"), 0x20] + trimmed(text[(colon + 1)...]))
         }
         guard dropRepeatedLength(&fields) else { return nil }
-        let words = bytes[first].split(maxSplits: 2) { isBlank($0) }
+        let words = bytes[first].split(maxSplits: 2) { ASCII.isBlank($0) }
         var head = Array(words.map { trimmed($0) }.joined(separator: [0x20]))
         // The blank before a missing reason belongs to it.
         if words.count == 2 { head.append(0x20) }
@@ -168,9 +169,9 @@ struct HTTPResponseHeads {
                 }
                 continue
             }
-            if isBlank(bytes[line.lowerBound]) { return true }
+            if ASCII.isBlank(bytes[line.lowerBound]) { return true }
             guard let colon = bytes[line].firstIndex(of: UInt8(ascii: ":")) else { continue }
-            if colon > line.lowerBound, isBlank(bytes[colon - 1]) { return true }
+            if colon > line.lowerBound, ASCII.isBlank(bytes[colon - 1]) { return true }
             if isLength(bytes[line.lowerBound..<colon]) {
                 lengths += 1
                 if lengths > 1 || bytes[colon..<line.upperBound].contains(UInt8(ascii: ",")) { return true }
@@ -192,7 +193,7 @@ struct HTTPResponseHeads {
             }
             for value in field[(colon + 1)...].split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
                 let digits = trimmed(value)
-                guard !digits.isEmpty, digits.allSatisfy({ (48...57).contains($0) }), length ?? digits == digits else {
+                guard !digits.isEmpty, digits.allSatisfy(ASCII.isDigit), length ?? digits == digits else {
                     return false
                 }
                 length = digits
@@ -204,17 +205,12 @@ struct HTTPResponseHeads {
     }
 
     private static func isLength(_ name: some Collection<UInt8>) -> Bool {
-        name.count == 14 && zip(name, "content-length".utf8).allSatisfy { $0 == $1 || $0 | 0x20 == $1 }
+        ASCII.equals(name, ignoringCase: "content-length")
     }
 
     private static func trimmed(_ text: some BidirectionalCollection<UInt8>) -> [UInt8] {
-        var rest = text[...]
-        while let byte = rest.first, isBlank(byte) { rest = rest.dropFirst() }
-        while let byte = rest.last, isBlank(byte) { rest = rest.dropLast() }
-        return Array(rest)
+        Array(text[...].withoutBlanks)
     }
-
-    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
     private static let cr: UInt8 = 0x0D
     private static let lf: UInt8 = 0x0A

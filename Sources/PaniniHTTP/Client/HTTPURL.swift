@@ -1,8 +1,10 @@
 // Owns: reading http and https URLs, and resolving references against them (RFC 3986). Pure values; any thread. No text that
 // comes from here has a URL's credentials.
 
+import Bytes
+
 /// Why a text is no URL that can be fetched.
-package struct HTTPURLProblem: Error, Equatable {
+package struct HTTPURLError: Error, Equatable {
     /// What is wrong, to stand behind "the URL"; without the URL, which may hold secrets.
     package let message: String
 }
@@ -23,24 +25,24 @@ package struct HTTPURL: Equatable, Sendable {
     ///
     /// - Parameter text: Such as `https://example.org/a?b=c`.
     /// - Throws: What is wrong with it.
-    package init(_ text: String) throws(HTTPURLProblem) {
+    package init(_ text: String) throws(HTTPURLError) {
         let bytes = Array(text.utf8)
         guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-            throw HTTPURLProblem(message: "has a line break or another control character")
+            throw HTTPURLError(message: "has a line break or another control character")
         }
         guard let (scheme, rest) = Self.scheme(bytes[...]) else {
-            throw HTTPURLProblem(message: "has no scheme: it begins with http:// or https://")
+            throw HTTPURLError(message: "has no scheme: it begins with http:// or https://")
         }
         guard scheme == "http" || scheme == "https" else {
-            throw HTTPURLProblem(message: "has another scheme than http and https")
+            throw HTTPURLError(message: "has another scheme than http and https")
         }
         guard rest.starts(with: "//".utf8) else {
-            throw HTTPURLProblem(message: "has no host: it begins with \(scheme)://")
+            throw HTTPURLError(message: "has no host: it begins with \(scheme)://")
         }
         try self.init(isSecure: scheme == "https", behindSlashes: rest.dropFirst(2))
     }
 
-    private init(isSecure: Bool, behindSlashes rest: ArraySlice<UInt8>) throws(HTTPURLProblem) {
+    private init(isSecure: Bool, behindSlashes rest: ArraySlice<UInt8>) throws(HTTPURLError) {
         let end = rest.firstIndex { $0 == slash || $0 == mark || $0 == hash } ?? rest.endIndex
         var authority = rest[..<end]
         if let at = authority.lastIndex(of: UInt8(ascii: "@")) {
@@ -76,7 +78,7 @@ package struct HTTPURL: Equatable, Sendable {
 
     /// The host is an address: there is no name to tell a server, or to be verified.
     package var isAddress: Bool {
-        host.contains(":") || host.utf8.allSatisfy { isDigit($0) || $0 == dot }
+        host.contains(":") || host.utf8.allSatisfy { ASCII.isDigit($0) || $0 == dot }
     }
 
     /// Whether what is secret for one may be told the other (RFC 6454).
@@ -87,10 +89,10 @@ package struct HTTPURL: Equatable, Sendable {
     // MARK: - References
 
     /// Resolves a `location` (RFC 3986, section 5.2). Credentials go on only to the same origin.
-    package func resolving(_ reference: String) throws(HTTPURLProblem) -> HTTPURL {
+    package func resolving(_ reference: String) throws(HTTPURLError) -> HTTPURL {
         let bytes = Array(reference.utf8)
         guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-            throw HTTPURLProblem(message: "has a line break or another control character")
+            throw HTTPURLError(message: "has a line break or another control character")
         }
         if Self.scheme(bytes[...]) != nil { return try HTTPURL(reference) }
         if bytes.starts(with: "//".utf8) { return try HTTPURL(isSecure: isSecure, behindSlashes: bytes[2...]) }
@@ -126,23 +128,24 @@ package struct HTTPURL: Equatable, Sendable {
     // MARK: - Parts
 
     private static func scheme(_ text: ArraySlice<UInt8>) -> (name: String, rest: ArraySlice<UInt8>)? {
-        guard let colon = text.firstIndex(of: UInt8(ascii: ":")), let first = text.first, isLetter(first) else {
+        guard let colon = text.firstIndex(of: UInt8(ascii: ":")), let first = text.first, ASCII.isLetter(first) else {
             return nil
         }
         let name = text[..<colon]
-        guard name.allSatisfy({ isLetter($0) || isDigit($0) || $0 == dot || $0 == 0x2B || $0 == 0x2D }) else {
+        guard name.allSatisfy({ ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == dot || $0 == 0x2B || $0 == 0x2D })
+        else {
             return nil
         }
         // "localhost:8080/a" is a host that lost its scheme, not a scheme.
         let rest = text[text.index(after: colon)...]
-        if let next = rest.first, isDigit(next) { return nil }
+        if let next = rest.first, ASCII.isDigit(next) { return nil }
         return (String(decoding: name, as: UTF8.self).lowercased(), rest)
     }
 
     private static func hostAndPort(
         _ text: ArraySlice<UInt8>,
         standard: Int
-    ) throws(HTTPURLProblem) -> (String, Int) {
+    ) throws(HTTPURLError) -> (String, Int) {
         var name = text
         var digits: ArraySlice<UInt8> = []
         let isBracketed = text.first == UInt8(ascii: "[")
@@ -153,31 +156,31 @@ package struct HTTPURL: Equatable, Sendable {
             }
             : text.firstIndex(of: UInt8(ascii: ":"))
         if let colon {
-            guard text[colon] == UInt8(ascii: ":") else { throw HTTPURLProblem(message: "has no valid host") }
+            guard text[colon] == UInt8(ascii: ":") else { throw HTTPURLError(message: "has no valid host") }
             name = text[..<colon]
             digits = text[text.index(after: colon)...]
         }
         var port = standard
         if !digits.isEmpty {
-            guard digits.allSatisfy(isDigit), let number = Int(String(decoding: digits, as: UTF8.self)),
+            guard digits.allSatisfy(ASCII.isDigit), let number = Int(String(decoding: digits, as: UTF8.self)),
                 (1...65535).contains(number)
-            else { throw HTTPURLProblem(message: "has a port that is no number from 1 to 65535") }
+            else { throw HTTPURLError(message: "has a port that is no number from 1 to 65535") }
             port = number
         }
         if isBracketed {
             let address = name.dropFirst().dropLast()
             guard name.last == UInt8(ascii: "]"), address.contains(UInt8(ascii: ":")),
-                address.allSatisfy({ isHex($0) || $0 == UInt8(ascii: ":") || $0 == dot })
-            else { throw HTTPURLProblem(message: "has no valid IPv6 address between its brackets") }
+                address.allSatisfy({ Hex.isDigit($0) || $0 == UInt8(ascii: ":") || $0 == dot })
+            else { throw HTTPURLError(message: "has no valid IPv6 address between its brackets") }
             return (String(decoding: address, as: UTF8.self).lowercased(), port)
         }
-        guard !name.isEmpty else { throw HTTPURLProblem(message: "has no host") }
+        guard !name.isEmpty else { throw HTTPURLError(message: "has no host") }
         guard name.allSatisfy({ $0 < 0x80 }) else {
-            throw HTTPURLProblem(message: "has a host that is not ASCII: write it in its form xn--...")
+            throw HTTPURLError(message: "has a host that is not ASCII: write it in its form xn--...")
         }
         guard name.count <= 253,
-            name.allSatisfy({ isLetter($0) || isDigit($0) || $0 == dot || $0 == 0x2D || $0 == 0x5F })
-        else { throw HTTPURLProblem(message: "has a host with characters that no host has") }
+            name.allSatisfy({ ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == dot || $0 == 0x2D || $0 == 0x5F })
+        else { throw HTTPURLError(message: "has a host with characters that no host has") }
         return (String(decoding: name, as: UTF8.self).lowercased(), port)
     }
 
@@ -189,8 +192,7 @@ package struct HTTPURL: Equatable, Sendable {
             switch byte {
             case 0x21, 0x23...0x3B, 0x3D, 0x3F...0x5B, 0x5D, 0x5F, 0x61...0x7A, 0x7E: result.append(byte)
             default:
-                result.append(UInt8(ascii: "%"))
-                for digit in [byte >> 4, byte & 15] { result.append(digit < 10 ? 48 + digit : 55 + digit) }
+                PercentCoding.appendEscape(of: byte, to: &result)
             }
         }
         return String(decoding: result, as: UTF8.self)
@@ -201,7 +203,3 @@ private let slash = UInt8(ascii: "/")
 private let mark = UInt8(ascii: "?")
 private let hash = UInt8(ascii: "#")
 private let dot = UInt8(ascii: ".")
-
-private func isLetter(_ byte: UInt8) -> Bool { (65...90).contains(byte) || (97...122).contains(byte) }
-private func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
-private func isHex(_ byte: UInt8) -> Bool { isDigit(byte) || (65...70).contains(byte) || (97...102).contains(byte) }

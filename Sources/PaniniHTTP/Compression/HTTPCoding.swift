@@ -1,12 +1,14 @@
-// Owns: whether an answer is compressed, and how (RFC 9110, sections 8.4 and 12.5.3). Pure; any thread.
+// Owns: whether a response is compressed, and how (RFC 9110, sections 8.4 and 12.5.3). Pure; any thread.
+
+import Bytes
 
 /// The choice of a content coding.
 enum HTTPCoding {
     /// Smaller bodies cost more than they save.
     static let minimumBytes = 1024
 
-    /// Whether an answer gains by compression: what the choice by `accept-encoding`, and so `vary`, is for.
-    static func isWorthIt(_ status: Int, _ headers: [(name: String, value: String)]) -> Bool {
+    /// Whether a response gains by compression: what the choice by `accept-encoding`, and so `vary`, is for.
+    static func isWorthIt(_ status: Int, _ headers: HTTPFields) -> Bool {
         guard status >= 200, status != 204, status != 206, status != 304 else { return false }
         var isCompressible = false
         for (name, value) in headers {
@@ -56,12 +58,12 @@ enum HTTPCoding {
         var gzip: Double?
         var deflate: Double?
         var identity: Double?
-        /// Of all that are not named.
+        /// The weight of all codings that are not named.
         var rest: Double?
 
         /// Takes one coding with its parameters.
         mutating func note(_ part: Substring.UTF8View) {
-            let name = part.prefix { $0 != UInt8(ascii: ";") }.trimmedSpaces
+            let name = part.prefix { $0 != UInt8(ascii: ";") }.withoutBlanks
             let coding: WritableKeyPath<Weights, Double?>
             if HTTPParameters.isName(name, "gzip") || HTTPParameters.isName(name, "x-gzip") {
                 coding = \.gzip
@@ -76,7 +78,7 @@ enum HTTPCoding {
             }
             var weight = 1.0
             for piece in part.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false).dropFirst() {
-                let text = piece.trimmedSpaces
+                let text = piece.withoutBlanks
                 guard text.count > 1, HTTPParameters.isName(text.prefix(2), "q=") else { continue }
                 weight = text.count <= 32 ? Double(Substring(text.dropFirst(2))) ?? 0 : 0
             }
@@ -84,30 +86,22 @@ enum HTTPCoding {
         }
     }
 
-    /// The headers of an answer that is compressed: its bytes are others, so a strong validator becomes a weak one.
-    static func encoded(
-        _ headers: [(name: String, value: String)],
-        _ format: HTTPDeflater.Format
-    ) -> [(name: String, value: String)] {
-        headers.map { $0.name == "etag" && !$0.value.hasPrefix("W/") ? ($0.name, "W/" + $0.value) : $0 }
-            + [("content-encoding", format.rawValue)]
-    }
-
-    /// What tells caches that the answer depends on `accept-encoding`; nil when it says so already.
-    static func vary(_ headers: [(name: String, value: String)]) -> (name: String, value: String)? {
-        for (name, value) in headers where name == "vary" {
-            let names = value.lowercased()
-            if names.contains("accept-encoding") || names.contains("*") { return nil }
+    /// The headers of a response that is compressed: its bytes are others, so a strong validator becomes a weak one.
+    static func encoded(_ headers: HTTPFields, _ format: HTTPDeflater.Format) -> HTTPFields {
+        var encoded = HTTPFields()
+        for (name, value) in headers {
+            encoded.add(name, name == "etag" && !value.hasPrefix("W/") ? "W/" + value : value)
         }
-        return ("vary", "accept-encoding")
+        encoded.add("content-encoding", format.rawValue)
+        return encoded
     }
-}
 
-extension Substring.UTF8View {
-    fileprivate var trimmedSpaces: Substring.UTF8View {
-        var rest = self
-        while let first = rest.first, first == 0x20 || first == 0x09 { rest = rest.dropFirst() }
-        while let last = rest.last, last == 0x20 || last == 0x09 { rest = rest.dropLast() }
-        return rest
+    /// The headers with what tells caches that the response depends on `accept-encoding`.
+    static func varying(_ headers: HTTPFields) -> HTTPFields {
+        for value in headers.values("vary") {
+            let names = value.lowercased()
+            if names.contains("accept-encoding") || names.contains("*") { return headers }
+        }
+        return headers.adding([("vary", "accept-encoding")])
     }
 }

@@ -13,7 +13,7 @@ final class HTTPCompressor {
     static let maximumStreams = 256
     /// Larger files are sent as they are, and in ranges.
     static let maximumFileBytes = 1 << 20
-    /// What the buffer may keep between two answers.
+    /// What the buffer may keep between two responses.
     private static let keptBytes = 256 << 10
 
     /// Encodes a whole body.

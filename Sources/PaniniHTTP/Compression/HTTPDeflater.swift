@@ -13,7 +13,7 @@ package final class HTTPDeflater {
 
     /// What an encoder is for.
     package enum Purpose {
-        /// Whole bodies: a quarter of a megabyte of state, of which there is one.
+        /// Whole bodies. The state takes a quarter of a megabyte, and there is one.
         case bodies
         /// A stream: a fifth of it, as there may be many.
         case stream

@@ -20,10 +20,10 @@ package struct HTTPInflater {
         }
 
         /// The one format of a message; nil without any, and for several or others.
-        init?(_ headers: [(name: String, value: String)]) {
-            let names = headers.filter { $0.name == "content-encoding" }
-            guard names.count == 1 else { return nil }
-            self.init(names[0].value)
+        init?(_ headers: HTTPFields) {
+            let values = headers.values("content-encoding")
+            guard values.count == 1 else { return nil }
+            self.init(values[0])
         }
     }
 

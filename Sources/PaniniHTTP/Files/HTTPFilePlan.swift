@@ -11,12 +11,12 @@ package struct HTTPFilePlan: Equatable {
 
     /// Decides about a request for a file.
     ///
-    /// Conditions are those of GET and HEAD: to what another method has done before its answer was made they are too late. Parts
+    /// Conditions are those of GET and HEAD: to what another method has done before its response was made they are too late. Parts
     /// are sent for GET only (RFC 9110, section 14.2).
     ///
     /// - Parameters:
     ///   - method: Of the request.
-    ///   - status: What the answer would be without conditions. Neither conditions nor parts are of something else than 200;
+    ///   - status: What the response would be without conditions. Neither conditions nor parts are of something else than 200;
     ///     but for its status, the file is what it is.
     ///   - size: The file's bytes.
     ///   - validators: Of the file.

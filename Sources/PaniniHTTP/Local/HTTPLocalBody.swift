@@ -1,10 +1,10 @@
-// Owns: the body of an answer on its way from an event loop to a task: pieces in order, as much at once as may lie there.
+// Owns: the body of a response on its way from an event loop to a task: pieces in order, as much at once as may lie there.
 // Any thread, behind a lock.
 
 import NIOCore
 import Synchronization
 
-/// The pieces of one streamed answer.
+/// The pieces of one streamed response.
 package final class HTTPLocalBody: Sendable {
     /// Why a body ends before it is complete.
     package struct Incomplete: Error {}
@@ -81,7 +81,7 @@ package final class HTTPLocalBody: Sendable {
 
     /// The next piece; nil at the end. One reader at a time.
     ///
-    /// - Throws: ``Incomplete`` when the answer breaks off; `CancellationError` when the task is cancelled.
+    /// - Throws: ``Incomplete`` when the response breaks off; `CancellationError` when the task is cancelled.
     package func next() async throws -> [UInt8]? {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in

@@ -1,13 +1,9 @@
-// Owns: what a connection holds for its client, as a number, and the client's pace. Values; loop-bound with their connection.
+// Owns: what a connection holds for its client, as a number. Values; loop-bound with their connection.
 
-/// What one connection makes its server hold, and how its client takes it.
+/// What one connection makes its server hold.
 struct HTTPHolding {
-    /// Bytes of memory: requests that are not complete or not begun, and answers that the client has not taken.
+    /// Bytes of memory: requests that are not complete or not begun, and responses that the client has not taken.
     private(set) var bytes = 0
-    /// The client does not keep up with what it is sent.
-    var isBlocked = false
-    /// What was still to be written at the last look.
-    var lastBuffered = 0
     /// It was ended for what it held: what is left of it goes, and does not count.
     private(set) var isEnded = false
 

@@ -7,7 +7,7 @@ extension HTTPRequest {
     /// Reads `content-encoding`.
     ///
     /// - Returns: The refusal of an encoding that is not known here.
-    func setUpDecoding() -> HTTPAnswer? {
+    func setUpDecoding() -> HTTPResponse? {
         var head = self.head
         let names = head.headers["content-encoding"].flatMap { $0.split(separator: ",") }.map {
             $0.filter { $0 != " " && $0 != "\t" }.lowercased()
@@ -33,13 +33,13 @@ extension HTTPRequest {
         (body?.storageCapacity ?? 0) + (decoder == nil ? 0 : HTTPInflater.stateBytes)
     }
 
-    /// Whoever answers has copied the body.
+    /// Whoever responds has copied the body.
     package func releaseBody() { body = nil }
 
     /// Takes a part of the body.
     ///
     /// - Returns: The refusal of a body that is too large or not what it says.
-    func append(_ bytes: ByteBuffer) -> HTTPAnswer? {
+    func append(_ bytes: ByteBuffer) -> HTTPResponse? {
         guard let decoder else {
             let size = body?.readableBytes ?? 0
             guard size + bytes.readableBytes <= maximumBody else { return tooLarge }
@@ -68,13 +68,13 @@ extension HTTPRequest {
     }
 
     /// The body has ended.
-    func finishBody() -> HTTPAnswer? {
+    func finishBody() -> HTTPResponse? {
         guard let decoder, decoder.hasBegun else { return nil }
         return decoder.isComplete ? nil : Self.undecodable
     }
 
-    private var tooLarge: HTTPAnswer { .failure(413, "the request's body is larger than \(maximumBody) bytes") }
+    private var tooLarge: HTTPResponse { .failure(413, "the request's body is larger than \(maximumBody) bytes") }
 
-    private static let undecodable = HTTPAnswer.failure(400, "the body is not what its content-encoding says")
+    private static let undecodable = HTTPResponse.failure(400, "the body is not what its content-encoding says")
     private static let pieceBytes = 64 << 10
 }

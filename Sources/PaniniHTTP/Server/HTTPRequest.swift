@@ -18,26 +18,26 @@ package final class HTTPRequest {
     @exclusivity(unchecked) package var handshake: WebSocketHandshake?
     /// Whether there is a connection that could become one of WebSocket.
     @exclusivity(unchecked) package internal(set) var canUpgrade = true
-    /// Headers that its answer gets, whoever gives it.
-    @exclusivity(unchecked) package var answerHeaders: [(name: String, value: String)] = []
-    /// Where the answer goes; nil when the connection is gone.
+    /// Headers that its response gets, whoever gives it.
+    @exclusivity(unchecked) package var responseHeaders: HTTPFields = []
+    /// Where the response goes; nil when the connection is gone.
     ///
     /// Strong, as weak ones cost each request two objects' worth of counting: a connection lets go of its request when that is
-    /// answered, and says so to the request when it ends before.
+    /// responded to, and says so to the request when it ends before.
     @exclusivity(unchecked) package internal(set) var connection: (any HTTPResponder)?
-    /// Which request of its connection it is: an answer with an older number comes too late.
+    /// Which request of its connection it is: a response with an older number comes too late.
     package let number: UInt64
 
     /// Undoes the body's encoding; nil when it has none.
     @exclusivity(unchecked) var decoder: HTTPInflater?
     /// The server's encoders; nil when it does not compress.
     let compressor: HTTPCompressor?
-    /// The encoder of the streamed answer.
+    /// The encoder of the streamed response.
     @exclusivity(unchecked) var encoder: HTTPDeflater?
 
     init(
         head: HTTPHead,
-        connection: any HTTPResponder,
+        connection: (any HTTPResponder)?,
         number: UInt64,
         remoteAddress: String,
         compressor: HTTPCompressor?
@@ -52,7 +52,7 @@ package final class HTTPRequest {
     /// The same for a head that came as text, which is kept as it is.
     convenience init(
         decoded head: HTTPRequestHead,
-        connection: any HTTPResponder,
+        connection: (any HTTPResponder)?,
         number: UInt64,
         remoteAddress: String,
         compressor: HTTPCompressor?
@@ -139,7 +139,7 @@ package final class HTTPRequest {
         String(decoding: raw.bytes[..<raw.targetLength].dropFirst(raw.pathLength + 1), as: UTF8.self)
     }
 
-    /// True while an answer can still be given.
+    /// True while a response can still be given.
     package var isOpen: Bool { connection?.isWaiting(for: number) == true }
 }
 

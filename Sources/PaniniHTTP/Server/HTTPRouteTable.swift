@@ -1,7 +1,9 @@
 // Owns: which handler a method and a path mean. Built at load time, then only read; pure values, any thread.
 
+import Bytes
+
 /// Why a route cannot be added.
-package struct HTTPRouteProblem: Error, Equatable {
+package struct HTTPRouteError: Error, Equatable {
     /// One sentence for people.
     package let message: String
 }
@@ -43,7 +45,7 @@ package struct HTTPRouteTable {
     private var nodes = [Node()]
     /// More segments than this are looked up.
     private static let searchedChildren = 16
-    /// Of all routes; `*` stands for any.
+    /// The methods of all routes; `*` stands for any.
     package private(set) var methods: Set<String> = []  // text: ASCII
 
     package init() {}
@@ -52,36 +54,36 @@ package struct HTTPRouteTable {
     ///
     /// - Parameter pattern: Such as `/users/{id}` or `/files/{path...}`.
     /// - Throws: What is wrong with the pattern.
-    package static func names(of pattern: String) throws(HTTPRouteProblem) -> [String] {
+    package static func names(of pattern: String) throws(HTTPRouteError) -> [String] {
         guard pattern.utf8.first == UInt8(ascii: "/") else {
-            throw HTTPRouteProblem(message: "a path begins with \"/\", not \"\(pattern)\"")
+            throw HTTPRouteError(message: "a path begins with \"/\", not \"\(pattern)\"")
         }
         let hasMark = pattern.utf8.contains { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }
         guard !hasMark, !pattern.unicodeScalars.contains(where: \.properties.isWhitespace) else {
-            throw HTTPRouteProblem(message: "the path \"\(pattern)\" may not contain \"?\", \"#\" or white space")
+            throw HTTPRouteError(message: "the path \"\(pattern)\" may not contain \"?\", \"#\" or white space")
         }
         var names: [String] = []
         let segments = Self.segments(of: pattern)
         for (position, segment) in segments.enumerated() where segment.contains(where: isBrace) {
             let shown = String(decoding: segment, as: UTF8.self)
             guard isParameter(segment) else {
-                throw HTTPRouteProblem(message: "a parameter is a whole segment, as in /users/{id}, not \"\(shown)\"")
+                throw HTTPRouteError(message: "a parameter is a whole segment, as in /users/{id}, not \"\(shown)\"")
             }
             var name = segment.dropFirst().dropLast()
             if takesRest(segment) {
                 name = name.dropLast(3)
                 guard position == segments.count - 1 else {
-                    throw HTTPRouteProblem(
+                    throw HTTPRouteError(
                         message: "\"\(shown)\" takes the rest of the path: it must be the last segment"
                     )
                 }
             }
             guard !name.isEmpty, name.allSatisfy({ isNameByte($0) }) else {
-                throw HTTPRouteProblem(message: "a parameter's name has letters, digits and _ only, not \"\(shown)\"")
+                throw HTTPRouteError(message: "a parameter's name has letters, digits and _ only, not \"\(shown)\"")
             }
             let text = String(decoding: name, as: UTF8.self)
             guard !names.contains(text) else {
-                throw HTTPRouteProblem(message: "the path \"\(pattern)\" has two parameters named \"\(text)\"")
+                throw HTTPRouteError(message: "the path \"\(pattern)\" has two parameters named \"\(text)\"")
             }
             names.append(text)
         }
@@ -104,7 +106,7 @@ package struct HTTPRouteTable {
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
-        (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 95
+        ASCII.isLetter(byte) || ASCII.isDigit(byte) || byte == 95
     }
 
     /// Adds a route.
@@ -114,7 +116,7 @@ package struct HTTPRouteTable {
     ///   - pattern: The path with its parameters.
     ///   - route: What ``match(method:path:)`` gives back.
     /// - Throws: What is wrong with the pattern, or which route it collides with.
-    package mutating func add(_ method: String, _ pattern: String, route: Int) throws(HTTPRouteProblem) {
+    package mutating func add(_ method: String, _ pattern: String, route: Int) throws(HTTPRouteError) {
         _ = try Self.names(of: pattern)
         var node = 0
         var takesRest = false
@@ -133,7 +135,7 @@ package struct HTTPRouteTable {
         }
         let known = takesRest ? nodes[node].rest : nodes[node].routes
         if let other = known.first(where: { $0.method == method }) {
-            throw HTTPRouteProblem(message: "\(method) \(pattern) is there already, as \(method) \(other.pattern)")
+            throw HTTPRouteError(message: "\(method) \(pattern) is there already, as \(method) \(other.pattern)")
         }
         methods.insert(method)
         if takesRest {
@@ -310,30 +312,6 @@ package struct HTTPRouteTable {
 
     /// The same for bytes.
     package static func decoded(_ segment: ArraySlice<UInt8>) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(segment.count)
-        var rest = segment[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            let digits = rest.prefix(2)
-            guard digits.count == 2, let high = hex(digits.first), let low = hex(digits.last) else {
-                return Array(segment)
-            }
-            bytes.append(high << 4 | low)
-            rest = rest.dropFirst(2)
-        }
-        return bytes
-    }
-
-    private static func hex(_ byte: UInt8?) -> UInt8? {
-        switch byte {
-        case .some(let digit) where (48...57).contains(digit): digit - 48
-        case .some(let digit) where (65...70).contains(digit): digit - 55
-        case .some(let digit) where (97...102).contains(digit): digit - 87
-        default: nil
-        }
+        PercentCoding.decoded(segment) ?? Array(segment)
     }
 }

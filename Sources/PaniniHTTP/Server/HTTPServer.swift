@@ -1,49 +1,7 @@
-// Owns: the listening socket, the set of connections, their clock. Loop-bound: everything of a server lives on one event
-// loop. Knows nothing of what answers requests.
+// Owns: the set of connections, their clock, and what they hold together. Loop-bound: everything of a server lives on one event
+// loop. Knows nothing of what responds to requests.
 
-import Glibc
 package import NIOCore
-import NIOHTTP1
-import NIOPosix
-import NIOSSL
-
-/// Why a server cannot start.
-package struct HTTPServerProblem: Error {
-    /// One sentence for people.
-    package let message: String
-}
-
-/// One line of an access log.
-package struct HTTPAnswerReport {
-    package let method: String
-    package let path: String
-    package let status: Int
-    /// Of the body.
-    package let bytes: Int
-    package let remoteAddress: String
-    /// From the head of the request to the end of the answer.
-    package let seconds: Double
-}
-
-/// What a server asks about each request.
-package protocol HTTPServerDelegate: AnyObject {
-    /// A request's head has arrived. The delegate sets the route and the largest body.
-    ///
-    /// - Returns: Nil to go on, or the answer that refuses the request.
-    func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer?
-    /// A request is complete. It is answered through its connection, now or later.
-    func server(_ server: HTTPServer, received request: HTTPRequest)
-    /// The connection of a request that waits for its answer is gone.
-    func server(_ server: HTTPServer, lost request: HTTPRequest)
-    /// An answer is complete; only with ``HTTPServerConfiguration/reportsAnswers``.
-    func server(_ server: HTTPServer, answered report: HTTPAnswerReport)
-    /// A stream's connection takes bytes again.
-    func server(_ server: HTTPServer, canWrite request: HTTPRequest)
-    /// A connection was ended for what it held.
-    func server(_ server: HTTPServer, shed: HTTPShedding)
-    /// Much of what the connections held has gone: a good time to give memory back to the system.
-    func serverCalmedDown(_ server: HTTPServer)
-}
 
 /// What a server keeps of a connection, whichever version it speaks.
 protocol HTTPServerConnection: AnyObject {
@@ -52,13 +10,19 @@ protocol HTTPServerConnection: AnyObject {
     /// What it makes the server hold.
     var holding: HTTPHolding { get set }
     var remoteAddress: String { get }
-    /// Ends it for what it holds: with the answer, where there is a request that is not begun and a client that reads.
-    func shed(_ answer: HTTPAnswer)
+    /// Ends it for what it holds: with the response, where there is a request that is not begun and a client that reads.
+    func shed(_ response: HTTPResponse)
     /// Called at each tick of the server.
     func checkTime()
-    /// The server stops: answers what was asked, and closes.
+    /// The server counts its ticks otherwise, or the limits are others.
+    func timesChanged()
+    /// The server stops: responds to what was asked, and closes.
     func stop()
     func close()
+}
+
+extension HTTPServerConnection {
+    func timesChanged() {}
 }
 
 /// An HTTP server on one event loop.
@@ -67,36 +31,24 @@ package final class HTTPServer {
     package let eventLoop: any EventLoop
     @exclusivity(unchecked) package private(set) var counters = HTTPServerCounters()
     /// Set before ``start()``.
-    @exclusivity(unchecked) package unowned(unsafe) var delegate: any HTTPServerDelegate
-    private var listening: (any Channel)?
+    @exclusivity(unchecked) package unowned(unsafe) var delegate: any HTTPDelegate
+    let listener: HTTPListener
     private var connections: [any HTTPServerConnection] = []
     @exclusivity(unchecked) private(set) var isStopping = false
     private var onDrained: (() -> Void)?
-    private var ticks: RepeatedTask?
+    /// Counts up while there are connections.
+    @exclusivity(unchecked) private(set) var clock: HTTPServerClock
+    @exclusivity(unchecked) private(set) var compressor: HTTPCompressor?
+    let turns = HTTPTurns()
+    @exclusivity(unchecked) var date = HTTPDateField()
+    /// What became of WebSocket connections.
+    package internal(set) var webSockets = WebSocketCounters()
+    private(set) lazy var flusher = HTTPFlusher(eventLoop: eventLoop)
+    /// What the connections hold.
+    @exclusivity(unchecked) let share: WebMemoryShare
     private var isSheddingDue = false
     /// How often memory is still to be given back: some of it is free a tick later only.
     private var releasesLeft = 0
-    private var tls: NIOSSLContext?
-    private let sockets: HTTPSockets
-
-    /// Counts up while there are connections; one step is ``tickSeconds``.
-    @exclusivity(unchecked) private(set) var tick: UInt64 = 0
-    private var times: Times
-    var tickSeconds: Double { times.step }
-    var headerTicks: UInt64 { times.header }
-    var bodyTicks: UInt64 { times.body }
-    var idleTicks: UInt64 { times.idle }
-    var lingerTicks: UInt64 { times.linger }
-    @exclusivity(unchecked) private(set) var compressor: HTTPCompressor?
-    let turns = HTTPTurns()
-    @exclusivity(unchecked) private var dateSecond = -1
-    @exclusivity(unchecked) private var dateLine: [UInt8] = []
-    private var dateText = ""
-    /// What became of WebSocket connections.
-    package internal(set) var webSockets = WebSocketCounters()
-    private(set) lazy var flusher = WebSocketFlusher(eventLoop: eventLoop)
-    /// What the connections hold.
-    @exclusivity(unchecked) let share: WebMemoryShare
     private let place = Place()
 
     /// - Parameters:
@@ -107,17 +59,17 @@ package final class HTTPServer {
         eventLoop: any EventLoop,
         sockets: HTTPSockets = HTTPSockets(),
         memory: WebMemory = WebMemory(),
-        delegate: any HTTPServerDelegate
+        delegate: any HTTPDelegate
     ) {
         self.configuration = configuration
-        self.sockets = sockets
+        listener = HTTPListener(eventLoop: eventLoop, sockets: sockets)
         self.eventLoop = eventLoop
         self.delegate = delegate
         let place = NIOLoopBound(self.place, eventLoop: eventLoop)
         share = WebMemoryShare(memory, limit: configuration.maximumMemory) {
             eventLoop.execute { place.value.server?.shedWorst() }
         }
-        times = Times(configuration)
+        clock = HTTPServerClock(HTTPTimeLimits(configuration))
         defer { self.place.server = self }
         compressor = configuration.compresses ? HTTPCompressor() : nil
     }
@@ -130,166 +82,46 @@ package final class HTTPServer {
         unowned(unsafe) var server: HTTPServer?
     }
 
-    /// The time limits in ticks.
-    private struct Times {
-        let step: Double
-        let header: UInt64
-        let body: UInt64
-        let idle: UInt64
-        /// How long a client may take to close after the last answer.
-        let linger: UInt64
+    /// The tick that it is.
+    @inline(__always)
+    var tick: UInt64 { clock.now }
 
-        init(_ configuration: HTTPServerConfiguration) {
-            let shortest = min(
-                configuration.headerTimeout,
-                configuration.bodyTimeout,
-                configuration.idleTimeout,
-                configuration.shortestTime
-            )
-            step = min(1, max(0.01, shortest / 8))
-            header = UInt64((configuration.headerTimeout / step).rounded(.up))
-            body = UInt64((configuration.bodyTimeout / step).rounded(.up))
-            idle = UInt64((configuration.idleTimeout / step).rounded(.up))
-            linger = UInt64((min(configuration.headerTimeout, 2) / step).rounded(.up))
-        }
-    }
+    var limits: HTTPTimeLimits { clock.limits }
 
     /// Checks another configuration for the same port; certificates are read now.
     ///
     /// - Returns: Puts it into effect, for new connections and for the limits of all.
     /// - Throws: When the certificates cannot be used.
-    package func reconfiguration(_ new: HTTPServerConfiguration) throws(HTTPServerProblem) -> () -> Void {
-        let tls = try Self.context(of: new)
+    package func reconfiguration(_ new: HTTPServerConfiguration) throws(HTTPServerError) -> () -> Void {
+        let tls = try new.makeTLSContext()
         return { [self] in
             configuration = new
-            self.tls = tls
+            listener.tls = tls
             share.memory.changeLimit(of: share.member, to: new.maximumMemory)
             compressor = new.compresses ? compressor ?? HTTPCompressor() : nil
-            times = Times(new)
-            for case let socket as WebSocketConnection in connections { socket.timesChanged() }
-            guard ticks != nil else { return }
-            ticks?.cancel()
-            startTicks()
+            let ticked = clock.change(to: HTTPTimeLimits(new))
+            for connection in connections { connection.timesChanged() }
+            if ticked { startClock() }
         }
-    }
-
-    private static func context(of configuration: HTTPServerConfiguration) throws(HTTPServerProblem) -> NIOSSLContext? {
-        guard let files = configuration.tls else { return nil }
-        return try context(
-            certificate: files.certificate,
-            key: files.key,
-            speaksHTTP2: configuration.speaksHTTP2
-        )
-    }
-
-    /// Begins to accept connections; those that came since the port was bound are waiting.
-    package func accept() {
-        guard !isStopping else { return }
-        listening?.setOption(.autoRead, value: true).whenFailure { _ in }
     }
 
     /// Binds the port. Connections are accepted once ``accept()`` is called.
     ///
     /// - Returns: The address that is bound; fails with the system's error.
     package func start() -> EventLoopFuture<SocketAddress> {
-        do throws(HTTPServerProblem) {
-            tls = try Self.context(of: configuration)
+        do throws(HTTPServerError) {
+            listener.tls = try configuration.makeTLSContext()
         } catch {
             return eventLoop.makeFailedFuture(error)
         }
-        guard configuration.sharesPort, !configuration.joinsPort, configuration.inherited == nil else {
-            return listen()
-        }
-        let box = NIOLoopBound(self, eventLoop: eventLoop)
-        return probe().flatMap { box.value.listen() }
-    }
-
-    /// Fails when somebody else has the port: a socket that shares it would not notice.
-    private func probe() -> EventLoopFuture<Void> {
-        ServerBootstrap(group: eventLoop)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .bind(host: configuration.host, port: configuration.port)
-            .flatMap { $0.close() }
-    }
-
-    private func listen() -> EventLoopFuture<SocketAddress> {
-        let box = NIOLoopBound(self, eventLoop: eventLoop)
-        let bootstrap = ServerBootstrap(group: eventLoop)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelOption(
-                .socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)),
-                value: configuration.sharesPort ? 1 : 0
-            )
-            .serverChannelOption(.autoRead, value: false)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.maxMessagesPerRead, value: 4)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try box.value.accept(channel) }
-            }
-        return bind(bootstrap).flatMapThrowing { channel in
-            guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-            let server = box.value
-            server.listening = channel
-            server.sockets.listens(channel, port: address.port ?? server.configuration.port)
-            if server.isStopping { channel.close(promise: nil) }
-            return address
-        }
-    }
-
-    private func bind(_ bootstrap: ServerBootstrap) -> EventLoopFuture<any Channel> {
-        guard let inherited = configuration.inherited else {
-            return bootstrap.bind(host: configuration.host, port: configuration.port)
-        }
+        let bound = configuration
+        // Whoever owns it last closes it.
         configuration.inherited = nil
-        guard let descriptor = inherited.copy() else {
-            return eventLoop.makeFailedFuture(IOError(errnoCode: EMFILE, reason: "dup"))
-        }
-        return bootstrap.withBoundSocket(descriptor)
+        return listener.bind(bound) { [self] in try serve($0) }
     }
 
-    /// Reads the files; a wrong one is found here, and not at the first connection.
-    private static func context(
-        certificate: String,
-        key: String,
-        speaksHTTP2: Bool
-    ) throws(HTTPServerProblem) -> NIOSSLContext {
-        let chain: [NIOSSLCertificate]
-        do {
-            chain = try NIOSSLCertificate.fromPEMFile(certificate)
-        } catch {
-            throw HTTPServerProblem(message: "\(certificate) cannot be read as a certificate (PEM)")
-        }
-        let secret: NIOSSLPrivateKey
-        do {
-            secret = try NIOSSLPrivateKey(file: key, format: .pem)
-        } catch {
-            throw HTTPServerProblem(message: "\(key) cannot be read as a private key (PEM)")
-        }
-        do {
-            var configuration = TLSConfiguration.makeServerConfiguration(
-                certificateChain: chain.map { .certificate($0) },
-                privateKey: .privateKey(secret)
-            )
-            configuration.minimumTLSVersion = .tlsv12
-            configuration.applicationProtocols = speaksHTTP2 ? ["h2", "http/1.1"] : ["http/1.1"]
-            return try NIOSSLContext(configuration: configuration)
-        } catch {
-            throw HTTPServerProblem(message: "the certificate \(certificate) and the key \(key) do not belong together")
-        }
-    }
-
-    private func accept(_ channel: any Channel) throws {
-        guard sockets.accepted(channel) else { throw ChannelError.ioOnClosedChannel }
-        try serve(channel)
-    }
-
-    /// Serves a client over a channel of this server's loop.
-    package func serve(_ channel: any Channel) throws {
-        if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
-        try channel.pipeline.syncOperations.addHandler(HTTPConnection(server: self))
-    }
+    /// Begins to accept connections; those that came since the port was bound are waiting.
+    package func accept() { listener.accept() }
 
     // MARK: - Connections
 
@@ -302,7 +134,7 @@ package final class HTTPServer {
         }
         connection.index = connections.count
         connections.append(connection)
-        if ticks == nil { startTicks() }
+        if !clock.isTicking { startClock() }
         return true
     }
 
@@ -328,7 +160,7 @@ package final class HTTPServer {
         if connections.isEmpty {
             share.looked(largest: 0)
             // One more tick where memory is to be given back: it is free only when the channel has gone.
-            if isStopping || !share.hasCalmedDown && releasesLeft == 0 { endTicks() }
+            if isStopping || !share.hasCalmedDown && releasesLeft == 0 { clock.stop() }
             finishStop()
         }
     }
@@ -337,24 +169,23 @@ package final class HTTPServer {
     @inline(__always)
     func begin(_ request: HTTPRequest) {
         if request.isOfStream, !begins(request) { return }
-        delegate.server(self, received: request)
+        delegate.received(request)
     }
 
     @inline(never)
-    private func begins(_ request: HTTPRequest) -> Bool { (request.connection as? HTTP2Stream)?.begins() == true }
+    private func begins(_ request: HTTPRequest) -> Bool { request.connection?.begins() == true }
 
     func countRequest() { counters.requests &+= 1 }
     func countRefusal(_ status: Int) { counters.refusedRequests[status, default: 0] &+= 1 }
     func countIdle() { counters.idleClosed &+= 1 }
 
-    private func startTicks() {
-        let step = TimeAmount.nanoseconds(Int64(times.step * 1e9))
+    private func startClock() {
         let box = NIOLoopBound(self, eventLoop: eventLoop)
-        ticks = eventLoop.scheduleRepeatedTask(initialDelay: step, delay: step) { _ in box.value.advance() }
+        clock.start(on: eventLoop) { box.value.advance() }
     }
 
     private func advance() {
-        tick &+= 1
+        clock.advance()
         // Backwards: closing one puts the last in its place.
         for index in connections.indices.reversed() where index < connections.count {
             connections[index].checkTime()
@@ -368,14 +199,9 @@ package final class HTTPServer {
         }
         if releasesLeft > 0 {
             releasesLeft -= 1
-            delegate.serverCalmedDown(self)
+            delegate.webMemoryCalmedDown()
         }
-        if connections.isEmpty, releasesLeft == 0 { endTicks() }
-    }
-
-    private func endTicks() {
-        ticks?.cancel()
-        ticks = nil
+        if connections.isEmpty, releasesLeft == 0 { clock.stop() }
     }
 
     // MARK: - Memory
@@ -439,7 +265,7 @@ package final class HTTPServer {
             counters.overfullConnections &+= 1
             connection.shed(.failure(503, "the connection makes the server hold too much"))
         }
-        delegate.server(self, shed: shedding)
+        delegate.shed(shedding)
     }
 
     /// How many connections are open.
@@ -447,14 +273,13 @@ package final class HTTPServer {
 
     // MARK: - Stop
 
-    /// Accepts no more connections, closes those without a request, and lets the others answer first.
+    /// Accepts no more connections, closes those without a request, and lets the others respond first.
     ///
     /// - Parameter drained: Called once when no connection is left.
     package func stop(drained: @escaping () -> Void) {
         onDrained = drained
         isStopping = true
-        listening?.close(promise: nil)
-        listening = nil
+        listener.close()
         for connection in connections { connection.stop() }
         if connections.isEmpty { finishStop() }
     }
@@ -469,48 +294,8 @@ package final class HTTPServer {
     package func close() {
         place.server = nil
         isStopping = true
-        listening?.close(promise: nil)
-        listening = nil
+        listener.close()
         for connection in connections { connection.close() }
-    }
-
-    // MARK: - Heads
-
-    /// `date: ...` of the second that it is.
-    func writeDate(_ writer: inout HTTPHeadWriter) {
-        updateDate()
-        dateLine.withUnsafeBytes { writer.write($0) }
-    }
-
-    /// The same without the name.
-    var date: String {
-        updateDate()
-        return dateText
-    }
-
-    private func updateDate() {
-        let now = time(nil)
-        guard now != dateSecond else { return }
-        dateSecond = now
-        dateText = HTTPDate.text(now)
-        dateLine = Array("date: \(dateText)\r\n".utf8)
-    }
-
-    // MARK: - The access log
-
-    /// Tells the delegate of an answer.
-    func report(_ request: HTTPRequest?, status: Int, bytes: Int, _ address: String, _ begun: NIODeadline) {
-        delegate.server(
-            self,
-            answered: HTTPAnswerReport(
-                method: request?.method ?? "-",
-                path: request?.path ?? "-",
-                status: status,
-                bytes: bytes,
-                remoteAddress: address,
-                seconds: Double((NIODeadline.now() - begun).nanoseconds) / 1e9
-            )
-        )
     }
 }
 

@@ -24,13 +24,13 @@ package struct HTTPServerConfiguration: Sendable {
     package var idleTimeout = 60.0
     /// The shortest of all other times that have to be kept, in seconds.
     package var shortestTime = Double.infinity
-    /// The most open connections; further ones are answered 503 and closed.
+    /// The most open connections; further ones get a 503 and are closed.
     package var maximumConnections = 10000
 
     /// What all web servers of the host together may hold for their clients, in bytes; beyond it the connections that hold
     /// most are ended.
     package var maximumMemory = Int.max
-    /// What one connection may hold beside its largest request or answer, in bytes; beyond it it is ended.
+    /// What one connection may hold beside its largest request or response, in bytes; beyond it it is ended.
     package var maximumConnectionMemory = 64 << 20
 
     /// The certificate with its chain and the key, as paths of PEM files; nil: no TLS.
@@ -40,10 +40,10 @@ package struct HTTPServerConfiguration: Sendable {
     /// The most requests at once over one HTTP/2 connection.
     package var maximumStreams = 128
 
-    /// Whether answers are compressed for clients that ask for it.
+    /// Whether responses are compressed for clients that ask for it.
     package var compresses = true
-    /// Whether the delegate is told of every answer.
-    package var reportsAnswers = false
+    /// Whether the delegate is told of every response.
+    package var reportsResponses = false
 
     /// The default limits.
     package init() {}

@@ -1,17 +1,17 @@
 // Owns: the order in which requests are served when many are there at once. Loop-bound.
 
+import LoopTools
 import NIOCore
 
 /// Hands requests on in the order of their arrival, some at a time.
 ///
-/// A loop asks which connections can be read, and serves all of them; a client that is answered last finds the loop asking
+/// A loop asks which connections can be read, and serves all of them; a client that has its response last finds the loop asking
 /// again before it has sent its next request, and is last once more: of 64 busy connections one or two waited twice as long as the
 /// others. So after some requests the loop looks for new ones first, and those that came meanwhile go behind those that wait.
 final class HTTPTurns {
     /// Served since the loop last looked.
     @exclusivity(unchecked) private var served = 0
-    @exclusivity(unchecked) private var waiting: [HTTPRequest] = []
-    @exclusivity(unchecked) private var first = 0
+    @exclusivity(unchecked) private var waiting = FIFO<HTTPRequest>()
     /// Whoever comes goes behind those that wait.
     @exclusivity(unchecked) private var isFull = false
 
@@ -43,23 +43,15 @@ final class HTTPTurns {
 
     private func next(_ server: HTTPServer) {
         var left = Self.length
-        while left > 0, first < waiting.count {
-            let request = waiting[first]
-            first += 1
+        while left > 0, let request = waiting.popFirst() {
             // Its client may have gone.
             guard request.isOpen else { continue }
             left -= 1
             server.begin(request)
         }
-        guard first < waiting.count else {
-            waiting.removeAll(keepingCapacity: first <= 1024)
-            first = 0
+        guard !waiting.isEmpty else {
             isFull = false
             return
-        }
-        if first > 1024 {
-            waiting.removeFirst(first)
-            first = 0
         }
         let box = NIOLoopBound(server, eventLoop: server.eventLoop)
         server.eventLoop.scheduleTask(in: Self.pause) { box.value.turns.next(box.value) }

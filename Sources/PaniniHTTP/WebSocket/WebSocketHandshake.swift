@@ -1,18 +1,15 @@
-// Owns: what makes a request an upgrade to WebSocket, and the key of the answer (RFC 6455, section 4.2). Pure; any thread.
+// Owns: what makes a request an upgrade to WebSocket, and the key of the response (RFC 6455, section 4.2). Pure; any thread.
 
+import Bytes
 import Crypto
 package import NIOHTTP1
 
 /// An upgrade that can be accepted.
 package struct WebSocketHandshake: Equatable {
-    /// The headers of the answer 101 that are WebSocket's own.
-    package let headers: [(name: String, value: String)]
+    /// The headers of the response 101 that are WebSocket's own.
+    package let headers: HTTPFields
     /// The subprotocol that was chosen.
     package let subprotocol: String?
-
-    package static func == (left: WebSocketHandshake, right: WebSocketHandshake) -> Bool {
-        left.subprotocol == right.subprotocol && left.headers.elementsEqual(right.headers) { $0 == $1 }
-    }
 
     /// What a route asks of its clients.
     package struct Terms: Sendable {
@@ -26,7 +23,7 @@ package struct WebSocketHandshake: Equatable {
 
     /// Checks a request.
     ///
-    /// - Returns: What to answer with, or the answer that refuses it.
+    /// - Returns: What the response has, or the response that refuses it.
     package static func check(_ head: HTTPRequestHead, _ terms: Terms, isSecure: Bool) -> Result<Self, Refusal> {
         guard head.version.major == 1 else {
             // Clients open another connection for it.
@@ -71,55 +68,37 @@ package struct WebSocketHandshake: Equatable {
         guard isAllowed(head.headers, terms.origins, isSecure: isSecure) else {
             return .failure(Refusal(.failure(403, "pages of this origin may not connect")))
         }
-        var headers = [
-            (name: "upgrade", value: "websocket"), (name: "connection", value: "upgrade"),
-            (name: "sec-websocket-accept", value: accept(keys[0])),
+        var headers: HTTPFields = [
+            ("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-accept", accept(keys[0])),
         ]
         let offered = head.headers[canonicalForm: "sec-websocket-protocol"]
         let chosen = offered.lazy.map(String.init).first { name in
             terms.subprotocols.contains { $0.utf8.elementsEqual(name.utf8) }
         }
-        if let chosen { headers.append((name: "sec-websocket-protocol", value: chosen)) }
+        if let chosen { headers.add("sec-websocket-protocol", chosen) }
         return .success(WebSocketHandshake(headers: headers, subprotocol: chosen))
     }
 
     /// Why there is no upgrade.
     package struct Refusal: Error {
-        package let answer: HTTPAnswer
+        package let response: HTTPResponse
 
-        init(_ answer: HTTPAnswer) { self.answer = answer }
+        init(_ response: HTTPResponse) { self.response = response }
     }
 
-    /// The answer to a key: its SHA-1 with a fixed text.
+    /// The response to a key: its SHA-1 with a fixed text.
     package static func accept(_ key: String) -> String {
         var hash = Insecure.SHA1()
         hash.update(data: Array(key.utf8))
         hash.update(data: Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8))
-        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-        var text: [UInt8] = []
-        var rest = Array(hash.finalize())[...]
-        while !rest.isEmpty {
-            let group = rest.prefix(3)
-            rest = rest.dropFirst(3)
-            let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
-            for place in 0..<4 {
-                text.append(place <= group.count ? digits[bits >> (18 - 6 * place) & 63] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
+        return Base64.encode(hash.finalize())
     }
 
     /// Sixteen bytes in base64: 22 digits, of which the last has four bits that are zero.
     private static func isKey(_ text: String) -> Bool {
         let bytes = Array(text.utf8)
         guard bytes.count == 24, bytes[22] == UInt8(ascii: "="), bytes[23] == UInt8(ascii: "=") else { return false }
-        let isBase64 = bytes[..<22].allSatisfy {
-            switch $0 {
-            case 48...57, 65...90, 97...122, UInt8(ascii: "+"), UInt8(ascii: "/"): true
-            default: false
-            }
-        }
-        return isBase64 && "AQgw".utf8.contains(bytes[21])
+        return bytes[..<22].allSatisfy { Base64.value(of: $0) != nil } && "AQgw".utf8.contains(bytes[21])
     }
 
     /// Whether one of the values of a list has the word, whatever its case. Only spaces stand around it.
@@ -152,7 +131,7 @@ package struct WebSocketHandshake: Equatable {
 
     /// The bytes, letters of ASCII in lower case and all others as they are: what decides is not what looks the same.
     private static func lowercased(_ text: String) -> [UInt8] {
-        text.utf8.map { (65...90).contains($0) ? $0 | 0x20 : $0 }
+        text.utf8.map(ASCII.lowercased)
     }
 
     /// Whether the page came from where it connects to. Behind a proxy that ends TLS only the names can be compared.

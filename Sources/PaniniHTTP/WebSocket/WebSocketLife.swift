@@ -6,10 +6,12 @@ package struct WebSocketLife: Equatable {
     /// What the connection has to do.
     package enum Action: Equatable {
         case none
-        /// Send a close frame; then shut the output where nothing more is awaited.
+        /// Send a close frame; then go on as with ``shut`` where nothing more is awaited.
         case sendClose(UInt16?, String, thenShut: Bool)
-        /// Everything was said: shut the output, and let the peer close.
+        /// Everything was said: write it out, then ``saidAll()``.
         case shut
+        /// Close this side of the channel, and let the peer close the other.
+        case shutOutput
         case ping
         /// Close the channel.
         case drop
@@ -52,6 +54,11 @@ package struct WebSocketLife: Equatable {
     private var since: UInt64
     /// How it ended; nil while it is open. The first reason counts.
     package private(set) var end: WebSocketEnd?
+    /// Somebody looks at what comes, and hears of the end.
+    package private(set) var isObserved = false
+    private var isEndTold = false
+    private var isInputClosed = false
+    private var isOutputShut = false
 
     package init(times: Times, now: UInt64) {
         self.times = times
@@ -69,6 +76,33 @@ package struct WebSocketLife: Equatable {
 
     /// Bytes have come.
     package mutating func hear(now: UInt64) { heard = now }
+
+    /// Somebody looks from here on.
+    package mutating func observe() { isObserved = true }
+
+    /// Whether the one who looks is to hear of the end now: once.
+    package mutating func tellsEnd() -> Bool {
+        guard end != nil, isObserved, !isEndTold else { return false }
+        isEndTold = true
+        return true
+    }
+
+    /// The peer sends no more.
+    package mutating func closeInput() { isInputClosed = true }
+
+    /// What has come is read, as far as it can be.
+    ///
+    /// - Parameter isDeaf: This side does not read at the moment: there may be more.
+    package mutating func inputRead(isDeaf: Bool) -> Action {
+        guard isInputClosed, !isDeaf, reads || isOutputShut else { return .none }
+        return lose("the peer closed without a close frame")
+    }
+
+    /// Everything that was to be said is written.
+    package mutating func saidAll() -> Action {
+        isOutputShut = true
+        return isInputClosed ? lose("") : .shutOutput
+    }
 
     /// This side wants to close.
     package mutating func close(_ end: WebSocketEnd, now: UInt64) -> Action {

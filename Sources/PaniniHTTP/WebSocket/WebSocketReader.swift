@@ -3,6 +3,7 @@
 // NIOWebSocket's decoder is not used: it lets unmasked frames, reserved bits and opcodes and overlong lengths pass, and holds
 // a frame back until all of it is there, so that neither a bad character nor a message that is too large is found early.
 
+import Bytes
 package import NIOCore
 
 /// Reads what a client sends.
@@ -40,7 +41,7 @@ package struct WebSocketReader {
     /// The message whose fragments arrive.
     private var kind: WebSocketKind?
     private var message = ByteBuffer()
-    private var text = WebSocketUTF8()
+    private var text = UTF8Pieces()
     private var mask: UInt32 = 0
     /// How far into the mask the next byte of the payload is.
     private var maskOffset = 0
@@ -139,7 +140,7 @@ package struct WebSocketReader {
         if let kind = WebSocketKind(rawValue: opcode) {
             self.kind = kind
             message.clear()
-            text = WebSocketUTF8()
+            text = UTF8Pieces()
         }
         state = .data(isLast: first & 0x80 != 0, remaining: count)
         return nil
@@ -240,7 +241,7 @@ package struct WebSocketReader {
         guard WebSocketCode.mayArrive(code) else {
             return fail(WebSocketCode.protocolError, "the close code \(code) is not for the wire")
         }
-        guard control.withUnsafeReadableBytes(WebSocketUTF8.isValid) else {
+        guard control.withUnsafeReadableBytes(UTF8Text.isValid) else {
             return fail(WebSocketCode.badText, "the reason of a close frame is not valid UTF-8")
         }
         return .close(code, control.readString(length: control.readableBytes) ?? "")

@@ -1,5 +1,5 @@
-// What a Swift function costs a script, over a call of a Lua function: PANINI_BENCHMARK=1 swift run -c release
-// EmbeddingBenchmark [CASE...]. The figures of docs/performance.md.
+// What a Swift function costs a script, over a call of a Lua function. The figures of docs/performance.md, by
+// swift run --package-path Tests/Benchmarks -c release EmbeddingBenchmark [CASE...]
 
 import Glibc
 import LuaVM

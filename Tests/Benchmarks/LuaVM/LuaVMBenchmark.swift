@@ -1,6 +1,6 @@
 // CPU time of the steps of a message inside LuaVM: best of several rounds, so that what else the machine does matters
-// less. Run with: PANINI_BENCHMARK=1 swift run -c release LuaVMBenchmark [NAME [ITERATIONS]]
-import CLuaShim
+// less. Run with: swift run --package-path Tests/Benchmarks -c release LuaVMBenchmark [NAME [ITERATIONS]]
+import CLuaVM
 import Glibc
 import LuaVM
 

@@ -1,6 +1,7 @@
 // What must hold for any bytes that a browser sends to a bridge, and for any message that a bridge hands on to it: commands,
 // their answers, the JSON that is written, the permissions. Pure, any thread.
 
+import Bytes
 package import NATSFuzzSupport
 import NATSProtocol
 import NIOCore

@@ -54,7 +54,7 @@ package enum HTTP2SessionCheck {
 }
 
 /// One connection, and who answers its requests.
-private final class Session: HTTPServerDelegate {
+private final class Session: HTTPDelegate {
     private let loop = EmbeddedEventLoop()
     /// Answers come later, and the client's window may be closed.
     private let isSlow: Bool
@@ -119,22 +119,22 @@ private final class Session: HTTPServerDelegate {
         guard request.isOpen else { return }
         reach.answered += 1
         switch request.path.utf8.count % 4 {
-        case 0: request.answer(HTTPAnswer(status: 204))
+        case 0: request.respond(HTTPResponse(status: 204))
         case 1:
             request.beginStream(status: 200, headers: [])
             _ = [UInt8](repeating: 120, count: 3000).withUnsafeBytes { request.write($0) }
             request.endStream(isComplete: request.query.isEmpty)
-        case 2: request.answer(HTTPAnswer(status: 200, body: [UInt8](repeating: 120, count: 30000)))
-        default: request.answer(HTTPAnswer(status: 200, body: Array("short".utf8)))
+        case 2: request.respond(HTTPResponse(status: 200, body: [UInt8](repeating: 120, count: 30000)))
+        default: request.respond(HTTPResponse(status: 200, body: Array("short".utf8)))
         }
     }
 
-    func server(_ server: HTTPServer, admits request: HTTPRequest) -> HTTPAnswer? {
+    func admits(_ request: HTTPRequest) -> HTTPResponse? {
         request.maximumBody = Self.maximumBody
         return nil
     }
 
-    func server(_ server: HTTPServer, received request: HTTPRequest) {
+    func received(_ request: HTTPRequest) {
         reach.requests += 1
         if let body = request.body, body.readableBytes > Self.maximumBody {
             wrong = wrong ?? "a body of \(body.readableBytes) bytes"
@@ -142,9 +142,9 @@ private final class Session: HTTPServerDelegate {
         if isSlow { open.append(request) } else { answer(request) }
     }
 
-    func server(_ server: HTTPServer, lost request: HTTPRequest) { reach.lost += 1 }
-    func server(_ server: HTTPServer, answered report: HTTPAnswerReport) {}
-    func server(_ server: HTTPServer, canWrite request: HTTPRequest) {}
-    func server(_ server: HTTPServer, shed: HTTPShedding) { reach.shed += 1 }
-    func serverCalmedDown(_ server: HTTPServer) {}
+    func lost(_ request: HTTPRequest) { reach.lost += 1 }
+    func responded(_ report: HTTPAccessReport) {}
+    func canWrite(_ request: HTTPRequest) {}
+    func shed(_ shedding: HTTPShedding) { reach.shed += 1 }
+    func webMemoryCalmedDown() {}
 }

@@ -22,7 +22,7 @@ package enum MultipartCheck {
         try bytes.withExactBytes { body throws(FuzzFailure) in
             var looks = 0
             let parts: [HTTPMultipartPart]
-            do throws(HTTPMultipartProblem) {
+            do throws(HTTPMultipartError) {
                 parts = try HTTPMultipart.parts(of: body, boundary: boundary) {
                     looks += 1
                     return false
@@ -48,7 +48,7 @@ package enum MultipartCheck {
             }
             // Who wants no more gets nothing.
             let isEnded: Bool
-            do throws(HTTPMultipartProblem) {
+            do throws(HTTPMultipartError) {
                 isEnded = try HTTPMultipart.parts(of: body, boundary: boundary) { true }.isEmpty
             } catch {
                 isEnded = true

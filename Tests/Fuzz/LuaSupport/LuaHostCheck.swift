@@ -1,7 +1,7 @@
 // Runs a program made of an input in a state of its own, with a small memory, whose collector and allocator do what the input
 // says; and looks whether the state is whole afterwards. The thread that calls it.
 
-import CLuaShim
+import CLuaVM
 import LuaVM
 import Panini
 

@@ -94,7 +94,7 @@ final class ConnectionWitness: NATSConnectionDelegate, NATSSubscriptionHandler, 
         onCallback?()
     }
 
-    func requestFailed(context: UInt64, error: NATSRequestFailure) {
+    func requestFailed(context: UInt64, error: NATSRequestError) {
         check(requests.end(context), "request \(context) failed (\(error)) after its end")
         onCallback?()
     }

@@ -1,6 +1,7 @@
 // What must hold for the smaller things inside the protocol, given any bytes: header blocks, INFO's JSON, the texts of
 // -ERR, subjects, and what the encoder makes of them. Pure, any thread.
 
+import Bytes
 import NATSBroker
 import NATSProtocol
 import NIOCore

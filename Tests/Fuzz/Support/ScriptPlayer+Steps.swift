@@ -1,5 +1,6 @@
 // What one byte of a script makes happen: on the network's side here, and on the owner's side in `ask`. Loop-bound.
 
+import Bytes
 import NATS
 import NATSProtocol
 import NIOCore

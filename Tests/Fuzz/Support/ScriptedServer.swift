@@ -1,6 +1,7 @@
 // The server's end of one fuzzed TCP connection: takes what the client writes, checks that it is whole commands in an
 // order a server accepts, and remembers what an honest server would know. Loop-bound.
 
+import Bytes
 import NATSProtocol
 import NIOCore
 import NIOEmbedded

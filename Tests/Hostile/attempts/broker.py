@@ -61,6 +61,13 @@ def slow_subscribers(count, size, messages):
     return attack
 
 
+def across_reads(a):
+    """No read ends where a command does."""
+    connection = a.connect()
+    connection.sendall(CONNECT)
+    a.straddle(connection, b"PUB a 1000\r\n" + b"x" * 1000 + b"\r\n")
+
+
 def control_characters(a):
     """A subject that holds them reaches its subscriber, and nobody is closed for it."""
     listener = a.connect()
@@ -122,6 +129,7 @@ ROWS = [
     said("subscriptions.same", CONNECT + b"SUB a 1\r\n" * 50_000),
     said("subscriptions.many-on-one-subject", CONNECT + b"".join(b"SUB a %d\r\n" % n for n in range(2000)) + b"PUB a 1000\r\n" + b"x" * 1000 + b"\r\n"),
     row("subscriptions.flap", flap),
+    row("commands-across-reads", across_reads, must=Must(grow=24, keep=16)),
     said("malformed.sizes", *(CONNECT + b"PUB a %s\r\nx\r\n" % size for size in (b"-1", b"99999999999", b"18446744073709551617", b"x", b"", b"1 1 1 1"))),
     said("malformed.headers", *(CONNECT + b"HPUB a %s\r\nxxxx\r\n" % sizes for sizes in (b"10 4", b"-1 4", b"4", b"4 99999999999"))),
     said("malformed.connect", b"CONNECT {broken\r\n", b"CONNECT " + b"[" * 100_000 + b"\r\n", b"CONNECT\r\n", b'CONNECT {"verbose":"x"}\r\n', b"CONNECT {" + b" " * MB),

@@ -248,7 +248,7 @@ on("x", function() while true do for i = 1, 1e5 do end app.request("evil.echo", 
     Row("fair.stretches.stream", """
 app.http.get("/x", function() return panini.response{ stream = function(write) while write("x") do for i = 1, 1e6 do end app.sleep(0) end end } end)
 """, web=True, attack=connections(5, get("/x"), 2.5), must=ENDLESS),
-    Row("fair.stretches.start-hook", "app.on_start_task(function() local over = panini.monotonic() + 1 while panini.monotonic() < over do for i = 1, 1e4 do end app.sleep(0) end end)",
+    Row("fair.stretches.start-hook", "app.on_start_task(function() local over = panini.monotonic() + 0.15 while panini.monotonic() < over do for i = 1, 1e4 do end app.sleep(0) end end)",
         attack=(Watch(0.5),), must=ENDLESS),
     Row("fair.stretches.coroutine-of-its-own", """
 on("x", function() local co = coroutine.wrap(function() while true do for i = 1, 1e5 do end app.sleep(0) end end) co() end)

@@ -46,6 +46,24 @@ def streams(path, count, first=1):
     return b"".join(h2_get(path, first + 2 * n) for n in range(count))
 
 
+def across_reads(a):
+    """No read ends where a frame does."""
+    connection = a.connect()
+    connection.sendall(OPEN)
+    a.straddle(connection, h2(77, b"x" * 1000, 255, 1))
+
+
+def errors_with_open_streams(a):
+    """A connection that ends for an error takes everything with it, the streams that are open included."""
+    for _ in range(1500):
+        if a.over.is_set():
+            break
+        connection = a.connect()
+        connection.sendall(OPEN + h2(HEADERS, h2_head("/echo", POST), END_HEADERS, 1) + h2(DATA, b"x", 0, 0))
+        a.read(connection, 2)
+        connection.close()
+
+
 def resets(a):
     """Rapid reset: streams that are ended as soon as they are begun."""
     connection = a.connect(receive=4096)
@@ -128,6 +146,8 @@ ROWS = [
     flood("empty-continuations", h2(CONTINUATION, b"", 0, 1) * 5000, OPEN + h2(HEADERS, h2_head("/small"), 0, 1)),
     flood("continuations", h2(CONTINUATION, literal(b"x", b"y" * 1000), 0, 1) * 500, OPEN + h2(HEADERS, h2_head("/small"), 0, 1)),
     flood("unknown-frames", h2(77, b"x" * 1000, 255, 1) * 1000),
+    row("errors-with-open-streams", errors_with_open_streams, must=Must(grow=24, keep=16), quick=True),
+    row("flood.frames-across-reads", across_reads, must=Must(grow=24, keep=16), quick=True),
     flood("resets-of-nothing", b"".join(h2(RESET, struct.pack(">I", 8), stream=1 + 2 * n) for n in range(5000))),
     # ---- HPACK
     wrong("hpack.bomb", OPEN + h2(HEADERS, h2_head("/small", extra=HPACK_BOMB + b"\xbe" * 12000), END_HEADERS | END_STREAM, 1)),

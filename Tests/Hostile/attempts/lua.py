@@ -53,6 +53,49 @@ FORGED = r"""local forged = "a\27[31m\r\n2026-01-01 ERROR forged\0\7\127\u{9b}\u
 
 
 ROWS = [
+    # ---- one call, or one instruction, of Lua's own that takes as long as a script likes
+    # A chain of __call is met where Lua's stack grows, before the step that would be beyond the budget.
+    Row("lua.one-call.call-chain", 'local t = {} setmetatable(t, { __call = t }) on("x", function() t() end)', attack=(Ask("x", ENDED),)),
+    Row("lua.one-call.call-chain-in-close", """
+on("x", function() local t = {} setmetatable(t, { __call = t }) local mt = { __close = t } local c <close> = setmetatable({}, mt) end)
+""", attack=(Ask("x", ENDED),)),
+    Row("lua.one-call.unpack", """
+local t = {} for i = 1, 1990 do t = setmetatable({}, { __index = t }) end
+on("x", function() return select("#", table.unpack(t, 1, 900000)) end)
+""", attack=(Ask("x", ENDED),), quick=True),
+    Row("lua.one-call.sort-long-texts", 'local z, l = ("\\0"):rep(2e6), {} for i = 1, 2000 do l[i] = z end on("x", function() table.sort(l) end)',
+        attack=(Ask("x", (FINE, ENDED)),)),
+    Row("lua.one-call.numbers", """
+local s, n, m = ("0"):rep(5e6) .. "1", {}, {}
+for i = 1, 2000 do n[i] = s end
+for i = 1, 100000 do m[i] = s end
+on("x", function() return { string.pack(("b"):rep(2000), table.unpack(n)) } end)
+on("y", function() return { string.char(table.unpack(n)) } end)
+on("z", function() return { utf8.char(table.unpack(n)) } end)
+on("w", function() return { math.max(table.unpack(m)), math.min(table.unpack(m)) } end)
+""", attack=(Ask("x", 500), Ask("y", 500), Ask("z", 500), Ask("w", 500)), quick=True),
+    Row("lua.one-call.format-of-long-texts", """
+local x, k = ("x"):rep(2e7), {} for i = 1, 10000 do k[i] = x end
+on("x", function() return string.format(("%.1s"):rep(10000), table.unpack(k)) end)
+""", attack=(Ask("x", (FINE, ENDED)),)),
+    Row("lua.one-call.format-of-floats", """
+local d = {} for i = 1, 150000 do d[i] = 1e308 end
+on("x", function() return #string.format(("%99.99f"):rep(150000), table.unpack(d)) end)
+""", attack=(Ask("x", (FINE, ENDED)),), quick=True),
+    Row("lua.one-call.lines", 'on("x", function() io.write(("\\n"):rep(5e6)) end) on("y", function() io.stderr:write(("x\\n"):rep(2e6)) end)',
+        attack=(Ask("x", ENDED), Ask("y", ENDED)), must=Must(lines=2_000_000, kilobytes=200_000, grow=130, keep=130)),
+    Row("lua.one-call.event-lines", """
+local s = ("\\n"):rep(1e7)
+app.http.get("/x", function() return panini.response{ events = function(send) send(s) end } end)
+app.http.get("/y", function() return panini.response{ events = function(send) send{ event = ("\\u{301}"):rep(1.5e7), data = "x" } end } end)
+""", web=True, attack=lambda a: (a.get("/x"), a.get("/y"), a.sleep(1)), must=Must(grow=130)),
+    Row("lua.one-call.long-paths", """
+app.http.get("/x", function() return panini.response{ file = ("a/../"):rep(3e6) } end)
+on("y", function() return app.http.fetch("http://127.0.0.1:1/" .. ("\\u{301}"):rep(9e6)) end)
+""", web=True, attack=lambda a: (a.get("/x"), a.ask("y"), a.sleep(0.5)), must=Must(grow=130)),
+    Row("memory.middlewares-of-the-host", """
+on("x", function() for i = 1, 100000 do panini.middleware.debug{} panini.middleware.timeout{ seconds = 1 } panini.middleware.cors{} end return 1 end)
+""", attack=(Ask("x", (FINE, 500, ENDED), times=20),), must=Must(grow=100, keep=100, exits=(0, 1))),
     # ---- closed and killed coroutines (4a, 4b)
     Row("lua.coroutine.killed-close", """
 local co = coroutine.create(function() local _ <close> = setmetatable({}, { __close = forever }) forever() end)

@@ -75,6 +75,12 @@ def handshake(fields, *statuses):
     return attack
 
 
+def across_reads(a):
+    """No read ends where a frame does."""
+    ws = a.websocket("/silent")
+    a.straddle(ws.socket, frame(PONG))
+
+
 def drip(a):
     """A frame of which a byte comes now and then."""
     for _ in range(20):
@@ -103,6 +109,7 @@ ROWS = [
     flood("messages-empty", frame(TEXT) * 5000, "/silent"),
     flood("fragments", frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * 5000 + frame(CONTINUATION, b"x")),
     flood("fragments-empty", frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 5000 + frame(CONTINUATION, b"")),
+    row("flood.frames-across-reads", across_reads, must=Must(grow=24, keep=16), quick=True),
     row("unread.what-it-says", opened(40, "/say", seconds=3), options='web_memory = "64MB"', must=Must(grow=130)),
     row("unread.large-echoes", opened(60, "/ws", frame(BINARY, b"x" * 900_000) * 3, 2), options='web_memory = "64MB"', must=Must(grow=130)),
     # ---- what is never finished

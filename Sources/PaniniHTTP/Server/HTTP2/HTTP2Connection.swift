@@ -17,15 +17,21 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     /// The newest stream: what a client hears of when the connection is to end.
     private var lastStream = HTTP2StreamID.rootStream
     private var isEnding = false
-    /// What its streams make the server hold, and the client's pace.
+    /// It is closed at the end of the read, and nothing more is read of it.
+    private(set) var isClosed = false
+    /// The client has been sent all that it gets. It may read that, and then closes; ``since`` is the tick at which that began.
+    private var isLingering = false
+    private weak var gate: HTTP2FrameGate?
+    /// What its streams make the server hold.
     var holding = HTTPHolding()
+    private var pace: HTTPPace
     private var load = HTTP2Load()
-    /// Streams whose requests are complete, and wait until the client has taken answers.
+    /// How many bytes of a frame that is not complete have come.
+    private var incompleteBytes = 0
+    /// Streams whose requests are complete, and wait until the client has taken responses.
     private var waiting = CircularBuffer<HTTP2Stream>()
     private var isResuming = false
     private(set) var remoteAddress = ""
-    /// The server's tick at which the client was last seen to take something, or to say that it will.
-    private(set) var movedAt: UInt64
     var index: Int?
 
     /// Beyond this no further request is begun.
@@ -34,17 +40,20 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     init(server: HTTPServer) {
         self.server = server
         since = server.tick
-        movedAt = server.tick
+        pace = HTTPPace(now: server.tick)
     }
 
-    /// Handlers for a connection on which HTTP/2 was agreed: NIO's, and one of this class.
-    static func handlers(_ server: HTTPServer, _ eventLoop: any EventLoop) -> (NIOHTTP2Handler, HTTP2Connection) {
+    /// Handlers for a connection on which HTTP/2 was agreed, in their order, and the last of them, which is of this class.
+    static func handlers(
+        _ server: HTTPServer,
+        _ eventLoop: any EventLoop
+    ) -> (handlers: [any ChannelHandler], connection: HTTP2Connection) {
         let connection = HTTP2Connection(server: server)
         let limits = server.configuration
         var configuration = NIOHTTP2Handler.ConnectionConfiguration()
         configuration.initialSettings = [
             HTTP2Setting(parameter: .maxConcurrentStreams, value: limits.maximumStreams),
-            // What is a little too large is answered 431 by the stream; this here ends the connection. HPACK counts 32 bytes
+            // What is a little too large gets a 431 of the stream; this here ends the connection. HPACK counts 32 bytes
             // for each field.
             HTTP2Setting(
                 parameter: .maxHeaderListSize,
@@ -64,7 +73,9 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
                 }
             }
         )
-        return (handler, connection)
+        let gate = HTTP2FrameGate(connection)
+        connection.gate = gate
+        return ([gate, handler, connection], connection)
     }
 
     // MARK: - Channel
@@ -84,12 +95,12 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         context.fireChannelReadComplete()
     }
 
-    /// A client that does not read gets no further answers, neither to requests nor to pings and settings: nothing more is
+    /// A client that does not read gets no further responses, neither to requests nor to pings and settings: nothing more is
     /// read of it.
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        if holding.isBlocked == isWritable {
-            holding.isBlocked = !isWritable
+        if pace.isBlocked == isWritable {
+            pace.isBlocked = !isWritable
             try? context.channel.syncOptions?.setOption(.autoRead, value: isWritable)
             account()
         }
@@ -97,15 +108,74 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.context = nil
+        if !isLingering { ended() }
+    }
+
+    /// Its streams are about to be told that there is no channel for them any more: none of the requests that wait begins for
+    /// the room that the others leave.
+    func ends() {
+        isClosed = true
+        isEnding = true
         waiting.removeAll()
+    }
+
+    /// Drops what the client has not taken.
+    func closeStreams() {
+        for stream in streams { stream.close() }
+    }
+
+    /// There is no channel any more.
+    func ended() {
+        context = nil
         server.remove(self)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // Of one stream: the others go on.
+        // The error is one stream's: the others go on.
         if error is NIOHTTP2Errors.StreamError { return }
-        context.close(promise: nil)
+        closeAfterRead(.lingering)
+    }
+
+    /// Closes when the read that goes on has ended: NIO's handler keeps its streams, and with them itself, for good when its
+    /// channel is closed in the middle of a read (30 kB for each such connection, measured). What is read meanwhile is dropped.
+    ///
+    private func closeAfterRead(_ end: End) {
+        guard let context, !isClosed else { return }
+        isClosed = true
+        isEnding = true
+        let box = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.execute { box.value.finish(end) }
+    }
+
+    /// How a connection ends.
+    private enum End {
+        case atOnce
+        /// The client may read first what it was sent, such as why the connection ends. It has as long as a client of HTTP/1 has
+        /// after its last response.
+        case lingering
+        /// The same, when it has been told that the server lets go of all its requests.
+        case shed
+    }
+
+    private func finish(_ end: End) {
+        guard let context else { return }
+        if end == .shed {
+            // The resets come first: clients take nothing after a GOAWAY.
+            closeStreams()
+            sendGoAway(.enhanceYourCalm)
+        }
+        // A client that takes nothing is not waited for, and the stop of a server waits for no client.
+        guard end != .atOnce, let gate, context.channel.isWritable, !server.isStopping else {
+            return context.close(promise: nil)
+        }
+        isLingering = true
+        since = server.tick
+        gate.shut()
+    }
+
+    private func sendGoAway(_ code: HTTP2ErrorCode) {
+        let payload = HTTP2Frame.FramePayload.goAway(lastStreamID: lastStream, errorCode: code, opaqueData: nil)
+        context?.writeAndFlush(wrapOutboundOut(HTTP2Frame(streamID: .rootStream, payload: payload)), promise: nil)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -141,8 +211,11 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
 
     // MARK: - What waits
 
+    /// The server's tick at which the client was last seen to take something, or to say that it will.
+    var movedAt: UInt64 { pace.movedAt }
+
     /// The client takes something, or makes room for it.
-    func moved() { movedAt = server.tick }
+    func moved() { pace.moved(now: server.tick) }
 
     /// A stream holds another number of bytes than before.
     func changed(_ stream: HTTP2Stream, body: Int, unsent: Int) {
@@ -150,16 +223,26 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         account()
         server.checkMemory()
         let limit = server.configuration.maximumConnectionMemory
-        // The largest alone is within what a request or an answer may be.
+        // The largest alone is within what a request or a response may be.
         guard load.total > limit, load.total - (streams.map(\.load.total).max() ?? 0) > limit else { return }
         server.shed(self, .connection(limit: limit))
+    }
+
+    /// So many bytes have come of a frame that is not complete.
+    func holds(incomplete bytes: Int) {
+        // Small ones are part of what a connection takes anyway.
+        let bytes = bytes < 4096 ? 0 : bytes
+        guard bytes != incompleteBytes, !holding.isEnded else { return }
+        incompleteBytes = bytes
+        account()
+        server.checkMemory()
     }
 
     private func account() {
         // What is in no list of the server's would never be taken off.
         guard index != nil else { return }
-        var bytes = load.total
-        if holding.isBlocked, let context {
+        var bytes = load.total + incompleteBytes
+        if pace.isBlocked, let context {
             bytes += (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         }
         holding.set(bytes, in: server.share)
@@ -167,6 +250,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
 
     /// Whether a request that is complete may begin; otherwise its stream is called when it may.
     func admits(_ stream: HTTP2Stream) -> Bool {
+        guard !isClosed else { return false }
         guard load.unsent > Self.maximumUnsent else { return true }
         waiting.append(stream)
         return false
@@ -174,29 +258,21 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
 
     /// Lets the requests that waited stand in line again.
     private func resume() {
-        guard !isResuming, load.unsent <= Self.maximumUnsent, !waiting.isEmpty else { return }
+        guard !isResuming, !isClosed, load.unsent <= Self.maximumUnsent, !waiting.isEmpty else { return }
         isResuming = true
         // Those that still find no room come back.
         for _ in 0..<waiting.count where load.unsent <= Self.maximumUnsent { waiting.popFirst()?.proceed() }
         isResuming = false
     }
 
-    func shed(_ answer: HTTPAnswer) {
-        guard let context else { return }
+    func shed(_ response: HTTPResponse) {
         isEnding = true
-        let frame = HTTP2Frame(
-            streamID: .rootStream,
-            payload: .goAway(lastStreamID: lastStream, errorCode: .enhanceYourCalm, opaqueData: nil)
-        )
-        context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
-        context.close(promise: nil)
+        closeAfterRead(.shed)
     }
 
     private func closeIfDone() {
-        guard isEnding, streams.isEmpty, let context else { return }
         // From the next turn of the loop: the last stream's frames go out first.
-        let box = NIOLoopBound(context, eventLoop: context.eventLoop)
-        context.eventLoop.execute { box.value.close(promise: nil) }
+        if isEnding, streams.isEmpty { closeAfterRead(.lingering) }
     }
 
     // MARK: - Time and the end
@@ -205,36 +281,38 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         for index in streams.indices.reversed() where index < streams.count { streams[index].checkTime() }
         guard let context else { return }
         let passed = server.tick &- since
+        if isLingering {
+            if passed > server.limits.linger { context.close(promise: nil) }
+            return
+        }
         if !context.channel.isWritable {
             let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-            if buffered != holding.lastBuffered {
-                holding.lastBuffered = buffered
+            if pace.hasMoved(unsent: buffered, now: server.tick) {
                 since = server.tick
-                moved()
                 account()
-            } else if passed > server.idleTicks {
+            } else if passed > server.limits.idle {
                 server.countIdle()
                 close()
             }
-        } else if streams.isEmpty, passed > server.idleTicks {
+        } else if streams.isEmpty, passed > server.limits.idle {
             server.countIdle()
             stop()
         }
     }
 
-    /// Tells the client to ask elsewhere, answers what was asked, and closes.
+    /// Tells the client to ask elsewhere, responds to what was asked, and closes.
     func stop() {
-        guard !isEnding, let context else { return }
+        if isLingering { context?.close(promise: nil) }
+        guard !isEnding, context != nil else { return }
         isEnding = true
-        let frame = HTTP2Frame(
-            streamID: .rootStream,
-            payload: .goAway(lastStreamID: lastStream, errorCode: .noError, opaqueData: nil)
-        )
-        context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
+        sendGoAway(.noError)
         closeIfDone()
     }
 
-    func close() { context?.close(promise: nil) }
+    func close() {
+        if isLingering { context?.close(promise: nil) }
+        closeAfterRead(.atOnce)
+    }
 }
 
 @available(*, unavailable)

@@ -2,9 +2,9 @@
 
 /// What a stream, or all streams of a connection, make the server hold.
 struct HTTP2Load {
-    /// Of requests that are not complete, or not begun.
+    /// Bytes of requests that are not complete, or not begun.
     private(set) var body = 0
-    /// Of answers that the client has not taken.
+    /// Bytes of responses that the client has not taken.
     private(set) var unsent = 0
 
     var total: Int { body + unsent }

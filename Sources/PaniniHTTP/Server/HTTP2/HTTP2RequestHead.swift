@@ -9,7 +9,7 @@ enum HTTP2RequestHead {
     static func read(
         _ fields: HPACKHeaders,
         _ limits: HTTPServerConfiguration
-    ) -> (head: HTTPRequestHead, refusal: HTTPRefusal?) {
+    ) -> (head: HTTPRequestHead, refusal: HTTPRefusalError?) {
         var head = HTTPRequestHead(version: .http2, method: .GET, uri: "/")
         var authority: String?
         var hosts = 0
@@ -43,24 +43,24 @@ enum HTTP2RequestHead {
         _ size: Int,
         _ count: Int,
         _ limits: HTTPServerConfiguration
-    ) -> HTTPRefusal? {
+    ) -> HTTPRefusalError? {
         if size > limits.maximumHeaderBytes || count > limits.maximumHeaderCount { return .headTooLarge }
         if let refusal = HTTPMethodReader.refusal(of: head.method.rawValue) { return refusal }
         if head.method == .CONNECT { return .connect }
         guard head.uri.hasPrefix("/") || head.uri == "*" && head.method == .OPTIONS else {
-            return HTTPRefusal(.target, "a request's path begins with a slash")
+            return HTTPRefusalError(.target, "a request's path begins with a slash")
         }
         // What was no UTF-8 has been repaired before it came here.
         if head.uri.utf8.contains(0xEF), head.uri.unicodeScalars.contains("\u{FFFD}") {
-            return HTTPRefusal(.target, "the path is no text (UTF-8)")
+            return HTTPRefusalError(.target, "the path is no text (UTF-8)")
         }
-        if hosts > 1 { return HTTPRefusal(.host, "a request names one host", kind: .repeated) }
+        if hosts > 1 { return HTTPRefusalError(.host, "a request names one host", kind: .repeated) }
         if hosts == 0, authority?.isEmpty != false {
-            return HTTPRefusal(.host, "a request names its host", kind: .missing)
+            return HTTPRefusalError(.host, "a request names its host", kind: .missing)
         }
         let host = head.headers.first(name: "host") ?? ""
         if hosts == 1, let authority, host != authority {
-            return HTTPRefusal(.host, "a request names one host, and this one's fields differ", kind: .repeated)
+            return HTTPRefusalError(.host, "a request names one host, and this one's fields differ", kind: .repeated)
         }
         return HTTPHostField.isValid(host) ? nil : .badHost
     }

@@ -1,45 +1,26 @@
-// Owns: one stream of an HTTP/2 connection: its one request, its time limits, and the frames of its answer. Loop-bound, the
-// handler of the stream's channel. Knows neither routes nor what answers.
+// Owns: one stream of an HTTP/2 connection: its channel, its one request, and the frames of the response. Loop-bound, the handler
+// of the stream's channel. What it may do, and when, is the machine's decision. Knows neither routes nor what responds.
 
-import Glibc
 import NIOCore
 import NIOHPACK
 import NIOHTTP1
 import NIOHTTP2
 
-/// One request over HTTP/2.
-final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
+/// One request over HTTP/2: carries out what its ``HTTP2StreamMachine`` says.
+final class HTTP2Stream: ChannelInboundHandler {
     typealias InboundIn = HTTP2Frame.FramePayload
     typealias OutboundOut = HTTP2Frame.FramePayload
-
-    private enum Phase {
-        case head, body
-        /// The request is complete, and waits for its turn, or until the client has taken other answers.
-        case queued
-        /// The delegate has the request.
-        case answering
-        case streaming
-        case sending(HTTPFile, Range<Int>)
-        /// Everything is written, or will be when the client makes room.
-        case ended
-    }
 
     private let connection: HTTP2Connection
     private var server: HTTPServer { connection.server }
     private var context: ChannelHandlerContext?
-    private var phase = Phase.head
-    private var since: UInt64 = 0
+    private var machine: HTTP2StreamMachine
     private var request: HTTPRequest?
     private var address = ""
-    private var isHead = false
-    /// The client has sent all of its request.
-    private var isInputEnded = false
-    /// Bytes of the request that came after its answer.
-    private var dropped = 0
-    private var begun = NIODeadline.distantPast
-    private var answeredStatus = 0
-    private var answeredBytes = 0
-    /// Bytes of the answer that the client may not have taken.
+    /// For the access log, when there is one.
+    private var record = HTTPAccessRecord()
+    var transfer: HTTPFileTransfer?
+    /// Bytes of the response that the client may not have taken.
     private var unsent = 0
     /// What it adds to what its connection holds.
     var load = HTTP2Load()
@@ -48,16 +29,16 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
 
     /// There is one request per stream.
     private static let number: UInt64 = 1
-    private static let pieceBytes = 65536
-    private static let droppedBytes = 64 << 10
 
-    init(_ connection: HTTP2Connection) { self.connection = connection }
+    init(_ connection: HTTP2Connection) {
+        self.connection = connection
+        machine = HTTP2StreamMachine(now: connection.server.tick)
+    }
 
     // MARK: - Channel
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        since = server.tick
         address = context.channel.parent?.remoteAddress?.ipAddress ?? ""
         let id = try? context.channel.syncOptions?.getOption(HTTP2StreamChannelOptions.streamID)
         connection.opened(self, id)
@@ -65,13 +46,12 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
-        if case .sending(let file, _) = phase { file.close() }
-        phase = .ended
-        if let request {
+        transfer = nil
+        if machine.lost(), let request {
             self.request = nil
             request.connection = nil
             request.closeEncoder()
-            server.delegate.server(server, lost: request)
+            server.delegate.lost(request)
         }
         connection.closed(self)
     }
@@ -81,13 +61,10 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .headers(let frame):
-            if frame.endStream { isInputEnded = true }
-            // The second block of a request are its trailers: nobody asks for them.
-            if case .head = phase { begin(frame.headers) }
+            if machine.fieldsReceived(isLast: frame.endStream) { begin(frame.headers) }
             if frame.endStream { end() }
         case .data(let frame):
-            if frame.endStream { isInputEnded = true }
-            if case .byteBuffer(let bytes) = frame.data, bytes.readableBytes > 0 { take(bytes) }
+            if case .byteBuffer(let bytes) = frame.data { take(bytes, isLast: frame.endStream) }
             if frame.endStream { end() }
         case .windowUpdate: connection.moved()
         default: break
@@ -95,16 +72,19 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        since = server.tick
-        guard context.channel.isWritable else { return }
-        connection.moved()
-        switch phase {
-        case .streaming:
+        let isWritable = context.channel.isWritable
+        let action = machine.writabilityChanged(isWritable, now: server.tick)
+        if isWritable { connection.moved() }
+        switch action {
+        case .none: break
+        case .canWrite:
             unsent = 0
             account()
-            if let request { server.delegate.server(server, canWrite: request) }
-        case .sending: sentOn()
-        default: break
+            if let request { server.delegate.canWrite(request) }
+        case .sendFile:
+            unsent = 0
+            account()
+            sendOn()
         }
     }
 
@@ -113,7 +93,6 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
     private func begin(_ fields: HPACKHeaders) {
         server.countRequest()
         let (head, refusal) = HTTP2RequestHead.read(fields, server.configuration)
-        isHead = head.method == .HEAD
         let request = HTTPRequest(
             decoded: head,
             connection: self,
@@ -122,156 +101,106 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
             compressor: server.compressor
         )
         self.request = request
-        phase = .body
-        since = server.tick
-        if server.configuration.reportsAnswers { begun = .now() }
+        machine.headEnded(isHead: head.method == .HEAD, now: server.tick)
+        if server.configuration.reportsResponses { record.begin() }
         if let refusal { return refuse(.failure(refusal)) }
         if let refusal = request.setUpDecoding() { return refuse(refusal) }
-        if let answer = server.delegate.server(server, admits: request) { return refuse(answer) }
-        if let length = fields.first(name: "content-length").flatMap({ Int($0) }), length > request.maximumBody {
-            return refuse(.failure(413, "the request's body is larger than \(request.maximumBody) bytes"))
+        if let refusal = server.delegate.admits(request) { return refuse(refusal) }
+        let action = machine.admitted(
+            length: fields.first(name: "content-length").flatMap { Int($0) },
+            maximumBody: request.maximumBody,
+            expectsContinue: fields.first(name: "expect").map { $0.lowercased() == "100-continue" }
+        )
+        switch action {
+        case .read: break
+        case .sendContinue: send(.headers(.init(headers: [":status": "100"])))
+        case .refuseLength:
+            refuse(.failure(413, "the request's body is larger than \(request.maximumBody) bytes"))
+        case .refuseExpectation: refuse(.failure(417, "the only expectation that is met is 100-continue"))
         }
-        guard let expectation = fields.first(name: "expect"), !isInputEnded else { return }
-        guard expectation.lowercased() == "100-continue" else {
-            return refuse(.failure(417, "the only expectation that is met is 100-continue"))
-        }
-        send(.headers(.init(headers: [":status": "100"])))
     }
 
-    private func take(_ bytes: ByteBuffer) {
-        if case .ended = phase { return drop(bytes.readableBytes) }
-        guard let request, case .body = phase else { return }
-        if let refusal = request.append(bytes) { return refuse(refusal) }
-        account()
+    private func take(_ bytes: ByteBuffer, isLast: Bool) {
+        switch machine.dataReceived(bytes.readableBytes, isLast: isLast) {
+        case .take:
+            guard let request, bytes.readableBytes > 0 else { return }
+            if let refusal = request.append(bytes) { return refuse(refusal) }
+            account()
+        case .drop: break
+        case .reset: send(.rstStream(.noError))
+        }
     }
 
     private func end() {
-        guard let request, case .body = phase else { return }
+        guard machine.requestEnded(), let request else { return }
         if let refusal = request.finishBody() { return refuse(refusal) }
-        phase = .queued
         server.turns.take(request, of: server)
     }
 
     /// Its turn has come: whether the request begins.
-    func begins() -> Bool {
-        guard isQueued, connection.admits(self) else { return false }
-        phase = .answering
-        since = server.tick
-        return true
-    }
+    func begins() -> Bool { machine.phase == .queued && connection.admits(self) && machine.begin(now: server.tick) }
 
-    /// The client has taken other answers.
+    /// The client has taken other responses.
     func proceed() {
-        guard let request, isQueued else { return }
+        guard let request, machine.phase == .queued else { return }
         server.turns.take(request, of: server)
     }
-
-    private var isQueued: Bool { if case .queued = phase { true } else { false } }
 
     /// Tells the connection what is held.
     private func account() {
         connection.changed(self, body: request?.heldBytes ?? 0, unsent: unsent)
     }
 
-    /// Answers without the delegate.
-    private func refuse(_ answer: HTTPAnswer) {
-        server.countRefusal(answer.status)
-        phase = .answering
-        answer.body.withUnsafeBytes {
-            self.answer(Self.number, status: answer.status, headers: answer.headers, body: $0)
-        }
+    /// Responds without the delegate.
+    private func refuse(_ response: HTTPResponse) {
+        guard machine.refused() else { return }
+        server.countRefusal(response.status)
+        response.body.withUnsafeBytes { write(response.status, response.headers, $0) }
     }
 
-    // MARK: - Answers
+    // MARK: - Writing
 
-    func isWaiting(for number: UInt64) -> Bool {
-        guard request != nil else { return false }
-        switch phase {
-        case .queued, .answering, .streaming: return true
-        default: return false
-        }
-    }
-
-    func answer(_ number: UInt64, status: Int, headers: [(name: String, value: String)], body: UnsafeRawBufferPointer) {
-        guard isWaiting(for: number), case .answering = phase, let context else { return }
-        let hasNone = isHead || status == 204 || status == 304 || body.isEmpty
+    /// Writes a whole response.
+    private func write(
+        _ status: Int,
+        _ headers: HTTPFields,
+        _ body: UnsafeRawBufferPointer
+    ) {
+        guard let context else { return }
+        let hasNone = machine.isHead || status == 204 || status == 304 || body.isEmpty
         writeHead(status, headers, length: status == 204 || status == 304 ? nil : body.count, isEnd: hasNone)
         if !hasNone {
             var bytes = context.channel.allocator.buffer(capacity: body.count)
             bytes.writeBytes(body)
-            answeredBytes = body.count
+            record.bytes = body.count
             unsent = bytes.storageCapacity
             write(.data(.init(data: .byteBuffer(bytes), endStream: true)))
         }
         ended()
     }
 
-    func beginStream(_ number: UInt64, status: Int, headers: [(name: String, value: String)]) {
-        guard isWaiting(for: number), case .answering = phase else { return }
-        writeHead(status, headers, length: nil, isEnd: false)
-        phase = .streaming
-        context?.flush()
-    }
-
-    func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard isWaiting(for: number), case .streaming = phase, let context else { return false }
-        guard !isHead, !bytes.isEmpty else { return context.channel.isWritable && context.channel.isActive }
-        answeredBytes += bytes.count
-        unsent += bytes.count
-        send(.data(.init(data: .byteBuffer(ByteBuffer(bytes: bytes)))))
-        return accountUnsent()
-    }
-
-    /// Counts what is written where the client does not take it at once.
-    ///
-    /// - Returns: Whether it does.
-    private func accountUnsent() -> Bool {
-        guard let context else { return false }
-        // A channel that is closed has room again before it says that it is.
-        let isWritable = context.channel.isWritable && context.channel.isActive
-        if isWritable { unsent = 0 }
-        account()
-        return isWritable
-    }
-
-    func endStream(_ number: UInt64, isComplete: Bool) {
-        guard isWaiting(for: number), case .streaming = phase else { return }
-        guard isComplete else { return reset(.internalError) }
-        write(.data(.init(data: .byteBuffer(ByteBuffer()), endStream: true)))
-        ended()
-    }
-
-    private func writeHead(_ status: Int, _ headers: [(name: String, value: String)], length: Int?, isEnd: Bool) {
-        answeredStatus = status
-        answeredBytes = 0
-        var fields = HPACKHeaders([(":status", String(status)), ("date", server.date)])
-        for (name, value) in headers { fields.add(name: name, value: value) }
-        if let own = request?.answerHeaders { for (name, value) in own { fields.add(name: name, value: value) } }
+    private func writeHead(_ status: Int, _ headers: HTTPFields, length: Int?, isEnd: Bool) {
+        record.status = status
+        record.bytes = 0
+        var fields = HPACKHeaders([(":status", String(status)), ("date", server.date.value())])
+        for (name, value) in headers.adding(request?.responseHeaders ?? []) { fields.add(name: name, value: value) }
         if let length { fields.add(name: "content-length", value: String(length)) }
         write(.headers(.init(headers: fields, endStream: isEnd)))
     }
 
-    /// An answer is complete.
+    /// A response is complete.
     private func ended() {
-        if server.configuration.reportsAnswers {
-            server.report(request, status: answeredStatus, bytes: answeredBytes, address, begun)
+        if server.configuration.reportsResponses {
+            let report = record.end(request, remoteAddress: address)
+            server.delegate.responded(report)
         }
         request = nil
-        phase = .ended
-        since = server.tick
+        machine.responseEnded(now: server.tick)
         context?.flush()
         if context != nil { account() }
     }
 
-    /// Nobody reads what the client still sends (RFC 9113, section 8.1). A little is let pass: many clients take a reset for a
-    /// failure, even after a whole answer.
-    private func drop(_ count: Int) {
-        dropped += count
-        if dropped > Self.droppedBytes { send(.rstStream(.noError)) }
-    }
-
     private func reset(_ code: HTTP2ErrorCode) {
-        phase = .ended
         request = nil
         send(.rstStream(code))
     }
@@ -282,81 +211,126 @@ final class HTTP2Stream: ChannelInboundHandler, HTTPResponder {
         context?.writeAndFlush(wrapOutboundOut(payload), promise: nil)
     }
 
-    // MARK: - Files
-
-    func answer(
-        _ number: UInt64,
-        status: Int,
-        headers: [(name: String, value: String)],
-        file: HTTPFile,
-        range: Range<Int>
-    ) {
-        guard isWaiting(for: number), case .answering = phase else { return file.close() }
-        let hasNone = isHead || range.isEmpty
-        writeHead(status, headers, length: status == 304 ? nil : range.count, isEnd: hasNone)
-        guard !hasNone else {
-            file.close()
-            return ended()
-        }
-        phase = .sending(file, range)
-        sendFile()
-    }
-
-    /// The client has made room.
-    private func sentOn() {
-        unsent = 0
+    /// Counts what is written where the client does not take it at once.
+    ///
+    /// - Returns: Whether it does.
+    @discardableResult
+    private func accountUnsent() -> Bool {
+        guard let context else { return false }
+        // A channel that is closed has room again before it says that it is.
+        let isWritable = context.channel.isWritable && context.channel.isActive
+        if isWritable { unsent = 0 }
         account()
-        sendFile()
+        return isWritable
     }
 
-    /// Sends on, as far as the client takes it. Reading blocks for as long as the disk takes.
-    private func sendFile() {
-        while case .sending(let file, let range) = phase, let context, context.channel.isWritable {
-            var piece = context.channel.allocator.buffer(capacity: Self.pieceBytes)
-            let wanted = min(range.count, Self.pieceBytes)
-            let count = piece.writeWithUnsafeMutableBytes(minimumWritableBytes: wanted) { bytes in
-                max(0, pread(file.descriptor, bytes.baseAddress, wanted, off_t(range.lowerBound)))
-            }
-            // Shorter than it was: the client must see that something is missing.
-            guard count > 0 else {
-                file.close()
-                return reset(.internalError)
-            }
-            answeredBytes += count
-            // What came before has left, as there was room.
-            unsent = count
-            let isLast = count == range.count
-            // Before the write, which may come back here when it makes room.
-            if isLast {
-                phase = .answering
-                file.close()
-            } else {
-                phase = .sending(file, (range.lowerBound + count)..<range.upperBound)
-            }
-            write(.data(.init(data: .byteBuffer(piece), endStream: isLast)))
-            if isLast { return ended() }
-            context.flush()
-        }
-        _ = accountUnsent()
-    }
+    /// The connection ends: what the client has not taken is dropped.
+    func close() { context?.close(promise: nil) }
 
     // MARK: - Time
 
     func checkTime() {
-        let passed = server.tick &- since
-        if let context, !context.channel.isWritable || isQueued || unsent > 0 && isInputEnded {
-            // A client may read slowly, as long as it reads.
-            guard min(passed, server.tick &- connection.movedAt) > server.idleTicks else { return }
+        let isUnsent = context.map { !$0.channel.isWritable || unsent > 0 && machine.isInputEnded } ?? false
+        switch machine.advance(
+            now: server.tick,
+            limits: server.limits,
+            movedAt: connection.movedAt,
+            isUnsent: isUnsent
+        ) {
+        case .none: break
+        case .closeIdle:
             server.countIdle()
-            return context.close(promise: nil)
-        }
-        switch phase {
-        case .body: if passed > server.bodyTicks { refuse(.failure(408, "the request's body did not come in time")) }
-        case .ended: if !isInputEnded, passed > server.lingerTicks { send(.rstStream(.noError)) }
-        case .head, .queued, .answering, .streaming, .sending: break
+            context?.close(promise: nil)
+        case .refuseBody: refuse(.failure(408, "the request's body did not come in time"))
+        case .reset: send(.rstStream(.noError))
         }
     }
 }
 
 @available(*, unavailable)
 extension HTTP2Stream: Sendable {}
+
+extension HTTP2Stream: HTTPResponder {
+    func isWaiting(for number: UInt64) -> Bool { machine.isWaiting }
+
+    func respond(
+        _ number: UInt64,
+        status: Int,
+        headers: HTTPFields,
+        body: UnsafeRawBufferPointer
+    ) {
+        guard machine.respond() else { return }
+        write(status, headers, body)
+    }
+
+    func beginStream(_ number: UInt64, status: Int, headers: HTTPFields) {
+        guard machine.beginStream() else { return }
+        writeHead(status, headers, length: nil, isEnd: false)
+        context?.flush()
+    }
+
+    func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        let action = machine.piece
+        guard action != .drop, let context else { return false }
+        guard action == .write, !bytes.isEmpty else { return context.channel.isWritable && context.channel.isActive }
+        record.bytes += bytes.count
+        unsent += bytes.count
+        send(.data(.init(data: .byteBuffer(ByteBuffer(bytes: bytes)))))
+        return accountUnsent()
+    }
+
+    func endStream(_ number: UInt64, isComplete: Bool) {
+        switch machine.endStream(isComplete: isComplete) {
+        case .drop: break
+        case .finish:
+            write(.data(.init(data: .byteBuffer(ByteBuffer()), endStream: true)))
+            ended()
+        case .reset: reset(.internalError)
+        }
+    }
+}
+
+extension HTTP2Stream: HTTPFileSender {
+    func respond(
+        _ number: UInt64,
+        status: Int,
+        headers: HTTPFields,
+        file: HTTPFile,
+        range: Range<Int>
+    ) {
+        let action = machine.beginFile(isEmpty: range.isEmpty)
+        guard action != .drop else { return file.close() }
+        writeHead(status, headers, length: status == 304 ? nil : range.count, isEnd: action == .headOnly)
+        guard action == .send else {
+            file.close()
+            return ended()
+        }
+        transfer = HTTPFileTransfer(file, range)
+        sendOn()
+    }
+
+    /// Sends more of the file, and counts what of it the client does not take.
+    private func sendOn() {
+        sendFile()
+        if machine.phase == .sendingFile { accountUnsent() }
+    }
+
+    var takesFile: Bool { context?.channel.isWritable == true }
+
+    func send(_ piece: ByteBuffer, isLast: Bool) {
+        record.bytes += piece.readableBytes
+        // What came before has left, as there was room.
+        unsent = piece.readableBytes
+        write(.data(.init(data: .byteBuffer(piece), endStream: isLast)))
+        guard isLast else {
+            context?.flush()
+            return
+        }
+        if machine.fileSent() { ended() }
+    }
+
+    func fileIsCutShort() {
+        machine.cutShort()
+        reset(.internalError)
+    }
+}

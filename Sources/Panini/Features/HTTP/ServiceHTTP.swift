@@ -1,0 +1,96 @@
+// Owns: what a service has of the web: its server, those of versions before that end, and requests without a socket. Loop-bound.
+
+import PaniniHTTP
+import ScriptRuntime
+
+/// The web side of a service on one worker.
+final class ServiceHTTP: ServiceFeature {
+    /// Serves HTTP; nil when the app does not.
+    var server: HTTPServer?
+    /// Servers of versions before, on other ports, whose connections end.
+    var ending: [HTTPServer] = []
+    /// The sockets of all of them.
+    let sockets = HTTPSockets()
+    /// The port the server is bound to.
+    var port: Int?
+    /// Whether a server opens its port; without, requests come by ``PaniniHost/handle(_:by:)`` alone.
+    var opensPort = true
+    /// Requests whose handlers have begun, or wait for their turn to begin.
+    @exclusivity(unchecked) private(set) var requestsInFlight = 0
+    /// Requests that came without a socket and are not answered yet.
+    var localExchanges: [ObjectIdentifier: HTTPLocalExchange] = [:]
+    var faults = WebFaults()
+
+    /// All servers that have connections.
+    var servers: [HTTPServer] { ending + (server.map { [$0] } ?? []) }
+
+    /// A request is taken.
+    @inline(__always)
+    func beginRequest() { requestsInFlight += 1 }
+
+    @inline(__always)
+    func endRequest() { requestsInFlight -= 1 }
+
+    // MARK: - Versions
+
+    override func attach(_ version: Script) { for route in version.http.routes.all { route.web = self } }
+
+    override func withdraw(_ staging: Staging) {
+        if case .open(let server, _) = staging.web { server.close() }
+    }
+
+    override func commit(_ staging: Staging, from old: Script, to new: Script) { service.switchWeb(staging.web) }
+
+    // MARK: - The end
+
+    override func drain() {
+        guard let server else { return service.webServerDrained() }
+        server.stop { [service] in service.webServerDrained() }
+    }
+
+    override func shut() { for server in servers { server.close() } }
+
+    override func close() { service.closeLocalExchanges() }
+
+    // MARK: - What it shows
+
+    override func housekeep() -> Bool {
+        service.settleWebFaults()
+        return faults.isOpen
+    }
+
+    override func count(into counters: inout WorkerCounters) {
+        guard let server else { return }
+        let http = server.counters
+        let sockets = server.webSockets
+        counters[.httpConnections] = http.connections
+        counters[.httpRefusedConnections] = http.refusedConnections
+        counters[.httpRejectedRequests] = http.refusedRequests.values.reduce(0, &+)
+        counters[.webSockets] = sockets.opened
+        counters[.webSocketReceived] = sockets.received
+        counters[.webSocketSent] = sockets.sent
+        counters[.webSocketFailures] = sockets.failed.values.reduce(0, &+) &+ sockets.timedOut
+        counters[.webSocketRefusedSends] = sockets.refusedSends
+        counters[.httpShedConnections] = http.shedConnections
+        counters[.httpOverfullConnections] = http.overfullConnections
+    }
+
+    override func add(to status: inout WorkerStatus) {
+        for server in servers {
+            status.webBytes += server.heldBytes
+            status.shedConnections += Int(
+                clamping: server.counters.shedConnections &+ server.counters.overfullConnections
+            )
+        }
+    }
+}
+
+extension Service {
+    var web: ServiceHTTP { features[ServiceHTTP.self] }
+
+    /// The web server has nothing left to do.
+    func webServerDrained() {
+        lifecycle.webServerDrained()
+        stopIfIdle()
+    }
+}

@@ -1,0 +1,147 @@
+// Owns: what a service has of messaging beside its connection: the sends that wait for the broker, the faults of the
+// conversation, its place in the services protocol. Loop-bound.
+
+import Bytes
+import LoopTools
+import LuaVM
+import NATS
+import NATSProtocol
+import ScriptRuntime
+
+/// Messaging of a service on one worker.
+final class ServiceMessaging: ServiceFeature {
+    var faults = BrokerFaults()
+    /// What waits for a broker that is too slow.
+    var outflow = Outflow()
+    /// What the next version will take over, while it is made ready.
+    var handover = SubscriptionHandover()
+    /// Answers the NATS services protocol; nil when it is off.
+    @exclusivity(unchecked) var directory: ServicesResponder?
+    /// Knows when the read burst began that is going on.
+    let events: ConnectionEvents
+    let errorWriter = ByteWriter()
+
+    required init(_ service: Service) {
+        events = service.events
+        super.init(service)
+        if service.options.services { directory = ServicesResponder(service: service) }
+    }
+
+    // MARK: - Versions
+
+    override func attach(_ version: Script) {
+        guard let options = version.options else { return }
+        for listener in version.messaging.loadTimeListeners { service.adopt(listener, options) }
+    }
+
+    override func subscribe(_ version: Script) -> PaniniError? {
+        if let failure = service.subscribeListeners(of: version) { return failure }
+        service.warnOfDoubledSubjects(of: version)
+        if version === service.script { directory?.start() }
+        return nil
+    }
+
+    override func stage(_ staging: inout Staging) {
+        handover = SubscriptionHandover()
+        for listener in service.script.messaging.listeners where !listener.isEnded {
+            for subject in listener.subjects where subject.subscription != nil {
+                handover.free[SubscriptionKey(of: subject), default: FIFO()].append(subject)
+            }
+        }
+        // Messages that a new subscription brings before the switch wait.
+        for listener in staging.script.messaging.loadTimeListeners { listener.places = 0 }
+    }
+
+    override func withdraw(_ staging: Staging) {
+        handover = SubscriptionHandover()
+        for listener in staging.script.messaging.listeners {
+            for subject in listener.subjects {
+                if let subscription = subject.subscription { service.connection.unsubscribe(subscription) }
+            }
+        }
+    }
+
+    override func commit(_ staging: Staging, from old: Script, to new: Script) {
+        for (from, to) in handover.claims { service.move(from, to) }
+        handover = SubscriptionHandover()
+        for listener in new.messaging.listeners { listener.places = listener.concurrency }
+        service.moveWaiting(of: old)
+        service.endListening(old)
+    }
+
+    override func begin(_ version: Script, after old: Script?) {
+        guard old != nil else { return }
+        service.directoryFollows()
+        for listener in version.messaging.listeners where !listener.pending.isEmpty { service.startWaiting(listener) }
+    }
+
+    override func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int {
+        var count = 0
+        for listener in version.messaging.listeners {
+            while let message = listener.pending.popFirst() {
+                count += 1
+                message.withParts { _, reply, _, _ in
+                    guard !reply.isEmpty, listener.replies else { return }
+                    if message.arrived != 0 {
+                        let endpoint = listener.subjects[message.subjectIndex].endpoint
+                        service.requestAnswered(endpoint, message.arrived, reason)
+                    }
+                    service.sendError(reason, to: reply)
+                }
+            }
+        }
+        return count
+    }
+
+    // MARK: - The end
+
+    override func drain() { directory?.stop() }
+
+    override var isIdle: Bool { service.script.messaging.listeners.allSatisfy(\.pending.isEmpty) }
+
+    // MARK: - What it shows
+
+    override func housekeep() -> Bool {
+        service.settleFaults()
+        return faults.isOpen
+    }
+
+    override func count(into counters: inout WorkerCounters) {
+        let statistics = service.connection.statistics
+        counters[.deniedPublishes] = faults.count(.deniedPublish)
+        counters[.unsentReplies] = faults.count(.unsentReply)
+        counters[.brokerErrors] = faults.count(.error)
+        counters[.refusedCredentials] = statistics.refusedCredentials
+        counters[.waitedSends] = outflow.waited
+        counters[.congestions] = statistics.congestions
+        counters[.refusedSends] = statistics.refusedBufferFull
+        counters[.lostPublishes] = statistics.lostPublishes
+        counters[.lostReplies] = outflow.lostReplies
+    }
+
+    override func add(to status: inout WorkerStatus) {
+        for script in service.scripts where script.phase != .closed {
+            status.waiting += script.messaging.listeners.reduce(0) { $0 + $1.pending.count }
+        }
+        status.waitingSends = outflow.sends.count
+    }
+}
+
+extension Service {
+    var messaging: ServiceMessaging { features[ServiceMessaging.self] }
+
+    var brokerFaults: BrokerFaults {
+        get { messaging.faults }
+        _modify { yield &messaging.faults }
+    }
+
+    var outflow: Outflow {
+        get { messaging.outflow }
+        _modify { yield &messaging.outflow }
+    }
+
+    var directory: ServicesResponder? {
+        get { messaging.directory }
+        set { messaging.directory = newValue }
+    }
+}

@@ -1,0 +1,258 @@
+// Owns: compiling the tables of `panini.validator{...}` into rules, constants and a JSON Schema. Worker's thread, during one
+// call from Lua. Tables are read raw, with calls that cannot raise.
+
+import Bytes
+import CLuaVM
+import CScriptObjects
+import LuaVM
+import NATSProtocol
+import ScriptRuntime
+
+/// Builds one validator; its table of constants lies on the stack meanwhile.
+struct ValidatorBuilder {
+    static let fieldOptions = [
+        "type", "many", "null", "default", "optional", "min", "max", "enum", "pattern", "items", "check",
+    ]
+    static let maximumWeight: Int32 = 10_000
+
+    let call: HostCall
+    let L: OpaquePointer
+    let vm: LuaVM
+    /// Stack index of the constants.
+    let constants: CInt
+    var nextSlot = CInt(PANINI_VALIDATOR_SLOTS_FIRST)
+    var rules: [panini_rule] = []
+    var depth: Int32 = 1
+    var weight: Int32 = 0
+
+    /// A rule and its part of the schema: members of an object, ready to be joined.
+    struct Compiled {
+        var rule: panini_rule
+        var type: FieldType
+        var members: [String]
+    }
+
+    init(_ call: HostCall) {
+        self.call = call
+        L = call.L
+        vm = call.script.vm
+        lua_createtable(L, 8, 0)
+        constants = lua_gettop(L)
+    }
+
+    func misuse(_ place: String, _ text: String) -> Misuse { Misuse("\(call.name): \(place)\(text)") }
+
+    /// Pops the value on top into the constants.
+    mutating func keep() -> Int32 {
+        lua_rawseti(L, constants, lua_Integer(nextSlot))
+        nextSlot += 1
+        return nextSlot - 1
+    }
+
+    mutating func keep(_ text: String) -> Int32 {
+        vm.pushString(L, text)
+        return keep()
+    }
+
+    /// The JSON text of the value at an index; nil when it has none.
+    func json(_ index: CInt) -> String? {
+        let writer = ByteWriter()
+        do throws(LuaJSONError) {
+            try vm.encodeJSON(L, index, into: writer)
+        } catch {
+            return nil
+        }
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
+    static func quoted(_ text: String) -> String {
+        JSONText.string(text).written()
+    }
+
+    // MARK: - A validator
+
+    /// Compiles the table of fields at an index, and pushes the validator in place of the constants.
+    mutating func build(fields: CInt, refusesUnknown: Bool, violationLimit: Int32, patternSteps: Int64) throws(Misuse) {
+        let names = try fieldNames(fields)
+        rules = Array(repeating: panini_rule(), count: names.count)
+        lua_createtable(L, 0, CInt(names.count))
+        var properties: [String] = []
+        var required: [String] = []
+        for (position, name) in names.enumerated() {
+            vm.pushString(L, name)
+            lua_pushboolean(L, 1)
+            lua_rawset(L, constants + 1)
+            vm.pushString(L, name)
+            lua_rawget(L, fields)
+            var compiled = try field(lua_gettop(L), "field \"\(name)\": ", depth: 1)
+            lua_settop(L, constants + 1)
+            vm.pushString(L, name)
+            let bytes = vm.stringBytes(L, -1) ?? emptyBytes
+            compiled.rule.name = bytes.bindMemory(to: CChar.self).baseAddress
+            compiled.rule.name_length = bytes.count
+            compiled.rule.name_slot = keep()
+            rules[position] = compiled.rule
+            properties.append("\(Self.quoted(name)):{\(compiled.members.joined(separator: ","))}")
+            if compiled.rule.flags & UInt8(PANINI_RULE_OPTIONAL) == 0, compiled.rule.default_slot == 0 {
+                required.append(Self.quoted(name))
+            }
+        }
+        lua_rawseti(L, constants, lua_Integer(PANINI_VALIDATOR_NAMES))
+        guard weight <= Self.maximumWeight else {
+            throw misuse("", "more than \(Self.maximumWeight) fields, those of nested validators counted")
+        }
+        var schema = "\"properties\":{\(properties.joined(separator: ","))}"
+        if !required.isEmpty { schema += ",\"required\":[\(required.joined(separator: ","))]" }
+        if refusesUnknown { schema += ",\"additionalProperties\":false" }
+        vm.pushString(L, schema)
+        lua_rawseti(L, constants, lua_Integer(PANINI_VALIDATOR_SCHEMA))
+        let validator = panini_validator_push(L, call.script.validators.type, CInt(rules.count)).unsafelyUnwrapped
+        validator.pointee.field_count = Int32(names.count)
+        validator.pointee.depth = depth
+        validator.pointee.weight = weight
+        validator.pointee.violation_limit = violationLimit
+        validator.pointee.refuses_unknown = refusesUnknown ? 1 : 0
+        validator.pointee.pattern_steps = patternSteps
+        let storage = panini_validator_rules(validator).unsafelyUnwrapped
+        for (index, rule) in rules.enumerated() { storage[index] = rule }
+        try checkDefaults(names)
+    }
+
+    /// The names in order, so that violations have one.
+    private func fieldNames(_ fields: CInt) throws(Misuse) -> [String] {
+        var names: [String] = []
+        lua_pushnil(L)
+        while panini_next(L, fields) != 0 {
+            lua_settop(L, -2)
+            guard let bytes = vm.stringBytes(L, -1) else {
+                throw misuse("", "fields must have names, as in panini.validator{ id = { type = \"integer\" } }")
+            }
+            guard let name = String(validating: bytes, as: UTF8.self) else {
+                throw misuse("", "a field's name is not valid UTF-8")
+            }
+            names.append(name)
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// A default must pass the field's own rule; it is filled in as messages would be.
+    private func checkDefaults(_ names: [String]) throws(Misuse) {
+        let validator = lua_gettop(L)
+        guard lua_checkstack(L, 1000) != 0 else { throw misuse("", "the Lua stack is full") }
+        for (index, name) in names.enumerated() where rules[index].default_slot != 0 {
+            lua_getiuservalue(L, validator, 1)
+            lua_rawgeti(L, validator + 1, lua_Integer(rules[index].default_slot))
+            let isAccepted = panini_validator_try_rule(L, validator, CInt(index), validator + 2) != 0
+            guard !isAccepted else {
+                lua_settop(L, validator)
+                continue
+            }
+            let path = vm.string(L, -2) ?? ""
+            throw misuse("field \"\(name)\": ", "default\(path.isEmpty ? "" : " (\(path))") \(vm.string(L, -1) ?? "")")
+        }
+    }
+
+    // MARK: - A field
+
+    /// Compiles the field at an index.
+    mutating func field(
+        _ index: CInt,
+        _ place: String,
+        depth level: Int32,
+        isItem: Bool = false
+    ) throws(Misuse) -> Compiled {
+        guard lua_checkstack(L, 40) != 0, level < PANINI_VALIDATOR_DEPTH else {
+            throw misuse(place, "nested deeper than \(PANINI_VALIDATOR_DEPTH) levels")
+        }
+        guard lua_type(L, index) == LUA_TTABLE else {
+            let hint = lua_type(L, index) == LUA_TUSERDATA ? "{ type = validator }" : "{ type = \"string\" }"
+            throw misuse(place, "must be a table, as in \(hint), not \(call.typeName(index))")
+        }
+        try checkNames(index, place)
+        weight += 1
+        depth = max(depth, level)
+        let isMany = try flag("many", index, place)
+        var compiled: Compiled
+        if isMany {
+            let element = try value(index, place, depth: level + 1)
+            rules.append(element.rule)
+            compiled = Compiled(rule: panini_rule(), type: .array, members: [])
+            compiled.rule.type = FieldType.array.code
+            compiled.rule.items = Int32(rules.count - 1)
+            var members = element.members
+            members.insert(contentsOf: Self.typeMember(element.type, isNullable: false), at: 0)
+            compiled.members = ["\"items\":{\(members.joined(separator: ","))}"]
+        } else {
+            compiled = try value(index, place, depth: level)
+        }
+        try presence(&compiled, index, place, isItem: isItem)
+        return compiled
+    }
+
+    private func checkNames(_ index: CInt, _ place: String) throws(Misuse) {
+        lua_pushnil(L)
+        while panini_next(L, index) != 0 {
+            lua_settop(L, -2)
+            guard let name = vm.string(L, -1) else { throw misuse(place, "options must have names") }
+            guard Self.fieldOptions.contains(name) else {
+                throw misuse(place, "unknown option \"\(name)\"" + suggestion(for: name, in: Self.fieldOptions))
+            }
+        }
+    }
+
+    private func flag(_ name: StaticString, _ index: CInt, _ place: String) throws(Misuse) -> Bool {
+        let type = vm.pushRawField(L, index, name)
+        let isSet = lua_toboolean(L, -1) != 0
+        lua_settop(L, -2)
+        guard type == LUA_TBOOLEAN || type == LUA_TNIL else { throw misuse(place, "\(name) must be true or false") }
+        return isSet
+    }
+
+    /// `null`, `optional` and `default`, and the schema's type.
+    private mutating func presence(
+        _ compiled: inout Compiled,
+        _ index: CInt,
+        _ place: String,
+        isItem: Bool
+    ) throws(Misuse) {
+        let isNullable = try flag("null", index, place)
+        if isNullable { compiled.rule.flags |= UInt8(PANINI_RULE_NULL) }
+        compiled.members.insert(contentsOf: Self.typeMember(compiled.type, isNullable: isNullable), at: 0)
+        if isNullable, let choices = compiled.members.firstIndex(where: { $0.hasPrefix("\"enum\":[") }) {
+            compiled.members[choices] = compiled.members[choices].dropLast() + ",null]"
+        }
+        let isOptional = try flag("optional", index, place)
+        let hasDefault = vm.pushRawField(L, index, "default") != LUA_TNIL
+        defer { lua_settop(L, -2) }
+        guard !isItem || !(isOptional || hasDefault) else {
+            throw misuse(place, "an element of an array can be neither optional nor have a default")
+        }
+        if isOptional { compiled.rule.flags |= UInt8(PANINI_RULE_OPTIONAL) }
+        guard hasDefault else { return }
+        guard let text = json(-1) else { throw misuse(place, "the default must be plain data that JSON can hold") }
+        // A copy of its own: later changes of the script's table are not the default's.
+        do throws(LuaJSONError) {
+            try vm.pushJSON(text: text, onto: L)
+        } catch {
+            throw misuse(place, "the default cannot be used: \(error.description)")
+        }
+        if compiled.type == .array, text == "{}" { vm.markArray(L, -1) }
+        compiled.rule.default_slot = keep()
+        compiled.members.append("\"default\":\(compiled.type == .array && text == "{}" ? "[]" : text)")
+    }
+
+    private static func typeMember(_ type: FieldType, isNullable: Bool) -> [String] {
+        let names = type.schemaTypes(isNullable: isNullable).map { "\"\($0)\"" }
+        guard names.count != 1 else { return ["\"type\":\(names[0])"] }
+        return names.isEmpty ? [] : ["\"type\":[\(names.joined(separator: ","))]"]
+    }
+}
+
+extension LuaVM {
+    /// Reads the JSON text of a Swift string and pushes its value; pushes nothing when it throws.
+    func pushJSON(text: String, onto L: OpaquePointer) throws(LuaJSONError) {
+        try Array(text.utf8).withUnsafeBufferPointer { (bytes) throws(LuaJSONError) in
+            try pushJSON(UnsafeRawBufferPointer(bytes), onto: L)
+        }
+    }
+}

@@ -1,0 +1,80 @@
+// Owns: what the host gives to the features of a script. Values; any thread.
+
+import Logging
+import PaniniObservability
+import ScriptRuntime
+
+extension ScriptPlace {
+    /// - Parameters:
+    ///   - store: `app.shared`; each check has an empty one of its own.
+    ///   - modules: What the program around the host offers.
+    ///   - registrations: What it registers beside the script.
+    ///   - instruments: The backends that it has for metrics and traces.
+    ///   - list: What scripts are made of.
+    init(
+        generation: Int = 1,
+        worker: Int = 0,
+        workers: Int = 1,
+        clientName: String? = nil,
+        threadName: String? = nil,
+        store: SharedStore = SharedStore(),
+        sources: SourceFiles = SourceFiles(),
+        modules: [PaniniModule] = [],
+        registrations: PaniniRegistrations = PaniniRegistrations(),
+        instruments: HostTelemetry? = nil,
+        features list: [Feature] = FeatureList.all
+    ) {
+        self.init()
+        self.generation = generation
+        self.worker = worker
+        self.workers = workers
+        self.clientName = clientName
+        self.threadName = threadName
+        self.sources = sources
+        features = [ScriptVersion.self] + list.compactMap(\.version)
+        options = list.flatMap(\.options)
+        functions = list.flatMap(\.functions).map(\.entry)
+        self[SharedStore.self] = store
+        self[[PaniniModule].self] = modules
+        self[PaniniRegistrations.self] = registrations
+        self[HostTelemetry.self] = instruments
+    }
+
+    /// The connection's name, which stays over reloads; nil: it is made up.
+    var clientName: String? {
+        get { self[ClientName.self]?.text }
+        set { self[ClientName.self] = newValue.map { ClientName(text: $0) } }
+    }
+
+    /// The files of this version, read once for all workers.
+    var sources: SourceFiles {
+        get { self[SourceFiles.self] ?? SourceFiles() }
+        set { self[SourceFiles.self] = newValue }
+    }
+
+    /// The options that features bring.
+    var options: [OptionDefinition] {
+        get { self[[OptionDefinition].self] ?? [] }
+        set { self[[OptionDefinition].self] = newValue }
+    }
+
+    /// The functions of `app` that features bring.
+    var functions: [HostFunctionEntry] {
+        get { self[[HostFunctionEntry].self] ?? [] }
+        set { self[[HostFunctionEntry].self] = newValue }
+    }
+
+    private struct ClientName: Sendable {
+        let text: String
+    }
+
+    /// With all features, and nothing from outside.
+    static var plain: ScriptPlace { ScriptPlace(store: SharedStore()) }
+}
+
+extension Script {
+    /// A script with all features, and nothing from outside.
+    convenience init(path: String, overrides: PaniniOverrides, logger: Logger) throws(PaniniError) {
+        try self.init(path: path, overrides: overrides, logger: logger, place: .plain)
+    }
+}

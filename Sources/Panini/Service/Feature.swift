@@ -1,0 +1,36 @@
+// Owns: what a capability says of itself in one place: what it has in a version and in a service, its options, the functions that
+// scripts call, the types of editors. A constant; any thread.
+
+import ScriptRuntime
+
+/// One capability of the host, as the list of features has it.
+struct Feature: Sendable {
+    /// A function that scripts call as `app.NAME`.
+    struct Function: Sendable {
+        let entry: HostFunctionEntry
+        /// What editors know of it: LuaCATS annotations, one per line.
+        let annotation: String
+    }
+
+    /// What it has in each version of a script; nil for nothing.
+    var version: ScriptFeature.Type?
+    /// What it has in each service on a worker; nil for nothing.
+    var service: ServiceFeature.Type?
+    /// The options of `panini.app` that are its own; flags, environment, configuration files, help texts and editor types
+    /// have them from here.
+    var options: [OptionDefinition] = []
+    /// The functions that it adds to the table `app`.
+    var functions: [Function] = []
+
+    init(
+        _ version: ScriptFeature.Type? = nil,
+        _ service: ServiceFeature.Type? = nil,
+        options: [OptionDefinition] = [],
+        functions: [Function] = []
+    ) {
+        self.version = version
+        self.service = service
+        self.options = options
+        self.functions = functions
+    }
+}

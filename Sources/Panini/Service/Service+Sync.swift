@@ -1,0 +1,31 @@
+// Owns: the turns under `app_strategy = "sync"`: one handler, task or tick at a time, each to its end. Loop-bound.
+
+import NATS
+import ScriptRuntime
+
+extension Service {
+    /// What had the turn has ended: the next one begins.
+    func syncEnded(_ script: Script) {
+        sync.isBusy = false
+        if !sync.isEmpty { deferTurn() }
+        if script.isEnding { endIfIdle(script) }
+    }
+
+    /// Begins what has the next turn, from the outermost level of a script.
+    func deferTurn(on script: Script? = nil) {
+        (script ?? self.script).defer(.goOn(self, ServiceWork.turn.rawValue))
+    }
+
+    func beginTurns() {
+        while !sync.isBusy {
+            guard !connection.isCongested else {
+                outflow.holdsTurn = true
+                return
+            }
+            if turn.isOver, !sync.isEmpty { return deferTurn() }
+            guard let start = sync.popFirst() else { return }
+            sync.isBusy = true
+            if !start.owner.beginTurn(start) { sync.isBusy = false }
+        }
+    }
+}

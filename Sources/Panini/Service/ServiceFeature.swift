@@ -1,0 +1,97 @@
+// Owns: what a service knows of a capability: that it keeps something beside the versions of the script, and wants to hear of
+// some events there. Loop-bound.
+
+import NIOCore
+import ScriptRuntime
+
+/// What a capability has in one service on one worker: connections, pools, counters. It outlives versions of the script.
+///
+/// The service makes one of each kind, and knows none of them by name. All functions have a default, which does nothing.
+class ServiceFeature {
+    /// Lives longer.
+    unowned(unsafe) let service: Service
+
+    required init(_ service: Service) { self.service = service }
+
+    // MARK: Versions
+
+    /// A version is the service's from here on; it may not serve yet.
+    func attach(_ version: Script) {}
+
+    /// What a version needs at the broker is asked for; the broker's word comes later.
+    ///
+    /// - Returns: Why it cannot be; nil when it is under way.
+    func subscribe(_ version: Script) -> PaniniError? { nil }
+
+    /// The next version is made ready beside the one that serves.
+    func stage(_ staging: inout Staging) {}
+
+    /// What was made ready is taken back.
+    func withdraw(_ staging: Staging) {}
+
+    /// The switch, in one step of the loop: what the old version has and the new one goes on with is the new one's.
+    func commit(_ staging: Staging, from old: Script, to new: Script) {}
+
+    /// A version serves: what runs by itself begins.
+    ///
+    /// - Parameter old: The version before, if there is one.
+    func begin(_ version: Script, after old: Script?) {}
+
+    /// The time of a replaced version is over: what it still has open is closed.
+    func closeAll(of version: Script) {}
+
+    /// What waits and has not begun is answered.
+    ///
+    /// - Returns: How many that were.
+    func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int { 0 }
+
+    // MARK: The end
+
+    /// The service stops: nothing new is taken.
+    func drain() {}
+
+    /// What waits and has not begun keeps a stop waiting.
+    var isIdle: Bool { true }
+
+    /// The end: nothing comes in any more, while the versions are still there.
+    func shut() {}
+
+    /// The versions are gone, too.
+    func close() {}
+
+    // MARK: What it shows
+
+    /// Once a second while there is work.
+    ///
+    /// - Returns: Whether to look again when there is none.
+    func housekeep() -> Bool { false }
+
+    func count(into counters: inout WorkerCounters) {}
+
+    func add(to status: inout WorkerStatus) {}
+}
+
+@available(*, unavailable)
+extension ServiceFeature: Sendable {}
+
+/// The features of a service on one worker.
+struct ServiceFeatures {
+    private(set) var all: [ServiceFeature] = []
+    private var keys: [ObjectIdentifier] = []
+
+    mutating func add(_ feature: ServiceFeature) {
+        all.append(feature)
+        keys.append(ObjectIdentifier(type(of: feature)))
+    }
+
+    /// The feature of a type; there is one of each in the list.
+    @inline(__always)
+    subscript<Feature: ServiceFeature>(_ kind: Feature.Type) -> Feature {
+        // Words are compared: what is looked for on the way of a message must not count references.
+        let key = ObjectIdentifier(kind)
+        var place = 0
+        while place < keys.count, keys[place] != key { place += 1 }
+        precondition(place < keys.count, "the list of features has one of each that is asked for")
+        return unsafeDowncast(all[place], to: kind)
+    }
+}

@@ -1,0 +1,31 @@
+// Owns: what a feature hears of runs if it watches them: for traces, and for what must follow a run however it ends. Loop-bound.
+
+package import LuaVM
+
+/// A feature that hears of each run while ``Script/watchedRuns`` is not zero.
+package protocol RunWatcher: ScriptFeature {
+    /// A function is about to run; it lies at an index of the coroutine's stack.
+    func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt)
+
+    /// A run has come to its end, and nobody has looked at how yet.
+    func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity)
+
+    /// It has ended.
+    ///
+    /// - Parameter error: What it failed with; asked for only when it matters.
+    func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?)
+
+    /// It is given up.
+    func runIsGivenUp(slot: Int, _ activity: Activity, _ reason: ReplyError)
+
+    /// The run that is under way has spawned a function.
+    func runSpawned(_ record: SpawnRecord)
+}
+
+extension RunWatcher {
+    package func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt) {}
+    package func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity) {}
+    package func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {}
+    package func runIsGivenUp(slot: Int, _ activity: Activity, _ reason: ReplyError) {}
+    package func runSpawned(_ record: SpawnRecord) {}
+}

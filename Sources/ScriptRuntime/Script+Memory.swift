@@ -1,0 +1,77 @@
+// Owns: what is done when a Lua state has no memory left for what the host wants to make in it. Worker's thread. The limit
+// itself is kept in LuaVM.
+
+import CLuaVM
+import CScriptObjects
+import Logging
+import LoopTools
+package import LuaVM
+
+extension Script {
+    /// What a coroutine and the call that starts it take, at least.
+    @inlinable public static var coroutineBytes: Int { 4096 }
+    /// How many bytes must be free below the limit for them to go back to the system at once.
+    private static let worthGivingBack = 4 << 20
+
+    package static let memoryError = LuaError(kind: .memory, message: LuaVM.memoryText)
+
+    /// There is no memory for a run to begin: it ends as if it had failed.
+    package func settleUnstarted(_ activity: Activity) {
+        activity.owner.failed(activity, Self.memoryError)
+        memoryFailed()
+        activity.owner.ended(activity)
+    }
+
+    /// There is no memory for a spawned function to begin, and so for none of those that wait behind it: they all fail at once.
+    /// To look anew for each of them would cost a collection each.
+    package func failUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+        fail(Self.memoryError, function, record) { _ in true }
+        memoryFailed()
+    }
+
+    /// A function was spawned by functions that have spawned each other for longer than they may. It ends here with all that
+    /// wait to begin and share their account.
+    package func endUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+        fail(vm.overRate(limits.rate), function, record) { other in
+            other.account === record.account && other.drive == .own
+        }
+    }
+
+    private func fail(
+        _ error: LuaError,
+        _ function: LuaReference,
+        _ record: SpawnRecord,
+        andAll isMeant: (SpawnRecord) -> Bool
+    ) {
+        vm.release(function)
+        var failed = [record]
+        ready.keep { item in
+            guard case .start(let function, let record) = item, isMeant(record) else { return true }
+            vm.discharge(SpawnRecord.charge)
+            vm.release(function)
+            failed.append(record)
+            return false
+        }
+        keepFailure(error, ofAll: failed)
+        for record in failed { record.ended(Activity(record)) }
+    }
+
+    /// Something failed for want of memory. Usually that was its own doing, and the rest goes on; a state that is full even
+    /// after a collection will not recover by itself.
+    package func memoryFailed() {
+        guard !runs.isStateFull, phase == .live else { return }
+        writer.removeAll()
+        guard vm.isExhausted() else {
+            // What one has hoarded is not kept for the next, whose blocks are of other sizes.
+            if vm.memoryLimit - vm.memoryInUse > Self.worthGivingBack { panini_release_free_memory(vm.state) }
+            return
+        }
+        runs.isStateFull = true
+        host?.scriptExhausted(self)
+    }
+}
+
+extension SpawnRecord {
+    /// What one takes outside of Lua until it starts.
+    package static let charge = 512
+}

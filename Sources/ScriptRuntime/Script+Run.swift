@@ -1,0 +1,293 @@
+// Owns: running coroutines: start, suspension, end, failure. The hot path of every message goes through here.
+
+public import CLuaVM
+import Logging
+import LoopTools
+package import LuaVM
+import NIOCore
+
+extension Script {
+    /// Runs `body` as one entry into Lua from the loop, and afterwards what became ready by it.
+    @inlinable @inline(__always)
+    public func enter(_ body: () -> Void) {
+        guard depth == 0, let share else {
+            depth += 1
+            body()
+            depth -= 1
+            return
+        }
+        // Messages are read by who works for the service already.
+        let isInside = panini_share_is_entered(share) != 0
+        let previous = isInside ? nil : panini_share_enter(share)
+        depth = 1
+        body()
+        depth = 0
+        if panini_share_is_over(share) != 0 { host?.turn.sliceEnded() }
+        if !runs.ready.isEmpty { runReady() }
+        if !isInside { _ = panini_share_enter(previous) }
+    }
+
+    /// Whether nothing may be begun now: what comes belongs into ``ready``.
+    @inlinable public var mustWait: Bool {
+        @inline(__always) get { depth > 0 || share.map { panini_share_is_over($0) != 0 && isTurnAwaited } ?? false }
+    }
+
+    @usableFromInline
+    var isTurnAwaited: Bool { host?.turn.isWaiting == true }
+
+    /// Goes on with what has become ready.
+    @inlinable @inline(__always)
+    public func runReadyIfNeeded() {
+        if !runs.ready.isEmpty { runReady() }
+    }
+
+    /// Leaves work to the outermost level.
+    package func `defer`(_ item: ReadyItem) {
+        ready.append(item)
+        if depth == 0 { runReady() }
+    }
+
+    @usableFromInline
+    func runReady() {
+        guard depth == 0, let turn = host?.turn, !turn.isWaiting else { return }
+        let previous = turn.enter()
+        defer { turn.leave(previous) }
+        chargedUntil = 0
+        while depth == 0, phase != .closed, !turn.isWaiting, let item = ready.popFirst() {
+            depth += 1
+            switch item {
+            case .start, .resume: break
+            default: chargedUntil = 0
+            }
+            switch item {
+            case .start(let function, let record):
+                vm.discharge(SpawnRecord.charge)
+                guard vm.hasRoom(for: Self.coroutineBytes) else {
+                    failUnstarted(function, record)
+                    break
+                }
+                guard !isOverdrawn(record.account, record.drive) else {
+                    endUnstarted(function, record)
+                    break
+                }
+                let co = vm.acquireCoroutine()
+                vm.push(function, onto: co.thread)
+                vm.release(function)
+                let activity = Activity(record)
+                if watchedRuns > 0 { tellBegin(co, activity) }
+                current = RunningActivity(activity)
+                runningAccount = record.account
+                current.drive = record.drive
+                let outcome = charging(record.account) { vm.resume(co, argumentCount: 0) }
+                settle(co, outcome, activity)
+            case .resume(let id, let completion):
+                if !resume(id, { push(completion, onto: $0) }) { release(completion) }
+            case .begin(let activity): activity.owner.begin(activity)
+            case .goOn(let owner, let token): owner.goOn(token)
+            case .expiry(let list): expire(list)
+            }
+            depth -= 1
+            turn.itemEnded()
+        }
+    }
+
+    /// Runs a registered function; `push` pushes its arguments and returns their number.
+    package func start(_ function: LuaReference, _ activity: Activity, push: (OpaquePointer) -> CInt = { _ in 0 }) {
+        let co = vm.acquireCoroutine()
+        vm.push(function, onto: co.thread)
+        if watchedRuns > 0 { tellBegin(co, activity) }
+        current = RunningActivity(activity)
+        let count = push(co.thread)
+        if activity.traits.contains(.hasOpenEnd) { beginAccount(.own) }
+        settle(co, charging(current.account) { vm.resume(co, argumentCount: count) }, activity)
+    }
+
+    /// A run without an end begins.
+    package func beginAccount(_ drive: Drive) {
+        let account = makeAccount()
+        runningAccount = account
+        current.account = account
+        current.drive = drive
+    }
+
+    /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody. `push` may return
+    /// ``LuaVM/raise`` with an error value on top: the call that waits then raises it.
+    @discardableResult
+    package func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) -> Bool {
+        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else {
+            return false
+        }
+        let count = push(co.thread)
+        current = RunningActivity(job.activity)
+        current.drive = job.wait.drive
+        current.spawned?.isWaiting = false
+        if let account = job.account {
+            runningAccount = account
+            current.account = account
+        }
+        job.wait = .none
+        if isOverdrawn(current.account, current.drive) { vm.endNext(co) }
+        let raises = count == LuaVM.raise
+        let outcome = charging(current.account) {
+            vm.resume(co, argumentCount: raises ? 1 : count, raising: raises)
+        }
+        if outcome == .suspended {
+            // Still the same handler under the same deadline.
+            job.wait = nextWait
+            nextWait = .none
+            if job.activity.traits.contains(.hasOpenEnd) { vm.renewBudget(co) }
+            return true
+        }
+        forget(job, slot: Int(co.slot))
+        settle(co, outcome, job.activity)
+        return true
+    }
+
+    /// Wakes a coroutine from within another's run, or from outside any.
+    package func wake(_ id: UInt64, _ completion: Completion) {
+        self.defer(.resume(id, completion))
+    }
+
+    package func settle(_ co: LuaCoroutine, _ outcome: LuaOutcome, _ activity: Activity) {
+        let isWatched = watchedRuns > 0
+        if isWatched, outcome != .suspended { tellEnd(co, activity) }
+        switch outcome {
+        case .returned(let count):
+            if isWatched { tellEnded(co, returnedError(co.thread, count)) }
+            activity.owner.returned(activity, co.thread, count)
+            vm.recycle(co)
+            activity.owner.ended(activity)
+        case .suspended:
+            park(co, activity)
+        case .failed:
+            dropWait(co)
+            // What the run is about goes with its coroutine, at the next step of the collector.
+            guard let kept = activity.owner.keep(activity) else { return failUnkept(co, activity) }
+            defer { kept.owner.release(kept: kept) }
+            let error = vm.takeError(co)
+            if isWatched { tellEnded(co, error) }
+            kept.owner.failed(kept, error)
+            if error.kind == .memory { memoryFailed() }
+            // Nothing of a coroutine that was ended by its budget runs any more, also not what closes its streams.
+            if error.kind == .cpu { for feature in features.all { feature.runWasKilled(co.id) } }
+            kept.owner.ended(kept)
+        }
+    }
+
+    /// Ends a run that has failed where there is no memory to keep what it is about: whoever waits is answered first, while
+    /// that is there, and nobody learns of the error itself.
+    private func failUnkept(_ co: LuaCoroutine, _ activity: Activity) {
+        activity.owner.failed(activity, Self.memoryError)
+        let error = vm.takeError(co)
+        if watchedRuns > 0 { tellEnded(co, error) }
+        memoryFailed()
+        activity.owner.ended(activity)
+    }
+
+    /// Takes back what a run was about to wait for when it was ended: no other coroutine may come to wait for it.
+    private func dropWait(_ co: LuaCoroutine) {
+        let wait = nextWait
+        if wait.isNone { return }
+        nextWait = .none
+        wait.owner?.cancel(wait, of: co.id)
+    }
+
+    /// Takes back what a coroutine waits for.
+    package func cancelWait(of job: Job) {
+        let wait = job.wait
+        job.wait = .none
+        wait.owner?.cancel(wait, of: job.coroutine)
+    }
+
+    private func park(_ co: LuaCoroutine, _ activity: Activity) {
+        let job = Job(activity: activity, coroutine: co.id)
+        let hasOpenEnd = activity.traits.contains(.hasOpenEnd)
+        if hasOpenEnd { job.account = current.account }
+        job.wait = nextWait
+        nextWait = .none
+        let slot = Int(co.slot)
+        while jobs.count <= slot { jobs.append(nil) }
+        jobs[slot] = job
+        suspendedCount += 1
+        if suspendedCount > suspendedPeak { suspendedPeak = suspendedCount }
+        if let limit = activity.owner.timeLimit(of: activity) {
+            armDeadline(of: job, nanoseconds: limit)
+        } else if hasOpenEnd {
+            vm.renewBudget(co)
+        }
+    }
+
+    private func forget(_ job: Job, slot: Int) {
+        job.list?.remove(job)
+        jobs[slot] = nil
+        suspendedCount -= 1
+        // A burst of thousands must not keep its table for ever.
+        if suspendedCount == 0, jobs.count > 4096 { jobs = [] }
+    }
+
+    /// Gives up a suspended coroutine: its time is over, or the service stops.
+    ///
+    /// - Parameter closes: Whether its variables are closed, which may take a tenth of a budget.
+    package func abandon(_ job: Job, _ reason: ReplyError = .stopping, closes: Bool = true) {
+        guard let co = vm.coroutine(id: job.coroutine) else { return }
+        if watchedRuns > 0 { tellGivenUp(slot: Int(co.slot), job.activity, reason) }
+        cancelWait(of: job)
+        forget(job, slot: Int(co.slot))
+        // For what is closed with it.
+        current = RunningActivity(job.activity)
+        runningAccount = job.account ?? current.account
+        current.account = runningAccount
+        depth += 1
+        vm.discard(co, closes: closes)
+        depth -= 1
+    }
+
+    // MARK: - Ends
+
+    package func returnedError(_ L: OpaquePointer, _ count: CInt) -> LuaError? {
+        let first = lua_gettop(L) - count + 1
+        guard lua_type(L, first) == LUA_TNIL, lua_type(L, first + 1) != LUA_TNIL else { return nil }
+        let error = readError(L, first + 1)
+        return LuaError(kind: .runtime, message: error.message, code: error.code, isTable: true)
+    }
+
+    /// Code and text of an error value that a script returned.
+    package func readError(_ L: OpaquePointer, _ index: CInt) -> (code: LuaError.Code?, message: String) {
+        let index = lua_absindex(L, index)
+        guard lua_type(L, index) == LUA_TTABLE else {
+            return (nil, vm.string(L, index, upTo: LuaVM.longestAnswerText) ?? scalarText(L, index))
+        }
+        // Objects of a class have their fields behind `__index`, and a text of their own.
+        if !isPlainError(L, index) { return vm.describeError(L, index) }
+        var code: LuaError.Code?
+        switch panini_field(L, index, "code") {
+        case LUA_TNUMBER where lua_isinteger(L, -1) != 0: code = .integer(lua_tointegerx(L, -1, nil))
+        case LUA_TNUMBER: code = Int64(exactly: lua_tonumberx(L, -1, nil)).map { .integer($0) }
+        case LUA_TSTRING: code = .string(vm.string(L, -1, upTo: Self.longestErrorCode) ?? "")
+        default: break
+        }
+        _ = panini_field(L, index, "message")
+        let message = vm.string(L, -1, upTo: LuaVM.longestAnswerText) ?? scalarText(L, -1)
+        lua_settop(L, -3)
+        return (code, message)
+    }
+
+    private static let longestErrorCode = 1024
+
+    /// Whether the error table at an index has no metatable, or that of the errors that calls return.
+    private func isPlainError(_ L: OpaquePointer, _ index: CInt) -> Bool {
+        guard lua_getmetatable(L, index) != 0 else { return true }
+        lua_rawgeti(L, CInt(PANINI_REGISTRY_INDEX), lua_Integer(tables.errorType))
+        defer { lua_settop(L, -3) }
+        return lua_rawequal(L, -1, -2) != 0
+    }
+
+    private func scalarText(_ L: OpaquePointer, _ index: CInt) -> String {
+        switch lua_type(L, index) {
+        case LUA_TNUMBER where lua_isinteger(L, index) != 0: String(lua_tointegerx(L, index, nil))
+        case LUA_TNUMBER: String(lua_tonumberx(L, index, nil))
+        case LUA_TBOOLEAN: lua_toboolean(L, index) != 0 ? "true" : "false"
+        default: "error"
+        }
+    }
+}

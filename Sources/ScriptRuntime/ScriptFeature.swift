@@ -1,0 +1,69 @@
+// Owns: what the runtime knows of a capability: that it keeps something in each version of a script, and wants to hear of some
+// events there. Loop-bound.
+
+import LuaVM
+
+/// What a capability has in one version of a script: its types in the Lua state, what the script has registered with it,
+/// what is under way.
+///
+/// The runtime makes one of each kind for each version, and knows none of them by name. Whoever needs one asks for it by its
+/// type; what is on the way of a message keeps a reference to it.
+open class ScriptFeature {
+    /// The version that it belongs to, which lives longer.
+    public unowned(unsafe) let script: Script
+
+    /// Made with the Lua state, before any feature that stands behind it in the list, and before the file runs.
+    public required init(_ script: Script) { self.script = script }
+
+    /// All features are there.
+    open func prepare() {}
+
+    /// The state is complete, and the file is about to run.
+    open func load() throws(ScriptError) {}
+
+    /// The file has run.
+    open func fileEnded() {}
+
+    /// The script has written a line to one of its standard streams.
+    open func wrote(_ line: String, isErrors: Bool) {}
+
+    /// Each registration by what tells it from others, with what else can be seen of it: a reload tells what has changed.
+    open var registered: [(name: String, form: String)] { [] }
+
+    /// The Lua state is about to be closed; nothing runs any more.
+    open func close() {}
+
+    /// Whether the version holds something that has not ended, beside its runs: it is not retired before.
+    open var isBusy: Bool { false }
+
+    /// A run was ended by its budget: what it would have closed itself is closed now.
+    open func runWasKilled(_ coroutine: UInt64) {}
+}
+
+@available(*, unavailable)
+extension ScriptFeature: Sendable {}
+
+/// The features of one version of a script.
+public struct ScriptFeatures {
+    @usableFromInline package private(set) var all: [ScriptFeature] = []
+    @usableFromInline var keys: [ObjectIdentifier] = []
+    /// Those that watch runs.
+    package private(set) var watchers: [any RunWatcher] = []
+
+    package mutating func add(_ feature: ScriptFeature) {
+        all.append(feature)
+        keys.append(ObjectIdentifier(type(of: feature)))
+        if let watcher = feature as? any RunWatcher { watchers.append(watcher) }
+    }
+
+    /// The feature of a type; there is one of each in the list.
+    @inlinable @inline(__always)
+    public subscript<Kind: ScriptFeature>(_ kind: Kind.Type) -> Kind {
+        // Words are compared: what is looked for on the way of a message must not count references.
+        let key = ObjectIdentifier(kind)
+        var place = 0
+        while place < keys.count, keys[place] != key { place += 1 }
+        precondition(place < keys.count, "the list of features has one of each that is asked for")
+        return unsafeDowncast(all[place], to: kind)
+    }
+}

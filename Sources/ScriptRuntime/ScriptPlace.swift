@@ -1,0 +1,24 @@
+// Owns: which worker and which generation a script is for, and what the host gives to its features. A value; made where the
+// script is loaded.
+
+/// Where a script runs.
+package struct ScriptPlace: Sendable {
+    /// Counts up with each version of the service's code.
+    package var generation = 1
+    /// Which of the workers, from 0.
+    package var worker = 0
+    package var workers = 1
+    /// The name of the worker's thread; nil: the thread that loads it.
+    package var threadName: String?
+    /// What a script is made of, beside the runtime.
+    package var features: [ScriptFeature.Type] = []
+    private var gifts: [ObjectIdentifier: any Sendable] = [:]
+
+    package init() {}
+
+    /// What the host gives to features, by its type: each feature knows its own.
+    package subscript<Gift: Sendable>(_ kind: Gift.Type) -> Gift? {
+        get { gifts[ObjectIdentifier(kind)] as? Gift }
+        set { gifts[ObjectIdentifier(kind)] = newValue }
+    }
+}
