@@ -8,9 +8,9 @@ import Testing
 private struct ServiceWorld: Explorable {
     enum Event: CaseIterable {
         case start, connected, connectSucceeded, connectFailed, startTasksSucceeded, startTasksFailed
-        case subscribeSucceeded, subscribeFailed, subscriptionDenied, confirmed, unanswered, confirmationFailed
+        case prepared, preparationFailed, subscribeSucceeded, subscribeFailed, subscriptionDenied, confirmed, unanswered, confirmationFailed
         case reconnected, activate, portOpened, portFailed, connectionRefused, connectionEnded, taskFailed
-        case stop, listenersDrained, webServerDrained, becameIdle, stopHooksEnded, deadline, timedOut
+        case stop, intakeEnded, becameIdle, stopHooksEnded, deadline, timedOut
         case connectionDrained, abandon
     }
 
@@ -36,6 +36,7 @@ private struct ServiceWorld: Explorable {
         static let giveUp = Done(rawValue: 64)
         static let closeConnection = Done(rawValue: 128)
         static let shutDown = Done(rawValue: 256)
+        static let prepare = Done(rawValue: 512)
     }
 
     var events: [Event] { Event.allCases }
@@ -52,6 +53,8 @@ private struct ServiceWorld: Explorable {
         case .connectFailed: carryOut(machine.connectEnded("no broker"))
         case .startTasksSucceeded: carryOut(machine.startTasksEnded(nil))
         case .startTasksFailed: carryOut(machine.startTasksEnded("start task"))
+        case .prepared: carryOut(machine.prepared(nil))
+        case .preparationFailed: carryOut(machine.prepared("no stream"))
         case .subscribeSucceeded: carryOut(machine.subscribed(nil))
         case .subscribeFailed: carryOut(machine.subscribed("subscribe"))
         case .subscriptionDenied: machine.subscriptionDenied("denied")
@@ -70,8 +73,7 @@ private struct ServiceWorld: Explorable {
             guard !isStopWanted else { return }
             isStopWanted = true
             carryOut(machine.stop())
-        case .listenersDrained: machine.listenersDrained()
-        case .webServerDrained: machine.webServerDrained()
+        case .intakeEnded: machine.intakeEnded()
         case .becameIdle: carryOut(machine.becameIdle())
         case .stopHooksEnded: carryOut(machine.stopHooksEnded())
         case .deadline: carryOut(machine.stopDeadlineReached())
@@ -95,6 +97,7 @@ private struct ServiceWorld: Explorable {
             case .confirmSubscriptions: hold(!done.contains(.shutDown), "no question behind the end")
             case .connect: note(.connect)
             case .runStartTasks: note(.runStartTasks)
+            case .prepare: note(.prepare)
             case .subscribe: note(.subscribe)
             case .report: note(.report)
             case .drain: note(.drain)
@@ -147,18 +150,19 @@ struct ServiceMachineTests {
         (.loaded, []),
         (.connecting, [.start]),
         (.runningStartTasks, [.start, .connected, .connectSucceeded]),
-        (.confirming, [.start, .connectSucceeded, .startTasksSucceeded, .subscribeSucceeded]),
-        (.awaitingReconnect, [.start, .connectSucceeded, .startTasksSucceeded, .subscribeSucceeded, .unanswered]),
+        (.preparing, [.start, .connectSucceeded, .startTasksSucceeded]),
+        (.confirming, Array(subscribed.dropLast())),
+        (.awaitingReconnect, Array(subscribed.dropLast()) + [.unanswered]),
         (.subscribed, subscribed),
         (.openingPort, subscribed + [.activate]),
         (.serving, serving),
         (.draining, serving + [.stop]),
-        (.runningStopHooks, serving + [.stop, .listenersDrained, .webServerDrained, .becameIdle]),
-        (.closing, serving + [.stop, .listenersDrained, .webServerDrained, .becameIdle, .stopHooksEnded]),
+        (.runningStopHooks, serving + [.stop, .intakeEnded, .becameIdle]),
+        (.closing, serving + [.stop, .intakeEnded, .becameIdle, .stopHooksEnded]),
     ]
 
     private static let subscribed: [ServiceWorld.Event] = [
-        .start, .connectSucceeded, .startTasksSucceeded, .subscribeSucceeded, .confirmed,
+        .start, .connectSucceeded, .startTasksSucceeded, .prepared, .subscribeSucceeded, .confirmed,
     ]
 
     private static let serving = subscribed + [.activate, .portOpened]
@@ -176,7 +180,8 @@ struct ServiceMachineTests {
         #expect(machine.start() == [])
         machine.connected()
         #expect(machine.connectEnded(nil) == [.runStartTasks])
-        #expect(machine.startTasksEnded(nil) == [.subscribe])
+        #expect(machine.startTasksEnded(nil) == [.prepare])
+        #expect(machine.prepared(nil) == [.subscribe])
         #expect(machine.subscribed(nil) == [.confirmSubscriptions])
         #expect(machine.isStarting && !machine.isServing)
         #expect(machine.confirmationEnded(.confirmed) == [.completeStart(.succeeded)])
@@ -194,9 +199,8 @@ struct ServiceMachineTests {
         #expect(machine.stop() == [.drain])
         #expect(machine.stop() == [])
         #expect(machine.becameIdle() == [])
-        machine.listenersDrained()
         #expect(!machine.waitsForIdle)
-        machine.webServerDrained()
+        machine.intakeEnded()
         #expect(machine.waitsForIdle)
         #expect(machine.becameIdle() == [.runStopHooks])
         #expect(machine.becameIdle() == [])
@@ -212,7 +216,10 @@ struct ServiceMachineTests {
             (.connectFailed, [.start], "no broker"),
             (.connectionRefused, [.start], "credentials"),
             (.startTasksFailed, [.start, .connectSucceeded], "start task"),
-            (.subscribeFailed, [.start, .connectSucceeded, .startTasksSucceeded], "subscribe"),
+            (.preparationFailed, [.start, .connectSucceeded, .startTasksSucceeded], "no stream"),
+            (.connectionEnded, [.start, .connectSucceeded, .startTasksSucceeded], "disconnected"),
+            (.prepared, [.start, .connectSucceeded, .startTasksSucceeded, .subscriptionDenied], "denied"),
+            (.subscribeFailed, [.start, .connectSucceeded, .startTasksSucceeded, .prepared], "subscribe"),
             (.confirmationFailed, Array(Self.subscribed.dropLast()), "flush"),
             (.connectionEnded, Array(Self.subscribed.dropLast()), "disconnected"),
             (.confirmed, Array(Self.subscribed.dropLast()) + [.subscriptionDenied], "denied"),
@@ -278,7 +285,7 @@ struct ServiceMachineTests {
         #expect(machine.stopDeadlineReached() == [.giveUp(runsStopHooks: true), .closeConnection])
         machine.stopTimedOut("timeout")
         #expect(machine.failure == "timeout")
-        machine = world(Self.serving + [.stop, .listenersDrained, .webServerDrained, .becameIdle]).machine
+        machine = world(Self.serving + [.stop, .intakeEnded, .becameIdle]).machine
         #expect(machine.stopDeadlineReached() == [.giveUp(runsStopHooks: false), .closeConnection])
         // The hook ends after all.
         #expect(machine.stopHooksEnded() == [])
@@ -290,7 +297,7 @@ struct ServiceMachineTests {
         #expect(world.activations == [.cancelled])
         world.send(.portFailed)
         #expect(world.machine.phase == .draining)
-        world.send(.listenersDrained, .webServerDrained, .becameIdle, .stopHooksEnded, .connectionDrained)
+        world.send(.intakeEnded, .becameIdle, .stopHooksEnded, .connectionDrained)
         #expect(world.stops == 1 && world.machine.failure == nil)
     }
 
@@ -309,7 +316,7 @@ struct ServiceMachineTests {
     func everyOrder() {
         let states = everyState(from: ServiceWorld())
         #expect(states.count > 100)
-        #expect(Set(states.map(\.machine.phase)).count == 13)
+        #expect(Set(states.map(\.machine.phase)).count == 14)
         for state in states {
             // Whatever has happened, a stop ends.
             var stopped = state

@@ -8,7 +8,7 @@ import Testing
 private struct VersionWorld: Explorable {
     enum Event: CaseIterable {
         case stage, stageRescue, handedOver, handOverFailed, startTasksSucceeded, startTasksFailed
-        case subscribeSucceeded, subscribeFailed, portOpened, portOpenedWithoutSubjects, portFailed
+        case prepared, preparationFailed, subscribeSucceeded, subscribeFailed, portOpened, portOpenedWithoutSubjects, portFailed
         case subscriptionDenied, confirmed, confirmationFailed, giveUp, serve, commit, replaced
         case subscriptionEnds, subscriptionEnded, becameIdle, stopHooksEnded, deadline, closed
     }
@@ -36,6 +36,8 @@ private struct VersionWorld: Explorable {
         case .handOverFailed: carryOut(machine.handedOver("on_reload"))
         case .startTasksSucceeded: carryOut(machine.startTasksEnded(nil))
         case .startTasksFailed: carryOut(machine.startTasksEnded("start task"))
+        case .prepared: carryOut(machine.prepared(nil))
+        case .preparationFailed: carryOut(machine.prepared("no stream"))
         case .subscribeSucceeded: carryOut(machine.subscribed(nil))
         case .subscribeFailed: carryOut(machine.subscribed("subscribe"))
         case .portOpened: carryOut(machine.portOpened(nil, addsSubjects: true))
@@ -78,7 +80,7 @@ private struct VersionWorld: Explorable {
     private mutating func carryOut(_ actions: [VersionAction<String>]) {
         for action in actions {
             switch action {
-            case .handOver, .reportLoss, .runStartTasks, .subscribe, .openPort, .confirmSubscriptions:
+            case .handOver, .reportLoss, .runStartTasks, .prepare, .subscribe, .openPort, .confirmSubscriptions:
                 hold(machine.isStaged && closes + withdrawals == 0, "\(action) behind the switch or the end")
             case .completeStaging(let outcome): outcomes.append(outcome)
             case .withdraw:
@@ -113,7 +115,7 @@ private struct VersionWorld: Explorable {
 @Suite("The life of a version")
 struct VersionMachineTests {
     private static let ready: [VersionWorld.Event] = [
-        .stage, .handedOver, .startTasksSucceeded, .subscribeSucceeded, .portOpened, .confirmed,
+        .stage, .handedOver, .startTasksSucceeded, .prepared, .subscribeSucceeded, .portOpened, .confirmed,
     ]
 
     private func world(_ events: some Sequence<VersionWorld.Event>) -> VersionWorld {
@@ -127,7 +129,8 @@ struct VersionMachineTests {
         var machine = VersionMachine<String>()
         #expect(machine.stage(isRescue: false) == [.handOver])
         #expect(machine.handedOver(nil) == [.runStartTasks])
-        #expect(machine.startTasksEnded(nil) == [.subscribe])
+        #expect(machine.startTasksEnded(nil) == [.prepare])
+        #expect(machine.prepared(nil) == [.subscribe])
         #expect(machine.subscribed(nil) == [.openPort])
         #expect(machine.portOpened(nil, addsSubjects: true) == [.confirmSubscriptions])
         #expect(machine.confirmationEnded(nil) == [.completeStaging(.succeeded)])
@@ -147,17 +150,17 @@ struct VersionMachineTests {
 
     @Test("without new subjects the broker is not asked")
     func noSubjects() {
-        var machine = world(Self.ready.prefix(4)).machine
+        var machine = world(Self.ready.prefix(5)).machine
         #expect(machine.portOpened(nil, addsSubjects: false) == [.completeStaging(.succeeded)])
-        machine = world(Array(Self.ready.prefix(4)) + [.subscriptionDenied]).machine
+        machine = world(Array(Self.ready.prefix(5)) + [.subscriptionDenied]).machine
         #expect(machine.portOpened(nil, addsSubjects: false) == [.completeStaging(.failed("denied")), .withdraw])
     }
 
     @Test("a step that fails leaves nothing of it, and the other version serves on")
     func failures() {
         let steps: [(VersionWorld.Event, String)] = [
-            (.handOverFailed, "on_reload"), (.startTasksFailed, "start task"), (.subscribeFailed, "subscribe"),
-            (.portFailed, "port"), (.confirmationFailed, "flush"),
+            (.handOverFailed, "on_reload"), (.startTasksFailed, "start task"), (.preparationFailed, "no stream"),
+            (.subscribeFailed, "subscribe"), (.portFailed, "port"), (.confirmationFailed, "flush"),
         ]
         for (count, (event, reason)) in steps.enumerated() {
             var world = world(Self.ready.prefix(count + 1))
@@ -211,7 +214,7 @@ struct VersionMachineTests {
     @Test("in every order of events it is answered once and closed once, and its end comes")
     func everyOrder() {
         let states = everyState(from: VersionWorld())
-        #expect(Set(states.map(\.machine.phase)).count == 11)
+        #expect(Set(states.map(\.machine.phase)).count == 12)
         for state in states {
             var world = state
             // The switch, the next switch, and the time that is over.

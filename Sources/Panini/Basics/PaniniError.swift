@@ -18,6 +18,7 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
             case brokerUnreachable = "broker_unreachable"
             case brokerRefused = "broker_refused"
             case startTaskFailed = "start_task_failed"
+            case notReady = "not_ready"
             case subscribeDenied = "subscribe_denied"
             case taskFailed = "task_failed"
             case shutdownTimeout = "shutdown_timeout"
@@ -52,6 +53,8 @@ public struct PaniniError: Error, Sendable, CustomStringConvertible {
         public static let brokerRefused = Code(kind: .brokerRefused)
         /// An `app.on_start_task` function raised or returned an error.
         public static let startTaskFailed = Code(kind: .startTaskFailed)
+        /// What the service needs before it serves was not there, or not in time: a stream of the broker, a connection.
+        public static let notReady = Code(kind: .notReady)
         /// The broker denied a load-time subscription.
         public static let subscribeDenied = Code(kind: .subscribeDenied)
         /// A task or timer raised while `ignore_task_exceptions` was false.

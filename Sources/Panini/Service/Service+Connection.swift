@@ -82,70 +82,29 @@ extension Service {
 
     func connectionEvent(_ event: NATSEvent) {
         switch event {
+        case .disconnected(let error):
+            if !lifecycle.isStopping, !lifecycle.isStopped {
+                logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
+            }
+        case .reconnected: logger.info("connected to the broker again")
+        // Whatever retry_on_start says: a start with wrong credentials ends at once.
+        case .retryingConnect(_, let error) where lifecycle.isStarting && !lifecycle.hasConnected && Self.isFinal(error):
+            return perform(lifecycle.connectionRefused(connectError(error)))
+        default: break
+        }
+        for feature in features.all { feature.connectionEvent(event) }
+        switch event {
         case .connected:
             lifecycle.connected()
-            brokerFaults.connected()
             logger.debug("connected to the broker")
-        case .disconnected(let error):
-            forgetSlowness()
-            scheduleGoingOn()
-            guard !lifecycle.isStopping, !lifecycle.isStopped else { return }
-            logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
-        case .reconnected:
-            brokerFaults.connected()
-            logger.info("connected to the broker again")
-            repliesGoOn()
-            directory?.reconnected()
-            perform(lifecycle.reconnected())
-        case .retryingConnect(let attempt, let error): retrying(attempt, error)
-        case .publishingEnds: break  // A drain of our own has come to its last step.
-        case .closed(let error):
-            forgetSlowness()
-            scheduleGoingOn()
-            connectionClosed(error)
-        case .publishViolation(let subject, let text):
-            fault(.deniedPublish, .error, "the broker denied a publish to \(subject): \(text)")
-        case .subscriptionViolation: break  // Told to the listener's subject.
-        case .publishesLost(let count, let error):
-            logger.error("\(count) publishes are lost: \(oneLine(error.message))")
-        case .slowConsumer(let text): fault(.slow, .error, "the broker calls this service too slow: \(text)")
-        case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
-        case .messageSkipped(let subject, let limit):
-            fault(
-                .error,
-                .warning,
-                "a message on \(subject.beginning(256)) is larger than \(limit) bytes and was passed over"
-            )
-        case .lameDuck: fault(.lameDuck, .warning, "the broker is about to shut down")
-        case .discoveredServers(let servers): fault(.newServers, .info, Self.told(servers))
-        case .serversIgnored(let count):
-            fault(
-                .ignoredServers,
-                .warning,
-                "the broker tells of too many servers, or of some that are no addresses: \(count) are left out"
-            )
-        case .serverError(let text): fault(.error, .warning, "the broker reported an error: \(text)")
+        case .reconnected: perform(lifecycle.reconnected())
+        case .closed(let error): connectionClosed(error)
+        default: break
         }
-    }
-
-    private static func told(_ servers: [String]) -> String {
-        let more = servers.count > 10 ? " and \(servers.count - 10) others" : ""
-        return "the cluster has more servers: \(servers.prefix(10).joined(separator: ", "))\(more)"
-    }
-
-    private func retrying(_ attempt: Int, _ error: NATSError) {
-        // Whatever retry_on_start says: a start with wrong credentials ends at once.
-        if lifecycle.isStarting, !lifecycle.hasConnected, Self.isFinal(error) {
-            return perform(lifecycle.connectionRefused(connectError(error)))
-        }
-        let text =
-            "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again\(patience(error))"
-        // Level debug has every attempt.
-        logger.log(level: brokerFaults.isNews(error.code, at: worker.now) ? .warning : .debug, "\(text)")
     }
 
     /// For how long attempts go on when the broker refuses credentials that it took before.
-    private func patience(_ error: NATSError) -> String {
+    func patience(_ error: NATSError) -> String {
         error.code == .authorization ? " for up to \(formatted(options.authRetry)) s (auth_retry)" : ""
     }
 

@@ -23,6 +23,7 @@ extension Service {
         case .runStartTasks:
             script.phase = .live
             runStartTasks(of: script) { [self] failure in perform(lifecycle.startTasksEnded(failure)) }
+        case .prepare: prepare(script) { [self] failure in perform(lifecycle.prepared(failure)) }
         case .subscribe: subscribeAll()
         case .confirmSubscriptions: confirmSubscriptions()
         case .completeStart(let outcome): promises.start?.complete(outcome)
@@ -79,6 +80,36 @@ extension Service {
             },
             completion: completion
         )
+    }
+
+    /// Waits for what features need before a version may serve.
+    func prepare(_ version: Script, completion: @escaping (PaniniError?) -> Void) {
+        let preparations = features.all.flatMap { $0.prepare(version) }
+        guard !preparations.isEmpty else { return completion(nil) }
+        EventLoopFuture.andAllSucceed(preparations.map(bounded), on: worker.eventLoop).assumeIsolated().whenComplete {
+            guard case .failure(let error) = $0 else { return completion(nil) }
+            completion(error as? PaniniError ?? PaniniError(code: .notReady, message: "\(error)"))
+        }
+    }
+
+    /// A preparation that fails when its time is over.
+    private func bounded(_ preparation: Preparation) -> EventLoopFuture<Void> {
+        let loop = worker.eventLoop
+        let promise = loop.makePromise(of: Void.self)
+        let what = "\(options.serviceName): \(preparation.what)"
+        let isOver = loop.scheduleTask(in: preparation.limit) {
+            let seconds = formatted(Double(preparation.limit.nanoseconds) / 1e9)
+            promise.fail(PaniniError(code: .notReady, message: "\(what) was not there within \(seconds) s"))
+        }
+        preparation.future.whenComplete { result in
+            isOver.cancel()
+            switch result {
+            case .success: promise.succeed()
+            case .failure(let error as PaniniError): promise.fail(error)
+            case .failure(let error): promise.fail(PaniniError(code: .notReady, message: "\(what): \(error)"))
+            }
+        }
+        return promise.futureResult
     }
 
     private func subscribeAll() {
@@ -167,17 +198,11 @@ extension Service {
 
     private func drain() {
         unstage(.cancelled)
-        for feature in features.all { feature.drain() }
+        let drains = features.all.compactMap { $0.drain() }
         worker.schedule(alarm(.stopDeadline), at: worker.now &+ UInt64(nanoseconds(options.shutdownTimeout)))
-        var drains: [EventLoopFuture<Void>] = []
-        for listener in scripts.flatMap(\.messaging.listeners) {
-            for subject in listener.subjects {
-                if let subscription = subject.subscription { drains.append(connection.drain(subscription)) }
-            }
-        }
         // Whether the broker confirms or is gone: nothing more arrives.
         EventLoopFuture.andAllComplete(drains, on: worker.eventLoop).assumeIsolated().whenComplete { [self] _ in
-            lifecycle.listenersDrained()
+            lifecycle.intakeEnded()
             stopIfIdle()
         }
     }
@@ -235,8 +260,7 @@ extension Service {
     private func giveUp(runsStopHooks: Bool) {
         var running = 0
         var waiting = 0
-        // Messages that were read and are not delivered wait as the others do: none of them begins.
-        for listener in scripts.flatMap(\.messaging.listeners) { listener.places = 0 }
+        for feature in features.all { feature.stopTimedOut() }
         turn.takeRest()
         for script in scripts {
             running += giveUpRunning(script, .stopping)
@@ -333,7 +357,7 @@ final class ConnectionEvents: NATSConnectionDelegate {
     }
 
     func connection(_ connection: NATSConnection, congestion: NATSCongestion) {
-        service?.congestionChanged(congestion)
+        for feature in service?.features.all ?? [] { feature.congestionChanged(congestion) }
     }
 }
 

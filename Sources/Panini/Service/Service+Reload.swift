@@ -31,6 +31,8 @@ extension Service {
             runStartTasks(of: version, state: staged?.state ?? .none) { [self] failure in
                 perform(version.lifecycle.startTasksEnded(failure), on: version)
             }
+        case .prepare:
+            prepare(version) { [self] failure in perform(version.lifecycle.prepared(failure), on: version) }
         case .subscribe:
             perform(version.lifecycle.subscribed(subscribe(version)), on: version)
         case .openPort: openPort(for: version)

@@ -16,10 +16,17 @@ extension Service {
         (script ?? self.script).defer(.goOn(self, ServiceWork.turn.rawValue))
     }
 
+    /// The broker takes messages again.
+    func turnsGoOn() {
+        guard sync.isHeldByBroker else { return }
+        sync.isHeldByBroker = false
+        if !sync.isBusy, !sync.isEmpty { deferTurn() }
+    }
+
     func beginTurns() {
         while !sync.isBusy {
             guard !connection.isCongested else {
-                outflow.holdsTurn = true
+                sync.isHeldByBroker = true
                 return
             }
             if turn.isOver, !sync.isEmpty { return deferTurn() }

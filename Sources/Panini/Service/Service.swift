@@ -122,7 +122,8 @@ final class Service: ScriptHost {
     var state: State {
         switch lifecycle.phase {
         case .loaded: .loaded
-        case .connecting, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect, .subscribed: .starting
+        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect, .subscribed:
+            .starting
         case .openingPort, .serving: .running
         case .draining, .runningStopHooks, .closing: .stopping
         case .stopped: .stopped

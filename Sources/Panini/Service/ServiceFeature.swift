@@ -1,8 +1,19 @@
 // Owns: what a service knows of a capability: that it keeps something beside the versions of the script, and wants to hear of
 // some events there. Loop-bound.
 
+import NATS
 import NIOCore
 import ScriptRuntime
+
+/// Something that a feature needs before a version may serve: a stream of the broker, a connection to a database.
+struct Preparation {
+    /// What it is, as errors say it: `stream ORDERS`.
+    let what: String
+    /// The start, or the reload, fails when it takes longer.
+    let limit: TimeAmount
+    /// The start, or the reload, fails when it does. A ``PaniniError`` is told as it is.
+    let future: EventLoopFuture<Void>
+}
 
 /// What a capability has in one service on one worker: connections, pools, counters. It outlives versions of the script.
 ///
@@ -17,6 +28,11 @@ class ServiceFeature {
 
     /// A version is the service's from here on; it may not serve yet.
     func attach(_ version: Script) {}
+
+    /// The start tasks of a version have run, and nothing is subscribed yet: what the version needs is looked for, or made.
+    ///
+    /// - Returns: What the version is not ready without. The version is given up when one of them fails.
+    func prepare(_ version: Script) -> [Preparation] { [] }
 
     /// What a version needs at the broker is asked for; the broker's word comes later.
     ///
@@ -45,18 +61,31 @@ class ServiceFeature {
     /// - Returns: How many that were.
     func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int { 0 }
 
-    // MARK: The end
+    // MARK: The broker
+
+    /// The connection to the broker was made or lost, or tells of something else.
+    func connectionEvent(_ event: NATSEvent) {}
+
+    /// The broker takes less than is sent, or takes it again.
+    func congestionChanged(_ change: NATSCongestion) {}
+
+    // MARK: The end, in the order of these
 
     /// The service stops: nothing new is taken.
-    func drain() {}
+    ///
+    /// - Returns: Succeeds when nothing more comes in; nil when that is so at once.
+    func drain() -> EventLoopFuture<Void>? { nil }
 
-    /// What waits and has not begun keeps a stop waiting.
+    /// Whether nothing has come in that has not begun yet: a stop waits until it has.
     var isIdle: Bool { true }
 
-    /// The end: nothing comes in any more, while the versions are still there.
+    /// The time for the stop is over: what has not begun does not begin any more.
+    func stopTimedOut() {}
+
+    /// Nothing runs any more: what brings work in is closed. The versions are still there.
     func shut() {}
 
-    /// The versions are gone, too.
+    /// The versions are closed: what they used is closed, too.
     func close() {}
 
     // MARK: What it shows

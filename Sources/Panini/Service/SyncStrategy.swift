@@ -8,6 +8,8 @@ struct SyncStrategy {
     var isOn = false
     /// True while something runs or waits in the middle.
     var isBusy = false
+    /// The next one waits until the broker takes more.
+    var isHeldByBroker = false
     private var queue = FIFO<Activity>()
 
     var isEmpty: Bool { queue.isEmpty }

@@ -1,5 +1,6 @@
 // Owns: what a service has of the web: its server, those of versions before that end, and requests without a socket. Loop-bound.
 
+import NIOCore
 import PaniniHTTP
 import ScriptRuntime
 
@@ -43,9 +44,11 @@ final class ServiceHTTP: ServiceFeature {
 
     // MARK: - The end
 
-    override func drain() {
-        guard let server else { return service.webServerDrained() }
-        server.stop { [service] in service.webServerDrained() }
+    override func drain() -> EventLoopFuture<Void>? {
+        guard let server else { return nil }
+        let promise = service.worker.eventLoop.makePromise(of: Void.self)
+        server.stop { promise.succeed() }
+        return promise.futureResult
     }
 
     override func shut() { for server in servers { server.close() } }
@@ -87,10 +90,4 @@ final class ServiceHTTP: ServiceFeature {
 
 extension Service {
     var web: ServiceHTTP { features[ServiceHTTP.self] }
-
-    /// The web server has nothing left to do.
-    func webServerDrained() {
-        lifecycle.webServerDrained()
-        stopIfIdle()
-    }
 }

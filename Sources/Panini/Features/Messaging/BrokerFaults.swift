@@ -1,6 +1,7 @@
 // Owns: what the broker refuses and what cannot be answered, counted, and told once per episode: whoever publishes to a
 // service can cause as much of it as he likes. Loop-bound; the state is a value.
 
+import Bytes
 import Logging
 import NATS
 import NATSProtocol
@@ -70,6 +71,44 @@ struct BrokerFaults {
 }
 
 extension Service {
+    /// What the connection tells of what the broker, or the service, does wrong.
+    func noteFault(_ event: NATSEvent) {
+        switch event {
+        case .publishViolation(let subject, let text):
+            fault(.deniedPublish, .error, "the broker denied a publish to \(subject): \(text)")
+        case .slowConsumer(let text): fault(.slow, .error, "the broker calls this service too slow: \(text)")
+        case .messageSkipped(let subject, let limit):
+            fault(
+                .error,
+                .warning,
+                "a message on \(subject.beginning(256)) is larger than \(limit) bytes and was passed over"
+            )
+        case .lameDuck: fault(.lameDuck, .warning, "the broker is about to shut down")
+        case .discoveredServers(let servers): fault(.newServers, .info, Self.told(servers))
+        case .serversIgnored(let count):
+            fault(
+                .ignoredServers,
+                .warning,
+                "the broker tells of too many servers, or of some that are no addresses: \(count) are left out"
+            )
+        case .serverError(let text): fault(.error, .warning, "the broker reported an error: \(text)")
+        default: break
+        }
+    }
+
+    private static func told(_ servers: [String]) -> String {
+        let more = servers.count > 10 ? " and \(servers.count - 10) others" : ""
+        return "the cluster has more servers: \(servers.prefix(10).joined(separator: ", "))\(more)"
+    }
+
+    /// There is no connection yet, or none any more.
+    func retrying(_ attempt: Int, _ error: NATSError) {
+        let text =
+            "no connection to the broker (attempt \(attempt)): \(oneLine(error.message)); trying again\(patience(error))"
+        // Level debug has every attempt.
+        logger.log(level: brokerFaults.isNews(error.code, at: worker.now) ? .warning : .debug, "\(text)")
+    }
+
     /// Counts a fault, and logs it when it is the first of its episode.
     func fault(_ kind: BrokerFaults.Kind, _ level: Logger.Level, _ text: @autoclosure () -> String) {
         settleFaults(kind)

@@ -12,8 +12,6 @@ struct Outflow {
     /// Listeners whose waiting messages are not begun: their replies would come on top. Each with its script, which they do
     /// not keep alive.
     var heldBack: [(script: Script, listener: Listener)] = []
-    /// The same under the "sync" strategy.
-    var holdsTurn = false
     /// Clients of bridges whose next command waits.
     var heldClients: [BridgeClient] = []
     var isScheduled = false

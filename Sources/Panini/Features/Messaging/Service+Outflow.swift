@@ -12,7 +12,7 @@ extension Service {
     /// How many sends go on before the loop looks for other work: each of them runs the script that waited.
     private static let sendsPerTurn = 16
 
-    func congestionChanged(_ change: NATSCongestion) {
+    func outflowChanged(_ change: NATSCongestion) {
         switch change {
         case .began:
             outflow.slowness.begin(at: worker.now)
@@ -156,10 +156,7 @@ extension Service {
         let heldBack = outflow.heldBack
         outflow.heldBack = []
         for (script, listener) in heldBack where script.phase != .closed { script.defer(.goOn(listener, 0)) }
-        if outflow.holdsTurn {
-            outflow.holdsTurn = false
-            if !sync.isBusy, !sync.isEmpty { deferTurn() }
-        }
+        turnsGoOn()
         let clients = outflow.heldClients
         outflow.heldClients = []
         for client in clients { client.goOn() }

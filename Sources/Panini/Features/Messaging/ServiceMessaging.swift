@@ -6,6 +6,7 @@ import LoopTools
 import LuaVM
 import NATS
 import NATSProtocol
+import NIOCore
 import ScriptRuntime
 
 /// Messaging of a service on one worker.
@@ -95,9 +96,49 @@ final class ServiceMessaging: ServiceFeature {
 
     // MARK: - The end
 
-    override func drain() { directory?.stop() }
+    override func drain() -> EventLoopFuture<Void>? {
+        directory?.stop()
+        var drains: [EventLoopFuture<Void>] = []
+        for listener in service.scripts.flatMap(\.messaging.listeners) {
+            for subject in listener.subjects {
+                if let subscription = subject.subscription { drains.append(service.connection.drain(subscription)) }
+            }
+        }
+        return EventLoopFuture.andAllComplete(drains, on: service.worker.eventLoop)
+    }
 
     override var isIdle: Bool { service.script.messaging.listeners.allSatisfy(\.pending.isEmpty) }
+
+    /// Messages that were read and are not delivered wait as the others do.
+    override func stopTimedOut() {
+        for listener in service.scripts.flatMap(\.messaging.listeners) { listener.places = 0 }
+    }
+
+    // MARK: - The broker
+
+    override func connectionEvent(_ event: NATSEvent) {
+        switch event {
+        case .connected: faults.connected()
+        case .disconnected, .closed:
+            service.forgetSlowness()
+            service.scheduleGoingOn()
+        case .reconnected:
+            faults.connected()
+            service.repliesGoOn()
+            directory?.reconnected()
+        case .retryingConnect(let attempt, let error): service.retrying(attempt, error)
+        case .publishingEnds: break  // A drain of our own has come to its last step.
+        case .subscriptionViolation: break  // Told to the listener's subject.
+        case .subscriptionTooSlow: break  // Only streams of NATSClient have buffers.
+        case .publishesLost(let count, let error):
+            service.logger.error("\(count) publishes are lost: \(oneLine(error.message))")
+        case .publishViolation, .slowConsumer, .messageSkipped, .lameDuck, .discoveredServers, .serversIgnored,
+            .serverError:
+            service.noteFault(event)
+        }
+    }
+
+    override func congestionChanged(_ change: NATSCongestion) { service.outflowChanged(change) }
 
     // MARK: - What it shows
 

@@ -21,6 +21,8 @@ enum ServicePhase: UInt8, Comparable {
     // The start.
     case connecting
     case runningStartTasks
+    /// Features get what they need before the service is ready.
+    case preparing
     case subscribing
     /// The broker is asked whether it has taken the subscriptions.
     case confirming
@@ -53,6 +55,8 @@ enum ServiceAction<Failure> {
     case connect
     /// Run the script's start tasks; ``ServiceMachine/startTasksEnded(_:)`` follows.
     case runStartTasks
+    /// Let features get what they need before the service is ready; ``ServiceMachine/prepared(_:)`` follows.
+    case prepare
     /// Subscribe what the script listens to; ``ServiceMachine/subscribed(_:)`` follows.
     case subscribe
     /// Ask the broker whether it has taken the subscriptions; ``ServiceMachine/confirmationEnded(_:)`` follows.
@@ -63,8 +67,8 @@ enum ServiceAction<Failure> {
     case completeActivation(LifecycleOutcome<Failure>)
     /// Tell the host that the service ends by itself.
     case report(Failure)
-    /// Take no more work. ``ServiceMachine/listenersDrained()`` and ``ServiceMachine/webServerDrained()`` follow, and
-    /// ``ServiceMachine/stopDeadlineReached()`` when the time for the stop is over.
+    /// Take no more work. ``ServiceMachine/intakeEnded()`` follows, and ``ServiceMachine/stopDeadlineReached()`` when the
+    /// time for the stop is over.
     case drain
     /// Run the script's on_stop; ``ServiceMachine/stopHooksEnded()`` follows.
     case runStopHooks
@@ -96,8 +100,8 @@ struct ServiceMachine<Failure> {
     private(set) var failure: Failure?
     /// There has been a connection to the broker.
     private(set) var hasConnected = false
-    private var hasDrainedListeners = false
-    private var hasDrainedWebServer = false
+    /// Nothing comes in any more: the broker has taken the end of the subscriptions, the web server has no connections.
+    private var hasIntakeEnded = false
 
     /// The start has begun, and the service does not serve yet.
     var isStarting: Bool { phase >= .connecting && phase < .openingPort }
@@ -111,7 +115,7 @@ struct ServiceMachine<Failure> {
         @inline(__always) get { phase == .stopped }
     }
     /// The stop goes on as soon as nothing runs or waits any more: then ``becameIdle()`` follows.
-    var waitsForIdle: Bool { phase == .draining && hasDrainedListeners && hasDrainedWebServer }
+    var waitsForIdle: Bool { phase == .draining && hasIntakeEnded }
 
     // MARK: - Start
 
@@ -135,6 +139,13 @@ struct ServiceMachine<Failure> {
 
     mutating func startTasksEnded(_ failure: Failure?) -> [ServiceAction<Failure>] {
         guard phase == .runningStartTasks else { return [] }
+        if let failure = failure ?? self.failure { return failStart(failure) }
+        phase = .preparing
+        return [.prepare]
+    }
+
+    mutating func prepared(_ failure: Failure?) -> [ServiceAction<Failure>] {
+        guard phase == .preparing else { return [] }
         if let failure = failure ?? self.failure { return failStart(failure) }
         phase = .subscribing
         return [.subscribe]
@@ -212,7 +223,7 @@ struct ServiceMachine<Failure> {
         switch phase {
         // The connection attempt says so itself.
         case .connecting where !hasConnected: []
-        case .connecting, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect: failStart(failure)
+        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect: failStart(failure)
         case .subscribed, .openingPort, .serving: fail(failure)
         case .loaded, .draining, .runningStopHooks, .closing, .stopped: []
         }
@@ -234,7 +245,7 @@ struct ServiceMachine<Failure> {
         case .loaded, .subscribed:
             phase = .stopped
             return [.shutDown, .completeStop]
-        case .connecting, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect:
+        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect:
             phase = .stopped
             return [.shutDown, .completeStart(.cancelled), .completeStop]
         case .openingPort:
@@ -247,14 +258,9 @@ struct ServiceMachine<Failure> {
         }
     }
 
-    /// Nothing more arrives from the broker.
-    mutating func listenersDrained() {
-        if phase == .draining { hasDrainedListeners = true }
-    }
-
-    /// No connection of the web server is left.
-    mutating func webServerDrained() {
-        if phase == .draining { hasDrainedWebServer = true }
+    /// Nothing more comes in, from wherever work comes.
+    mutating func intakeEnded() {
+        if phase == .draining { hasIntakeEnded = true }
     }
 
     /// Nothing runs and nothing waits.
@@ -296,7 +302,7 @@ struct ServiceMachine<Failure> {
         return switch before {
         case .stopped: []
         case .loaded, .subscribed, .serving: [.shutDown]
-        case .connecting, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect:
+        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect:
             [.completeStart(.cancelled), .shutDown]
         case .openingPort: [.completeActivation(.cancelled), .shutDown]
         case .draining, .runningStopHooks, .closing: [.shutDown, .completeStop]

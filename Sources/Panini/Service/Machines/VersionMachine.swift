@@ -10,6 +10,8 @@ enum VersionPhase: UInt8, Comparable {
     /// on_reload of the version that serves runs.
     case handingOver
     case runningStartTasks
+    /// Features get what they need before the version is ready.
+    case preparing
     case subscribing
     case openingPort
     /// The broker is asked whether it has taken the new subscriptions.
@@ -39,6 +41,8 @@ enum VersionAction<Failure> {
     case reportLoss(Failure)
     /// Run the version's start tasks; ``VersionMachine/startTasksEnded(_:)`` follows.
     case runStartTasks
+    /// Let features get what they need before the version is ready; ``VersionMachine/prepared(_:)`` follows.
+    case prepare
     /// Subscribe what the version listens to and the one that serves does not; ``VersionMachine/subscribed(_:)`` follows.
     case subscribe
     /// Make the web server ready; ``VersionMachine/portOpened(_:addsSubjects:)`` follows.
@@ -98,6 +102,13 @@ struct VersionMachine<Failure> {
 
     mutating func startTasksEnded(_ failure: Failure?) -> [VersionAction<Failure>] {
         guard phase == .runningStartTasks else { return [] }
+        if let failure = failure ?? denial { return giveUp(.failed(failure)) }
+        phase = .preparing
+        return [.prepare]
+    }
+
+    mutating func prepared(_ failure: Failure?) -> [VersionAction<Failure>] {
+        guard phase == .preparing else { return [] }
         if let failure = failure ?? denial { return giveUp(.failed(failure)) }
         phase = .subscribing
         return [.subscribe]
