@@ -8,7 +8,7 @@ enum FeatureList {
         Feature(ScriptTimers.self, ServiceTimers.self),
         Feature(ScriptHTTP.self, ServiceHTTP.self),
         Feature(ScriptMiddlewares.self),
-        Feature(ScriptTelemetry.self),
+        Feature(ScriptTelemetry.self, nil, HostMetrics.self),
         Feature(ScriptFetch.self, ServiceFetch.self),
         Feature(ScriptWebSockets.self, ServiceWebSockets.self),
         Feature(ScriptValidators.self),

@@ -1,7 +1,6 @@
 // Owns: the services of a host: which run, start, reload and stop. Lives on the host's own loop, which runs no script and
 // serves no message.
 
-import CoreMetrics
 import Logging
 import LuaVM
 import NIOCore
@@ -11,7 +10,7 @@ import ScriptRuntime
 
 /// The loop-bound inside of a host.
 final class HostCore {
-    private let loop: any EventLoop
+    let loop: any EventLoop
     private let configuration: PaniniHostConfiguration
     private let logger: Logger
     private let onReady: (PaniniServiceReport) -> Void
@@ -25,7 +24,9 @@ final class HostCore {
     /// What is said of a stop whose time was over, when nothing else is.
     private var cutOff: PaniniError?
     private var watcher: FileWatcher?
-    private var metrics: HostMetrics?
+    /// The backends of whoever runs the host; nil: there are none.
+    private(set) var telemetry: HostTelemetry?
+    private var features: [HostFeature] = []
     private var control: ControlServer?
     private let stopAllowance: StopAllowance
 
@@ -61,6 +62,7 @@ final class HostCore {
     func start(_ instruments: HostTelemetry?) -> EventLoopFuture<Void> {
         let promise = loop.makePromise(of: Void.self)
         finished = promise
+        telemetry = instruments
         guard !isStopping else {
             promise.succeed()
             return promise.futureResult
@@ -90,33 +92,55 @@ final class HostCore {
         if !PaniniRuntime.checksTableKeys { logger.warning("\(PaniniRuntime.tableKeysWarning)") }
         keeper.delegate = self
         keeper.start()
-        if let factory = instruments?.metrics { startMetrics(factory) }
         if configuration.watchesFiles { startWatching() }
         if let directory = configuration.controlDirectory { startControl(directory) }
+        features = configuration.features.compactMap(\.host).map { $0.init(self) }
+        let starts = features.compactMap { $0.start()?.end(on: loop, for: "panini") }
+        if starts.isEmpty {
+            startServices()
+        } else {
+            let box = NIOLoopBound(self, eventLoop: loop)
+            EventLoopFuture.andAllSucceed(starts, on: loop).whenComplete { box.value.featuresStarted($0) }
+        }
+        return promise.futureResult
+    }
+
+    private func featuresStarted(_ result: Result<Void, any Error>) {
+        guard !isStopping else { return }
+        switch result {
+        case .success: startServices()
+        case .failure(let error):
+            failure = failure ?? error as? PaniniError ?? PaniniError(code: .notReady, message: "\(error)")
+            services = []
+            stop()
+        }
+    }
+
+    private func startServices() {
         for service in services { start(service) }
         if services.isEmpty { finish() }
-        return promise.futureResult
     }
 
     private func start(_ service: ServiceController) {
         service.callbacks.adopted = { [stopAllowance] options in stopAllowance.note(options.shutdownTimeout) }
-        service.callbacks.replaced = { [mounts, metrics, unowned service] instance in
+        service.callbacks.replaced = { [mounts, unowned self, unowned service] instance in
             mounts.replace(service.name, instance)
-            metrics?.replaced(service.name)
+            for feature in features { feature.workerReplaced(of: service.name) }
         }
         service.callbacks.failed = { [unowned self] error in
             service.logger.error("\(error.message)")
             failure = failure ?? error
+            for feature in features { feature.failed(service.name, error) }
             events.tell(.failed(service: service.name, error))
             stop()
         }
-        service.callbacks.reloaded = { [events, metrics, unowned service] result in
+        service.callbacks.reloaded = { [events, unowned self, unowned service] result in
             switch result {
             case .success(let report):
-                metrics?.reloaded(service.name, milliseconds: report.milliseconds)
+                for feature in features { feature.reloaded(report) }
                 events.tell(.reloaded(report))
             case .failure(let error):
-                metrics?.notReloaded(service.name)
+                for feature in features { feature.notReloaded(service.name, error) }
                 events.tell(.reloadFailed(service: service.name, error))
             }
         }
@@ -128,7 +152,7 @@ final class HostCore {
                 let place = this.configuration.scripts.firstIndex(of: service.path) ?? this.configuration.scripts.count
                 this.mounts.add(service.name, place: place, service.instances)
                 this.watcher?.watch(service)
-                this.metrics?.started(service.name)
+                for feature in this.features { feature.started(report) }
                 this.events.tell(.started(report))
                 this.onReady(report)
             case .failure(let error): this.notStarted(service, error)
@@ -146,7 +170,7 @@ final class HostCore {
         {
             logger.debug("\(service.path) makes no app and is left out")
         } else if let error = error as? PaniniError {
-            metrics?.failed(service.name)
+            for feature in features { feature.notStarted(service.name, error) }
             failure = failure ?? error
             events.tell(.failed(service: service.name, error))
             if !isAlone || configuration.scripts.count > 1 { service.logger.error("\(error.message)") }
@@ -223,24 +247,16 @@ final class HostCore {
         return instance.run { $0.script.embedding.completions(of: $0.script) }
     }
 
-    // MARK: - Metrics
+    // MARK: - Status
 
-    private func startMetrics(_ factory: any MetricsFactory) {
-        let metrics = HostMetrics(factory)
-        self.metrics = metrics
-        let box = NIOLoopBound(self, eventLoop: loop)
-        metrics.start(on: loop) { box.value.lookAtServices() }
-    }
-
-    private func lookAtServices() {
-        guard let metrics else { return }
-        let box = NIOLoopBound(metrics, eventLoop: loop)
+    /// Asks each service that runs how it is doing and what it has counted.
+    ///
+    /// - Parameter body: Called on the loop, once for each that answers.
+    func look(_ body: @escaping @Sendable (PaniniServiceStatus, WorkerCounters) -> Void) {
         for service in services where service.state == .running {
-            service.look().whenSuccess { status, counters in box.value.looked(at: status, counters) }
+            service.look().whenSuccess { status, counters in body(status, counters) }
         }
     }
-
-    // MARK: - Status
 
     /// What runs, in the order of the command line.
     func status() -> EventLoopFuture<[PaniniServiceStatus]> {
@@ -271,9 +287,7 @@ final class HostCore {
         isStopping = true
         keeper.stop()
         watcher?.stop()
-        // What was counted since the last look.
-        lookAtServices()
-        metrics?.stop()
+        for feature in features { feature.willStop() }
         guard !services.isEmpty else { return finish() }
         scheduleLastCall()
         let box = NIOLoopBound(self, eventLoop: loop)
@@ -307,12 +321,12 @@ final class HostCore {
     private func finish() {
         guard let promise = finished else { return }
         finished = nil
-        metrics?.stop()
         watcher?.stop()
         control?.stop()
         events.finish()
         let box = NIOLoopBound(self, eventLoop: loop)
-        keeper.end().whenComplete { result in
+        let stops = features.compactMap { $0.stop()?.value(within: HostFeature.stopLimit, or: ()) }
+        EventLoopFuture.andAllComplete(stops, on: loop).flatMap { box.value.keeper.end() }.whenComplete { result in
             let this = box.value
             var failure = this.failure
             if case .success(.some(let held)) = result { failure = failure ?? held }

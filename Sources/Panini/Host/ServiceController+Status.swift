@@ -39,6 +39,7 @@ extension ServiceController {
                 this.replacements.counted(part.counters, by: instance)
             }
             var counters = this.replacements.left
+            var figures: [String: WorkerFigure] = [:]
             status.stuckWorkers = parts.count { $0 == nil } + this.replacements.vacant.count
             status.replacedWorkers = this.replacements.count
             for part in parts.compactMap({ $0 }) {
@@ -48,12 +49,13 @@ extension ServiceController {
                 status.draining = max(status.draining, part.draining)
                 status.memoryBytes += part.memoryBytes
                 status.webBytes += part.webBytes
-                status.figures.merge(part.figures, uniquingKeysWith: +)
+                figures.merge(part.figures) { $0.merged(with: $1) }
                 status.shedConnections += part.shedConnections
                 status.isConnected = status.isConnected && part.isConnected
                 if part.busy > status.busy { (status.busy, status.busiestWorker) = (part.busy, part.worker) }
                 counters = counters + part.counters
             }
+            status.figures = figures.mapValues(\.value)
             if parts.allSatisfy({ $0 == nil }) { status.isConnected = false }
             return (status, counters)
         }

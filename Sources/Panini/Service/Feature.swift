@@ -16,6 +16,8 @@ struct Feature: Sendable {
     var version: ScriptFeature.Type?
     /// What it has in each service on a worker; nil for nothing.
     var service: ServiceFeature.Type?
+    /// What it has once in the whole host; nil for nothing.
+    var host: HostFeature.Type?
     /// The options of `panini.app` that are its own; flags, environment, configuration files, help texts and editor types
     /// have them from here.
     var options: [OptionDefinition] = []
@@ -25,11 +27,13 @@ struct Feature: Sendable {
     init(
         _ version: ScriptFeature.Type? = nil,
         _ service: ServiceFeature.Type? = nil,
+        _ host: HostFeature.Type? = nil,
         options: [OptionDefinition] = [],
         functions: [Function] = []
     ) {
         self.version = version
         self.service = service
+        self.host = host
         self.options = options
         self.functions = functions
     }

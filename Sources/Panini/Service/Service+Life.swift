@@ -86,30 +86,11 @@ extension Service {
     func prepare(_ version: Script, completion: @escaping (PaniniError?) -> Void) {
         let preparations = features.all.flatMap { $0.prepare(version) }
         guard !preparations.isEmpty else { return completion(nil) }
-        EventLoopFuture.andAllSucceed(preparations.map(bounded), on: worker.eventLoop).assumeIsolated().whenComplete {
+        let ends = preparations.map { $0.end(on: worker.eventLoop, for: options.serviceName) }
+        EventLoopFuture.andAllSucceed(ends, on: worker.eventLoop).assumeIsolated().whenComplete {
             guard case .failure(let error) = $0 else { return completion(nil) }
             completion(error as? PaniniError ?? PaniniError(code: .notReady, message: "\(error)"))
         }
-    }
-
-    /// A preparation that fails when its time is over.
-    private func bounded(_ preparation: Preparation) -> EventLoopFuture<Void> {
-        let loop = worker.eventLoop
-        let promise = loop.makePromise(of: Void.self)
-        let what = "\(options.serviceName): \(preparation.what)"
-        let isOver = loop.scheduleTask(in: preparation.limit) {
-            let seconds = formatted(Double(preparation.limit.nanoseconds) / 1e9)
-            promise.fail(PaniniError(code: .notReady, message: "\(what) was not there within \(seconds) s"))
-        }
-        preparation.future.whenComplete { result in
-            isOver.cancel()
-            switch result {
-            case .success: promise.succeed()
-            case .failure(let error as PaniniError): promise.fail(error)
-            case .failure(let error): promise.fail(PaniniError(code: .notReady, message: "\(what): \(error)"))
-            }
-        }
-        return promise.futureResult
     }
 
     private func subscribeAll() {

@@ -5,16 +5,6 @@ import NATS
 import NIOCore
 import ScriptRuntime
 
-/// Something that a feature needs before a version may serve: a stream of the broker, a connection to a database.
-struct Preparation {
-    /// What it is, as errors say it: `stream ORDERS`.
-    let what: String
-    /// The start, or the reload, fails when it takes longer.
-    let limit: TimeAmount
-    /// The start, or the reload, fails when it does. A ``PaniniError`` is told as it is.
-    let future: EventLoopFuture<Void>
-}
-
 /// What a capability has in one service on one worker: connections, pools, counters. It outlives versions of the script.
 ///
 /// The service makes one of each kind, and knows none of them by name. All functions have a default, which does nothing.

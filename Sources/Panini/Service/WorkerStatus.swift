@@ -19,7 +19,7 @@ struct WorkerStatus: Sendable {
     var worker = 0
     var counters = WorkerCounters()
     /// What features show, by name.
-    var figures: [String: Int] = [:]
+    var figures: [String: WorkerFigure] = [:]
 }
 
 extension WorkerStatus? {
@@ -46,6 +46,17 @@ extension Service {
         status.counters = workerCounters
         return status
     }
+}
+
+extension WorkerCounter {
+    static let refusedMessages = WorkerCounter("panini_refused_messages")
+    static let droppedMessages = WorkerCounter("panini_dropped_messages")
+    static let undecodableMessages = WorkerCounter("panini_undecodable_messages")
+    static let invalidMessages = WorkerCounter("panini_invalid_messages")
+    static let errorReplies = WorkerCounter("panini_error_replies")
+    static let taskFailures = WorkerCounter("panini_task_failures")
+    static let refusedHTTPRequests = WorkerCounter("panini_refused_http_requests")
+    static let exhaustedStates = WorkerCounter("panini_exhausted_states")
 }
 
 extension Service {

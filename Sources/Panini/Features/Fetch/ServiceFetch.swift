@@ -18,6 +18,11 @@ final class ServiceFetch: ServiceFeature {
     }
 }
 
+extension WorkerCounter {
+    static let fetches = WorkerCounter("panini_fetches")
+    static let fetchFailures = WorkerCounter("panini_fetch_failures")
+}
+
 extension Service {
     var fetcher: HTTPFetcher { features[ServiceFetch.self].fetcher }
 }

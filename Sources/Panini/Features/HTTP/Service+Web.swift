@@ -167,7 +167,7 @@ extension Service: HTTPDelegate {
     private func endWeb() {
         guard let old = web.server else { return }
         web.ending.append(old)
-        old.stop { [self] in web.ending.removeAll { $0 === old } }
+        old.stop { [self] in web.ended(old) }
     }
 
     // MARK: - Requests

@@ -21,6 +21,8 @@ final class ServiceHTTP: ServiceFeature {
     /// Requests that came without a socket and are not answered yet.
     var localExchanges: [ObjectIdentifier: HTTPLocalExchange] = [:]
     var faults = WebFaults()
+    /// What servers have counted that are gone.
+    private var left = WorkerCounters()
 
     /// All servers that have connections.
     var servers: [HTTPServer] { ending + (server.map { [$0] } ?? []) }
@@ -63,9 +65,20 @@ final class ServiceHTTP: ServiceFeature {
     }
 
     override func count(into counters: inout WorkerCounters) {
-        guard let server else { return }
+        counters = counters + left
+        for server in servers { counters = counters + Self.counters(of: server) }
+    }
+
+    /// A server has ended: what it has counted stays.
+    func ended(_ server: HTTPServer) {
+        ending.removeAll { $0 === server }
+        left = left + Self.counters(of: server)
+    }
+
+    private static func counters(of server: HTTPServer) -> WorkerCounters {
         let http = server.counters
         let sockets = server.webSockets
+        var counters = WorkerCounters()
         counters[.httpConnections] = http.connections
         counters[.httpRefusedConnections] = http.refusedConnections
         counters[.httpRejectedRequests] = http.refusedRequests.values.reduce(0, &+)
@@ -76,6 +89,7 @@ final class ServiceHTTP: ServiceFeature {
         counters[.webSocketRefusedSends] = sockets.refusedSends
         counters[.httpShedConnections] = http.shedConnections
         counters[.httpOverfullConnections] = http.overfullConnections
+        return counters
     }
 
     override func add(to status: inout WorkerStatus) {
@@ -86,6 +100,19 @@ final class ServiceHTTP: ServiceFeature {
             )
         }
     }
+}
+
+extension WorkerCounter {
+    static let httpConnections = WorkerCounter("panini_http_connections")
+    static let httpRefusedConnections = WorkerCounter("panini_http_refused_connections")
+    static let httpRejectedRequests = WorkerCounter("panini_http_rejected_requests")
+    static let httpShedConnections = WorkerCounter("panini_http_shed_connections")
+    static let httpOverfullConnections = WorkerCounter("panini_http_overfull_connections")
+    static let webSockets = WorkerCounter("panini_websockets")
+    static let webSocketReceived = WorkerCounter("panini_websocket_received")
+    static let webSocketSent = WorkerCounter("panini_websocket_sent")
+    static let webSocketFailures = WorkerCounter("panini_websocket_failures")
+    static let webSocketRefusedSends = WorkerCounter("panini_websocket_refused_sends")
 }
 
 extension Service {

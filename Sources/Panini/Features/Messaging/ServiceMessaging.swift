@@ -2,6 +2,7 @@
 // conversation, its place in the services protocol. Loop-bound.
 
 import Bytes
+import Logging
 import LoopTools
 import LuaVM
 import NATS
@@ -166,6 +167,18 @@ final class ServiceMessaging: ServiceFeature {
         }
         status.waitingSends = outflow.sends.count
     }
+}
+
+extension WorkerCounter {
+    static let deniedPublishes = WorkerCounter("panini_denied_publishes")
+    static let unsentReplies = WorkerCounter("panini_unsent_replies")
+    static let brokerErrors = WorkerCounter("panini_broker_errors")
+    static let refusedCredentials = WorkerCounter("panini_refused_credentials")
+    static let waitedSends = WorkerCounter("panini_waited_sends")
+    static let congestions = WorkerCounter("panini_congestions")
+    static let refusedSends = WorkerCounter("panini_refused_sends")
+    static let lostPublishes = WorkerCounter("panini_lost_publishes")
+    static let lostReplies = WorkerCounter("panini_lost_replies")
 }
 
 extension Service {

@@ -85,6 +85,6 @@ final class CounterService: ServiceFeature {
 
     /// `panini ps --json` and the status have a row for each.
     override func add(to status: inout WorkerStatus) {
-        for (name, value) in values { status.figures["counter_\(name)"] = value }
+        for (name, value) in values { status.figures["counter_\(name)"] = WorkerFigure(value) }
     }
 }
