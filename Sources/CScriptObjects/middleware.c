@@ -17,7 +17,7 @@
 
 // ---- receiving: listen_publish, listen_request, http_request
 
-enum { STEP_FUNCTION = 1, STEP_NEXT, STEP_KIND, STEP_HOST };
+enum { STEP_FUNCTION = 1, STEP_NEXT, STEP_KIND, STEP_HOST, STEP_VERB };
 // `state` of a callback: false until it is called, then true, or the record of how the inner call failed.
 enum { CALLBACK_NEXT = 1, CALLBACK_MESSAGE, CALLBACK_STATE };
 enum { RECEIVE_MESSAGE = 1, RECEIVE_CALLBACK = 2, RECEIVE_BASE = 3 };
@@ -94,7 +94,7 @@ static int receive_step(lua_State *L) {
 // ---- sending: send_publish, send_request
 
 // `state` of the inner call: false until it is made, true when it gave true, else the record of its outcome.
-enum { INNER_NEXT = 1, INNER_SUBJECT, INNER_MESSAGE, INNER_OPTIONS, INNER_STATE, INNER_KIND };
+enum { INNER_NEXT = 1, INNER_SUBJECT, INNER_MESSAGE, INNER_OPTIONS, INNER_STATE, INNER_VERB };
 enum { SEND_SUBJECT = 1, SEND_MESSAGE, SEND_OPTIONS, SEND_INNER, SEND_BASE };
 
 static int inner_returned(lua_State *L, int status, lua_KContext context) {
@@ -109,7 +109,7 @@ static int inner_returned(lua_State *L, int status, lua_KContext context) {
 }
 
 static const char *inner_name(lua_State *L) {
-    return lua_tointeger(L, lua_upvalueindex(INNER_KIND)) == PANINI_SEND_PUBLISH ? "publish" : "request";
+    return lua_touserdata(L, lua_upvalueindex(INNER_VERB));
 }
 
 // publish(subject, message [, options]): what is left out stays as it was.
@@ -184,8 +184,8 @@ static int send_step(lua_State *L) {
     lua_pushvalue(L, SEND_MESSAGE);
     lua_pushvalue(L, SEND_OPTIONS);
     lua_pushboolean(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(STEP_KIND));
-    lua_pushcclosure(L, inner_send, INNER_KIND);
+    lua_pushvalue(L, lua_upvalueindex(STEP_VERB));
+    lua_pushcclosure(L, inner_send, INNER_VERB);
     lua_pushcfunction(L, panini_note_error);
     lua_pushvalue(L, lua_upvalueindex(STEP_FUNCTION));
     lua_pushvalue(L, SEND_SUBJECT);
@@ -195,10 +195,12 @@ static int send_step(lua_State *L) {
     return send_returned(L, lua_pcallk(L, 4, LUA_MULTRET, SEND_BASE, 0, send_returned), 0);
 }
 
-void panini_middleware_push_step(lua_State *L, const panini_middleware_host *host, int kind) {
+void panini_middleware_push_step(lua_State *L, const panini_middleware_host *host, int kind, const char *verb) {
     lua_pushinteger(L, kind);
     lua_pushlightuserdata(L, (void *)host);
-    lua_pushcclosure(L, kind <= PANINI_SEND_REQUEST ? send_step : receive_step, STEP_HOST);
+    if (!(kind & PANINI_KIND_IS_SEND)) return lua_pushcclosure(L, receive_step, STEP_HOST);
+    lua_pushlightuserdata(L, (void *)verb);
+    lua_pushcclosure(L, send_step, STEP_VERB);
 }
 
 // ---- native middlewares

@@ -9,14 +9,9 @@
 
 #include "panini_call.h"
 
-enum {
-    PANINI_SEND_PUBLISH = 0,
-    PANINI_SEND_REQUEST,
-    PANINI_LISTEN_PUBLISH,
-    PANINI_LISTEN_REQUEST,
-    PANINI_HTTP_REQUEST,
-    PANINI_KIND_COUNT,
-};
+// A kind is a number that the host gives. Its lowest bit says that the step stands around a send: then it has a subject, a
+// message and options; other steps have one argument.
+enum { PANINI_KIND_IS_SEND = 1 };
 
 // What the host's `before` decides. From PANINI_STOP on: the number of results on top of the stack, plus PANINI_STOP.
 enum { PANINI_PROCEED = 0, PANINI_OBSERVE = 1, PANINI_STOP = 2 };
@@ -39,8 +34,8 @@ typedef struct panini_middleware_host {
 } panini_middleware_host;
 
 // Pops a middleware's function and the function it wraps (on top), and pushes the step of both. `host` must outlive the
-// step. Raises only for want of memory.
-void panini_middleware_push_step(lua_State *L, const panini_middleware_host *host, int kind);
+// step. `verb` is what errors call the wrapped function of a send, a constant: `publish`. Raises only for want of memory.
+void panini_middleware_push_step(lua_State *L, const panini_middleware_host *host, int kind, const char *verb);
 
 // Pops the function it wraps and pushes the step of a native middleware. `host` must outlive the step. Raises only for
 // want of memory.
@@ -52,6 +47,6 @@ void panini_middleware_push_native_step(lua_State *L, const panini_middleware_ho
 void panini_middleware_push_adder(lua_State *L, panini_host_function function, void *context);
 
 // How many arguments a step of a kind has.
-static inline int panini_middleware_argument_count(int kind) { return kind <= PANINI_SEND_REQUEST ? 3 : 1; }
+static inline int panini_middleware_argument_count(int kind) { return kind & PANINI_KIND_IS_SEND ? 3 : 1; }
 
 #endif

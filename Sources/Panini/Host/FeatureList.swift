@@ -4,9 +4,13 @@
 enum FeatureList {
     /// In the order in which they are made and asked; one that needs another stands behind it.
     static let all: [Feature] = [
-        Feature(ScriptMessaging.self, ServiceMessaging.self),
+        Feature(
+            ScriptMessaging.self,
+            ServiceMessaging.self,
+            middlewareKinds: [.sendPublish, .sendRequest, .listenPublish, .listenRequest]
+        ),
         Feature(ScriptTimers.self, ServiceTimers.self),
-        Feature(ScriptHTTP.self, ServiceHTTP.self),
+        Feature(ScriptHTTP.self, ServiceHTTP.self, middlewareKinds: [.httpRequest]),
         Feature(ScriptMiddlewares.self),
         Feature(ScriptTelemetry.self, nil, HostMetrics.self),
         Feature(ScriptFetch.self, ServiceFetch.self),

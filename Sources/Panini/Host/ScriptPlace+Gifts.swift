@@ -34,6 +34,7 @@ extension ScriptPlace {
         features = [ScriptVersion.self] + list.compactMap(\.version)
         options = list.flatMap(\.options)
         functions = list.flatMap(\.functions).map(\.entry)
+        self[MiddlewareKinds.self] = MiddlewareKinds(list.flatMap(\.middlewareKinds))
         self[SharedStore.self] = store
         self[[PaniniModule].self] = modules
         self[PaniniRegistrations.self] = registrations

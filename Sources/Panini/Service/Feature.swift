@@ -18,6 +18,8 @@ struct Feature: Sendable {
     var service: ServiceFeature.Type?
     /// What it has once in the whole host; nil for nothing.
     var host: HostFeature.Type?
+    /// What middlewares may be called for at it, in the order in which errors name them.
+    var middlewareKinds: [PaniniMiddlewareKind] = []
     /// The options of `panini.app` that are its own; flags, environment, configuration files, help texts and editor types
     /// have them from here.
     var options: [OptionDefinition] = []
@@ -28,12 +30,14 @@ struct Feature: Sendable {
         _ version: ScriptFeature.Type? = nil,
         _ service: ServiceFeature.Type? = nil,
         _ host: HostFeature.Type? = nil,
+        middlewareKinds: [PaniniMiddlewareKind] = [],
         options: [OptionDefinition] = [],
         functions: [Function] = []
     ) {
         self.version = version
         self.service = service
         self.host = host
+        self.middlewareKinds = middlewareKinds
         self.options = options
         self.functions = functions
     }

@@ -1,5 +1,6 @@
 // Owns: how middlewares stand around a route. Worker's thread.
 
+import CLuaVM
 import CScriptObjects
 import LuaVM
 import PaniniHTTP
@@ -8,6 +9,21 @@ import ScriptRuntime
 extension HTTPRoute: MiddlewareSubject {
     func source(of activity: Activity, for kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source? {
         kind == .httpRequest ? .requested(Self.request(of: activity)) : nil
+    }
+}
+
+extension PaniniMiddlewareKind {
+    /// A request has arrived at the web server.
+    public static let httpRequest = received("http_request", 4, fallback: nil) { L, script in
+        guard let object = panini_userdata_at(L, 1, script.http.requestType) else { return .past(subject: []) }
+        return script.requestSource(object.assumingMemoryBound(to: panini_request.self))
+    }
+}
+
+extension ScriptHTTP: MiddlewareComposer {
+    func recompose() {
+        for route in routes.all { script.compose(route) }
+        if script.options?.webServer == true { script.compose(optionsRoute) }
     }
 }
 

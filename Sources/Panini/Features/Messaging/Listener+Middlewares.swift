@@ -1,11 +1,34 @@
 // Owns: how middlewares stand around a listener. Worker's thread.
 
+import CScriptObjects
 import LuaVM
 import ScriptRuntime
 
 extension Listener: MiddlewareSubject {
     func source(of activity: Activity, for kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source? {
         kind.isSend ? nil : .received(Self.message(of: activity))
+    }
+}
+
+extension PaniniMiddlewareKind {
+    /// `app.publish` and `app.publish_sync`.
+    public static let sendPublish = sent("send_publish", 0, verb: "publish")
+    /// `app.request`.
+    public static let sendRequest = sent("send_request", 1, verb: "request")
+    /// A message without a reply subject has arrived.
+    public static let listenPublish = received("listen_publish", 2, source: message)
+    /// A message with a reply subject has arrived.
+    public static let listenRequest = received("listen_request", 3, source: message)
+
+    private static let message: @Sendable (OpaquePointer, Script) -> PaniniMiddlewareMessage.Source = { L, script in
+        panini_message_at(L, 1, script.messaging.messageType).map { .received($0) } ?? .past(subject: [])
+    }
+}
+
+extension ScriptMessaging: MiddlewareComposer {
+    func recompose() {
+        for listener in loadTimeListeners where !listener.isEnded { script.compose(listener) }
+        for listener in listeners where listener.isDynamic && !listener.isEnded { script.compose(listener) }
     }
 }
 

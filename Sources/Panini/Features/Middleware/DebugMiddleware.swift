@@ -33,7 +33,7 @@ struct DebugMiddleware: PaniniMiddleware {
         switch message.kind {
         case .sendRequest: log(message, "received response from \(message.subject): \(shown(outcome.payload))")
         case .listenRequest: log(message, "answered to \(message.subject): \(shown(outcome.payload))")
-        case .sendPublish, .listenPublish, .httpRequest: break
+        default: break
         }
     }
 

@@ -15,8 +15,9 @@ let beforeNativeMiddleware:
         layer,
         kind,
         token in
-        guard let L, let kind = PaniniMiddlewareKind(rawValue: kind) else { return CInt(PANINI_PROCEED) }
-        return Script.from(context).before(L, layer, kind, token.unsafelyUnwrapped)
+        let script = Script.from(context)
+        guard let L, let kind = script.middlewares.kinds[kind] else { return CInt(PANINI_PROCEED) }
+        return script.before(L, layer, kind, token.unsafelyUnwrapped)
     }
 
 /// Called by C when what a native step wraps has ended.
@@ -31,6 +32,12 @@ let afterNativeMiddleware: @convention(c) (OpaquePointer?, UnsafeMutableRawPoint
         guard let L else { return CInt(PANINI_KEEP) }
         return Script.from(context).after(L, token, base: base, failed: failed != 0)
     }
+
+/// A feature that has functions with middlewares around them.
+protocol MiddlewareComposer: ScriptFeature {
+    /// The middlewares of the script have changed: its chains are made anew.
+    func recompose()
+}
 
 /// An owner of runs that middlewares stand around.
 protocol MiddlewareSubject: ActivityOwner {
@@ -49,7 +56,7 @@ extension Script {
         guard let middleware = middlewares.natives[layer], let slot = vm.running?.slot else {
             return CInt(PANINI_PROCEED)
         }
-        var message = PaniniMiddlewareMessage(kind, source(L, kind), script: self)
+        var message = PaniniMiddlewareMessage(kind, kind.source(L, self), script: self)
         switch middleware.before(&message) {
         case .proceed: return CInt(PANINI_PROCEED)
         case .observe(let state):
@@ -66,7 +73,7 @@ extension Script {
         guard let slot = vm.running?.slot, let observation = middlewares.take(slot: Int(slot), token: token) else {
             return CInt(PANINI_KEEP)
         }
-        let message = PaniniMiddlewareMessage(observation.kind, source(L, observation.kind), script: self)
+        let message = PaniniMiddlewareMessage(observation.kind, observation.kind.source(L, self), script: self)
         var outcome = PaniniMiddlewareOutcome(failed ? .raised(L) : .returned(L, base: base), script: self)
         observation.middleware.after(message, &outcome, state: observation.state)
         switch outcome.replacement {
@@ -80,13 +87,6 @@ extension Script {
             return CInt(PANINI_CALL)
         case let replacement: return push(replacement, onto: L)
         }
-    }
-
-    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
-        if kind.isSend { return .sent(L) }
-        let object = lua_touserdata(L, 1).unsafelyUnwrapped
-        guard kind == .httpRequest else { return .received(object.assumingMemoryBound(to: panini_message.self)) }
-        return requestSource(object.assumingMemoryBound(to: panini_request.self))
     }
 
     /// Pushes what is to be the result; returns the number of values.

@@ -2,26 +2,93 @@
 // methods run on the worker's thread, in the middle of a message.
 
 public import LuaVM
+import ScriptRuntime
 
-/// What a middleware is called for (lua-api §6).
-public enum PaniniMiddlewareKind: Int32, Sendable, CaseIterable {
-    /// `app.publish` and `app.publish_sync`.
-    case sendPublish
-    /// `app.request`.
-    case sendRequest
-    /// A message without a reply subject has arrived.
-    case listenPublish
-    /// A message with a reply subject has arrived.
-    case listenRequest
-    /// A request has arrived at the web server.
-    case httpRequest
-
+/// What a middleware is called for. Each feature that sends or receives has kinds of its own.
+public struct PaniniMiddlewareKind: Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The name in Lua: `listen_request`.
-    public var name: String { Self.names[Int(rawValue)] }
+    public let name: String
+    /// What steps of chains know it by: no two kinds have the same, and the lowest bit says that it is a send.
+    let number: Int32
+    /// The function of a middleware that serves when it has none of this kind's name: `listen_any`.
+    let fallback: String?
+    /// What errors call the function that goes on with a send: `publish`.
+    let verb: StaticString
+    /// What a middleware in Swift sees of it; the arguments of the step are at 1 and above.
+    let source: @Sendable (OpaquePointer, Script) -> PaniniMiddlewareMessage.Source
 
-    static let names = ["send_publish", "send_request", "listen_publish", "listen_request", "http_request"]
+    /// A kind of something that comes in; what its handler gets is at 1.
+    static func received(
+        _ name: String,
+        _ number: Int32,
+        fallback: String? = "listen_any",
+        source: @escaping @Sendable (OpaquePointer, Script) -> PaniniMiddlewareMessage.Source
+    ) -> PaniniMiddlewareKind {
+        PaniniMiddlewareKind(name: name, number: number << 1, fallback: fallback, verb: "callback", source: source)
+    }
 
-    var isSend: Bool { self == .sendPublish || self == .sendRequest }
+    /// A kind of something that goes out; its subject, value and options are at 1, 2 and 3.
+    static func sent(_ name: String, _ number: Int32, verb: StaticString) -> PaniniMiddlewareKind {
+        PaniniMiddlewareKind(name: name, number: number << 1 | 1, fallback: "send_any", verb: verb) { L, _ in .sent(L) }
+    }
+
+    private init(
+        name: String,
+        number: Int32,
+        fallback: String?,
+        verb: StaticString,
+        source: @escaping @Sendable (OpaquePointer, Script) -> PaniniMiddlewareMessage.Source
+    ) {
+        self.name = name
+        self.number = number
+        self.fallback = fallback
+        self.verb = verb
+        self.source = source
+    }
+
+    /// Those of all features, in the order in which errors name them.
+    public static let allCases: [PaniniMiddlewareKind] = FeatureList.all.flatMap(\.middlewareKinds)
+
+    /// The name without the direction: `publish`.
+    var shortName: String {
+        String(name[(name.firstIndex(of: "_").map { name.index(after: $0) } ?? name.startIndex)...])
+    }
+
+    /// Whether it is of something that goes out.
+    var isSend: Bool { number & 1 != 0 }
+
+    /// The name in Lua.
+    public var description: String { name }
+
+    /// Two kinds are the same when their steps are.
+    public static func == (one: PaniniMiddlewareKind, other: PaniniMiddlewareKind) -> Bool { one.number == other.number }
+
+    /// Hashes what tells it from others.
+    public func hash(into hasher: inout Hasher) { hasher.combine(number) }
+}
+
+/// The kinds that a script has: those of its features.
+struct MiddlewareKinds: Sendable {
+    let all: [PaniniMiddlewareKind]
+    /// By half of their numbers.
+    private let places: [PaniniMiddlewareKind?]
+
+    init(_ all: [PaniniMiddlewareKind]) {
+        self.all = all
+        var places: [PaniniMiddlewareKind?] = []
+        for kind in all {
+            let place = Int(kind.number >> 1)
+            while places.count <= place { places.append(nil) }
+            precondition(places[place] == nil, "the kinds of middlewares have numbers of their own")
+            places[place] = kind
+        }
+        self.places = places
+    }
+
+    subscript(number: Int32) -> PaniniMiddlewareKind? {
+        let place = Int(number >> 1)
+        return places.indices.contains(place) ? places[place] : nil
+    }
 }
 
 /// What a middleware says when a message comes to it.

@@ -1,6 +1,7 @@
 // Owns: what a middleware in Swift sees of a message: a view of what lies on the Lua stack or in the message's block.
 // Worker's thread; valid during one call. Nothing is copied before it is asked for.
 
+import Bytes
 import CLuaVM
 import CScriptObjects
 import LuaVM
@@ -10,6 +11,25 @@ import NIOHTTP1
 import PaniniHTTP
 import ScriptRuntime
 
+/// Something that has come in, as middlewares in Swift see it.
+protocol MiddlewareSource {
+    /// Where it came to.
+    var subject: String { get }
+    /// What was listened to: of bounded number, unlike subjects.
+    var pattern: String { get }
+    /// Its bytes.
+    var payload: [UInt8]? { get }
+    /// Its headers, in their order.
+    var headerFields: [(name: String, value: String)] { get }
+
+    /// Where it is counted, with all others of its pattern; made when it is asked for the first time.
+    func metrics(_ make: () -> MessageMetrics) -> MessageMetrics?
+}
+
+extension MiddlewareSource {
+    func header(_ name: String) -> String? { headerFields.first { $0.name.isExactly(name) }?.value }
+}
+
 /// A message on its way through the middlewares.
 public struct PaniniMiddlewareMessage: ~Copyable {
     enum Source {
@@ -18,6 +38,8 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         case sent(OpaquePointer)
         /// A request of the web server.
         case requested(HTTPRequest)
+        /// What comes in through a feature that is none of these two.
+        case other(any MiddlewareSource)
         /// A send that was given up.
         case past(subject: [UInt8])
     }
@@ -42,6 +64,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
         case .received(let message): script.text(script.subjectOf(message))
         case .sent(let L): script.vm.string(L, 1) ?? ""
         case .requested(let request): request.path
+        case .other(let source): source.subject
         case .past(let subject): String(decoding: subject, as: UTF8.self)
         }
     }
@@ -61,6 +84,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
             let name = option("data_type", L)
             return script.encoded(L, 2, dataType: name.flatMap { DataType(name: $0) })
         case .requested(let request): return request.body.map { Array($0.readableBytesView) } ?? []
+        case .other(let source): return source.payload
         case .past: return nil
         }
     }
@@ -87,6 +111,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
             if panini_field(L, -1, name) == LUA_TTABLE { lua_rawgeti(L, -1, 1) }
             return script.vm.string(L, -1)
         case .requested(let request): return request.head.headers.first(name: name)
+        case .other(let source): return source.header(name)
         case .past: return nil
         }
     }

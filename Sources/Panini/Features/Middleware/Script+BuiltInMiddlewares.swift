@@ -73,8 +73,13 @@ private struct BuiltInOptions {
             throw Misuse("\(call.name): with sends and listens false there is nothing to do")
         }
         var kinds: Set<PaniniMiddlewareKind> = []
-        if sends { kinds.formUnion(publishes ? [.sendPublish, .sendRequest] : [.sendRequest]) }
-        if listens { kinds.formUnion([.listenPublish, .listenRequest]) }
+        for kind in call.script.middlewares.kinds.all {
+            switch kind.fallback {
+            case "send_any": if sends, publishes || kind == .sendRequest { kinds.insert(kind) }
+            case "listen_any": if listens { kinds.insert(kind) }
+            default: break
+            }
+        }
         return kinds
     }
 }

@@ -8,7 +8,8 @@ import LuaVM
 import ScriptRuntime
 
 extension Script {
-    private static let functionNames = PaniniMiddlewareKind.names + ["send_any", "listen_any"]
+    /// What functions of a middleware are called.
+    private var middlewareNames: [String] { middlewares.kinds.all.map(\.name) + ["send_any", "listen_any"] }
 
     /// Gives a middleware in Swift its number.
     func adopt(_ middleware: any PaniniMiddleware) -> SwiftMiddleware {
@@ -120,14 +121,13 @@ extension Script {
         }
         try checkNames(call, index, what)
         var layer = MiddlewareLayer(id: makeHandleNumber())
-        let sendAny = function(call.L, index, "send_any")
-        let listenAny = function(call.L, index, "listen_any")
-        for kind in PaniniMiddlewareKind.allCases {
-            let fallback = kind.isSend ? sendAny : kind == .httpRequest ? nil : listenAny
+        let fallbacks = ["send_any", "listen_any"].map { ($0, function(call.L, index, $0)) }
+        for kind in middlewares.kinds.all {
+            let fallback = fallbacks.first { $0.0 == kind.fallback }?.1
             layer.functions[kind] = function(call.L, index, kind.name) ?? fallback
         }
         guard !layer.functions.isEmpty else {
-            throw Misuse("\(call.name): \(what) has none of \(Self.functionNames.joined(separator: ", "))")
+            throw Misuse("\(call.name): \(what) has none of \(middlewareNames.joined(separator: ", "))")
         }
         return layer
     }
@@ -136,15 +136,16 @@ extension Script {
         let L = call.L
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
+        let names = middlewareNames
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
             guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2) else {
                 throw Misuse("\(call.name): \(what) must have functions by their names")
             }
-            guard Self.functionNames.contains(name) else {
+            guard names.contains(name) else {
                 throw Misuse(
                     "\(call.name): \(what) has an unknown function \"\(name)\""
-                        + suggestion(for: name, in: Self.functionNames)
+                        + suggestion(for: name, in: names)
                 )
             }
             guard lua_type(L, -1) == LUA_TFUNCTION else {
@@ -176,10 +177,7 @@ extension Script {
     /// Makes all chains anew. Messages that are on their way go on with the chain they began with.
     private func recompose() {
         composeSends()
-        for listener in messaging.loadTimeListeners where !listener.isEnded { compose(listener) }
-        for listener in messaging.listeners where listener.isDynamic && !listener.isEnded { compose(listener) }
-        for route in http.routes.all { compose(route) }
-        if options?.webServer == true { compose(http.optionsRoute) }
+        for feature in features.all { (feature as? any MiddlewareComposer)?.recompose() }
     }
 
     func composeSends() {
@@ -206,9 +204,13 @@ extension Script {
             if let function = layer.functions[kind] {
                 vm.push(function, onto: L)
                 lua_rotate(L, -2, 1)
-                panini_middleware_push_step(L, middlewares.host, kind.rawValue)
+                kind.verb.withUTF8Buffer { verb in
+                    verb.withMemoryRebound(to: CChar.self) {
+                        panini_middleware_push_step(L, middlewares.host, kind.number, $0.baseAddress)
+                    }
+                }
             } else if let native = layer.native {
-                panini_middleware_push_native_step(L, middlewares.host, native.id, kind.rawValue)
+                panini_middleware_push_native_step(L, middlewares.host, native.id, kind.number)
             }
         }
         return vm.makeReference(L)

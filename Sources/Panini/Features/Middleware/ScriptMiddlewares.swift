@@ -11,6 +11,8 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
     /// that sends through the first again has room left for its own.
     static let maximumLayers = 24
 
+    /// What they may be called for.
+    let kinds: MiddlewareKinds
     /// In the order they were added: each wraps those before it.
     var layers: [MiddlewareLayer] = []
     /// Those of the program that embeds the host: they wrap the script's.
@@ -39,6 +41,7 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
     private var lastToken: Int64 = 0
 
     required init(_ script: Script) {
+        kinds = script.place[MiddlewareKinds.self] ?? MiddlewareKinds(PaniniMiddlewareKind.allCases)
         let vm = script.vm
         let L = vm.state
         let context = Unmanaged.passUnretained(script).toOpaque()

@@ -63,10 +63,14 @@ struct TelemetryMiddleware: PaniniMiddleware {
             traces.instrument.extract(message.traceHeaders, into: &context, using: TraceHeaders.Reader())
             name = "\(message.method ?? "") \(message.pattern)"
             kind = .server
-        case .sendPublish, .sendRequest:
+        case let sent where sent.isSend:
             context = message.script.traceContext ?? .topLevel
-            name = "\(message.kind == .sendRequest ? "request" : "publish") \(message.pattern)"
-            kind = message.kind == .sendRequest ? .client : .producer
+            name = "\(sent == .sendRequest ? "request" : "publish") \(message.pattern)"
+            kind = sent == .sendRequest ? .client : .producer
+        default:
+            traces.instrument.extract(message.traceHeaders, into: &context, using: TraceHeaders.Reader())
+            name = "process \(message.pattern)"
+            kind = .consumer
         }
         let span = traces.tracer.startAnySpan(name, context: context, ofKind: kind)
         span.attributes["service.name"] = message.serviceName
@@ -94,6 +98,7 @@ extension PaniniMiddlewareMessage {
         case .received(let message):
             script.messaging.listeners[message.pointee.owner]?.subjects.first?.pattern.subject ?? subject
         case .requested(let request): script.route(of: request)?.path ?? "*"
+        case .other(let source): source.pattern
         case .sent, .past: subject
         }
     }
@@ -103,6 +108,7 @@ extension PaniniMiddlewareMessage {
         switch source {
         case .received(let message): TraceHeaders(fields: script.headerFields(message))
         case .requested(let request): TraceHeaders(fields: request.head.headers.map { ($0.name, $0.value) })
+        case .other(let source): TraceHeaders(fields: source.headerFields)
         case .sent, .past: TraceHeaders()
         }
     }
@@ -138,11 +144,19 @@ extension PaniniMiddlewareMessage {
             if let known = script.telemetry.sendMetrics[kind] { return known }
             let made = MessageMetrics(
                 "panini_sends",
-                [("service", serviceName), ("kind", kind == .sendRequest ? "request" : "publish")],
+                [("service", serviceName), ("kind", kind.shortName)],
                 factory
             )
             script.telemetry.sendMetrics[kind] = made
             return made
+        case .other(let source):
+            return source.metrics {
+                MessageMetrics(
+                    "panini_messages",
+                    [("service", serviceName), ("subject", source.pattern), ("kind", kind.shortName)],
+                    factory
+                )
+            }
         case .past: return nil
         }
     }
