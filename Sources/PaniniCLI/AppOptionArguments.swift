@@ -70,6 +70,41 @@ struct TrustArguments<Flag: TrustFlag>: ParsableArguments, CustomReflectable {
     }
 }
 
+/// Which permissions a command takes.
+protocol PermissionSelection {
+    static var definitions: [PermissionDefinition] { get }
+}
+
+/// All of them.
+enum AllPermissions: PermissionSelection {
+    static let definitions = PermissionDefinition.all
+}
+
+/// `--allow-...`, one option for each permission, as often as one likes.
+struct AllowArguments<Selection: PermissionSelection>: ParsableArguments, CustomReflectable {
+    /// By the names of the permissions.
+    let values: [String: [String]]
+
+    init() { values = [:] }
+
+    init(from decoder: any Decoder) throws {
+        var values: [String: [String]] = [:]
+        for permission in Selection.definitions {
+            values[permission.name] = try decoder.texts(of: "allow-\(permission.name)")
+        }
+        self.values = values
+    }
+
+    var customMirror: Mirror {
+        let options = Selection.definitions.map { permission -> (label: String?, value: Any) in
+            let name = "allow-\(permission.name)"
+            let help = ArgumentHelp("\(permission.summary)", valueName: permission.valueName)
+            return (label: "_" + name, value: Option<[String]>(wrappedValue: [], name: .customLong(name), help: help))
+        }
+        return Mirror(self, children: options)
+    }
+}
+
 /// Which of the two flags of trust.
 protocol TrustFlag {
     static var name: String { get }

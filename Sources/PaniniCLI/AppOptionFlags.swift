@@ -30,9 +30,7 @@ enum AppOptionFlags {
     }
 
     private static let commands: [String: Command] = {
-        let permissions = [
-            "--trust", "--untrusted", "--allow-env", "--allow-net", "--allow-read", "--allow-publish", "--allow-listen",
-        ]
+        let permissions = ["--trust", "--untrusted"] + PermissionDefinition.all.map(\.flag)
         let service = ["--server", "--config", "--log-level", "--log-queue", "--json"] + permissions
         let host = service + ["--wedged", "--wedged-after"] + ["--strict", "--workers", "--watch"]
         return [

@@ -27,7 +27,7 @@ struct CheckCommand: ParsableCommand {
 
     @OptionGroup var service: ServiceArguments
 
-    @Flag(help: "Print a JSON object: service_name, version, listeners, timers, tasks, routes.")
+    @Flag(help: "Print a JSON object: service_name, version, listeners, timers, tasks, routes, and registrations of other features.")
     var json = false
 
     func validate() throws {
@@ -74,6 +74,7 @@ struct CheckCommand: ParsableCommand {
             lines.append("  timer\(timer.name.map { " \($0)" } ?? "") every \(ReadyReport.seconds(timer.interval)) s")
         }
         lines += report.routes.map { "  " + ReadyReport.line($0) }
+        lines += report.registrations.map { "  " + ReadyReport.line($0) }
         if report.tasks > 0 {
             lines.append("  \(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
         }
@@ -81,6 +82,13 @@ struct CheckCommand: ParsableCommand {
             lines.append("  nothing is registered at load time")
         }
         return lines.joined(separator: "\n")
+    }
+
+    private static func json(_ registration: PaniniServiceReport.Registration) -> JSONText {
+        .object([
+            ("kind", .string(registration.kind)), ("name", .string(registration.name)),
+            ("details", .object(registration.details.map { ($0.name, .string($0.value)) })),
+        ])
     }
 
     /// The report for programs.
@@ -101,10 +109,12 @@ struct CheckCommand: ParsableCommand {
             if !route.subjects.isEmpty { members.append(("subjects", .list(route.subjects))) }
             return JSONText.object(members)
         }
-        return .object([
+        var members: [(String, JSONText)] = [
             ("service_name", .string(report.serviceName)), ("version", .string(report.version)),
             ("listeners", .array(listeners)), ("timers", .array(timers)), ("tasks", .whole(report.tasks)),
             ("routes", .array(routes)),
-        ])
+        ]
+        if !report.registrations.isEmpty { members.append(("registrations", .array(report.registrations.map(json)))) }
+        return .object(members)
     }
 }

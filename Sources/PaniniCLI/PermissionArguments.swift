@@ -9,28 +9,17 @@ struct PermissionArguments: ParsableArguments {
 
     @OptionGroup var untrusted: TrustArguments<Untrusted>
 
-    @Option(help: ArgumentHelp("A variable of the environment that untrusted scripts may read.", valueName: "name"))
-    var allowEnv: [String] = []
-
-    @Option(help: ArgumentHelp("An address that untrusted scripts may connect to.", valueName: "host[:port]"))
-    var allowNet: [String] = []
-
-    @Option(help: ArgumentHelp("A folder that untrusted scripts may have files served from.", valueName: "folder"))
-    var allowRead: [String] = []
-
-    @Option(
-        help: ArgumentHelp("Subjects that untrusted scripts may publish and send requests to.", valueName: "subject")
-    )
-    var allowPublish: [String] = []
-
-    @Option(help: ArgumentHelp("Subjects that untrusted scripts may listen to.", valueName: "subject"))
-    var allowListen: [String] = []
+    @OptionGroup var allowed: AllowArguments<AllPermissions>
 
     static let help = """
         Scripts are kept in bounds (docs/security.md). --trust opens files, programs and modules in C to all of them, \
         --trust=NAME to one (the file's name, or its path), and may be repeated; --untrusted and --untrusted=NAME allow \
-        nothing but what --allow-env, --allow-net, --allow-read, --allow-publish and --allow-listen name.
+        nothing but what \(list(PermissionDefinition.all.map(\.flag))) name.
         """
+
+    private static func list(_ flags: [String]) -> String {
+        "\(flags.dropLast().joined(separator: ", ")) and \(flags.last ?? "")"
+    }
 
     /// Refuses untrusted names that are none of the command's scripts': one that is misspelt must not be an ordinary script. Of
     /// trusted ones it says so.
@@ -44,16 +33,13 @@ struct PermissionArguments: ParsableArguments {
         var permissions = PaniniPermissions()
         permissions.trusted = trusted.names
         permissions.untrusted = untrusted.names
-        permissions.environment = allowEnv
-        permissions.network = allowNet
-        permissions.folders = allowRead
-        permissions.publish = allowPublish
-        permissions.listen = allowListen
+        for permission in PermissionDefinition.all {
+            permission.set(allowed.values[permission.name] ?? [], in: &permissions)
+        }
         if let problem = permissions.problem {
             throw CommandError("--trust, --untrusted, --allow-...: \(problem)", exitCode: .usage)
         }
-        let allowed = allowEnv + allowNet + allowRead + allowPublish + allowListen
-        guard allowed.isEmpty || !untrusted.names.isEmpty else {
+        guard allowed.values.values.allSatisfy(\.isEmpty) || !untrusted.names.isEmpty else {
             throw CommandError("--allow-... is for untrusted scripts: add --untrusted", exitCode: .usage)
         }
         return permissions

@@ -17,6 +17,7 @@ enum ReadyReport {
             lines.append("\(name) every \(seconds(timer.interval)) s")
         }
         lines += report.routes.map(line)
+        lines += report.registrations.map(line)
         if report.tasks > 0 {
             lines.append("\(report.tasks) \(report.tasks == 1 ? "task" : "tasks")")
         }
@@ -35,6 +36,12 @@ enum ReadyReport {
     static func line(_ route: PaniniServiceReport.Route) -> String {
         let subjects = route.subjects.isEmpty ? "" : "  (bridge to \(route.subjects.joined(separator: ", ")))"
         return "serves \(route.method) \(route.path)\(subjects)"
+    }
+
+    /// Something that a feature has let the script register.
+    static func line(_ registration: PaniniServiceReport.Registration) -> String {
+        let details = registration.details.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
+        return "\(registration.kind) \(registration.name)\(details.isEmpty ? "" : "  (\(details))")"
     }
 
     /// A subject that the pattern matches: wildcards become a word.

@@ -65,11 +65,7 @@ struct ConfigReading {
         var permissions = PaniniPermissions()
         permissions.trusted = texts("trust") ?? []
         permissions.untrusted = texts("untrusted") ?? []
-        permissions.environment = texts("allow_env") ?? []
-        permissions.network = texts("allow_net") ?? []
-        permissions.folders = texts("allow_read") ?? []
-        permissions.publish = texts("allow_publish") ?? []
-        permissions.listen = texts("allow_listen") ?? []
+        for permission in PermissionDefinition.all { permission.set(texts(permission.key) ?? [], in: &permissions) }
         if let problem = permissions.problem {
             problems.append("configuration keys trust, untrusted and allow_...: \(problem)")
         }

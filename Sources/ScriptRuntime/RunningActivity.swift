@@ -8,8 +8,6 @@ public struct RunningActivity {
     @usableFromInline package var drive: Drive
     /// What the run is about, for the feature that has let it run.
     public var subject: UnsafeMutableRawPointer?
-    /// The number of the request whose handler has spawned it; 0: none.
-    public var request: UInt64
     /// The spawned function itself, which its activity keeps alive.
     @usableFromInline package unowned(unsafe) var spawned: SpawnRecord?
     /// What the stretch counts to, if the script itself has begun it; somebody else keeps it alive.
@@ -23,7 +21,6 @@ public struct RunningActivity {
         self.holdsStop = holdsStop
         self.drive = .outside
         self.subject = subject
-        self.request = 0
         self.spawned = nil
         self.account = nil
     }

@@ -14,9 +14,9 @@ extension Script {
     }
 
     /// The file has run: from here on every run has the budget of a handler.
-    package func fileEnded() {
+    package func fileEnded() throws(ScriptError) {
         vm.cpuLimit = limits.cpu
-        for feature in features.all { feature.fileEnded() }
+        for feature in features.all { try feature.fileEnded() }
     }
 }
 

@@ -17,7 +17,7 @@ extension Script {
             return groupMemberEnded(group)
         }
         if let call = record.call { return call.returned(self, L, count) }
-        if record.request != 0, !record.isAwaited { spawning.keeper?.spawnedReturned(record, L, count) }
+        if !record.isAwaited { record.parent?.spawnedReturned(record, L, count) }
         guard lua_checkstack(L, 4) != 0 else { return }
         lua_createtable(L, count, 0)
         for position in stride(from: 1, through: count, by: 1) {
@@ -84,7 +84,7 @@ extension Script {
             lua_settop(L, -2)
             return groupMemberEnded(group)
         }
-        if !record.isAwaited, record.request != 0 { spawning.keeper?.spawnedFailed(record, error) }
+        if !record.isAwaited { record.parent?.spawnedFailed(record, error) }
         lua_pushvalue(L, results)
         store(L, 2, record)
     }

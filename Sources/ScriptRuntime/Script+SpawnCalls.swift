@@ -22,11 +22,10 @@ extension Script {
 
     /// Puts the function at an index in line; it starts when the caller next waits or ends.
     private func startSpawned(_ call: HostCall, _ index: CInt) -> SpawnRecord {
-        let keeper = spawning.keeper
-        let request = keeper?.currentRequest ?? 0
-        let record = SpawnRecord(script: self, holdsStop: current.holdsStop, request: request)
+        let (parent, request) = spawning.takeRequest()
+        let record = SpawnRecord(script: self, holdsStop: current.holdsStop, parent: parent, request: request)
         (record.account, record.drive) = standingOfSpawned(holdsStop: record.holdsStop)
-        if request != 0 { keeper?.spawnedBegins(request) }
+        parent?.spawnedBegins(request)
         if record.holdsStop { beginActivity() }
         if watchedRuns > 0 { for feature in features.watchers { feature.runSpawned(record) } }
         lua_pushvalue(call.L, index)

@@ -21,14 +21,19 @@ open class ScriptFeature {
     /// The state is complete, and the file is about to run.
     open func load() throws(ScriptError) {}
 
-    /// The file has run.
-    open func fileEnded() {}
+    /// The file has run, and nothing of it is served yet: what the script registered is looked at as a whole.
+    ///
+    /// Throws when it cannot be served: the text says where and why.
+    open func fileEnded() throws(ScriptError) {}
 
     /// The script has written a line to one of its standard streams.
     open func wrote(_ line: String, isErrors: Bool) {}
 
     /// Each registration by what tells it from others, with what else can be seen of it: a reload tells what has changed.
     open var registered: [(name: String, form: String)] { [] }
+
+    /// Each registration as listings show it, beside what they show of listeners, timers, tasks and routes.
+    open var listed: [ListedRegistration] { [] }
 
     /// The Lua state is about to be closed; nothing runs any more.
     open func close() {}
@@ -42,6 +47,28 @@ open class ScriptFeature {
 
 @available(*, unavailable)
 extension ScriptFeature: Sendable {}
+
+/// A registration as listings show it.
+public struct ListedRegistration: Sendable, Equatable {
+    /// What it is: `consumer`.
+    public let kind: String
+    /// What the script calls it.
+    public let name: String
+    /// What else is to be known of it, in order.
+    public let details: [Detail]
+
+    /// A name and a value.
+    public struct Detail: Sendable, Equatable {
+        public let name: String
+        public let value: String
+    }
+
+    public init(kind: String, name: String, details: KeyValuePairs<String, String> = [:]) {
+        self.kind = kind
+        self.name = name
+        self.details = details.map { Detail(name: $0.key, value: $0.value) }
+    }
+}
 
 /// The features of one version of a script.
 public struct ScriptFeatures {

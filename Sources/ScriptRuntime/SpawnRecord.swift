@@ -36,6 +36,8 @@ public final class SpawnRecord: ActivityOwner {
     package var context: InstrumentationContext?
     /// The number of the request whose handler has spawned it; 0: none.
     package let request: UInt64
+    /// Whose request that is; it lives as long as the script.
+    unowned(unsafe) let parent: (any SpawnParent)?
     /// A stop waits for it: it was started by a handler or a tick, not by a task that may run for ever.
     package let holdsStop: Bool
     /// What it counts to beside its budget, shared with what it spawns.
@@ -43,8 +45,9 @@ public final class SpawnRecord: ActivityOwner {
     /// What has begun it.
     package var drive = Drive.outside
 
-    package init(script: Script, holdsStop: Bool, request: UInt64 = 0) {
+    package init(script: Script, holdsStop: Bool, parent: (any SpawnParent)? = nil, request: UInt64 = 0) {
         self.holdsStop = holdsStop
+        self.parent = parent
         self.request = request
         super.init(script: script)
     }
@@ -52,7 +55,6 @@ public final class SpawnRecord: ActivityOwner {
     public override func traits(of activity: Activity) -> ActivityTraits { holdsStop ? .holdsStop : .hasOpenEnd }
 
     public override func describe(_ activity: Activity, in running: inout RunningActivity) {
-        running.request = request
         running.spawned = self
         running.account = account
     }
@@ -67,7 +69,7 @@ public final class SpawnRecord: ActivityOwner {
     public override func failed(_ activity: Activity, _ error: LuaError) { script.keepFailure(error, self) }
 
     public override func ended(_ activity: Activity) {
-        if request != 0 { script.spawning.keeper?.spawnedEnded(request) }
+        parent?.spawnedEnded(request)
         guard holdsStop else { return }
         script.endActivity()
         if script.isEnding { script.host?.endIfIdle(script) }

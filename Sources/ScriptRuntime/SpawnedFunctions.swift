@@ -3,9 +3,10 @@
 import CScriptObjects
 package import LuaVM
 
-/// Whoever has runs that leave to functions they spawn what they owe: an answer to a request.
-package protocol SpawnKeeper: AnyObject {
-    /// The number under which what is spawned now shares what the current run owes; 0: nothing.
+/// A feature whose runs may leave their response to functions that they spawn.
+package protocol SpawnParent: AnyObject {
+    /// The number under which what is spawned now shares the response of the current run; 0: the run is none of the feature's,
+    /// or owes no response.
     var currentRequest: UInt64 { get }
 
     /// A function has been spawned that shares it.
@@ -19,6 +20,9 @@ package protocol SpawnKeeper: AnyObject {
 
     /// A function is over, one way or the other.
     func spawnedEnded(_ request: UInt64)
+
+    /// What was spawned runs no more: who still waits for a response hears of it.
+    func giveUpSpawned(_ reason: ReplyError)
 }
 
 /// `app.spawn` of one version of a script.
@@ -27,8 +31,8 @@ package final class SpawnedFunctions: ScriptFeature {
     package let handleType: CInt
     /// Those with a handle, by its number.
     package var running: [Int64: SpawnRecord] = [:]
-    /// The feature that knows what is owed; it lives as long.
-    @exclusivity(unchecked) package unowned(unsafe) var keeper: (any SpawnKeeper)?
+    /// The features that have such runs; they live as long.
+    package private(set) var parents: [any SpawnParent] = []
 
     package required init(_ script: Script) {
         let L = script.vm.state
@@ -43,7 +47,23 @@ package final class SpawnedFunctions: ScriptFeature {
         super.init(script)
     }
 
-    package override func close() { running = [:] }
+    package func add(_ parent: any SpawnParent) { parents.append(parent) }
+
+    /// What the current run leaves to the function that it spawns now: whose response it is, and its number.
+    func takeRequest() -> (parent: (any SpawnParent)?, request: UInt64) {
+        // What a spawned function spawns shares the same.
+        if let spawner = script.current.spawned, spawner.request != 0 { return (spawner.parent, spawner.request) }
+        for parent in parents {
+            let request = parent.currentRequest
+            if request != 0 { return (parent, request) }
+        }
+        return (nil, 0)
+    }
+
+    package override func close() {
+        running = [:]
+        parents = []
+    }
 }
 
 extension Script {

@@ -33,6 +33,24 @@ public struct PaniniServiceReport: Sendable, Equatable {
         public let subjects: [String]
     }
 
+    /// Something else that a feature lets a script register.
+    public struct Registration: Sendable, Equatable {
+        /// What it is: `consumer`.
+        public let kind: String
+        /// What the script calls it.
+        public let name: String
+        /// What else is to be known of it, in order.
+        public let details: [Detail]
+
+        /// A name and a value.
+        public struct Detail: Sendable, Equatable {
+            /// What it is: `stream`.
+            public let name: String
+            /// Its value as people read it.
+            public let value: String
+        }
+    }
+
     /// The service's name.
     public let serviceName: String
     /// The service's version.
@@ -47,6 +65,8 @@ public struct PaniniServiceReport: Sendable, Equatable {
     public let tasks: Int
     /// The routes of the web server, in the order of the script.
     public let routes: [Route]
+    /// What else the script has registered, in the order of the features.
+    public let registrations: [Registration]
 }
 
 extension PaniniServiceReport {
@@ -67,6 +87,13 @@ extension PaniniServiceReport {
                 method: route.webSocket == nil ? route.method : "WEBSOCKET",
                 path: route.path,
                 subjects: route.webSocket?.bridge?.permissions.patterns ?? []
+            )
+        }
+        registrations = script.features.all.flatMap(\.listed).map { listed in
+            Registration(
+                kind: listed.kind,
+                name: listed.name,
+                details: listed.details.map { Registration.Detail(name: $0.name, value: $0.value) }
             )
         }
     }

@@ -66,7 +66,11 @@ enum ServiceLoader {
                 if let problem = script.vm.weakKeyProblem() {
                     throw LuaError(kind: .runtime, message: "\(path): \(problem)")
                 }
-                script.fileEnded()
+                do throws(ScriptError) {
+                    try script.fileEnded()
+                } catch {
+                    throw LuaError(kind: .runtime, message: error.message)
+                }
             case .failed: throw script.vm.takeError(co)
             case .suspended:
                 script.vm.discard(co)

@@ -25,6 +25,9 @@ public struct PaniniPermissions: Sendable, Equatable {
     /// Subjects that untrusted scripts may listen to.
     public var listen: [String] = []
 
+    /// What untrusted scripts may do with other features, by the names of their permissions (``PermissionDefinition``).
+    public var ofFeatures: [String: [String]] = [:]
+
     /// Every script is an ordinary one.
     public init() {}
 
@@ -102,6 +105,7 @@ struct ScriptRestrictions: Sendable {
     private let folders: [[UInt8]]
     private let publish: SubjectPermissions
     private let listen: SubjectPermissions
+    private let ofFeatures: [String: [String]]
 
     init(_ permissions: PaniniPermissions) {
         environment = Set(permissions.environment.map(ExactText.init))
@@ -116,6 +120,7 @@ struct ScriptRestrictions: Sendable {
         folders = permissions.folders.compactMap { realPath($0).map { $0.last == ASCII.slash ? $0.dropLast() : $0 } }
         publish = SubjectPermissions(patterns: permissions.publish.map(Self.subject))
         listen = SubjectPermissions(patterns: permissions.listen.map(Self.subject))
+        ofFeatures = permissions.ofFeatures
     }
 
     private static func bare(_ host: some StringProtocol) -> ExactText {
@@ -143,4 +148,7 @@ struct ScriptRestrictions: Sendable {
     func mayPublish(_ subject: UnsafeRawBufferPointer) -> Bool { publish.permits(subject) }
 
     func mayListen(_ subject: String) -> Bool { listen.permits(subject) }
+
+    /// What is allowed of a feature's permission; the feature knows what the values mean.
+    func values(of permission: PermissionDefinition) -> [String] { ofFeatures[permission.name] ?? [] }
 }

@@ -20,6 +20,8 @@ struct Feature: Sendable {
     var host: HostFeature.Type?
     /// What middlewares may be called for at it, in the order in which errors name them.
     var middlewareKinds: [PaniniMiddlewareKind] = []
+    /// What untrusted scripts may do with it only where they are allowed.
+    var permissions: [PermissionDefinition] = []
     /// The options of `panini.app` that are its own; flags, environment, configuration files, help texts and editor types
     /// have them from here.
     var options: [OptionDefinition] = []
@@ -31,6 +33,7 @@ struct Feature: Sendable {
         _ service: ServiceFeature.Type? = nil,
         _ host: HostFeature.Type? = nil,
         middlewareKinds: [PaniniMiddlewareKind] = [],
+        permissions: [PermissionDefinition] = [],
         options: [OptionDefinition] = [],
         functions: [Function] = []
     ) {
@@ -38,6 +41,7 @@ struct Feature: Sendable {
         self.service = service
         self.host = host
         self.middlewareKinds = middlewareKinds
+        self.permissions = permissions
         self.options = options
         self.functions = functions
     }

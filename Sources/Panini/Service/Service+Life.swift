@@ -281,7 +281,7 @@ extension Service {
             if activity.owner.givenUp(activity, reason) { count += 1 }
             script.abandon(job, reason, closes: closing.isLeft)
         }
-        script.giveUpSpawned(reason)
+        for parent in script.spawning.parents { parent.giveUpSpawned(reason) }
         if sync.isOn, hadTurn {
             sync.isBusy = false
             if lifecycle.isServing, !sync.isEmpty { deferTurn() }

@@ -5,10 +5,10 @@ import CScriptObjects
 import LuaVM
 import ScriptRuntime
 
-extension ScriptMessaging: SpawnKeeper {
+extension ScriptMessaging: SpawnParent {
     /// The number under which what is spawned now shares the request that is being handled; 0: there is none to answer.
     var currentRequest: UInt64 {
-        guard let message = script.current.message else { return script.current.request }
+        guard let message = script.current.message else { return 0 }
         guard message.pointee.request == 0 else { return message.pointee.request }
         guard message.pointee.reply_length > 0, message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0,
             listeners[message.pointee.owner]?.replies == true
@@ -43,6 +43,11 @@ extension ScriptMessaging: SpawnKeeper {
     func spawnedEnded(_ request: UInt64) {
         if let (request, error) = spawnedRequests.ended(request) { script.refuse(request, error) }
     }
+
+    func giveUpSpawned(_ reason: ReplyError) {
+        guard !spawnedRequests.isEmpty else { return }
+        for request in spawnedRequests.takeAll() { script.refuse(request, reason) }
+    }
 }
 
 extension Script {
@@ -55,12 +60,6 @@ extension Script {
 
     func handlerEnded(_ number: UInt64) {
         if let (request, error) = messaging.spawnedRequests.handlerEnded(number) { refuse(request, error) }
-    }
-
-    /// What it has spawned runs no more.
-    func giveUpSpawned(_ reason: ReplyError) {
-        guard !messaging.spawnedRequests.isEmpty else { return }
-        for request in messaging.spawnedRequests.takeAll() { refuse(request, reason) }
     }
 
     fileprivate func refuse(_ request: SpawnedRequest, _ error: ReplyError) {

@@ -59,7 +59,7 @@ final class ScriptMessaging: ScriptFeature {
         super.init(script)
     }
 
-    override func prepare() { script.spawning.keeper = self }
+    override func prepare() { script.spawning.add(self) }
 
     deinit {
         callbacks.deallocate()
