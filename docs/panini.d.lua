@@ -2,6 +2,19 @@
 -- What a Panini service script can use, for editors that understand LuaCATS annotations (lua-language-server and
 -- its kin). Made by `panini types` from the program's own tables: do not edit; a new program, a new file.
 
+---What a call that failed returns beside nil; `tostring(err)` is the message.
+---@class panini.Error
+---@field code integer|string such as "timeout", "no_responders", "disconnected", or the number a service answered with
+---@field message string the text for people
+---@field data? any the body of the answer, when a service answered with an error
+---@field errors? panini.Violation[] what is wrong with a message that failed its validator
+
+---@class panini.Spawned
+---@field wait fun(): ... waits for the function: its results, or nil and an error
+
+---JSON's null: `panini.null`.
+---@class panini.Null: userdata
+
 ---What `msg.data` is, and how a value is sent.
 ---@alias panini.DataType "json"|"string"|"bytes"
 
@@ -9,20 +22,8 @@
 ---error, nothing not at all.
 ---@alias panini.Handler fun(msg: panini.Message): ...
 
----@alias panini.RouteHandler fun(req: panini.Request): ...
-
 ---Why a call or a message failed: a text is code 500.
 ---@alias panini.Refusal string|panini.Error|{ code: integer|string, message: string, errors?: panini.Violation[] }
-
----JSON's null: `panini.null`.
----@class panini.Null: userdata
-
----What a call that failed returns beside nil; `tostring(err)` is the message.
----@class panini.Error
----@field code integer|string such as "timeout", "no_responders", "disconnected", or the number a service answered with
----@field message string the text for people
----@field data? any the body of the answer, when a service answered with an error
----@field errors? panini.Violation[] what is wrong with a message that failed its validator
 
 ---A received message.
 ---@class panini.Message
@@ -71,13 +72,6 @@
 ---@field data_type? panini.DataType forces one
 ---@field response_data_type? panini.DataType what the answer is ("json")
 
----@class panini.TimerOptions
----@field name? string for logs and listings
----@field immediate? boolean false: the first run comes after one interval (true)
----@field jitter? number each tick comes later by a random part of so many seconds (0)
----@field mode? "rate"|"delay" "delay": the interval counts from the end of a run
----@field each_worker? boolean runs on every worker (false)
-
 ---@class panini.Filters
 ---@field include? string|string[]
 ---@field exclude? string|string[]
@@ -85,8 +79,66 @@
 ---@class panini.Listener
 ---@field unsubscribe fun(): boolean ends the listener; false when it had ended before
 
----@class panini.Spawned
----@field wait fun(): ... waits for the function: its results, or nil and an error
+---@class panini.TimerOptions
+---@field name? string for logs and listings
+---@field immediate? boolean false: the first run comes after one interval (true)
+---@field jitter? number each tick comes later by a random part of so many seconds (0)
+---@field mode? "rate"|"delay" "delay": the interval counts from the end of a run
+---@field each_worker? boolean runs on every worker (false)
+
+---@alias panini.RouteHandler fun(req: panini.Request): ...
+
+---A request of the web server.
+---@class panini.Request
+---@field method string
+---@field path string without the query
+---@field params table<string, string> the path's parameters
+---@field query table<string, string> the first value of each name
+---@field query_all table<string, string[]>
+---@field headers panini.Headers names in any case
+---@field body string the bytes, "" without any
+---@field cookies table<string, string>
+---@field remote_address string
+---@field context table a table of this request, for middlewares and handler
+---@field json fun(): any the body decoded; raises what becomes a 400
+---@field form fun(): table<string, string|panini.Upload>, table<string, (string|panini.Upload)[]> the fields of a form
+
+---@class panini.Upload
+---@field filename string
+---@field content_type string
+---@field data string
+
+---@class panini.RouteOptions
+---@field max_body? integer|string the largest body
+---@field timeout? number seconds for the handler
+---@field bytes? boolean path, query, headers and form are given as they are when they are no text, instead of 400 (false)
+---@field validator? panini.Validator what the JSON body must be
+---@field on_invalid? fun(req: panini.Request, violations: panini.Violation[]): ...
+---@field middlewares? panini.Middleware[]
+
+---@class panini.StaticOptions
+---@field max_age? number seconds that answers may be kept
+---@field middlewares? panini.Middleware[]
+
+---@class panini.ResponseOptions
+---@field status? integer (200)
+---@field headers? table<string, string|string[]>
+---@field text? string
+---@field html? string
+---@field json? any
+---@field body? string bytes
+---@field file? string a file of the script's folder
+---@field stream? fun(write: fun(bytes: string): true|nil, panini.Error?): ...
+---@field events? fun(send: fun(event: string|panini.ServerSentEvent): true|nil, panini.Error?): ...
+
+---What a route returns: made by `panini.response{...}`.
+---@class panini.Response
+
+---@class panini.ServerSentEvent
+---@field event? string
+---@field data? any what is no string goes out as JSON
+---@field id? string|integer
+---@field retry? integer milliseconds
 
 ---@class panini.MiddlewareHandle
 ---@field remove fun(): boolean false when it was removed before
@@ -133,15 +185,105 @@
 ---@field credentials? boolean
 ---@field max_age? number seconds (600)
 
----@alias panini.LogLevel "debug"|"info"|"warning"|"error"
+---What `app.http.fetch` takes beside the URL: at most one of body, json and form.
+---@class panini.FetchOptions
+---@field method? string "GET"
+---@field headers? table<string, string|number|string[]|false> `false` leaves out user-agent, accept or accept-encoding
+---@field body? string
+---@field json? any
+---@field form? table<string, any>
+---@field timeout? number seconds for everything (10)
+---@field max_body? integer|string after decoding ("10MB")
+---@field redirects? integer how many are followed (5); 0: the redirect itself is the answer
+---@field stream? fun(piece: string, response: panini.Fetched): boolean? called with each piece; false ends the download
+---@field ca_file? string certificates to trust instead of the system's (PEM)
+---@field verify? boolean verify the server's certificate (true)
 
----@class panini.Logger
----@field name string
----@field debug fun(text: any, fields?: table)
----@field info fun(text: any, fields?: table)
----@field warning fun(text: any, fields?: table)
----@field error fun(text: any, fields?: table)
----@field exception fun(text: any, fields?: table) an error with the traceback of this place
+---The answer of another server.
+---@class panini.Fetched
+---@field status integer
+---@field headers panini.Headers
+---@field body? string nil when it was streamed
+---@field url string where it came from, after redirects
+---@field json fun(): any, panini.Error? the body decoded
+
+---A connection of a WebSocket.
+---@class panini.WebSocket
+---@field id integer no other connection of this process has or had it
+---@field protocol? string the subprotocol that was agreed on
+---@field context table a table of this connection
+---@field receive fun(): string?, "text"|"binary"|panini.Error waits for a message; nil and an error at the end
+---@field send fun(text: string, options?: { wait?: boolean }): true|nil, panini.Error?
+---@field send_binary fun(bytes: string, options?: { wait?: boolean }): true|nil, panini.Error?
+---@field close fun(code?: integer, reason?: string): boolean false when it was closed before
+
+---An open connection.
+---@class panini.WebSocket
+---@field id integer no other connection of this process has it
+---@field protocol? string the subprotocol that was agreed on
+---@field context table a table of this connection
+---@field receive fun(): string?, "text"|"binary"|panini.Error waits; nil and an error once it has ended
+---@field send fun(text: string, options?: { wait?: boolean }): true?, panini.Error? waits while the client is slow
+---@field send_binary fun(bytes: string, options?: { wait?: boolean }): true?, panini.Error?
+---@field close fun(code?: integer, reason?: string): boolean false when it was closed before
+
+---@class panini.WebSocketEvents
+---@field open? fun(ws: panini.WebSocket, req: panini.Request): ...
+---@field message? fun(ws: panini.WebSocket, data: string, kind: "text"|"binary"): ...
+---@field close? fun(ws: panini.WebSocket, code: integer, reason: string): ...
+---@field reload? fun(ws: panini.WebSocket, req: panini.Request): ... in place of `open` when it comes over from a reload
+
+---@class panini.WebSocketHandlers
+---@field open? fun(ws: panini.WebSocket, req: panini.Request): ...
+---@field message? fun(ws: panini.WebSocket, data: string, kind: "text"|"binary"): ...
+---@field close? fun(ws: panini.WebSocket, code: integer, reason: string): ...
+---@field reload? fun(ws: panini.WebSocket, req: panini.Request): ... in place of open, after a reload
+
+---@alias panini.WebSocketHandler (fun(ws: panini.WebSocket, req: panini.Request): ...)|panini.WebSocketEvents
+
+---@alias panini.WebSocketHandler fun(ws: panini.WebSocket, req: panini.Request): ...
+
+---@class panini.WebSocketOptions
+---@field max_message? integer|string ("1MB")
+---@field max_queue? integer messages not received yet (64)
+---@field max_unsent? integer|string ("16MB")
+---@field ping_interval? number|false seconds of silence before a ping (30)
+---@field idle_timeout? number seconds
+---@field timeout? number seconds for a function of a table
+---@field origins? string[] which pages may connect ({ "self" })
+---@field protocols? string[] the subprotocols
+---@field middlewares? panini.Middleware[]
+
+---@class panini.WebSocketOptions
+---@field max_message? integer|string the largest message ("1MB")
+---@field max_queue? integer messages that may wait to be received (64)
+---@field max_unsent? integer|string bytes that may wait to be sent ("16MB")
+---@field ping_interval? number|false seconds of silence before a ping (30)
+---@field idle_timeout? number seconds of silence before the end (web_idle_timeout)
+---@field timeout? number seconds for a function of a table (handler_timeout)
+---@field origins? string[] pages that may connect: "self", "https://shop.example", "*" ({ "self" })
+---@field protocols? string[] subprotocols that are spoken
+---@field middlewares? panini.Middleware[]
+
+---@class panini.BridgeOptions
+---@field allow string[] the subjects that clients may subscribe to
+---@field max_subscriptions? integer of one client
+---@field max_message? integer|string ("64KB")
+---@field max_unsent? integer|string ("1MB")
+---@field ping_interval? number|false
+---@field idle_timeout? number
+---@field origins? string[]
+---@field middlewares? panini.Middleware[]
+
+---@class panini.BridgeOptions
+---@field allow string[] what clients may subscribe to: { "prices.>" }
+---@field max_subscriptions? integer of one client (100)
+---@field max_message? integer|string the largest command ("64KB")
+---@field max_unsent? integer|string beyond it a slow client is dropped ("1MB")
+---@field ping_interval? number|false seconds of silence before a ping (30)
+---@field idle_timeout? number seconds of silence before the end (web_idle_timeout)
+---@field origins? string[] pages that may connect: "self", "https://shop.example", "*" ({ "self" })
+---@field middlewares? panini.Middleware[]
 
 ---@class panini.Field
 ---@field type "string"|"integer"|"number"|"boolean"|"array"|"object"|"any"|panini.Validator
@@ -170,157 +312,15 @@
 ---@field code string
 ---@field message string
 
----A request of the web server.
----@class panini.Request
----@field method string
----@field path string without the query
----@field params table<string, string> the path's parameters
----@field query table<string, string> the first value of each name
----@field query_all table<string, string[]>
----@field headers panini.Headers names in any case
----@field body string the bytes, "" without any
----@field cookies table<string, string>
----@field remote_address string
----@field context table a table of this request, for middlewares and handler
----@field json fun(): any the body decoded; raises what becomes a 400
----@field form fun(): table<string, string|panini.Upload>, table<string, (string|panini.Upload)[]> the fields of a form
+---@alias panini.LogLevel "debug"|"info"|"warning"|"error"
 
----@class panini.Upload
----@field filename string
----@field content_type string
----@field data string
-
----@class panini.RouteOptions
----@field max_body? integer|string the largest body
----@field timeout? number seconds for the handler
----@field bytes? boolean path, query, headers and form are given as they are when they are no text, instead of 400 (false)
----@field validator? panini.Validator what the JSON body must be
----@field on_invalid? fun(req: panini.Request, violations: panini.Violation[]): ...
----@field middlewares? panini.Middleware[]
-
----@class panini.StaticOptions
----@field max_age? number seconds that answers may be kept
----@field middlewares? panini.Middleware[]
-
----@class panini.ResponseOptions
----@field status? integer (200)
----@field headers? table<string, string|string[]>
----@field text? string
----@field html? string
----@field json? any
----@field body? string bytes
----@field file? string a file of the script's folder
----@field stream? fun(write: fun(bytes: string): true|nil, panini.Error?): ...
----@field events? fun(send: fun(event: string|panini.ServerSentEvent): true|nil, panini.Error?): ...
-
----A connection of a WebSocket.
----@class panini.WebSocket
----@field id integer no other connection of this process has or had it
----@field protocol? string the subprotocol that was agreed on
----@field context table a table of this connection
----@field receive fun(): string?, "text"|"binary"|panini.Error waits for a message; nil and an error at the end
----@field send fun(text: string, options?: { wait?: boolean }): true|nil, panini.Error?
----@field send_binary fun(bytes: string, options?: { wait?: boolean }): true|nil, panini.Error?
----@field close fun(code?: integer, reason?: string): boolean false when it was closed before
-
----@class panini.WebSocketEvents
----@field open? fun(ws: panini.WebSocket, req: panini.Request): ...
----@field message? fun(ws: panini.WebSocket, data: string, kind: "text"|"binary"): ...
----@field close? fun(ws: panini.WebSocket, code: integer, reason: string): ...
----@field reload? fun(ws: panini.WebSocket, req: panini.Request): ... in place of `open` when it comes over from a reload
-
----@alias panini.WebSocketHandler (fun(ws: panini.WebSocket, req: panini.Request): ...)|panini.WebSocketEvents
-
----@class panini.WebSocketOptions
----@field max_message? integer|string ("1MB")
----@field max_queue? integer messages not received yet (64)
----@field max_unsent? integer|string ("16MB")
----@field ping_interval? number|false seconds of silence before a ping (30)
----@field idle_timeout? number seconds
----@field timeout? number seconds for a function of a table
----@field origins? string[] which pages may connect ({ "self" })
----@field protocols? string[] the subprotocols
----@field middlewares? panini.Middleware[]
-
----@class panini.BridgeOptions
----@field allow string[] the subjects that clients may subscribe to
----@field max_subscriptions? integer of one client
----@field max_message? integer|string ("64KB")
----@field max_unsent? integer|string ("1MB")
----@field ping_interval? number|false
----@field idle_timeout? number
----@field origins? string[]
----@field middlewares? panini.Middleware[]
-
----@class panini.ServerSentEvent
----@field event? string
----@field data? any what is no string goes out as JSON
----@field id? string|integer
----@field retry? integer milliseconds
-
----What `app.http.fetch` takes beside the URL: at most one of body, json and form.
----@class panini.FetchOptions
----@field method? string "GET"
----@field headers? table<string, string|number|string[]|false> `false` leaves out user-agent, accept or accept-encoding
----@field body? string
----@field json? any
----@field form? table<string, any>
----@field timeout? number seconds for everything (10)
----@field max_body? integer|string after decoding ("10MB")
----@field redirects? integer how many are followed (5); 0: the redirect itself is the answer
----@field stream? fun(piece: string, response: panini.Fetched): boolean? called with each piece; false ends the download
----@field ca_file? string certificates to trust instead of the system's (PEM)
----@field verify? boolean verify the server's certificate (true)
-
----The answer of another server.
----@class panini.Fetched
----@field status integer
----@field headers panini.Headers
----@field body? string nil when it was streamed
----@field url string where it came from, after redirects
----@field json fun(): any, panini.Error? the body decoded
-
----What a route returns: made by `panini.response{...}`.
----@class panini.Response
-
----@alias panini.WebSocketHandler fun(ws: panini.WebSocket, req: panini.Request): ...
-
----An open connection.
----@class panini.WebSocket
----@field id integer no other connection of this process has it
----@field protocol? string the subprotocol that was agreed on
----@field context table a table of this connection
----@field receive fun(): string?, "text"|"binary"|panini.Error waits; nil and an error once it has ended
----@field send fun(text: string, options?: { wait?: boolean }): true?, panini.Error? waits while the client is slow
----@field send_binary fun(bytes: string, options?: { wait?: boolean }): true?, panini.Error?
----@field close fun(code?: integer, reason?: string): boolean false when it was closed before
-
----@class panini.WebSocketHandlers
----@field open? fun(ws: panini.WebSocket, req: panini.Request): ...
----@field message? fun(ws: panini.WebSocket, data: string, kind: "text"|"binary"): ...
----@field close? fun(ws: panini.WebSocket, code: integer, reason: string): ...
----@field reload? fun(ws: panini.WebSocket, req: panini.Request): ... in place of open, after a reload
-
----@class panini.WebSocketOptions
----@field max_message? integer|string the largest message ("1MB")
----@field max_queue? integer messages that may wait to be received (64)
----@field max_unsent? integer|string bytes that may wait to be sent ("16MB")
----@field ping_interval? number|false seconds of silence before a ping (30)
----@field idle_timeout? number seconds of silence before the end (web_idle_timeout)
----@field timeout? number seconds for a function of a table (handler_timeout)
----@field origins? string[] pages that may connect: "self", "https://shop.example", "*" ({ "self" })
----@field protocols? string[] subprotocols that are spoken
----@field middlewares? panini.Middleware[]
-
----@class panini.BridgeOptions
----@field allow string[] what clients may subscribe to: { "prices.>" }
----@field max_subscriptions? integer of one client (100)
----@field max_message? integer|string the largest command ("64KB")
----@field max_unsent? integer|string beyond it a slow client is dropped ("1MB")
----@field ping_interval? number|false seconds of silence before a ping (30)
----@field idle_timeout? number seconds of silence before the end (web_idle_timeout)
----@field origins? string[] pages that may connect: "self", "https://shop.example", "*" ({ "self" })
----@field middlewares? panini.Middleware[]
+---@class panini.Logger
+---@field name string
+---@field debug fun(text: any, fields?: table)
+---@field info fun(text: any, fields?: table)
+---@field warning fun(text: any, fields?: table)
+---@field error fun(text: any, fields?: table)
+---@field exception fun(text: any, fields?: table) an error with the traceback of this place
 
 ---@class panini.AppOptions.auth
 ---@field user? string user name at the broker
@@ -408,10 +408,28 @@
 
 ---The script's one app, from `panini.app{...}`. Its functions are called with a dot; a colon works as well.
 ---@class panini.App
+---@field logger panini.Logger the service's log
 ---@field http panini.HTTP routes of the web server
 ---@field shared panini.Shared what the workers have in common
----@field logger panini.Logger the service's log
 local App = {}
+
+---Waits; only the calling coroutine does.
+---@param seconds number
+function App.sleep(seconds) end
+
+---Runs a function beside the current one; it starts when the caller next waits or ends.
+---@param fn fun(): ...
+---@return panini.Spawned handle
+function App.spawn(fn) end
+
+---Runs all functions at once and waits for them, and for those that handles of `app.spawn` stand for.
+---@param members ((fun(): ...)|panini.Spawned)[]
+---@return any[] results by position, the first result of each
+---@return table<integer, panini.Error>? errors by position; nil when there are none
+function App.wait_all(members) end
+
+---Accepted as the last statement; the host starts the service once the file has run.
+function App.start() end
 
 ---Listens to a subject or to several. `*` stands for one token, `>` for all that follow, `{name}` for one token
 ---that is then in `msg.params`. What the handler returns is the answer. Later than at load time it waits for the
@@ -469,24 +487,9 @@ function App.request_sync(subject, message, options) end
 ---@return panini.Error? err
 function App.flush(timeout) end
 
----Waits; only the calling coroutine does.
----@param seconds number
-function App.sleep(seconds) end
-
----Runs a function beside the current one; it starts when the caller next waits or ends.
----@param fn fun(): ...
----@return panini.Spawned handle
-function App.spawn(fn) end
-
----Runs all functions at once and waits for them, and for those that handles of `app.spawn` stand for.
----@param members ((fun(): ...)|panini.Spawned)[]
----@return any[] results by position, the first result of each
----@return table<integer, panini.Error>? errors by position; nil when there are none
-function App.wait_all(members) end
-
----Runs a function once, when all listeners are in place.
----@param fn fun()
-function App.task(fn) end
+---Keeps only the load-time listeners whose subject contains one of `include` and none of `exclude`.
+---@param filters panini.Filters
+function App.add_filters(filters) end
 
 ---Runs a function at once and then every so many seconds; never beside itself.
 ---@param interval number seconds
@@ -494,6 +497,22 @@ function App.task(fn) end
 ---@param fn fun()
 ---@overload fun(interval: number, fn: fun())
 function App.timer_task(interval, options, fn) end
+
+---Wraps sends and received messages. The last one added is the outermost. A function is called with the further
+---arguments and returns the middleware.
+---@param middleware panini.Middleware|fun(...): panini.Middleware
+---@param ... any
+---@return panini.MiddlewareHandle handle
+function App.add_middleware(middleware, ...) end
+
+---Takes a middleware away again.
+---@param handle panini.MiddlewareHandle
+---@return boolean removed false when it was removed before
+function App.remove_middleware(handle) end
+
+---Runs a function once, when all listeners are in place.
+---@param fn fun()
+function App.task(fn) end
 
 ---Runs a function when the connection is there and nothing is subscribed yet; an error in it ends the start, or keeps
 ---the version before. At a reload it gets what that version's `on_reload` returned.
@@ -508,67 +527,108 @@ function App.on_stop(fn) end
 ---@param fn fun(): any
 function App.on_reload(fn) end
 
----Keeps only the load-time listeners whose subject contains one of `include` and none of `exclude`.
----@param filters panini.Filters
-function App.add_filters(filters) end
+---Everything the host offers. A global, and what `require "panini"` returns.
+---@class panini
+---@field worker integer the number of the worker this state runs on, from 0
+---@field workers integer how many workers there are
+---@field null panini.Null JSON's null
+---@field json panini.JSON
+---@field base64 panini.Base64
+---@field hash panini.Hash
+---@field middleware panini.BuiltInMiddlewares
+panini = {}
 
----Wraps sends and received messages. The last one added is the outermost. A function is called with the further
----arguments and returns the middleware.
----@param middleware panini.Middleware|fun(...): panini.Middleware
----@param ... any
----@return panini.MiddlewareHandle handle
-function App.add_middleware(middleware, ...) end
+---Makes the script's one app.
+---@param options panini.AppOptions
+---@return panini.App app
+function panini.app(options) end
 
----Takes a middleware away again.
----@param handle panini.MiddlewareHandle
----@return boolean removed false when it was removed before
-function App.remove_middleware(handle) end
+---A variable of the environment.
+---@param name string
+---@param default? any what it is when there is no such variable
+---@return any text
+function panini.env(name, default) end
 
----Accepted as the last statement; the host starts the service once the file has run.
-function App.start() end
+---Marks a table as a JSON array, which an empty one needs; without an argument, a new one.
+---@generic T: table
+---@param t? T
+---@return T t
+function panini.array(t) end
 
----Values that all workers have in common, kept over reloads.
----@class panini.Shared
-local Shared = {}
+---A random UUID (version 4).
+---@return string uuid
+function panini.uuid() end
 
----The value of a key.
----@param key string
----@return boolean|number|string|table|nil value
-function Shared.get(key) end
+---Seconds since 1970, with fractions.
+---@return number seconds
+function panini.now() end
 
----Sets a key; nil deletes it.
----@param key string
----@param value boolean|number|string|table|nil
----@param ttl? number seconds it stays
----@return true|nil done
+---Seconds of a clock that never goes back: for measuring.
+---@return number seconds
+function panini.monotonic() end
+
+---What a route answers, when it is more than a value: one of `text`, `json`, `html`, `body`, `file`, `stream` and
+---`events`, with a status and headers.
+---@param response panini.ResponseOptions
+---@return panini.Response response
+function panini.response(response) end
+
+---Says what a value must look like.
+---@param fields table<string, panini.Field>
+---@param options? panini.ValidatorOptions
+---@return panini.Validator validator
+function panini.validator(fields, options) end
+
+---Checks a validator's field at its own line, and returns it.
+---@param field panini.Field
+---@return panini.Field field
+function panini.field(field) end
+
+---A logger under another name.
+---@param name? string ("panini")
+---@return panini.Logger logger
+function panini.get_logger(name) end
+
+---The JSON codec of messages.
+---@class panini.JSON
+panini.json = {}
+
+---The JSON text of a value. Raises for what has no JSON form.
+---@param value any
+---@return string text
+function panini.json.encode(value) end
+
+---The value of a JSON text.
+---@param text string
+---@return any value
 ---@return panini.Error? err
-function Shared.set(key, value, ttl) end
+function panini.json.decode(text) end
 
----Sets a key that does not exist.
----@param key string
----@param value boolean|number|string|table
----@param ttl? number seconds it stays
----@return boolean? added false when the key exists
+---Base64 (RFC 4648, section 4).
+---@class panini.Base64
+panini.base64 = {}
+
+---@param bytes string
+---@return string text
+function panini.base64.encode(bytes) end
+
+---@param text string
+---@return string? bytes
 ---@return panini.Error? err
-function Shared.add(key, value, ttl) end
+function panini.base64.decode(text) end
 
----Adds to a number; the key is made when it does not exist.
+---Hashes, as hexadecimal digits.
+---@class panini.Hash
+panini.hash = {}
+
+---@param text string
+---@return string digits 64 hexadecimal digits
+function panini.hash.sha256(text) end
+
 ---@param key string
----@param by? number (1)
----@param initial? number what a new key begins with (0)
----@return number? value the number after that
----@return panini.Error? err
-function Shared.incr(key, by, initial) end
-
----Removes a key.
----@param key string
----@return boolean removed false when there was none
-function Shared.delete(key) end
-
----The keys, all or those that begin with a text.
----@param prefix? string
----@return string[] keys
-function Shared.keys(prefix) end
+---@param text string
+---@return string digits 64 hexadecimal digits
+function panini.hash.hmac_sha256(key, text) end
 
 ---Routes of the web server, for an app with `web_server = true`.
 ---@class panini.HTTP
@@ -638,18 +698,6 @@ function HTTP.route(method, path, options, handler) end
 ---@overload fun(path: string, handlers: table<string, panini.RouteHandler>)
 function HTTP.view(path, options, handlers) end
 
----A route that upgrades to a WebSocket: one function for the life of a connection, or one per event.
----@param path string
----@param options panini.WebSocketOptions
----@param handler panini.WebSocketHandler
----@overload fun(path: string, handler: panini.WebSocketHandler)
-function HTTP.websocket(path, options, handler) end
-
----Lets browsers subscribe to subjects of NATS over a WebSocket, without any Lua.
----@param path string
----@param options panini.BridgeOptions
-function HTTP.nats_bridge(path, options) end
-
 ---Serves a folder: beside the script, or by its absolute path.
 ---@param prefix string
 ---@param folder string
@@ -663,108 +711,17 @@ function HTTP.static(prefix, folder, options) end
 ---@return panini.Error? err "dns", "connect", "tls", "timeout", "too_large", "redirects", "protocol", "closed", "denied"
 function HTTP.fetch(url, options) end
 
----Everything the host offers. A global, and what `require "panini"` returns.
----@class panini
----@field null panini.Null JSON's null
----@field worker integer the number of the worker this state runs on, from 0
----@field workers integer how many workers there are
----@field json panini.JSON
----@field base64 panini.Base64
----@field hash panini.Hash
----@field middleware panini.BuiltInMiddlewares
-panini = {}
+---A route that upgrades to a WebSocket: one function for the life of a connection, or one per event.
+---@param path string
+---@param options panini.WebSocketOptions
+---@param handler panini.WebSocketHandler
+---@overload fun(path: string, handler: panini.WebSocketHandler)
+function HTTP.websocket(path, options, handler) end
 
----Makes the script's one app.
----@param options panini.AppOptions
----@return panini.App app
-function panini.app(options) end
-
----A variable of the environment.
----@param name string
----@param default? any what it is when there is no such variable
----@return any text
-function panini.env(name, default) end
-
----Marks a table as a JSON array, which an empty one needs; without an argument, a new one.
----@generic T: table
----@param t? T
----@return T t
-function panini.array(t) end
-
----Says what a value must look like.
----@param fields table<string, panini.Field>
----@param options? panini.ValidatorOptions
----@return panini.Validator validator
-function panini.validator(fields, options) end
-
----Checks a validator's field at its own line, and returns it.
----@param field panini.Field
----@return panini.Field field
-function panini.field(field) end
-
----A random UUID (version 4).
----@return string uuid
-function panini.uuid() end
-
----Seconds since 1970, with fractions.
----@return number seconds
-function panini.now() end
-
----Seconds of a clock that never goes back: for measuring.
----@return number seconds
-function panini.monotonic() end
-
----A logger under another name.
----@param name? string ("panini")
----@return panini.Logger logger
-function panini.get_logger(name) end
-
----What a route answers, when it is more than a value: one of `text`, `json`, `html`, `body`, `file`, `stream` and
----`events`, with a status and headers.
----@param response panini.ResponseOptions
----@return panini.Response response
-function panini.response(response) end
-
----The JSON codec of messages.
----@class panini.JSON
-panini.json = {}
-
----The JSON text of a value. Raises for what has no JSON form.
----@param value any
----@return string text
-function panini.json.encode(value) end
-
----The value of a JSON text.
----@param text string
----@return any value
----@return panini.Error? err
-function panini.json.decode(text) end
-
----Base64 (RFC 4648, section 4).
----@class panini.Base64
-panini.base64 = {}
-
----@param bytes string
----@return string text
-function panini.base64.encode(bytes) end
-
----@param text string
----@return string? bytes
----@return panini.Error? err
-function panini.base64.decode(text) end
-
----Hashes, as hexadecimal digits.
----@class panini.Hash
-panini.hash = {}
-
----@param text string
----@return string digits 64 hexadecimal digits
-function panini.hash.sha256(text) end
-
----@param key string
----@param text string
----@return string digits 64 hexadecimal digits
-function panini.hash.hmac_sha256(key, text) end
+---Lets browsers subscribe to subjects of NATS over a WebSocket, without any Lua.
+---@param path string
+---@param options panini.BridgeOptions
+function HTTP.nats_bridge(path, options) end
 
 ---Middlewares that the host brings; no Lua runs on their path.
 ---@class panini.BuiltInMiddlewares
@@ -789,5 +746,48 @@ function panini.middleware.debug(options) end
 ---@param options panini.CORSOptions
 ---@return panini.Middleware middleware
 function panini.middleware.cors(options) end
+
+---Values that all workers have in common, kept over reloads.
+---@class panini.Shared
+local Shared = {}
+
+---The value of a key.
+---@param key string
+---@return boolean|number|string|table|nil value
+function Shared.get(key) end
+
+---Sets a key; nil deletes it.
+---@param key string
+---@param value boolean|number|string|table|nil
+---@param ttl? number seconds it stays
+---@return true|nil done
+---@return panini.Error? err
+function Shared.set(key, value, ttl) end
+
+---Sets a key that does not exist.
+---@param key string
+---@param value boolean|number|string|table
+---@param ttl? number seconds it stays
+---@return boolean? added false when the key exists
+---@return panini.Error? err
+function Shared.add(key, value, ttl) end
+
+---Adds to a number; the key is made when it does not exist.
+---@param key string
+---@param by? number (1)
+---@param initial? number what a new key begins with (0)
+---@return number? value the number after that
+---@return panini.Error? err
+function Shared.incr(key, by, initial) end
+
+---Removes a key.
+---@param key string
+---@return boolean removed false when there was none
+function Shared.delete(key) end
+
+---The keys, all or those that begin with a text.
+---@param prefix? string
+---@return string[] keys
+function Shared.keys(prefix) end
 
 return panini

@@ -21,6 +21,11 @@ open class ScriptFeature {
     /// The state is complete, and the file is about to run.
     open func load() throws(ScriptError) {}
 
+    /// The script makes its app: what it gives for it is known, and there is no app yet.
+    ///
+    /// - Throws: Why it cannot have one, which the script is told.
+    open func appMade() throws(ScriptError) {}
+
     /// The file has run, and nothing of it is served yet: what the script registered is looked at as a whole.
     ///
     /// Throws when it cannot be served: the text says where and why.

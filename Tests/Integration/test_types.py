@@ -73,9 +73,9 @@ def test_every_name_of_a_running_script_is_defined_and_no_other(definitions, che
     defined = classes(definitions)
     for name, members in found.items():
         name = PATHS.get(name, name)
-        assert name in defined, f"{name} is a table of scripts; panini.d.lua has no class for it (Sources/Panini/EditorTypes)"
-        assert set(members) - defined[name] == set(), f"{name}: without annotation in Sources/Panini/EditorTypes"
-        assert defined[name] - set(members) == set(), f"{name}: annotated in Sources/Panini/EditorTypes, but not there"
+        assert name in defined, f"{name} is a table of scripts; panini.d.lua has no class for it (Sources/Panini/Features)"
+        assert set(members) - defined[name] == set(), f"{name}: without annotation in Sources/Panini/Features"
+        assert defined[name] - set(members) == set(), f"{name}: annotated in Sources/Panini/Features, but not there"
 
 
 def test_no_function_is_without_types(definitions):
@@ -91,7 +91,7 @@ def test_no_function_is_without_types(definitions):
         said = [m[1] for b in reversed(block) if (m := re.match(r"---@param ([\w.]+)\??", b))]
         assert ", ".join(said) == names, line
         # A bare signature stands in for a missing annotation.
-        assert block and " -> " not in block[-1], f"{line}: without annotation in Sources/Panini/EditorTypes"
+        assert block and " -> " not in block[-1], f"{line}: without annotation in Sources/Panini/Features"
 
 
 def test_every_type_that_is_named_exists(definitions):
@@ -156,7 +156,7 @@ def test_accepted_options_are_annotated(definitions):
                 accepted[option] = path.name
     assert len(accepted) > 30
     for option, file in accepted.items():
-        assert option in defined, f"option {option} ({file}) is in no class of Sources/Panini/EditorTypes"
+        assert option in defined, f"option {option} ({file}) is in no class of Sources/Panini/Features"
 
 
 def test_options_of_the_app_come_from_the_table(definitions):

@@ -84,6 +84,7 @@ final class HostCore {
             webMemory: WebMemory(),
             instruments: instruments,
             features: configuration.features,
+            api: ScriptAPI(configuration.features),
             logger: logger
         )
         services = configuration.scripts.map { path in

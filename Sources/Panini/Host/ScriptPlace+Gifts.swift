@@ -11,6 +11,7 @@ extension ScriptPlace {
     ///   - registrations: What it registers beside the script.
     ///   - instruments: The backends that it has for metrics and traces.
     ///   - list: What scripts are made of.
+    ///   - api: What they find of it, where that has been made already.
     init(
         generation: Int = 1,
         worker: Int = 0,
@@ -22,7 +23,8 @@ extension ScriptPlace {
         modules: [PaniniModule] = [],
         registrations: PaniniRegistrations = PaniniRegistrations(),
         instruments: HostTelemetry? = nil,
-        features list: [Feature] = FeatureList.all
+        features list: [Feature] = FeatureList.all,
+        api: ScriptAPI? = nil
     ) {
         self.init()
         self.generation = generation
@@ -33,8 +35,8 @@ extension ScriptPlace {
         self.sources = sources
         features = [ScriptVersion.self] + list.compactMap(\.version)
         options = list.flatMap(\.options)
-        functions = list.flatMap(\.functions).map(\.entry)
         self[MiddlewareKinds.self] = MiddlewareKinds(list.flatMap(\.middlewareKinds))
+        self[ScriptAPI.self] = api ?? ScriptAPI(list)
         self[SharedStore.self] = store
         self[[PaniniModule].self] = modules
         self[PaniniRegistrations.self] = registrations
@@ -59,10 +61,10 @@ extension ScriptPlace {
         set { self[[OptionDefinition].self] = newValue }
     }
 
-    /// The functions of `app` that features bring.
-    var functions: [HostFunctionEntry] {
-        get { self[[HostFunctionEntry].self] ?? [] }
-        set { self[[HostFunctionEntry].self] = newValue }
+    /// The tables that scripts see.
+    var api: ScriptAPI {
+        guard let api = self[ScriptAPI.self] else { preconditionFailure("a script of a service has its tables") }
+        return api
     }
 
     private struct ClientName: Sendable {

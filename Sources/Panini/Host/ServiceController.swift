@@ -21,6 +21,7 @@ struct LoadSettings: Sendable {
     let webMemory: WebMemory
     let instruments: HostTelemetry?
     let features: [Feature]
+    let api: ScriptAPI
     let logger: Logger
 }
 
@@ -134,7 +135,8 @@ final class ServiceController {
                 modules: settings.modules,
                 registrations: settings.registrations[path] ?? PaniniRegistrations(),
                 instruments: settings.instruments,
-                features: settings.features
+                features: settings.features,
+                api: settings.api
             )
         }
         return Self.load(path, settings, places, loop)

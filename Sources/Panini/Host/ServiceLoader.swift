@@ -1,7 +1,6 @@
 // Owns: from a file's path to a loaded script and a service. The thread of the worker; reads files, which is fine before
 // a service runs.
 
-import Glibc
 import Logging
 import LuaVM
 import NATS
@@ -121,15 +120,5 @@ enum ServiceLoader {
         } catch {
             throw PaniniError(code: .scriptNotFound, message: error.message)
         }
-    }
-
-    /// The original's identity: service, container or not, a random part. It is a token of a subject: no dots.
-    static func makeClientName(service: String) -> String {
-        let random = Int.random(in: 1...1_000_000)
-        if let host = getenv("HOSTNAME"), host.pointee != 0 {
-            let name = String(cString: host).map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "-" }
-            return "\(service)__\(String(name))__\(random)"
-        }
-        return "\(service)__non_docker_env_\(Int.random(in: 1...1_000_000))__\(random)"
     }
 }

@@ -5,13 +5,6 @@ import ScriptRuntime
 
 /// One capability of the host, as the list of features has it.
 struct Feature: Sendable {
-    /// A function that scripts call as `app.NAME`.
-    struct Function: Sendable {
-        let entry: HostFunctionEntry
-        /// What editors know of it: LuaCATS annotations, one per line.
-        let annotation: String
-    }
-
     /// What it has in each version of a script; nil for nothing.
     var version: ScriptFeature.Type?
     /// What it has in each service on a worker; nil for nothing.
@@ -25,8 +18,15 @@ struct Feature: Sendable {
     /// The options of `panini.app` that are its own; flags, environment, configuration files, help texts and editor types
     /// have them from here.
     var options: [OptionDefinition] = []
-    /// The functions that it adds to the table `app`.
+
+    /// The tables that it makes in `app` or `panini`, or in another one there.
+    var tables: [Table] = []
+    /// The functions that it adds to tables: to `app`, to `panini`, to its own and to those of features before it.
     var functions: [Function] = []
+    /// What else it adds to tables.
+    var values: [Value] = []
+    /// Classes and aliases that editors know, each with its annotations (LuaCATS).
+    var types: [String] = []
 
     init(
         _ version: ScriptFeature.Type? = nil,
@@ -35,7 +35,10 @@ struct Feature: Sendable {
         middlewareKinds: [PaniniMiddlewareKind] = [],
         permissions: [PermissionDefinition] = [],
         options: [OptionDefinition] = [],
-        functions: [Function] = []
+        tables: [Table] = [],
+        functions: [Function] = [],
+        values: [Value] = [],
+        types: [String] = []
     ) {
         self.version = version
         self.service = service
@@ -43,6 +46,9 @@ struct Feature: Sendable {
         self.middlewareKinds = middlewareKinds
         self.permissions = permissions
         self.options = options
+        self.tables = tables
         self.functions = functions
+        self.values = values
+        self.types = types
     }
 }

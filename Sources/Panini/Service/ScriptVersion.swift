@@ -28,7 +28,7 @@ final class ScriptVersion: ScriptFeature {
         if script.vm.configuration.isTrusted { script.warnOfTrust() }
     }
 
-    override func prepare() { script.registerModules() }
+    override func prepare() { script.makeTables() }
 
     override func close() { lifecycle.closed() }
 }

@@ -18,13 +18,6 @@ extension Script {
         ("user-agent", "panini/\(PaniniVersion.current)"), ("accept", "*/*"),
     ]
 
-    /// Adds `fetch` to the table on top.
-    func addFetch(_ L: OpaquePointer) {
-        vm.pushString(L, "fetch" as StaticString)
-        panini_fetch_push(L, fetching.host)
-        lua_rawset(L, -3)
-    }
-
     /// What servers take is far less.
     private static let longestURL = 65_536
 

@@ -79,6 +79,26 @@ extension Script {
         pushLogger(name, call.L)
         return 1
     }
+
+    /// Pushes a logger: a table of functions bound to it, so that a dot and a colon call alike.
+    func pushLogger(_ name: String, _ L: OpaquePointer) {
+        vm.pushString(L, name)
+        let shared = lua_gettop(L)
+        lua_createtable(L, 0, 6)
+        vm.pushString(L, "name" as StaticString)
+        lua_pushvalue(L, shared)
+        lua_rawset(L, -3)
+        panini_push_fixed(L, "logger", "levels are settings of the log: --log-level, config/log_config.json")
+        for (level, function) in logFunctions {
+            vm.pushString(L, level)
+            lua_pushvalue(L, shared)
+            lua_pushvalue(L, -3)
+            panini_push_twice_bound_function(L, function, Unmanaged.passUnretained(self).toOpaque())
+            lua_rawset(L, -4)
+        }
+        lua_copy(L, -1, shared)
+        lua_settop(L, shared)
+    }
 }
 
 extension PlainValue {

@@ -19,6 +19,25 @@ final class ScriptLogging: ScriptFeature {
         super.init(script)
     }
 
+    override func prepare() {
+        script.vm.pushHostFunction(
+            printText,
+            context: Unmanaged.passUnretained(script).toOpaque(),
+            onto: script.vm.state
+        )
+        script.vm.setGlobal(script.vm.state, "print")
+    }
+
+    override func appMade() throws(ScriptError) {
+        guard let options = script.options else { return }
+        do throws(PaniniError) {
+            try script.openLogs(options)
+        } catch {
+            script.version.outsideFailure = error
+            throw ScriptError(.refusedByFeature, error.message)
+        }
+    }
+
     override func fileEnded() {
         script.vm.reportGlobals(context: Unmanaged.passUnretained(script).toOpaque()) { L, context in
             Script.from(context).logging.globalMade(L.unsafelyUnwrapped)

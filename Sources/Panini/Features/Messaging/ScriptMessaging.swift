@@ -3,6 +3,7 @@
 
 import Bytes
 import CScriptObjects
+import Glibc
 import LuaVM
 import ScriptRuntime
 
@@ -60,6 +61,22 @@ final class ScriptMessaging: ScriptFeature {
     }
 
     override func prepare() { script.spawning.add(self) }
+
+    override func appMade() {
+        guard let options = script.options else { return }
+        clientName =
+            options.clientName ?? script.place.clientName ?? Self.makeClientName(service: options.serviceName)
+    }
+
+    /// The original's identity: service, container or not, a random part. It is a token of a subject: no dots.
+    private static func makeClientName(service: String) -> String {
+        let random = Int.random(in: 1...1_000_000)
+        if let host = getenv("HOSTNAME"), host.pointee != 0 {
+            let name = String(cString: host).map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "-" }
+            return "\(service)__\(String(name))__\(random)"
+        }
+        return "\(service)__non_docker_env_\(Int.random(in: 1...1_000_000))__\(random)"
+    }
 
     deinit {
         callbacks.deallocate()

@@ -7,26 +7,6 @@ import Logging
 import LuaVM
 import ScriptRuntime
 
-extension HostFunctionEntry {
-    /// Functions of `panini.middleware`.
-    static let middleware: [HostFunctionEntry] = [
-        .init(name: "timeout", signature: "panini.middleware.timeout{ subject =, seconds =, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.timeout", takes: 1) { call throws(Misuse) in
-                try call.script.timeout(call)
-            }
-        },
-        .init(name: "error", signature: "panini.middleware.error{ on_error =, codes =, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.error", takes: 1) { call throws(Misuse) in try call.script.error(call) }
-        },
-        .init(name: "debug", signature: "panini.middleware.debug{ level =, logger =, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.debug", takes: 1) { call throws(Misuse) in try call.script.debug(call) }
-        },
-        .init(name: "cors", signature: "panini.middleware.cors{ origins = {...}, ... } -> middleware") {
-            hostCall($0, $1, "panini.middleware.cors", takes: 1) { call throws(Misuse) in try call.script.cors(call) }
-        },
-    ]
-}
-
 /// Options that several of them share.
 private struct BuiltInOptions {
     let sends: Bool
@@ -88,7 +68,7 @@ extension Script {
     /// What a middleware of the host takes, in bytes.
     private static let builtInCharge = 512
 
-    fileprivate func timeout(_ call: HostCall) throws(Misuse) -> CInt {
+    func timeoutMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
         let options = try LuaOptions(call, 1, known: ["subject", "seconds", "codes", "sends", "listens"])
         let shared = try BuiltInOptions(options, level: .warning)
         let seconds = try options.seconds("seconds")
@@ -120,7 +100,7 @@ extension Script {
         )
     }
 
-    fileprivate func error(_ call: HostCall) throws(Misuse) -> CInt {
+    func errorMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
         let options = try LuaOptions(
             call,
             1,
@@ -147,7 +127,7 @@ extension Script {
         )
     }
 
-    fileprivate func debug(_ call: HostCall) throws(Misuse) -> CInt {
+    func debugMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
         let options = try LuaOptions(call, 1, known: ["level", "logger", "max_bytes", "sends", "listens"])
         let shared = try BuiltInOptions(options, level: .debug)
         let maximumBytes = try options.integer("max_bytes", in: 1...1_048_576, or: "from 1 to 1048576") ?? 300

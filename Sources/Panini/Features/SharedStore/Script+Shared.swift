@@ -143,29 +143,3 @@ extension Script {
         return 1
     }
 }
-
-extension HostFunctionEntry {
-    /// Functions of `app.shared`.
-    static let shared: [HostFunctionEntry] = [
-        .init(name: "get", signature: "app.shared.get(key) -> value | nil") {
-            hostCall($0, $1, "app.shared.get", takes: 1) { call throws(Misuse) in try call.script.sharedGet(call) }
-        },
-        .init(name: "set", signature: "app.shared.set(key, value [, ttl]) -> true | nil, err") {
-            hostCall($0, $1, "app.shared.set", takes: 3) { call throws(Misuse) in try call.script.sharedSet(call) }
-        },
-        .init(name: "add", signature: "app.shared.add(key, value [, ttl]) -> true | false | nil, err") {
-            hostCall($0, $1, "app.shared.add", takes: 3) { call throws(Misuse) in try call.script.sharedAdd(call) }
-        },
-        .init(name: "incr", signature: "app.shared.incr(key [, by [, initial]]) -> number | nil, err") {
-            hostCall($0, $1, "app.shared.incr", takes: 3) { call throws(Misuse) in try call.script.sharedIncrement(call)
-            }
-        },
-        .init(name: "delete", signature: "app.shared.delete(key) -> true | false") {
-            hostCall($0, $1, "app.shared.delete", takes: 1) { call throws(Misuse) in try call.script.sharedDelete(call)
-            }
-        },
-        .init(name: "keys", signature: "app.shared.keys([prefix]) -> list of keys") {
-            hostCall($0, $1, "app.shared.keys", takes: 1) { call throws(Misuse) in try call.script.sharedKeys(call) }
-        },
-    ]
-}

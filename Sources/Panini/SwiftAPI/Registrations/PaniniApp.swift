@@ -44,7 +44,7 @@ public struct PaniniApp: Sendable {
     ) async throws {
         var options = SendTable(headers)
         if let replyTo { options.fields["reply_to"] = .string(replyTo) }
-        try await send("publish", [subject, message, options.value]) { _, _, _ in }
+        try await send(.publish, [subject, message, options.value]) { _, _, _ in }
     }
 
     /// Sends a request, and waits for its reply; `timeout` covers the wait for a broker that takes too little, too.
@@ -65,7 +65,7 @@ public struct PaniniApp: Sendable {
     ) async throws -> PaniniMessage {
         var options = SendTable(headers, timeout)
         options.fields["response_data_type"] = "bytes"
-        return try await send("request", [subject, message, options.value]) { script, L, first in
+        return try await send(.request, [subject, message, options.value]) { script, L, first in
             guard let message = panini_message_at(L, first + 2, script.messaging.messageType) else {
                 throw PaniniScriptError(code: "no_message", "a middleware gave the request a result without a message")
             }
@@ -94,7 +94,7 @@ public struct PaniniApp: Sendable {
     ) async throws -> Reply {
         var options = SendTable(headers, timeout)
         options.fields["response_data_type"] = .string("\(dataType)")
-        return try await send("request", [subject, message, options.value]) { script, L, first in
+        return try await send(.request, [subject, message, options.value]) { script, L, first in
             do throws(LuaMismatch) {
                 return try Reply.read(LuaArgument(script: script, L: L, index: first))
             } catch {
@@ -106,7 +106,7 @@ public struct PaniniApp: Sendable {
 
     /// Calls a function of the script's `app`, past whatever the script has done to that table.
     private func send<Result: Sendable>(
-        _ name: String,
+        _ function: HostFunctionEntry,
         _ arguments: [any LuaConvertible],
         _ take: @escaping @Sendable (Script, OpaquePointer, CInt) throws -> Result
     ) async throws -> Result {
@@ -118,11 +118,12 @@ public struct PaniniApp: Sendable {
         guard let completions else {
             throw PaniniScriptError(code: "closed", "there is no such service, or it does not run")
         }
-        guard let function = HostFunctionEntry.app.first(where: { $0.name == name })?.function else {
-            fatalError("app.\(name) is not in the table of host functions")
-        }
         return try await completions.call(arguments, isSend: true) { script, L in
-            script.vm.pushHostFunction(function, context: Unmanaged.passUnretained(script).toOpaque(), onto: L)
+            script.vm.pushHostFunction(
+                function.function,
+                context: Unmanaged.passUnretained(script).toOpaque(),
+                onto: L
+            )
         } take: { script, L, first, _ in
             try take(script, L, first)
         }

@@ -50,6 +50,35 @@ struct CounterTests {
         }
     }
 
+    @Test("its table stands in app, with its functions and values, and refuses assignments")
+    func table() async throws {
+        let script =
+            Self.script + """
+
+                app.counter("refunds")
+                app.listen("reset", function(msg) return app.counters.reset(msg.data) end)
+                app.listen("list", function()
+                    local texts = {}
+                    for i, counter in ipairs(app.counters.list()) do texts[i] = counter.name .. "=" .. counter.value end
+                    return table.concat(texts, " ")
+                end)
+                app.listen("most", function() return app.counters.most end)
+                app.listen("wrong", function() return select(2, pcall(app.counters.reset, "nothing")) end)
+                app.listen("assign", function() return select(2, pcall(function() app.counters.reset = 1 end)) end)
+                """
+        try await Running.with(script, configure: configuring { $0.features = Self.features }) { running in
+            try await running.expect("count", "5", gives: "45")
+            try await running.expect("list", gives: "orders=45 refunds=40")
+            try await running.expect("reset", #""orders""#, gives: "45")
+            try await running.expect("list", gives: "orders=40 refunds=40")
+            try await running.expect("most", gives: "100")
+            let wrong = try await running.ask("wrong")
+            #expect(wrong.contains(#"app.counters.reset: "nothing" was not declared"#))
+            let assigned = try await running.ask("assign")
+            #expect(assigned.contains("app.counters.reset cannot be assigned: a counter is made by app.counter(name)"))
+        }
+    }
+
     @Test("its option is checked, and is unknown without it")
     func option() throws {
         let row = ScriptCounters.start
@@ -63,11 +92,27 @@ struct CounterTests {
         #expect(AppOptions().value(of: row) == .integer(0))
     }
 
-    @Test("editors know its option and its function")
+    @Test("editors know its option, its functions, its table and its types")
     func types() {
         let text = PaniniTypes.definitions(with: Self.features)
         #expect(text.contains("function App.counter(name, by) end"))
         #expect(text.contains("@field counter_start? integer what counters begin with (0)"))
+        let table = """
+            ---The counters of a service.
+            ---@class panini.Counters
+            ---@field most integer how many a script may have
+            local Counters = {}
+
+            ---Lets a counter begin anew.
+            ---@param name string
+            ---@return integer value what it was before
+            function Counters.reset(name) end
+            """
+        #expect(text.contains(table))
+        #expect(text.contains("function Counters.list() end"))
+        #expect(text.contains("---@class panini.Counter\n---@field name string\n"))
+        let app = text.split(separator: "\n\n").first { $0.contains("@class panini.App\n") }
+        #expect(app?.contains("\n---@field counters panini.Counters all of them at once\n") == true)
         #expect(!PaniniTypes.definitions.contains("counter"))
     }
 }

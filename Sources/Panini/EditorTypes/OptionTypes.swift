@@ -1,10 +1,10 @@
 // Owns: the options of `panini.app{...}` for panini.d.lua, from the one table of options. Pure; any thread.
 
-extension ScriptTypes {
+enum OptionTypes {
     /// `panini.AppOptions`, and one class for each nested group.
     ///
     /// - Parameter rows: Options of features; those in the list of all are there once.
-    static func optionClasses(with rows: [OptionDefinition] = []) -> [String] {
+    static func classes(with rows: [OptionDefinition] = []) -> [String] {
         var result: [String] = []
         var fields = [
             "What `panini.app{...}` takes. Durations are seconds; sizes are bytes, or texts such as \"64MB\"."
