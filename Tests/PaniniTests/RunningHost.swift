@@ -99,9 +99,9 @@ struct ScriptFile {
     private let folder: URL
     let path: String
 
-    init(_ script: String) throws {
+    init(_ script: String, name: String = "service.lua") throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("panini-\(UUID().uuidString)")
-        path = folder.appendingPathComponent("service.lua").path
+        path = folder.appendingPathComponent(name).path
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         try script.write(toFile: path, atomically: true, encoding: .utf8)
     }

@@ -1,0 +1,234 @@
+// Owns: a feature that uses every hook there is and writes down when it is called: for the tests beside it. It stands in no
+// program.
+
+import CLuaVM
+import LuaVM
+import NATS
+import NIOCore
+import ScriptRuntime
+import Synchronization
+
+@testable import Panini
+
+/// What was called, in order, by the service's name. The tests of a suite run beside each other.
+enum ProbeLog {
+    private static let lines = Mutex<[String: [String]]>([:])
+
+    static func note(_ service: String, _ line: String) { lines.withLock { $0[service, default: []].append(line) } }
+
+    static func lines(of service: String) -> [String] { lines.withLock { $0[service] ?? [] } }
+}
+
+extension Feature {
+    static let probe = Feature(
+        ScriptProbe.self,
+        ServiceProbe.self,
+        HostProbe.self,
+        middlewareKinds: [.sendProbe, .listenProbe],
+        permissions: [ScriptProbe.permission],
+        options: [ScriptProbe.preparation, ScriptProbe.refused],
+        functions: [
+            Function(
+                entry: HostFunctionEntry(name: "probe", signature: "app.probe(subject, message) -> message") {
+                    hostCall($0, $1, "app.probe", takes: 2) { call throws(Misuse) in
+                        try call.script.features[ScriptProbe.self].send(call)
+                    }
+                },
+                annotation: "Gives its message back.\n@param subject string\n@param message any\n@return any message"
+            ),
+            Function(
+                entry: HostFunctionEntry(name: "probed", signature: "app.probed(text) -> text") {
+                    hostCall($0, $1, "app.probed", takes: 1) { call throws(Misuse) in
+                        try call.script.features[ScriptProbe.self].receive(call)
+                    }
+                },
+                annotation: "Gives its text back.\n@param text string\n@return string text"
+            ),
+        ]
+    )
+}
+
+extension PaniniMiddlewareKind {
+    static let sendProbe = sent("send_probe", 60, verb: "probe")
+    static let listenProbe = received("listen_probe", 61) { L, script in
+        .other(ProbeSource(text: script.vm.string(L, 1) ?? "none", probe: script.features[ScriptProbe.self]))
+    }
+}
+
+extension WorkerCounter {
+    static let probes = WorkerCounter("panini_probes")
+}
+
+/// What comes in through `app.probed`.
+struct ProbeSource: MiddlewareSource {
+    let text: String
+    let probe: ScriptProbe
+
+    var subject: String { "probed" }
+    var pattern: String { "probe.*" }
+    var payload: [UInt8]? { Array(text.utf8) }
+    var headerFields: [(name: String, value: String)] { [("Probe", text)] }
+
+    func metrics(_ make: () -> MessageMetrics) -> MessageMetrics? {
+        if probe.metrics == nil { probe.metrics = make() }
+        return probe.metrics
+    }
+}
+
+final class ScriptProbe: ScriptFeature, MiddlewareComposer {
+    static let preparation = OptionDefinition.kept(
+        "probe",
+        .choice(["ready", "fails", "silent"]),
+        usual: .string("ready"),
+        "how its preparation ends ({default})"
+    )
+    static let refused = OptionDefinition.kept("probe_refused", .boolean, usual: .boolean(false), "refuse the file")
+    static let permission = PermissionDefinition("probe", of: "subject", "What untrusted scripts may probe.")
+
+    var metrics: MessageMetrics?
+    private var sends: LuaReference?
+    private var receives: LuaReference?
+    private lazy var direct: LuaReference = reference { L, _ in
+        // The message.
+        lua_settop(L, 2)
+        return 1
+    }
+    private lazy var handler: LuaReference = reference { L, _ in
+        lua_settop(L, 1)
+        return 1
+    }
+
+    private func reference(_ function: LuaVM.HostFunction) -> LuaReference {
+        let L = script.vm.state
+        script.vm.pushHostFunction(function, context: Unmanaged.passUnretained(script).toOpaque(), onto: L)
+        return script.vm.makeReference(L)
+    }
+
+    func recompose() {
+        for chain in [sends, receives] { if let chain { script.vm.release(chain) } }
+        let layers = script.middlewares.layers + script.middlewares.outer
+        sends = script.chain(.sendProbe, layers, to: direct)
+        receives = script.chain(.listenProbe, layers, to: handler)
+    }
+
+    fileprivate func send(_ call: HostCall) throws(Misuse) -> CInt {
+        let subject = try call.string(1, "the subject")
+        if let restrictions = script.restrictions, !restrictions.values(of: Self.permission).contains(subject) {
+            return call.failure(CallError("denied", "the script may not probe \(subject)"))
+        }
+        lua_settop(call.L, 3)
+        script.vm.push(sends ?? direct, onto: call.L)
+        return LuaVM.call
+    }
+
+    fileprivate func receive(_ call: HostCall) throws(Misuse) -> CInt {
+        _ = try call.string(1, "the text")
+        lua_settop(call.L, 1)
+        script.vm.push(receives ?? handler, onto: call.L)
+        return LuaVM.call
+    }
+
+    override func fileEnded() throws(ScriptError) {
+        recompose()
+        guard script.options?.value(of: Self.refused) == .boolean(true) else { return }
+        throw ScriptError(.refusedByFeature, "\(script.path): the probe refuses the file")
+    }
+
+    override var listed: [ListedRegistration] {
+        [ListedRegistration(kind: "probe", name: "one", details: ["mode": "\(mode)", "of": "a test"])]
+    }
+
+    fileprivate var mode: String {
+        guard case .string(let mode)? = script.options?.value(of: Self.preparation) else { return "" }
+        return mode
+    }
+}
+
+final class ServiceProbe: ServiceFeature {
+    private struct NoProbe: Error {}
+
+    private func note(_ line: String) { ProbeLog.note(service.options.serviceName, line) }
+
+    override func prepare(_ version: Script) -> [Preparation] {
+        let mode = version.features[ScriptProbe.self].mode
+        let name = service.options.serviceName
+        note("prepare \(version.generation) \(mode)")
+        let loop = service.worker.eventLoop
+        let promise = loop.makePromise(of: Void.self)
+        loop.scheduleTask(in: .milliseconds(mode == "silent" ? 400 : 30)) {
+            ProbeLog.note(name, "prepared")
+            if mode == "fails" { promise.fail(NoProbe()) } else { promise.succeed() }
+        }
+        return [Preparation(what: "probe", limit: .milliseconds(200), future: promise.futureResult)]
+    }
+
+    override func subscribe(_ version: Script) -> PaniniError? {
+        note("subscribe \(version.generation)")
+        return nil
+    }
+
+    override func withdraw(_ staging: Staging) { note("withdraw \(staging.script.generation)") }
+
+    override func connectionEvent(_ event: NATSEvent) {
+        switch event {
+        case .connected: note("connected")
+        case .disconnected: note("disconnected")
+        case .reconnected: note("reconnected")
+        default: break
+        }
+    }
+
+    override func drain() -> EventLoopFuture<Void>? {
+        note("drain")
+        let name = service.options.serviceName
+        return service.worker.eventLoop.scheduleTask(in: .milliseconds(100)) { ProbeLog.note(name, "drained") }
+            .futureResult
+    }
+
+    override func shut() { note("shut") }
+
+    override func close() { note("close") }
+
+    override func count(into counters: inout WorkerCounters) { counters[.probes] = 3 }
+
+    override func add(to status: inout WorkerStatus) {
+        status.figures["probe_sum"] = WorkerFigure(2)
+        status.figures["probe_largest"] = WorkerFigure(service.worker.index, .largest)
+    }
+}
+
+final class HostProbe: HostFeature {
+    private struct NoHost: Error {}
+
+    private var names: [String] = []
+
+    override func start() -> Preparation? {
+        // The tests that want it to fail say so by a service whose file has that name.
+        guard host.services.contains(where: { $0.path.contains("host-fails") }) else { return nil }
+        return Preparation(
+            what: "host probe",
+            limit: .seconds(5),
+            future: host.loop.makeFailedFuture(NoHost())
+        )
+    }
+
+    override func started(_ report: PaniniServiceReport) {
+        names.append(report.serviceName)
+        ProbeLog.note(report.serviceName, "host: started")
+    }
+
+    override func reloaded(_ report: PaniniReloadReport) { ProbeLog.note(report.serviceName, "host: reloaded") }
+
+    override func notReloaded(_ service: String, _ error: PaniniError) {
+        ProbeLog.note(service, "host: not reloaded, \(error.code)")
+    }
+
+    override func willStop() { for name in names { ProbeLog.note(name, "host: will stop") } }
+
+    override func stop() -> EventLoopFuture<Void>? {
+        let names = names
+        return host.loop.scheduleTask(in: .milliseconds(20)) {
+            for name in names { ProbeLog.note(name, "host: stopped") }
+        }.futureResult
+    }
+}
