@@ -21,6 +21,16 @@ enum FeatureList {
     ]
 }
 
+extension PaniniMiddlewareKind: CaseIterable {
+    /// Those of all features, in the order in which errors name them.
+    public static let allCases: [PaniniMiddlewareKind] = FeatureList.all.flatMap(\.middlewareKinds)
+}
+
+extension PermissionDefinition {
+    /// Every permission, in the order of the documentation.
+    public static let all: [PermissionDefinition] = builtIn + FeatureList.all.flatMap(\.permissions)
+}
+
 extension OptionDefinition {
     /// Every option, in the order of the documentation.
     public static let all: [OptionDefinition] = builtIn + FeatureList.all.flatMap(\.options)

@@ -75,8 +75,7 @@ final class HostCore {
         let settings = LoadSettings(
             overrides: configuration.overrides,
             logs: configuration.logs,
-            middlewares: configuration.middlewares
-                + (instruments.map { [TelemetryMiddleware(instruments: $0)] } ?? []),
+            middlewares: configuration.middlewares,
             modules: configuration.modules,
             texts: configuration.texts,
             registrations: configuration.registrations,
@@ -250,9 +249,8 @@ final class HostCore {
 
     // MARK: - Status
 
-    /// Asks each service that runs how it is doing and what it has counted.
-    ///
-    /// - Parameter body: Called on the loop, once for each that answers.
+    var scriptPaths: [String] { configuration.scripts }
+
     func look(_ body: @escaping @Sendable (PaniniServiceStatus, WorkerCounters) -> Void) {
         for service in services where service.state == .running {
             service.look().whenSuccess { status, counters in body(status, counters) }
@@ -337,6 +335,8 @@ final class HostCore {
 }
 
 extension HostCore: WorkerKeeperDelegate {}
+
+extension HostCore: FeatureHost {}
 
 @available(*, unavailable)
 extension HostCore: Sendable {}

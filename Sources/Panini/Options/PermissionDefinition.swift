@@ -41,8 +41,8 @@ public struct PermissionDefinition: Sendable {
     /// The key in configuration: `allow_net`.
     public var key: String { "allow_\(name)" }
 
-    /// Every permission, in the order of the documentation.
-    public static let all: [PermissionDefinition] =
+    /// Those of what every script can do.
+    static let builtIn: [PermissionDefinition] =
         [
             PermissionDefinition(
                 "env",
@@ -74,7 +74,7 @@ public struct PermissionDefinition: Sendable {
                 "Subjects that untrusted scripts may listen to.",
                 .list(\.listen)
             ),
-        ] + FeatureList.all.flatMap(\.permissions)
+        ]
 
     /// What is allowed.
     public func values(in permissions: PaniniPermissions) -> [String] {

@@ -14,13 +14,17 @@ extension HTTPRoute: MiddlewareSubject {
 
 extension PaniniMiddlewareKind {
     /// A request has arrived at the web server.
-    public static let httpRequest = received("http_request", 4, fallback: nil) { L, script in
-        guard let object = panini_userdata_at(L, 1, script.http.requestType) else { return .past(subject: []) }
-        return script.requestSource(object.assumingMemoryBound(to: panini_request.self))
-    }
+    public static let httpRequest = received("http_request", 4, fallback: nil)
 }
 
 extension ScriptHTTP: MiddlewareComposer {
+    var middlewareKinds: [PaniniMiddlewareKind] { [.httpRequest] }
+
+    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
+        guard let object = panini_userdata_at(L, 1, requestType) else { return .past(subject: []) }
+        return script.requestSource(object.assumingMemoryBound(to: panini_request.self))
+    }
+
     func recompose() {
         for route in routes.all { script.compose(route) }
         if script.options?.webServer == true { script.compose(optionsRoute) }

@@ -16,17 +16,24 @@ extension PaniniMiddlewareKind {
     /// `app.request`.
     public static let sendRequest = sent("send_request", 1, verb: "request")
     /// A message without a reply subject has arrived.
-    public static let listenPublish = received("listen_publish", 2, source: message)
+    public static let listenPublish = received("listen_publish", 2)
     /// A message with a reply subject has arrived.
-    public static let listenRequest = received("listen_request", 3, source: message)
+    public static let listenRequest = received("listen_request", 3)
 
-    private static let message: @Sendable (OpaquePointer, Script) -> PaniniMiddlewareMessage.Source = { L, script in
-        panini_message_at(L, 1, script.messaging.messageType).map { .received($0) } ?? .past(subject: [])
-    }
+    /// Those of messaging.
+    static let messaging = [sendPublish, sendRequest, listenPublish, listenRequest]
 }
 
 extension ScriptMessaging: MiddlewareComposer {
+    var middlewareKinds: [PaniniMiddlewareKind] { PaniniMiddlewareKind.messaging }
+
+    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
+        if kind.isSend { return .sent(L) }
+        return panini_message_at(L, 1, messageType).map { .received($0) } ?? .past(subject: [])
+    }
+
     func recompose() {
+        script.composeSends()
         for listener in loadTimeListeners where !listener.isEnded { script.compose(listener) }
         for listener in listeners where listener.isDynamic && !listener.isEnded { script.compose(listener) }
     }

@@ -9,7 +9,7 @@ extension Feature {
     static let messaging = Feature(
         ScriptMessaging.self,
         ServiceMessaging.self,
-        middlewareKinds: [.sendPublish, .sendRequest, .listenPublish, .listenRequest],
+        middlewareKinds: PaniniMiddlewareKind.messaging,
         functions: messagingFunctions,
         types: messagingTypes
     )

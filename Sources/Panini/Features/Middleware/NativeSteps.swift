@@ -16,8 +16,8 @@ let beforeNativeMiddleware:
         kind,
         token in
         let script = Script.from(context)
-        guard let L, let kind = script.middlewares.kinds[kind] else { return CInt(PANINI_PROCEED) }
-        return script.before(L, layer, kind, token.unsafelyUnwrapped)
+        guard let L, let composer = script.middlewares.composers[kind] else { return CInt(PANINI_PROCEED) }
+        return script.before(L, layer, composer, token.unsafelyUnwrapped)
     }
 
 /// Called by C when what a native step wraps has ended.
@@ -35,6 +35,13 @@ let afterNativeMiddleware: @convention(c) (OpaquePointer?, UnsafeMutableRawPoint
 
 /// A feature that has functions with middlewares around them.
 protocol MiddlewareComposer: ScriptFeature {
+    /// What its functions are: the kinds that its ``Feature`` declares.
+    var middlewareKinds: [PaniniMiddlewareKind] { get }
+
+    /// What a middleware in Swift sees of a call, whose arguments are at 1 and above. The type of an object there is looked at
+    /// before it is used.
+    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source
+
     /// The middlewares of the script have changed: its chains are made anew.
     func recompose()
 }
@@ -49,14 +56,15 @@ extension Script {
     fileprivate func before(
         _ L: OpaquePointer,
         _ layer: Int64,
-        _ kind: PaniniMiddlewareKind,
+        _ composer: (kind: PaniniMiddlewareKind, feature: any MiddlewareComposer),
         _ token: UnsafeMutablePointer<Int64>
     ) -> CInt {
         // Gone for a message that was on its way when it was removed.
         guard let middleware = middlewares.natives[layer], let slot = vm.running?.slot else {
             return CInt(PANINI_PROCEED)
         }
-        var message = PaniniMiddlewareMessage(kind, kind.source(L, self), script: self)
+        let kind = composer.kind
+        var message = PaniniMiddlewareMessage(kind, composer.feature.source(L, kind), script: self)
         switch middleware.before(&message) {
         case .proceed: return CInt(PANINI_PROCEED)
         case .observe(let state):
@@ -73,7 +81,7 @@ extension Script {
         guard let slot = vm.running?.slot, let observation = middlewares.take(slot: Int(slot), token: token) else {
             return CInt(PANINI_KEEP)
         }
-        let message = PaniniMiddlewareMessage(observation.kind, observation.kind.source(L, self), script: self)
+        let message = PaniniMiddlewareMessage(observation.kind, source(L, observation.kind), script: self)
         var outcome = PaniniMiddlewareOutcome(failed ? .raised(L) : .returned(L, base: base), script: self)
         observation.middleware.after(message, &outcome, state: observation.state)
         switch outcome.replacement {
@@ -87,6 +95,11 @@ extension Script {
             return CInt(PANINI_CALL)
         case let replacement: return push(replacement, onto: L)
         }
+    }
+
+    /// What a middleware sees of a step whose arguments are at 1 and above.
+    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
+        middlewares.composers[kind.number]?.feature.source(L, kind) ?? .past(subject: [])
     }
 
     /// Pushes what is to be the result; returns the number of values.

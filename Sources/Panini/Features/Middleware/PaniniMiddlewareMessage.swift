@@ -22,8 +22,8 @@ protocol MiddlewareSource {
     /// Its headers, in their order.
     var headerFields: [(name: String, value: String)] { get }
 
-    /// Where it is counted, with all others of its pattern; made when it is asked for the first time.
-    func metrics(_ make: () -> MessageMetrics) -> MessageMetrics?
+    /// What others keep with its pattern: where messages of it are counted.
+    var kept: AnyObject? { get nonmutating set }
 }
 
 extension MiddlewareSource {

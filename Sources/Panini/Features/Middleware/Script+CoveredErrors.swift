@@ -9,7 +9,7 @@ import ScriptRuntime
 /// Called by C with the text of a middleware's error on top, which the failure of what it wraps goes before.
 let logCoveredByInner: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, CInt) -> Void = { L, context, kind in
     let script = Script.from(context)
-    guard let L, let kind = script.middlewares.kinds[kind] else { return }
+    guard let L, let kind = script.middlewares.composers[kind]?.kind else { return }
     script.logCovered(L, kind, "a middleware (\(kind.name))")
 }
 
@@ -30,7 +30,7 @@ extension Script {
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
         guard lua_checkstack(L, 8) != 0 else { return }
-        let subject = PaniniMiddlewareMessage(kind, kind.source(L, self), script: self).subject
+        let subject = PaniniMiddlewareMessage(kind, source(L, kind), script: self).subject
         let text = vm.string(L, top, upTo: LuaVM.longestErrorText) ?? "(no text)"
         panini_take_noted_traceback(L)
         let traceback = vm.string(L, -1, upTo: LuaVM.longestErrorText)

@@ -18,6 +18,12 @@ extension Script {
         return native
     }
 
+    /// Puts a middleware of the program around all those of the script, which has none yet.
+    func addOuter(_ middleware: any PaniniMiddleware) {
+        middlewares.outer.append(MiddlewareLayer(id: makeHandleNumber(), native: adopt(middleware)))
+        composeSends()
+    }
+
     // MARK: - Calls of scripts
 
     func addMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
@@ -176,7 +182,6 @@ extension Script {
 
     /// Makes all chains anew. Messages that are on their way go on with the chain they began with.
     private func recompose() {
-        composeSends()
         for feature in features.all { (feature as? any MiddlewareComposer)?.recompose() }
     }
 

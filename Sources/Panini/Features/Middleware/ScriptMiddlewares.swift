@@ -13,6 +13,8 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
 
     /// What they may be called for.
     let kinds: MiddlewareKinds
+    /// Who has the functions of each kind, by the kind's number.
+    private(set) var composers = ByMiddlewareKind<(kind: PaniniMiddlewareKind, feature: any MiddlewareComposer)>()
     /// In the order they were added: each wraps those before it.
     var layers: [MiddlewareLayer] = []
     /// Those of the program that embeds the host: they wrap the script's.
@@ -41,7 +43,7 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
     private var lastToken: Int64 = 0
 
     required init(_ script: Script) {
-        kinds = script.place[MiddlewareKinds.self] ?? MiddlewareKinds(PaniniMiddlewareKind.allCases)
+        kinds = script.place[MiddlewareKinds.self] ?? MiddlewareKinds([])
         let vm = script.vm
         let L = vm.state
         let context = Unmanaged.passUnretained(script).toOpaque()
@@ -70,10 +72,10 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
 
     /// Takes in those of the embedding program.
     override func prepare() {
-        for middleware in script.place[[any PaniniMiddleware].self] ?? [] {
-            outer.append(MiddlewareLayer(id: script.makeHandleNumber(), native: script.adopt(middleware)))
+        for case let feature as any MiddlewareComposer in script.features.all {
+            for kind in feature.middlewareKinds { composers[kind.number] = (kind, feature) }
         }
-        script.composeSends()
+        for middleware in script.place[[any PaniniMiddleware].self] ?? [] { script.addOuter(middleware) }
     }
 
     /// Of calls inside a coroutine of the script's own that was never run to its end.

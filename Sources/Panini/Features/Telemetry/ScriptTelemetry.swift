@@ -14,10 +14,20 @@ final class ScriptTelemetry: ScriptFeature, RunWatcher {
     /// What is counted of sends; made when the first of a kind is.
     var sendMetrics: [PaniniMiddlewareKind: MessageMetrics] = [:]
 
+    private let telemetry: HostTelemetry?
+
     required init(_ script: Script) {
-        isTraced = script.place[HostTelemetry.self]?.traces != nil
+        telemetry = script.place[HostTelemetry.self]
+        isTraced = telemetry?.traces != nil
         super.init(script)
         if isTraced { script.watchedRuns += 1 }
+    }
+
+    /// The outermost middleware.
+    override func prepare() {
+        guard let telemetry else { return }
+        let kinds = Set(script.middlewares.kinds.all)
+        script.addOuter(TelemetryMiddleware(kinds: kinds, instruments: telemetry))
     }
 
     func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt) {

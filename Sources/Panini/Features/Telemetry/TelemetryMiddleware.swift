@@ -12,7 +12,7 @@ import Tracing
 
 /// Measures what it wraps.
 struct TelemetryMiddleware: PaniniMiddleware {
-    let kinds = Set(PaniniMiddlewareKind.allCases)
+    let kinds: Set<PaniniMiddlewareKind>
     let instruments: HostTelemetry
 
     /// One message under way.
@@ -150,13 +150,14 @@ extension PaniniMiddlewareMessage {
             script.telemetry.sendMetrics[kind] = made
             return made
         case .other(let source):
-            return source.metrics {
-                MessageMetrics(
-                    "panini_messages",
-                    [("service", serviceName), ("subject", source.pattern), ("kind", kind.shortName)],
-                    factory
-                )
-            }
+            if let known = source.kept as? MessageMetrics { return known }
+            let made = MessageMetrics(
+                "panini_messages",
+                [("service", serviceName), ("subject", source.pattern), ("kind", kind.shortName)],
+                factory
+            )
+            source.kept = made
+            return made
         case .past: return nil
         }
     }

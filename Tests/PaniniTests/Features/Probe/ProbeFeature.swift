@@ -50,9 +50,7 @@ extension Feature {
 
 extension PaniniMiddlewareKind {
     static let sendProbe = sent("send_probe", 60, verb: "probe")
-    static let listenProbe = received("listen_probe", 61) { L, script in
-        .other(ProbeSource(text: script.vm.string(L, 1) ?? "none", probe: script.features[ScriptProbe.self]))
-    }
+    static let listenProbe = received("listen_probe", 61)
 }
 
 extension WorkerCounter {
@@ -69,9 +67,9 @@ struct ProbeSource: MiddlewareSource {
     var payload: [UInt8]? { Array(text.utf8) }
     var headerFields: [(name: String, value: String)] { [("Probe", text)] }
 
-    func metrics(_ make: () -> MessageMetrics) -> MessageMetrics? {
-        if probe.metrics == nil { probe.metrics = make() }
-        return probe.metrics
+    var kept: AnyObject? {
+        get { probe.kept }
+        nonmutating set { probe.kept = newValue }
     }
 }
 
@@ -85,7 +83,7 @@ final class ScriptProbe: ScriptFeature, MiddlewareComposer {
     static let refused = OptionDefinition.kept("probe_refused", .boolean, usual: .boolean(false), "refuse the file")
     static let permission = PermissionDefinition("probe", of: "subject", "What untrusted scripts may probe.")
 
-    var metrics: MessageMetrics?
+    var kept: AnyObject?
     private var sends: LuaReference?
     private var receives: LuaReference?
     private lazy var direct: LuaReference = reference { L, _ in
@@ -102,6 +100,12 @@ final class ScriptProbe: ScriptFeature, MiddlewareComposer {
         let L = script.vm.state
         script.vm.pushHostFunction(function, context: Unmanaged.passUnretained(script).toOpaque(), onto: L)
         return script.vm.makeReference(L)
+    }
+
+    var middlewareKinds: [PaniniMiddlewareKind] { [.sendProbe, .listenProbe] }
+
+    func source(_ L: OpaquePointer, _ kind: PaniniMiddlewareKind) -> PaniniMiddlewareMessage.Source {
+        kind.isSend ? .sent(L) : .other(ProbeSource(text: script.vm.string(L, 1) ?? "none", probe: self))
     }
 
     func recompose() {
@@ -204,7 +208,7 @@ final class HostProbe: HostFeature {
 
     override func start() -> Preparation? {
         // The tests that want it to fail say so by a service whose file has that name.
-        guard host.services.contains(where: { $0.path.contains("host-fails") }) else { return nil }
+        guard host.scriptPaths.contains(where: { $0.contains("host-fails") }) else { return nil }
         return Preparation(
             what: "host probe",
             limit: .seconds(5),

@@ -3,6 +3,20 @@
 
 import NIOCore
 
+/// What a feature may ask its host. On the host's loop.
+protocol FeatureHost: AnyObject {
+    var loop: any EventLoop { get }
+    /// The backends of whoever runs the host; nil: there are none.
+    var telemetry: HostTelemetry? { get }
+    /// The scripts of the host, as it was given them.
+    var scriptPaths: [String] { get }
+
+    /// Asks each service that runs how it is doing and what it has counted.
+    ///
+    /// - Parameter body: Called on the loop, once for each that answers.
+    func look(_ body: @escaping @Sendable (PaniniServiceStatus, WorkerCounters) -> Void)
+}
+
 /// What a capability has in one host: gauges, a server of its own, what services have in common.
 ///
 /// The host makes one of each kind before any service starts, and knows none of them by name. All functions have a default,
@@ -12,9 +26,9 @@ class HostFeature {
     static let stopLimit = TimeAmount.seconds(5)
 
     /// Lives longer.
-    unowned(unsafe) let host: HostCore
+    unowned(unsafe) let host: any FeatureHost
 
-    required init(_ host: HostCore) { self.host = host }
+    required init(_ host: any FeatureHost) { self.host = host }
 
     // MARK: Start and stop
 
