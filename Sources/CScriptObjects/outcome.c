@@ -1,4 +1,4 @@
-// Owns: the rule by which the failure of an inner call goes outward (lua-api, section 6): it is lost only to a value that is
+// Owns: the rule by which the failure of an inner call goes outward: it is lost only to a value that is
 // not nil, or to another error. Called by Lua itself. Holds no pointer into a Lua object (panini_vm.h has the rule).
 
 #include "panini_outcome.h"

@@ -27,7 +27,10 @@ struct CheckCommand: ParsableCommand {
 
     @OptionGroup var service: ServiceArguments
 
-    @Flag(help: "Print a JSON object: service_name, version, listeners, timers, tasks, routes, and registrations of other features.")
+    @Flag(
+        help:
+            "Print a JSON object: service_name, version, listeners, timers, tasks, routes, and registrations of other features."
+    )
     var json = false
 
     func validate() throws {

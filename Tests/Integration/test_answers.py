@@ -1,4 +1,4 @@
-"""Every failed request gets an answer (lua-api §5): which one, how soon, and that none is missing among ten thousand."""
+"""Every failed request gets an answer: which one, how soon, and that none is missing among ten thousand."""
 
 import asyncio
 import collections

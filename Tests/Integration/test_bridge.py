@@ -1,4 +1,4 @@
-"""app.http.nats_bridge from outside: browsers' side over WebSocket, the broker's side with nats-py (lua-api §8)."""
+"""app.http.nats_bridge from outside: browsers' side over WebSocket, the broker's side with nats-py."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The web server from outside: routes, requests, responses, streams, limits and the end (lua-api §8)."""
+"""The web server from outside: routes, requests, responses, streams, limits and the end."""
 
 import hashlib
 import http.client

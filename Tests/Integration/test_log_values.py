@@ -1,4 +1,4 @@
-"""A record shows whatever a script puts into it, within bounds, and never fails who logs (lua-api §9)."""
+"""A record shows whatever a script puts into it, within bounds, and never fails who logs."""
 
 import json
 import re

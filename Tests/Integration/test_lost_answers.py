@@ -1,4 +1,4 @@
-"""Every failed request gets an answer (lua-api §5 and §6): ways of failing, and what could lose them on their way out."""
+"""Every failed request gets an answer: ways of failing, and what could lose them on their way out."""
 
 import json
 import urllib.error

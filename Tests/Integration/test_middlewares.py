@@ -1,4 +1,4 @@
-"""Middlewares from outside: order, stopping, waiting, errors and what scripts are told when they are wrong (lua-api §6)."""
+"""Middlewares from outside: order, stopping, waiting, errors and what scripts are told when they are wrong."""
 
 import json
 

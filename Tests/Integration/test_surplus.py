@@ -1,4 +1,4 @@
-"""What a script says beyond what a function takes, and where nobody will ever see it, is refused (lua-api §1)."""
+"""What a script says beyond what a function takes, and where nobody will ever see it, is refused."""
 
 import re
 import urllib.request

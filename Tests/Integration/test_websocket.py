@@ -1,4 +1,4 @@
-"""WebSocket routes from outside, with a client that is not ours (lua-api §8)."""
+"""WebSocket routes from outside, with a client that is not ours."""
 
 import contextlib
 import json

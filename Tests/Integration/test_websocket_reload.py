@@ -1,4 +1,4 @@
-"""What becomes of WebSockets when their script is replaced (lua-api §8 and §10)."""
+"""What becomes of WebSockets when their script is replaced."""
 
 import signal
 

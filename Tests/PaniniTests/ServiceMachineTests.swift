@@ -8,7 +8,8 @@ import Testing
 private struct ServiceWorld: Explorable {
     enum Event: CaseIterable {
         case start, connected, connectSucceeded, connectFailed, startTasksSucceeded, startTasksFailed
-        case prepared, preparationFailed, subscribeSucceeded, subscribeFailed, subscriptionDenied, confirmed, unanswered, confirmationFailed
+        case prepared, preparationFailed, subscribeSucceeded, subscribeFailed, subscriptionDenied, confirmed,
+            unanswered, confirmationFailed
         case reconnected, activate, portOpened, portFailed, connectionRefused, connectionEnded, taskFailed
         case stop, intakeEnded, becameIdle, stopHooksEnded, deadline, timedOut
         case connectionDrained, abandon

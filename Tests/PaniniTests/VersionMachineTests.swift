@@ -8,7 +8,8 @@ import Testing
 private struct VersionWorld: Explorable {
     enum Event: CaseIterable {
         case stage, stageRescue, handedOver, handOverFailed, startTasksSucceeded, startTasksFailed
-        case prepared, preparationFailed, subscribeSucceeded, subscribeFailed, portOpened, portOpenedWithoutSubjects, portFailed
+        case prepared, preparationFailed, subscribeSucceeded, subscribeFailed, portOpened, portOpenedWithoutSubjects,
+            portFailed
         case subscriptionDenied, confirmed, confirmationFailed, giveUp, serve, commit, replaced
         case subscriptionEnds, subscriptionEnded, becameIdle, stopHooksEnded, deadline, closed
     }

@@ -40,7 +40,9 @@ public struct PaniniMiddlewareKind: Hashable, Sendable, CustomStringConvertible 
     public var description: String { name }
 
     /// Two kinds are the same when their steps are.
-    public static func == (one: PaniniMiddlewareKind, other: PaniniMiddlewareKind) -> Bool { one.number == other.number }
+    public static func == (one: PaniniMiddlewareKind, other: PaniniMiddlewareKind) -> Bool {
+        one.number == other.number
+    }
 
     /// Hashes what tells it from others.
     public func hash(into hasher: inout Hasher) { hasher.combine(number) }
@@ -68,7 +70,10 @@ struct MiddlewareKinds: Sendable {
     let all: [PaniniMiddlewareKind]
 
     init(_ all: [PaniniMiddlewareKind]) {
-        precondition(Set(all.map { $0.number >> 1 }).count == all.count, "the kinds of middlewares have numbers of their own")
+        precondition(
+            Set(all.map { $0.number >> 1 }).count == all.count,
+            "the kinds of middlewares have numbers of their own"
+        )
         self.all = all
     }
 }

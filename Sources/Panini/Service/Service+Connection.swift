@@ -88,7 +88,8 @@ extension Service {
             }
         case .reconnected: logger.info("connected to the broker again")
         // Whatever retry_on_start says: a start with wrong credentials ends at once.
-        case .retryingConnect(_, let error) where lifecycle.isStarting && !lifecycle.hasConnected && Self.isFinal(error):
+        case .retryingConnect(_, let error)
+        where lifecycle.isStarting && !lifecycle.hasConnected && Self.isFinal(error):
             return perform(lifecycle.connectionRefused(connectError(error)))
         default: break
         }

@@ -1,4 +1,4 @@
-// Owns: the order of start and stop (lua-api §4). Loop-bound.
+// Owns: the order of start and stop (docs/scripts.md). Loop-bound.
 
 import Bytes
 import CLuaVM

@@ -1,4 +1,4 @@
-// Owns: the bytes of an error reply: headers of ADR-32 and the JSON body of lua-api §5. Pure; any thread.
+// Owns: the bytes of an error reply: headers of ADR-32 and a JSON body (docs/scripts.md). Pure; any thread.
 
 import Bytes
 import LuaVM

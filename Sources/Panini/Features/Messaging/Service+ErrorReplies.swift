@@ -1,4 +1,4 @@
-// Owns: sending error replies (lua-api §5). Loop-bound.
+// Owns: sending error replies. Loop-bound.
 
 import Logging
 import LuaVM
@@ -6,7 +6,7 @@ import NATS
 import ScriptRuntime
 
 extension Service {
-    /// Sends the error reply of lua-api §5.
+    /// Sends an error reply.
     func sendError(_ error: ReplyError, to reply: UnsafeRawBufferPointer) {
         counters.errorReplied()
         let limit = connection.payloadLimit

@@ -53,7 +53,9 @@ final class HostMetrics: HostFeature {
 
     override func started(_ report: PaniniServiceReport) { count("panini_service_starts", report.serviceName, "ok") }
 
-    override func notStarted(_ service: String, _ error: PaniniError) { count("panini_service_starts", service, "error") }
+    override func notStarted(_ service: String, _ error: PaniniError) {
+        count("panini_service_starts", service, "error")
+    }
 
     override func reloaded(_ report: PaniniReloadReport) {
         guard let factory else { return }

@@ -1,4 +1,4 @@
-// Owns: how far a service on one worker has come: its start, readiness, stop and failure (lua-api §4). A value without I/O:
+// Owns: how far a service on one worker has come: its start, readiness, stop and failure. A value without I/O:
 // events go in, and a Service carries out the actions that come back. Lives on the worker's loop; may not know the loop, the
 // connection, a script, a promise or a log.
 
@@ -223,7 +223,8 @@ struct ServiceMachine<Failure> {
         switch phase {
         // The connection attempt says so itself.
         case .connecting where !hasConnected: []
-        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect: failStart(failure)
+        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect:
+            failStart(failure)
         case .subscribed, .openingPort, .serving: fail(failure)
         case .loaded, .draining, .runningStopHooks, .closing, .stopped: []
         }

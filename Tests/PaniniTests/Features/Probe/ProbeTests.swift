@@ -47,8 +47,9 @@ struct ProbeTests {
         }
         let lines = ProbeLog.lines(of: "probe-order")
         let expected = [
-            "connected", "prepare 1 ready", "prepared", "subscribe 1", "host: started", "host: will stop", "drain", "drained",
-            "shut", "close", "host: stopped",
+            "connected", "prepare 1 ready", "prepared", "subscribe 1", "host: started", "host: will stop", "drain",
+            "drained",
+            "disconnected", "shut", "close", "host: stopped",
         ]
         #expect(lines == expected)
     }
