@@ -619,6 +619,34 @@ def test_streams_end_with_clients_that_leave(web, client):
     assert "too much CPU" not in program.running.output
 
 
+def test_a_stream_whose_own_write_meets_the_end(web, client):
+    """The write that learns of a reset tells of the end before its function waits: who waited then would wait for good, and so would
+    a stop."""
+    program = web(', limits = { cpu = 30 }', script=SCRIPT + """
+        app.http.get("/busy", function(req) return panini.response{ stream = function(write)
+            write("on")
+            -- The loop sees nothing of the client in the meantime.
+            local ok, err
+            repeat
+                local begun = os.clock()
+                while os.clock() - begun < 0.05 do end
+                ok, err = write("on")
+            until not ok
+            app.publish("ended", { code = err.code })
+        end } end)
+        """)
+    ended = client.subscribe("ended")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.sendall(request("/busy"))
+        assert one.recv(65536)
+    assert ended.next().json == {"code": "closed"}
+    begun = time.monotonic()
+    program.running.signal(signal.SIGTERM)
+    assert program.running.wait() == 0
+    assert time.monotonic() - begun < 10
+
+
 def read_whole(port, path, pause):
     """The decoded body of a chunked answer to a client that begins to read late."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as one:
