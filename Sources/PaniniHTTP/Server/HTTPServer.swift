@@ -178,6 +178,8 @@ package final class HTTPServer {
     func countRequest() { counters.requests &+= 1 }
     func countRefusal(_ status: Int) { counters.refusedRequests[status, default: 0] &+= 1 }
     func countIdle() { counters.idleClosed &+= 1 }
+    func countBrokenStream() { counters.brokenStreams &+= 1 }
+    func countBrokenConnection() { counters.brokenConnections &+= 1 }
 
     private func startClock() {
         let box = NIOLoopBound(self, eventLoop: eventLoop)

@@ -73,6 +73,8 @@ final class ServiceHTTP: ServiceFeature {
         counters[.webSocketRefusedSends] = sockets.refusedSends
         counters[.httpShedConnections] = http.shedConnections
         counters[.httpOverfullConnections] = http.overfullConnections
+        counters[.httpBrokenStreams] = http.brokenStreams
+        counters[.httpBrokenConnections] = http.brokenConnections
     }
 
     override func add(to status: inout WorkerStatus) {

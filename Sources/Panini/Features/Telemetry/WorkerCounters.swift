@@ -34,6 +34,8 @@ enum WorkerCounter: Int, CaseIterable {
     case lostReplies
     case httpShedConnections
     case httpOverfullConnections
+    case httpBrokenStreams
+    case httpBrokenConnections
 
     /// The name that metrics backends know.
     var label: String {
@@ -67,6 +69,8 @@ enum WorkerCounter: Int, CaseIterable {
         case .lostReplies: "panini_lost_replies"
         case .httpShedConnections: "panini_http_shed_connections"
         case .httpOverfullConnections: "panini_http_overfull_connections"
+        case .httpBrokenStreams: "panini_http_broken_streams"
+        case .httpBrokenConnections: "panini_http_broken_connections"
         }
     }
 }

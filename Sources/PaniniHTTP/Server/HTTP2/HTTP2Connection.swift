@@ -60,8 +60,11 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
                 value: limits.maximumHeaderBytes + 32 * limits.maximumHeaderCount + 16384
             ),
         ]
+        // Frames may be under way to as many streams as there may be when they are reset; those to others end the connection.
+        configuration.maximumRecentlyResetStreams = min(max(limits.maximumStreams, 32), 1024)
         let box = NIOLoopBound(connection, eventLoop: eventLoop)
-        // Resets of streams are limited by NIO: 200 in half a minute, then the connection ends (CVE-2023-44487).
+        // Resets of streams are limited by NIO: 200 in half a minute, then the connection ends (CVE-2023-44487). So are streams
+        // that NIO resets for what the client sends on them: 200 of a connection.
         let handler = NIOHTTP2Handler(
             mode: .server,
             eventLoop: eventLoop,
@@ -130,15 +133,44 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         server.remove(self)
     }
 
+    /// An error of HTTP/2. NIO tells those of a stream and those of the connection alike, by the same types.
+    ///
+    /// Before it tells one of the connection it says GOAWAY, which the gate sees: ``said(_:)``. It cannot where the server has said
+    /// one before, for itself, or where its own state is broken; these have types of their own. All others are a stream's: that was
+    /// reset, and the others go on.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The error is one stream's: the others go on.
-        if error is NIOHTTP2Errors.StreamError { return }
-        closeAfterRead(.lingering)
+        switch error {
+        case is NIOHTTP2Errors.RaisedGoawayLastStreamID, is NIOHTTP2Errors.IOOnClosedConnection,
+            is NIOHTTP2Errors.MissingPreface, is NIOHTTP2Errors.UnableToSerializeFrame:
+            closeAfterRead(.lingering)
+        default: break
+        }
     }
+
+    /// The client is told how a stream or the connection ends.
+    func said(_ end: HTTP2SaidEnds.End) {
+        switch end {
+        case .stream(let code): if Self.blamesClient(code) { server.countBrokenStream() }
+        case .connection(let code):
+            guard !isClosed, code != UInt32(HTTP2ErrorCode.noError.networkCode) else { return }
+            server.countBrokenConnection()
+            closeAfterRead(.lingering)
+        }
+    }
+
+    /// Whether a stream is reset for what the client sent on it; otherwise the server gives it up.
+    private static func blamesClient(_ code: UInt32) -> Bool {
+        switch HTTP2ErrorCode(networkCode: Int(code)) {
+        case .noError, .internalError, .refusedStream, .cancel: false
+        default: true
+        }
+    }
+
+    /// The channel is broken.
+    func failed() { closeAfterRead(.lingering) }
 
     /// Closes when the read that goes on has ended: NIO's handler keeps its streams, and with them itself, for good when its
     /// channel is closed in the middle of a read (30 kB for each such connection, measured). What is read meanwhile is dropped.
-    ///
     private func closeAfterRead(_ end: End) {
         guard let context, !isClosed else { return }
         isClosed = true
