@@ -19,8 +19,15 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     private var isEnding = false
     /// It is closed at the end of the read, and nothing more is read of it.
     private(set) var isClosed = false
-    /// The client has been sent all that it gets. It may read that, and then closes; ``since`` is the tick at which that began.
+    /// The client has been given all that it gets. It may read that, and then closes; ``since`` is the tick at which that began.
     private var isLingering = false
+    /// All of that is written.
+    private var hasSaidAll = false
+    /// What is not yet written of it are responses.
+    private var isResponding = false
+    /// The client sends no more: it opens no windows, and completes no requests.
+    private var isInputClosed = false
+    private var isSettling = false
     private weak var gate: HTTP2FrameGate?
     /// What its streams make the server hold.
     var holding = HTTPHolding()
@@ -107,6 +114,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             try? context.channel.syncOptions?.setOption(.autoRead, value: isWritable)
             account()
         }
+        if isWritable { settleSoon() }
         context.fireChannelWritabilityChanged()
     }
 
@@ -187,6 +195,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         case lingering
         /// The same, when it has been told that the server lets go of all its requests.
         case shed
+        /// The same, when all its requests are responded to: a client may read the last of that slowly, as long as it reads.
+        case done
     }
 
     private func finish(_ end: End) {
@@ -196,13 +206,22 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             closeStreams()
             sendGoAway(.enhanceYourCalm)
         }
-        // A client that takes nothing is not waited for, and the stop of a server waits for no client.
-        guard end != .atOnce, let gate, context.channel.isWritable, !server.isStopping else {
-            return context.close(promise: nil)
-        }
+        // Where it has responses to take, a client that takes nothing is waited for, also by the stop of a server.
+        let isAwaited = end == .done || end != .atOnce && context.channel.isWritable && !server.isStopping
+        guard isAwaited, let gate else { return context.close(promise: nil) }
         isLingering = true
+        isResponding = end == .done
         since = server.tick
         gate.shut()
+    }
+
+    /// Everything is written.
+    ///
+    /// - Returns: Whether the client is not waited for.
+    func saidAll() -> Bool {
+        hasSaidAll = true
+        since = server.tick
+        return server.isStopping
     }
 
     private func sendGoAway(_ code: HTTP2ErrorCode) {
@@ -214,6 +233,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         if event is NIOHTTP2WindowUpdatedEvent { moved() }
         guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
         isEnding = true
+        isInputClosed = true
+        settleSoon()
         closeIfDone()
     }
 
@@ -298,13 +319,30 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     }
 
     func shed(_ response: HTTPResponse) {
+        if isLingering { context?.close(promise: nil) }
         isEnding = true
         closeAfterRead(.shed)
     }
 
     private func closeIfDone() {
         // From the next turn of the loop: the last stream's frames go out first.
-        if isEnding, streams.isEmpty { closeAfterRead(.lingering) }
+        if isEnding, streams.isEmpty { closeAfterRead(.done) }
+    }
+
+    /// Ends what can never come to its end, where the client sends no more: requests that lack something, and responses behind
+    /// windows that are closed. From the next turn of the loop: what may be written is written then.
+    func settleSoon() {
+        guard isInputClosed, !isSettling, !isClosed, let context else { return }
+        isSettling = true
+        let box = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.execute { box.value.settle() }
+    }
+
+    private func settle() {
+        isSettling = false
+        // What the socket has no room for may well have room in the windows.
+        guard !isClosed, let context, context.channel.isWritable else { return }
+        for stream in streams { stream.inputClosed() }
     }
 
     // MARK: - Time and the end
@@ -313,12 +351,19 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         for index in streams.indices.reversed() where index < streams.count { streams[index].checkTime() }
         guard let context else { return }
         let passed = server.tick &- since
+        let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         if isLingering {
-            if passed > server.limits.linger { context.close(promise: nil) }
+            let isAwaited = isResponding && !hasSaidAll
+            if isAwaited, pace.hasMoved(unsent: buffered, now: server.tick) {
+                since = server.tick
+                account()
+            } else if passed > (isAwaited ? server.limits.idle : server.limits.linger) {
+                if isAwaited { server.countIdle() }
+                context.close(promise: nil)
+            }
             return
         }
         if !context.channel.isWritable {
-            let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
             if pace.hasMoved(unsent: buffered, now: server.tick) {
                 since = server.tick
                 account()
@@ -334,7 +379,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
 
     /// Tells the client to ask elsewhere, responds to what was asked, and closes.
     func stop() {
-        if isLingering { context?.close(promise: nil) }
+        // The last responses go out first.
+        if isLingering, hasSaidAll || !isResponding { context?.close(promise: nil) }
         guard !isEnding, context != nil else { return }
         isEnding = true
         sendGoAway(.noError)

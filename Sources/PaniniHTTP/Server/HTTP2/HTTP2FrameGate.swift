@@ -117,9 +117,12 @@ final class HTTP2FrameGate: ChannelDuplexHandler {
         guard let context, !isShut else { return }
         isShut = true
         held = ByteBuffer()
-        let box = NIOLoopBound(context, eventLoop: context.eventLoop)
+        let box = NIOLoopBound((context, connection), eventLoop: context.eventLoop)
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in
-            box.value.close(mode: .output, promise: nil)
+            let (context, connection) = box.value
+            // It may have been left alone while the client did not read.
+            try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+            context.close(mode: connection.saidAll() ? .all : .output, promise: nil)
         }
         // NIO's handler keeps what a closed window holds back until the stream of it is closed, or the handler removed.
         connection.closeStreams()

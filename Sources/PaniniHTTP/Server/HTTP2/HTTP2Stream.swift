@@ -74,7 +74,7 @@ final class HTTP2Stream: ChannelInboundHandler {
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
         let action = machine.writabilityChanged(isWritable, now: server.tick)
-        if isWritable { connection.moved() }
+        if isWritable { connection.moved() } else { connection.settleSoon() }
         switch action {
         case .none: break
         case .canWrite:
@@ -198,6 +198,7 @@ final class HTTP2Stream: ChannelInboundHandler {
         machine.responseEnded(now: server.tick)
         context?.flush()
         if context != nil { account() }
+        connection.settleSoon()
     }
 
     private func reset(_ code: HTTP2ErrorCode) {
@@ -222,6 +223,16 @@ final class HTTP2Stream: ChannelInboundHandler {
         if isWritable { unsent = 0 }
         account()
         return isWritable
+    }
+
+    /// The client sends no more, and all that its windows have room for is written.
+    func inputClosed() {
+        guard let context else { return }
+        switch machine.inputClosed(isWritable: context.channel.isWritable) {
+        case .none: break
+        case .refuse: refuse(.failure(.incomplete))
+        case .close: close()
+        }
     }
 
     /// The connection ends: what the client has not taken is dropped.

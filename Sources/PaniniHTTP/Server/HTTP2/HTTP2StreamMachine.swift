@@ -295,6 +295,27 @@ struct HTTP2StreamMachine: Equatable {
         }
     }
 
+    /// What becomes of a stream whose client sends no more.
+    enum InputEndAction: Equatable {
+        case none
+        /// Refuse the request: it is not complete.
+        case refuse
+        /// Close the stream: what the client has not been sent it will never have room for.
+        case close
+    }
+
+    /// The client sends no more: neither the rest of a request nor room for a response.
+    ///
+    /// - Parameter isWritable: Whether more of the response can be written. All that had room is on its way.
+    func inputClosed(isWritable: Bool) -> InputEndAction {
+        switch phase {
+        case .head, .ended: .close
+        case .body: .refuse
+        case .streaming, .sendingFile: isWritable ? .none : .close
+        case .queued, .responding, .finishing, .closed: .none
+        }
+    }
+
     /// There is no stream any more.
     ///
     /// - Returns: Whether a request waits for its response.
