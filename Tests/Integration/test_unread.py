@@ -402,6 +402,26 @@ def test_http2_windows_of_a_client_that_has_left_are_not_waited_for(web, clients
     wait_until(lambda: program.status()["web_bytes"] == 0, "nothing is held")
 
 
+def test_http2_requests_that_come_while_the_socket_fills(web, clients):
+    """Their streams begin while the connection is not read; they are served all the same."""
+    program = web(script=SCRIPT + """
+        app.http.get("/wide", function(req) return panini.response{ text = "ok", headers = { ["x-wide"] = ("x"):rep(8000) } } end)
+        """)
+    client = Frames(program.port)
+    clients.append(client)
+    client.wait(h2.events.SettingsAcknowledged)
+    streams = []
+    for _ in range(40):
+        streams.append(client.h2.get_next_available_stream_id())
+        fields = [(":method", "GET"), (":scheme", "http"), (":path", "/wide"), (":authority", "x")]
+        client.h2.send_headers(streams[-1], fields, end_stream=True)
+    # In one read: the heads of the first answers fill what the server gives to the socket.
+    client.flush()
+    for stream in streams:
+        client.wait(h2.events.StreamEnded, stream)
+        assert client.status(stream) == 200
+
+
 def http2_bodies(connection):
     """What comes up to the end of a connection: the size of each body that is complete."""
     data, at = b"", 0

@@ -79,6 +79,9 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             streamConfiguration: .init(),
             inboundStreamInitializer: { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    // A stream begins with what its connection has. That does not read while its client does not, and nobody would
+                    // let the stream read afterwards.
+                    try channel.syncOptions?.setOption(.autoRead, value: true)
                     try channel.pipeline.syncOperations.addHandler(HTTP2Stream(box.value))
                 }
             }
