@@ -528,6 +528,21 @@ def test_many_errors_of_streams_end_the_connection(served, frames, client):
     assert client.request("ping").text == "pong"
 
 
+def test_an_answer_whose_head_is_too_large_costs_its_stream_alone(service, frames):
+    running = service(SCRIPT + """
+        app.http.get("/head", function(req) return panini.response{ text = "ok", headers = { x = ("z"):rep(tonumber(req.query.n)) } } end)
+        app.http.get("/flow", function(req) return panini.response{ headers = { x = ("z"):rep(40000) },
+            stream = function(write) assert(not write("x")) end } end)
+        """, options=WEB)
+    connection = frames(int(re.search(r"web server on http://127\.0\.0\.1:(\d+)", running.output).group(1)))
+    waiting = connection.request("/slow")
+    for path, status in (("/head?n=10000", 200), ("/head?n=40000", 500), ("/flow", 500), ("/hello", 200)):
+        stream = connection.request(path)
+        connection.wait(h2.events.StreamEnded, stream)
+        assert connection.status(stream) == status, path
+    assert connection.status(waiting) == 504
+
+
 def test_rapid_resets_end_the_connection(served, frames, client):
     """CVE-2023-44487."""
     port, _ = served()

@@ -141,6 +141,33 @@ struct HTTP2ErrorTests {
         #expect(session.end())
     }
 
+    @Test("the head of a response that is too large for a frame costs its own stream", arguments: [false, true])
+    func largeHead(isStream: Bool) throws {
+        let session = try HTTP2Session()
+        session.send(.request("/a", on: 1), .request("/b", on: 3), .request("/c", on: 5), .request("/d", on: 7))
+        // The letter takes 5 bits, each byte of the other more than 20.
+        let heads = [
+            String(repeating: "a", count: 25000), String(repeating: "a", count: 27000), String(repeating: "\u{C7}", count: 4000),
+        ]
+        for (request, head) in zip(session.waiting, heads) {
+            if isStream {
+                request.beginStream(status: 200, headers: [("x", head)])
+                request.endStream(isComplete: true)
+            } else {
+                request.respond(HTTPResponse(status: 200, headers: [("x", head)], body: [1]))
+            }
+            #expect(!request.isOpen)
+        }
+        session.respond(to: "/d")
+        #expect(session.body(1) != nil && session.body(7) == "/d")
+        // 200 and 500 as places of HPACK's own table.
+        let statuses = session.frames.filter { $0.kind == .headers }.map { $0.payload[0] & 0x7F }
+        #expect(statuses == [8, 14, 14, 8])
+        #expect(session.body(3)?.contains("headers are larger") == true)
+        #expect(session.server?.counters.refusedRequests == [500: 2] && session.isOpen)
+        #expect(session.end())
+    }
+
     @Test("the gate tells frames from payloads that look like frames")
     func saidEnds() {
         var said = HTTP2SaidEnds()

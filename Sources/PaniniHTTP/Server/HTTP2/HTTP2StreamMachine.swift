@@ -169,6 +169,15 @@ struct HTTP2StreamMachine: Equatable {
         return true
     }
 
+    /// The head of the response is larger than can be sent. Another, whole response takes its place; ``responseEnded(now:)``
+    /// follows.
+    mutating func headRefused() {
+        switch phase {
+        case .streaming, .sendingFile: phase = .finishing
+        case .head, .body, .queued, .responding, .finishing, .ended, .closed: break
+        }
+    }
+
     /// How a piece of a stream is written.
     enum PieceAction: Equatable {
         /// It comes too late.
