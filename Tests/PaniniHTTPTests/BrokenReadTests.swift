@@ -76,9 +76,14 @@ private final class Listener: WebSocketDelegate {
 struct BrokenReadTests {
     /// What the last read of a client of HTTP/2 brings.
     enum HTTP2Read: String, CaseIterable {
-        case request = "a request", answered = "a request that is answered at once", body = "a part of a body"
-        case behindWindow = "a request whose answer has no room", reset = "an error of a stream"
-        case frame = "a part of a frame", ping = "a ping", fault = "an error of the connection"
+        case request = "a request"
+        case answered = "a request that is answered at once"
+        case body = "a part of a body"
+        case behindWindow = "a request whose answer has no room"
+        case reset = "an error of a stream"
+        case frame = "a part of a frame"
+        case ping = "a ping"
+        case fault = "an error of the connection"
     }
 
     @Test("nothing is left of an HTTP/2 connection and its streams", arguments: HTTP2Read.allCases)
@@ -111,9 +116,11 @@ struct BrokenReadTests {
     @Test(
         "nothing is left of an HTTP/1 connection",
         arguments: [
-            "GET /a HTTP/1.1\r\nhost: a\r\n\r\n", "GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /a HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n",
             "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n12", "GET /a HT",
-            "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\n12\r\n", "nothing that is HTTP\r\n\r\n",
+            "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\n12\r\n",
+            "nothing that is HTTP\r\n\r\n",
         ]
     )
     func http1(read: String) throws {

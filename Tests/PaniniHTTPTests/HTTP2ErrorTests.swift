@@ -15,11 +15,18 @@ struct HTTP2StreamFault: Sendable, CustomTestStringConvertible {
 
     static let all = [
         HTTP2StreamFault(name: "a name in upper case", code: 1) { [.request("/b", on: 3, [("X-A", "b")])] },
-        HTTP2StreamFault(name: "a field of the connection", code: 1) { [.request("/b", on: 3, [("connection", "close")])] },
+        HTTP2StreamFault(name: "a field of the connection", code: 1) {
+            [.request("/b", on: 3, [("connection", "close")])]
+        },
         HTTP2StreamFault(name: "a name in upper case among the trailers", code: 1) {
             [
                 .request("/b", on: 3, isPost: true, isLast: false),
-                TestFrame(kind: .headers, payload: [0, 1] + Array("X".utf8) + [1] + Array("y".utf8), flags: 5, stream: 3),
+                TestFrame(
+                    kind: .headers,
+                    payload: [0, 1] + Array("X".utf8) + [1] + Array("y".utf8),
+                    flags: 5,
+                    stream: 3
+                ),
             ]
         },
         HTTP2StreamFault(name: "less than the content-length says", code: 1) {
@@ -34,8 +41,12 @@ struct HTTP2StreamFault: Sendable, CustomTestStringConvertible {
                 .data("123", on: 3, isLast: true),
             ]
         },
-        HTTP2StreamFault(name: "a window that grows by nothing", code: 1) { [.request("/b", on: 3), .window(0, on: 3)] },
-        HTTP2StreamFault(name: "a window that grows too large", code: 3) { [.request("/b", on: 3), .window(.max >> 1, on: 3)] },
+        HTTP2StreamFault(name: "a window that grows by nothing", code: 1) {
+            [.request("/b", on: 3), .window(0, on: 3)]
+        },
+        HTTP2StreamFault(name: "a window that grows too large", code: 3) {
+            [.request("/b", on: 3), .window(.max >> 1, on: 3)]
+        },
         HTTP2StreamFault(name: "DATA behind the end", code: 5) { [.request("/b", on: 3), .data("x", on: 3)] },
         HTTP2StreamFault(name: "HEADERS behind the end", code: 5) { [.request("/b", on: 3), .request("/b", on: 3)] },
     ]
@@ -147,7 +158,8 @@ struct HTTP2ErrorTests {
         session.send(.request("/a", on: 1), .request("/b", on: 3), .request("/c", on: 5), .request("/d", on: 7))
         // The letter takes 5 bits, each byte of the other more than 20.
         let heads = [
-            String(repeating: "a", count: 25000), String(repeating: "a", count: 27000), String(repeating: "\u{C7}", count: 4000),
+            String(repeating: "a", count: 25000), String(repeating: "a", count: 27000),
+            String(repeating: "\u{C7}", count: 4000),
         ]
         for (request, head) in zip(session.waiting, heads) {
             if isStream {

@@ -109,7 +109,10 @@ struct HTTP2InputEndTests {
         #expect(session.end())
     }
 
-    @Test("the connection is closed when the last response is written, not before", arguments: ["the client", "the server"])
+    @Test(
+        "the connection is closed when the last response is written, not before",
+        arguments: ["the client", "the server"]
+    )
     func written(end: String) throws {
         let session = try HTTP2Session()
         session.send(.request("/a", on: 1))

@@ -194,7 +194,10 @@ final class HTTP2Session: HTTPDelegate {
     /// The body of a response, with its end.
     func body(_ stream: UInt32) -> String? {
         guard frames.contains(where: { $0.stream == stream && $0.isLast }) else { return nil }
-        return String(decoding: frames.filter { $0.kind == .data && $0.stream == stream }.flatMap(\.payload), as: UTF8.self)
+        return String(
+            decoding: frames.filter { $0.kind == .data && $0.stream == stream }.flatMap(\.payload),
+            as: UTF8.self
+        )
     }
 
     var isOpen: Bool { channel.isActive }

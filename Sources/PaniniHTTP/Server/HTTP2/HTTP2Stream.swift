@@ -323,7 +323,9 @@ extension HTTP2Stream: HTTPFileSender {
         let action = machine.beginFile(isEmpty: range.isEmpty)
         guard action != .drop else { return file.close() }
         let isEnd = action == .headOnly
-        guard writeHead(status, headers, length: status == 304 ? nil : range.count, isEnd: isEnd) else { return file.close() }
+        guard writeHead(status, headers, length: status == 304 ? nil : range.count, isEnd: isEnd) else {
+            return file.close()
+        }
         guard action == .send else {
             file.close()
             return ended()
