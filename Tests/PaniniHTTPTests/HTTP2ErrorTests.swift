@@ -48,7 +48,7 @@ struct HTTP2StreamFault: Sendable, CustomTestStringConvertible {
             [.request("/b", on: 3), .window(.max >> 1, on: 3)]
         },
         HTTP2StreamFault(name: "DATA behind the end", code: 5) { [.request("/b", on: 3), .data("x", on: 3)] },
-        HTTP2StreamFault(name: "HEADERS behind the end", code: 5) { [.request("/b", on: 3), .request("/b", on: 3)] },
+        HTTP2StreamFault(name: "HEADERS behind the end", code: 1) { [.request("/b", on: 3), .request("/b", on: 3)] },
     ]
 }
 
