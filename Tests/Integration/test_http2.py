@@ -515,7 +515,7 @@ def test_what_is_wrong_with_one_stream_resets_that_alone(served, frames, gate, k
 
 
 def test_many_errors_of_streams_end_the_connection(served, frames, client):
-    port, _ = served()
+    port, running = served()
     connection = frames(port)
     for _ in range(200):
         connection.wait(h2.events.StreamReset, upper_case(connection))
@@ -525,6 +525,7 @@ def test_many_errors_of_streams_end_the_connection(served, frames, client):
     assert connection.wait(h2.events.ConnectionTerminated).error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
     while connection.read():
         pass
+    running.wait_for("the connection of 127.0.0.1 was closed: its client sent too many frames")
     assert client.request("ping").text == "pong"
 
 

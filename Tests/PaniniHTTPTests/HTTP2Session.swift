@@ -113,7 +113,7 @@ final class HTTP2Session: HTTPDelegate {
     /// Respond at once with the path, instead of when the test says so.
     var isQuick = false
     private(set) var lost = 0
-    private(set) var roomTold = 0
+    private(set) var shed: [HTTPShedding.Reason] = []
     private(set) weak var connection: HTTP2Connection?
     private var received: [UInt8] = []
     private(set) var frames: [TestFrame] = []
@@ -224,8 +224,8 @@ final class HTTP2Session: HTTPDelegate {
 
     func lost(_ request: HTTPRequest) { lost += 1 }
     func responded(_ report: HTTPAccessReport) {}
-    func canWrite(_ request: HTTPRequest) { roomTold += 1 }
-    func shed(_ shedding: HTTPShedding) {}
+    func canWrite(_ request: HTTPRequest) {}
+    func shed(_ shedding: HTTPShedding) { shed.append(shedding.reason) }
     func webMemoryCalmedDown() {}
 }
 

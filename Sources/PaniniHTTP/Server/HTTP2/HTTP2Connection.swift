@@ -163,9 +163,12 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         switch end {
         case .stream(let code): if Self.blamesClient(code) { server.countBrokenStream() }
         case .connection(let code):
-            guard !isClosed, code != UInt32(HTTP2ErrorCode.noError.networkCode) else { return }
+            let code = HTTP2ErrorCode(networkCode: Int(code))
+            guard !isClosed, code != .noError else { return }
             server.countBrokenConnection()
             closeAfterRead(.lingering)
+            // By this NIO tells of each of its bounds.
+            if code == .enhanceYourCalm { server.shed(self, .flood) }
         }
     }
 
