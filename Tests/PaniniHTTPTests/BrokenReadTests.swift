@@ -41,8 +41,7 @@ private final class Session: HTTPDelegate {
     func admits(_ request: HTTPRequest) -> HTTPResponse? { nil }
 
     func received(_ request: HTTPRequest) {
-        requests.append(request)
-        guard upgrades, let connection = request.connection as? HTTP1Connection else { return }
+        guard upgrades, let connection = request.connection as? HTTP1Connection else { return requests.append(request) }
         let next = connection.upgrade(request.number, headers: [], settings: WebSocketSettings())
         next?.delegate = Listener()
         webSocket = next
