@@ -130,6 +130,25 @@ struct HTTP2InputEndTests {
         #expect(session.end())
     }
 
+    @Test(
+        "a client that takes nothing, and has no response to take, is not waited for",
+        arguments: ["the client", "the server"]
+    )
+    func owesNothing(end: String) throws {
+        let session = try HTTP2Session()
+        session.isQuick = true
+        session.send(.request("/a", on: 1))
+        #expect(session.body(1) == "/a")
+        session.wait(seconds: 2)
+        session.socket.isHolding = true
+        session.send(TestFrame(kind: .ping, payload: [UInt8](repeating: 1, count: 8)))
+        session.takes(false)
+        if end == "the client" { session.endInput() } else { session.server?.stop {} }
+        session.turn()
+        #expect(!session.isOpen)
+        #expect(session.end())
+    }
+
     @Test("a client that takes nothing of the last response is given up")
     func takesNothing() throws {
         let session = try HTTP2Session()

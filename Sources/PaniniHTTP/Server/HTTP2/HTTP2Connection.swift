@@ -21,10 +21,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     private(set) var isClosed = false
     /// The client has been given all that it gets. It may read that, and then closes; ``since`` is the tick at which that began.
     private var isLingering = false
-    /// All of that is written.
-    private var hasSaidAll = false
-    /// What is not yet written of it are responses.
-    private var isResponding = false
+    /// Streams have ended whose responses may not have left the channel.
+    private var owesResponses = false
     /// The client sends no more: it opens no windows, and completes no requests.
     private var isInputClosed = false
     private var isSettling = false
@@ -213,10 +211,10 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             sendGoAway(.enhanceYourCalm)
         }
         // Where it has responses to take, a client that takes nothing is waited for, also by the stop of a server.
-        let isAwaited = end == .done || end != .atOnce && context.channel.isWritable && !server.isStopping
+        owesResponses = owesResponses && end == .done
+        let isAwaited = owesResponses || end != .atOnce && context.channel.isWritable && !server.isStopping
         guard isAwaited, let gate else { return context.close(promise: nil) }
         isLingering = true
-        isResponding = end == .done
         since = server.tick
         gate.shut()
     }
@@ -225,7 +223,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     ///
     /// - Returns: Whether the client is not waited for.
     func saidAll() -> Bool {
-        hasSaidAll = true
+        owesResponses = false
         since = server.tick
         return server.isStopping
     }
@@ -261,6 +259,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             last.index = index
         }
         since = server.tick
+        if !isClosed { owesResponses = true }
         stream.load.set(body: 0, unsent: 0, in: &load)
         if !waiting.isEmpty { waiting.removeAll { $0 === stream } }
         account()
@@ -359,16 +358,16 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         let passed = server.tick &- since
         let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         if isLingering {
-            let isAwaited = isResponding && !hasSaidAll
-            if isAwaited, pace.hasMoved(unsent: buffered, now: server.tick) {
+            if owesResponses, pace.hasMoved(unsent: buffered, now: server.tick) {
                 since = server.tick
                 account()
-            } else if passed > (isAwaited ? server.limits.idle : server.limits.linger) {
-                if isAwaited { server.countIdle() }
+            } else if passed > (owesResponses ? server.limits.idle : server.limits.linger) {
+                if owesResponses { server.countIdle() }
                 context.close(promise: nil)
             }
             return
         }
+        if buffered == 0 { owesResponses = false }
         if !context.channel.isWritable {
             if pace.hasMoved(unsent: buffered, now: server.tick) {
                 since = server.tick
@@ -386,7 +385,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     /// Tells the client to ask elsewhere, responds to what was asked, and closes.
     func stop() {
         // The last responses go out first.
-        if isLingering, hasSaidAll || !isResponding { context?.close(promise: nil) }
+        if isLingering, !owesResponses { context?.close(promise: nil) }
         guard !isEnding, context != nil else { return }
         isEnding = true
         sendGoAway(.noError)
