@@ -182,6 +182,13 @@ def test_the_access_log(web2):
 
 # ---- frames by hand
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS, PINGED, GOAWAY = 4, 6, 7
+
+
+def raw_frame(kind, payload=b"", flags=0, stream=0):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
 
 class Frames:
     """A connection without TLS whose frames the test makes."""
@@ -453,6 +460,90 @@ def refused(connection):
     )
 
 
+def upper_case(connection):
+    return connection.request("/hello", extra=(("X-Upper", "case"),))
+
+
+def connection_field(connection):
+    return connection.request("/hello", extra=(("connection", "close"),))
+
+
+def wrong_length(connection):
+    stream = connection.request("/echo", "POST", end=False, extra=(("content-length", "5"),))
+    connection.h2.send_data(stream, b"123", end_stream=True)
+    return stream
+
+
+def raw_behind(kind, payload):
+    def send(connection):
+        stream = connection.h2.get_next_available_stream_id()
+        fields = [(":method", "GET"), (":scheme", "http"), (":path", "/slow"), (":authority", "x")]
+        connection.h2.send_headers(stream, fields, end_stream=True)
+        # At once: there is no response before.
+        connection.socket.sendall(connection.h2.data_to_send() + raw_frame(kind, payload, stream=stream))
+        return stream
+
+    return send
+
+
+# What is wrong with one stream, and the code by which that is reset (RFC 9113, sections 5.1, 6.9, 8.1 and 8.2).
+STREAM_ERRORS = {
+    "a name in upper case": (upper_case, h2.errors.ErrorCodes.PROTOCOL_ERROR),
+    "a field of the connection": (connection_field, h2.errors.ErrorCodes.PROTOCOL_ERROR),
+    "another content-length": (wrong_length, h2.errors.ErrorCodes.PROTOCOL_ERROR),
+    "a window that grows by nothing": (raw_behind(8, bytes(4)), h2.errors.ErrorCodes.PROTOCOL_ERROR),
+    "a window that grows too large": (raw_behind(8, b"\x7f\xff\xff\xff"), h2.errors.ErrorCodes.FLOW_CONTROL_ERROR),
+    "DATA behind the end": (raw_behind(0, b"x"), h2.errors.ErrorCodes.STREAM_CLOSED),
+}
+
+
+@pytest.mark.parametrize("kind", STREAM_ERRORS)
+def test_what_is_wrong_with_one_stream_resets_that_alone(served, frames, gate, kind):
+    port, _ = served()
+    connection = frames(port)
+    waiting = connection.request("/gate")
+    held = gate.arrived()
+    send, code = STREAM_ERRORS[kind]
+    broken = send(connection)
+    connection.flush()
+    assert connection.wait(h2.events.StreamReset, broken).error_code == code
+    assert connection.status(connection.request("/hello")) == 200
+    gate.open(held)
+    connection.wait(h2.events.StreamEnded, waiting)
+    assert connection.status(waiting) == 200
+    assert not [e for e in connection.events if isinstance(e, h2.events.ConnectionTerminated)]
+
+
+def test_many_errors_of_streams_end_the_connection(served, frames, client):
+    port, running = served()
+    connection = frames(port)
+    for _ in range(200):
+        connection.wait(h2.events.StreamReset, upper_case(connection))
+        connection.events.clear()
+    assert connection.status(connection.request("/hello")) == 200
+    upper_case(connection)
+    assert connection.wait(h2.events.ConnectionTerminated).error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    while connection.read():
+        pass
+    running.wait_for("the connection of 127.0.0.1 was closed: its client sent too many frames")
+    assert client.request("ping").text == "pong"
+
+
+def test_an_answer_whose_head_is_too_large_costs_its_stream_alone(service, frames):
+    running = service(SCRIPT + """
+        app.http.get("/head", function(req) return panini.response{ text = "ok", headers = { x = ("z"):rep(tonumber(req.query.n)) } } end)
+        app.http.get("/flow", function(req) return panini.response{ headers = { x = ("z"):rep(40000) },
+            stream = function(write) assert(not write("x")) end } end)
+        """, options=WEB)
+    connection = frames(int(re.search(r"web server on http://127\.0\.0\.1:(\d+)", running.output).group(1)))
+    waiting = connection.request("/slow")
+    for path, status in (("/head?n=10000", 200), ("/head?n=40000", 500), ("/flow", 500), ("/hello", 200)):
+        stream = connection.request(path)
+        connection.wait(h2.events.StreamEnded, stream)
+        assert connection.status(stream) == status, path
+    assert connection.status(waiting) == 504
+
+
 def test_rapid_resets_end_the_connection(served, frames, client):
     """CVE-2023-44487."""
     port, _ = served()
@@ -502,14 +593,6 @@ def test_idle_connections_and_slow_bodies(served, frames):
     assert event.error_code == h2.errors.ErrorCodes.NO_ERROR
     while connection.read():
         pass
-
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS, PINGED, GOAWAY = 4, 6, 7
-
-
-def raw_frame(kind, payload=b"", flags=0, stream=0):
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
 # What ends a connection, and the code by which it is told (RFC 9113, section 7).

@@ -381,6 +381,91 @@ def test_http2_clients_that_take_nothing_are_given_up(web, clients):
     wait_until(lambda: not client.read() or sum(isinstance(event, ended) for event in client.events) >= 20, "the streams end")
 
 
+@pytest.mark.parametrize("end", ["half of the connection", "all of it"])
+def test_http2_windows_of_a_client_that_has_left_are_not_waited_for(web, clients, end):
+    """It can open none of them any more. web_idle_timeout, which is longer than the test waits, was what ended it."""
+    program = web(", web_idle_timeout = 600")
+    client = Windowless(program.port)
+    clients.append(client)
+    client.ask("/big", 20)
+    heads = h2.events.ResponseReceived
+    wait_until(lambda: sum(isinstance(e, heads) for e in client.events) == 20 or client.read() and False, "the heads are there")
+    assert program.status()["web_bytes"] > MB
+    if end == "all of it":
+        # Nothing is unread: this is no reset.
+        client.close()
+    else:
+        client.socket.shutdown(socket.SHUT_WR)
+        while client.read():
+            pass
+        assert sum(isinstance(event, h2.events.StreamReset) for event in client.events) == 20
+    wait_until(lambda: program.status()["web_bytes"] == 0, "nothing is held")
+
+
+def test_http2_requests_that_come_while_the_socket_fills(web, clients):
+    """Their streams begin while the connection is not read; they are served all the same."""
+    program = web(script=SCRIPT + """
+        app.http.get("/wide", function(req) return panini.response{ text = "ok", headers = { ["x-wide"] = ("x"):rep(8000) } } end)
+        """)
+    client = Frames(program.port)
+    clients.append(client)
+    client.wait(h2.events.SettingsAcknowledged)
+    streams = []
+    for _ in range(40):
+        streams.append(client.h2.get_next_available_stream_id())
+        fields = [(":method", "GET"), (":scheme", "http"), (":path", "/wide"), (":authority", "x")]
+        client.h2.send_headers(streams[-1], fields, end_stream=True)
+    # In one read: the heads of the first answers fill what the server gives to the socket.
+    client.flush()
+    for stream in streams:
+        client.wait(h2.events.StreamEnded, stream)
+        assert client.status(stream) == 200
+
+
+def http2_bodies(connection):
+    """What comes up to the end of a connection: the size of each body that is complete."""
+    data, at = b"", 0
+    while more := connection.recv(1 << 20):
+        data += more
+    sizes, complete = {}, {}
+    while at + 9 <= len(data):
+        size, kind, flags = int.from_bytes(data[at : at + 3], "big"), data[at + 3], data[at + 4]
+        stream = int.from_bytes(data[at + 5 : at + 9], "big")
+        if kind == 0:
+            sizes[stream] = sizes.get(stream, 0) + size
+            if flags & 1:
+                complete[stream] = sizes[stream]
+        at += 9 + size
+    return complete
+
+
+@pytest.mark.parametrize("end", ["the client's end", "a stop"])
+def test_http2_answers_that_a_slow_client_reads_to_their_end(web, end):
+    """The windows have room for all of them, the socket has not: nothing of the last is dropped."""
+    program = web()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", program.port))
+        ask = b"\x82\x86\x04\x0c/files/a.bin\x01\x01x"
+        frames = [(4, 0, 0, struct.pack(">HI", 4, 1 << 24)), (8, 0, 0, struct.pack(">I", 1 << 24))]
+        frames += [(1, 5, stream, ask) for stream in range(1, 17, 2)]
+        client.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + b"".join(struct.pack(">BHBBI", 0, len(payload), kind, flags, stream) + payload for kind, flags, stream, payload in frames)
+        )
+        wait_until(program.rests, "the socket is full", REST)
+        if end == "a stop":
+            program.running.signal(signal.SIGTERM)
+        else:
+            client.shutdown(socket.SHUT_WR)
+        # Longer than a client has to close after its last response.
+        time.sleep(3)
+        assert http2_bodies(client) == {stream: 1_000_000 for stream in range(1, 17, 2)}
+    if end == "a stop":
+        assert program.running.wait() == 0
+
+
 @pytest.mark.parametrize("kind", ["ping", "settings", "refused"])
 def test_http2_acknowledgements_that_nobody_reads(web, kind):
     program = web()
@@ -617,6 +702,34 @@ def test_streams_end_with_clients_that_leave(web, client):
         wait_until(lambda: client.ask("open")["open"] == 0, "all streams have ended")
         assert program.cpu - cpu < 5, (program.cpu - cpu, time.monotonic() - begun)
     assert "too much CPU" not in program.running.output
+
+
+def test_a_stream_whose_own_write_meets_the_end(web, client):
+    """The write that learns of a reset tells of the end before its function waits: who waited then would wait for good, and so would
+    a stop."""
+    program = web(', limits = { cpu = 30 }', script=SCRIPT + """
+        app.http.get("/busy", function(req) return panini.response{ stream = function(write)
+            write("on")
+            -- The loop sees nothing of the client in the meantime.
+            local ok, err
+            repeat
+                local begun = os.clock()
+                while os.clock() - begun < 0.05 do end
+                ok, err = write("on")
+            until not ok
+            app.publish("ended", { code = err.code })
+        end } end)
+        """)
+    ended = client.subscribe("ended")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.sendall(request("/busy"))
+        assert one.recv(65536)
+    assert ended.next().json == {"code": "closed"}
+    begun = time.monotonic()
+    program.running.signal(signal.SIGTERM)
+    assert program.running.wait() == 0
+    assert time.monotonic() - begun < 10
 
 
 def read_whole(port, path, pause):

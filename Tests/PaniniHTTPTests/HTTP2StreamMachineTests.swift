@@ -152,11 +152,39 @@ struct HTTP2StreamMachineTests {
         #expect(action(machine, after: 39, isUnsent: true) == .closeIdle)
     }
 
+    @Test("the client sends no more: what can come to an end goes on")
+    func inputEnd() {
+        func action(_ phase: HTTP2StreamMachine.Phase, isWritable: Bool) -> HTTP2StreamMachine.InputEndAction {
+            stream(phase).inputClosed(isWritable: isWritable)
+        }
+        for isWritable in [false, true] {
+            #expect(action(.head, isWritable: isWritable) == .close && action(.body, isWritable: isWritable) == .refuse)
+            #expect(action(.queued, isWritable: isWritable) == .none)
+            #expect(action(.responding, isWritable: isWritable) == .none)
+            #expect(action(.ended, isWritable: isWritable) == .close)
+            for phase in [HTTP2StreamMachine.Phase.streaming, .sendingFile] {
+                #expect(action(phase, isWritable: isWritable) == (isWritable ? .none : .close))
+            }
+        }
+    }
+
+    @Test("a head that is too large is the end of any response")
+    func largeHead() {
+        for phase in [HTTP2StreamMachine.Phase.streaming, .sendingFile, .finishing] {
+            var machine = stream(phase)
+            machine.headRefused()
+            #expect(machine.phase == .finishing && !machine.isWaiting && machine.piece == .drop)
+            machine.responseEnded(now: 0)
+            machine.headRefused()
+            #expect(machine.phase == .ended)
+        }
+    }
+
     // MARK: - All orders
 
     private enum Event: CaseIterable {
         case fields, lastFields, data, lastData, turn, refuse, respond, beginStream, write, endStream, breakStream
-        case file, emptyFile, fileSent, fileShort, full, room, tick, longTick, lost
+        case file, emptyFile, fileSent, fileShort, largeHead, full, room, tick, inputEnd, longTick, lost
     }
 
     /// Carries out what the machine says, and looks for what must never happen.
@@ -242,6 +270,25 @@ struct HTTP2StreamMachineTests {
                 guard machine.phase == .sendingFile else { break }
                 machine.cutShort()
                 reset(isError: true)
+            case .largeHead:
+                guard machine.beginStream() else { break }
+                machine.headRefused()
+                began()
+                ended()
+            case .inputEnd:
+                switch machine.inputClosed(isWritable: false) {
+                case .none:
+                    require(![.head, .body, .ended].contains(machine.phase), "nothing can come of it, and it stays")
+                case .refuse:
+                    require(machine.phase == .body, "a request that lacks nothing is refused")
+                    play(.refuse)
+                case .close:
+                    require(
+                        ![.queued, .responding].contains(machine.phase),
+                        "a response that may have room is given up"
+                    )
+                    _ = machine.lost()
+                }
             case .full:
                 let action = machine.writabilityChanged(false, now: now)
                 require(action == .none, "room where there is none")
@@ -311,7 +358,7 @@ struct HTTP2StreamMachineTests {
             var events: [Event] = []
             while events.count < 60, play.machine.phase != .closed {
                 let event =
-                    Event.allCases.dropLast(Int.random(in: 0..<20, using: &generator) == 0 ? 0 : 2)
+                    Event.allCases.dropLast(Int.random(in: 0..<20, using: &generator) == 0 ? 0 : 3)
                     .randomElement(using: &generator) ?? .tick
                 events.append(event)
                 play.play(event)

@@ -20,13 +20,15 @@ struct HTTPHolding {
     }
 }
 
-/// Why a server has ended a connection for what it held.
+/// Why a server has ended a connection for what its client cost.
 package struct HTTPShedding {
     package enum Reason: Equatable {
         /// All web servers together held more than `limit`, and this connection most of it.
         case memory(limit: Int)
         /// It alone held more than `limit`.
         case connection(limit: Int)
+        /// The client sent too much of what is work for the server alone: resets, pings, settings, errors of streams.
+        case flood
     }
 
     package let reason: Reason

@@ -14,7 +14,7 @@ package protocol HTTPDelegate: AnyObject {
     func canWrite(_ request: HTTPRequest)
     /// A response is complete, or was given up; of a server only with ``HTTPServerConfiguration/reportsResponses``.
     func responded(_ report: HTTPAccessReport)
-    /// A connection was ended for what it held.
+    /// A connection was ended for what its client cost.
     func shed(_ shedding: HTTPShedding)
     /// Much of what the connections held has gone: a good time to give memory back to the system.
     func webMemoryCalmedDown()

@@ -178,6 +178,8 @@ package final class HTTPServer {
     func countRequest() { counters.requests &+= 1 }
     func countRefusal(_ status: Int) { counters.refusedRequests[status, default: 0] &+= 1 }
     func countIdle() { counters.idleClosed &+= 1 }
+    func countBrokenStream() { counters.brokenStreams &+= 1 }
+    func countBrokenConnection() { counters.brokenConnections &+= 1 }
 
     private func startClock() {
         let box = NIOLoopBound(self, eventLoop: eventLoop)
@@ -244,7 +246,7 @@ package final class HTTPServer {
         if memory.isOver { _ = memory.asksOther(than: share.member, above: 0, now: now) }
     }
 
-    /// Ends a connection for what it holds.
+    /// Ends a connection for what its client costs.
     func shed(_ connection: any HTTPServerConnection, _ reason: HTTPShedding.Reason) {
         guard !connection.holding.isEnded else { return }
         let bytes = connection.holding.bytes
@@ -264,6 +266,8 @@ package final class HTTPServer {
         case .connection:
             counters.overfullConnections &+= 1
             connection.shed(.failure(503, "the connection makes the server hold too much"))
+        // It was told by its own means, and ends.
+        case .flood: break
         }
         delegate.shed(shedding)
     }

@@ -62,4 +62,8 @@ package struct HTTPServerCounters: Sendable, Equatable {
     package var shedConnections: UInt64 = 0
     /// Connections ended for what they alone held.
     package var overfullConnections: UInt64 = 0
+    /// Streams of HTTP/2 that were reset for what the client sent on them.
+    package var brokenStreams: UInt64 = 0
+    /// Connections of HTTP/2 that were ended for what the client sent.
+    package var brokenConnections: UInt64 = 0
 }

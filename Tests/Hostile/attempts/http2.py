@@ -1,5 +1,6 @@
 """HTTP/2: floods whose answers nobody reads, windows that stay closed, frames that no peer should send."""
 
+import socket
 import struct
 
 from .rows import Must, Row, Send
@@ -72,6 +73,15 @@ def resets(a):
     a.push(connection, data, 4)
 
 
+def leaves_behind_windows(a):
+    """Clients that end their side and never can open the windows behind which their answers wait."""
+    for _ in range(12):
+        connection = a.connect()
+        a.push(connection, PREFACE + h2_settings(window=0) + streams("/big", 99))
+        a.read(connection, 0.3)
+        connection.shutdown(socket.SHUT_WR)
+
+
 def wrong(name, data, after=False):
     """The stream or the connection is ended, or the request refused; `after` others that are answered."""
 
@@ -121,12 +131,13 @@ def posts(count, body, end=False):
 HPACK_BOMB = b"\x40" + integer(1, 7) + b"a" + integer(4000, 7) + b"x" * 4000
 
 ROWS = [
-    # ---- answers that nobody reads, windows that stay closed (9)
+    # ---- answers that nobody reads, windows that stay closed
     send("window.zero", PREFACE + h2_settings(window=0) + streams("/big", 99), 40, 3, options=BUDGET, must=Must(grow=130), quick=True),
     send("window.zero-streams", PREFACE + h2_settings(window=0) + streams("/endless", 99), 20, 3, options=BUDGET, must=Must(grow=130)),
     send("window.one-byte", PREFACE + h2_settings(window=1) + streams("/big", 99), 20, 3, options=BUDGET, must=Must(grow=130)),
     send("unread.wide-window", WIDE + streams("/big", 100), 20, 3, options=BUDGET, must=Must(grow=130)),
     send("unread.wide-window-streams", WIDE + streams("/endless", 100), 4, 3, options=BUDGET, must=Must(grow=130)),
+    row("window.zero-and-left", leaves_behind_windows, quick=True),
     flood("requests", b"".join(h2_get("/big", 1 + 2 * n) for n in range(20_000)), WIDE, 2),
     # ---- what is never finished
     send("unfinished.bodies", OPEN + posts(90, b"x" * 640), 30, 2),
@@ -135,6 +146,7 @@ ROWS = [
     row("unfinished.large-bodies", Send(OPEN + posts(2, b"x" * 32000), connections=200, seconds=2), options=BUDGET, must=Must(grow=130)),
     # ---- floods
     row("flood.rapid-reset", resets, quick=True),
+    flood("errors-of-streams", b"".join(h2_get("/small", 1 + 2 * n, literal(b"X-Upper", b"y")) for n in range(5000))),
     flood("settings", h2_settings() * 5000),
     flood("settings-acks", h2(SETTINGS, b"", ACK) * 5000),
     flood("pings", h2(H2_PING, b"12345678") * 5000),

@@ -388,6 +388,11 @@ extension Script {
             return call.failure(CallError("too_slow", "the client has not taken what was written before"))
         }
         if request.write(bytes) { return call.success() }
+        // The write itself may have met the end of the connection. That was told before there was anybody to wait: whoever waited
+        // now would wait for good, and a stop for him.
+        guard request.isOpen else {
+            return call.failure(CallError("closed", "the client has closed the connection"))
+        }
         let id = vm.canSuspend(call.L) ? vm.running?.id : nil
         http.writers.add(request, bytes: bytes.count, id: id)
         guard id != nil else { return call.success() }

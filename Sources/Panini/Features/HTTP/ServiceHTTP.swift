@@ -89,6 +89,8 @@ final class ServiceHTTP: ServiceFeature {
         counters[.webSocketRefusedSends] = sockets.refusedSends
         counters[.httpShedConnections] = http.shedConnections
         counters[.httpOverfullConnections] = http.overfullConnections
+        counters[.httpBrokenStreams] = http.brokenStreams
+        counters[.httpBrokenConnections] = http.brokenConnections
         return counters
     }
 
@@ -108,6 +110,8 @@ extension WorkerCounter {
     static let httpRejectedRequests = WorkerCounter("panini_http_rejected_requests")
     static let httpShedConnections = WorkerCounter("panini_http_shed_connections")
     static let httpOverfullConnections = WorkerCounter("panini_http_overfull_connections")
+    static let httpBrokenStreams = WorkerCounter("panini_http_broken_streams")
+    static let httpBrokenConnections = WorkerCounter("panini_http_broken_connections")
     static let webSockets = WorkerCounter("panini_websockets")
     static let webSocketReceived = WorkerCounter("panini_websocket_received")
     static let webSocketSent = WorkerCounter("panini_websocket_sent")

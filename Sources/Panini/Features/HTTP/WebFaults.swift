@@ -1,5 +1,5 @@
-// Owns: telling of connections that the web server has ended for what they held, once per episode: clients can cause as many
-// as they like. Loop-bound; the state is a value.
+// Owns: telling of connections that the web server has ended for what their clients cost, once per episode: clients can cause as
+// many as they like. Loop-bound; the state is a value.
 
 import Logging
 import NATS
@@ -14,11 +14,14 @@ struct WebFaults {
         case memory
         /// One connection held too much.
         case connection
+        /// A client flooded one of HTTP/2.
+        case flood
 
         var rest: StaticString {
             switch self {
             case .memory: "more connections were closed because the web server held too much"
             case .connection: "more connections were closed because each of them held too much"
+            case .flood: "more connections were closed because their clients flooded them"
             }
         }
     }
@@ -51,6 +54,14 @@ extension Service {
                 """
                 the connection of \(shedding.remoteAddress) was closed: the web server held \(held) for it, more than \
                 web_connection_memory allows (\(Self.megabytes(limit)))
+                """
+            )
+        case .flood:
+            webFault(
+                .flood,
+                """
+                the connection of \(shedding.remoteAddress) was closed: its client sent too many frames of HTTP/2 that ask for \
+                nothing (resets, pings, settings, empty pieces, requests that break the rules)
                 """
             )
         }

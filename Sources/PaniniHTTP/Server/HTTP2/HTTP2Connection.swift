@@ -19,8 +19,13 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     private var isEnding = false
     /// It is closed at the end of the read, and nothing more is read of it.
     private(set) var isClosed = false
-    /// The client has been sent all that it gets. It may read that, and then closes; ``since`` is the tick at which that began.
+    /// The client has been given all that it gets. It may read that, and then closes; ``since`` is the tick at which that began.
     private var isLingering = false
+    /// Streams have ended whose responses may not have left the channel.
+    private var owesResponses = false
+    /// The client sends no more: it opens no windows, and completes no requests.
+    private var isInputClosed = false
+    private var isSettling = false
     private weak var gate: HTTP2FrameGate?
     /// What its streams make the server hold.
     var holding = HTTPHolding()
@@ -60,8 +65,11 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
                 value: limits.maximumHeaderBytes + 32 * limits.maximumHeaderCount + 16384
             ),
         ]
+        // Frames may be under way to as many streams as there may be when they are reset; those to others end the connection.
+        configuration.maximumRecentlyResetStreams = min(max(limits.maximumStreams, 32), 1024)
         let box = NIOLoopBound(connection, eventLoop: eventLoop)
-        // Resets of streams are limited by NIO: 200 in half a minute, then the connection ends (CVE-2023-44487).
+        // Resets of streams are limited by NIO: 200 in half a minute, then the connection ends (CVE-2023-44487). So are streams
+        // that NIO resets for what the client sends on them: 200 of a connection.
         let handler = NIOHTTP2Handler(
             mode: .server,
             eventLoop: eventLoop,
@@ -69,6 +77,9 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             streamConfiguration: .init(),
             inboundStreamInitializer: { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    // A stream begins with what its connection has. That does not read while its client does not, and nobody would
+                    // let the stream read afterwards.
+                    try channel.syncOptions?.setOption(.autoRead, value: true)
                     try channel.pipeline.syncOperations.addHandler(HTTP2Stream(box.value))
                 }
             }
@@ -104,6 +115,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             try? context.channel.syncOptions?.setOption(.autoRead, value: isWritable)
             account()
         }
+        if isWritable { settleSoon() }
         context.fireChannelWritabilityChanged()
     }
 
@@ -130,15 +142,47 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         server.remove(self)
     }
 
+    /// An error of HTTP/2. NIO tells those of a stream and those of the connection alike, by the same types.
+    ///
+    /// Before it tells one of the connection it says GOAWAY, which the gate sees: ``said(_:)``. It cannot where the server has said
+    /// one before, for itself, or where its own state is broken; these have types of their own. All others are a stream's: that was
+    /// reset, and the others go on.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The error is one stream's: the others go on.
-        if error is NIOHTTP2Errors.StreamError { return }
-        closeAfterRead(.lingering)
+        switch error {
+        case is NIOHTTP2Errors.RaisedGoawayLastStreamID, is NIOHTTP2Errors.IOOnClosedConnection,
+            is NIOHTTP2Errors.MissingPreface, is NIOHTTP2Errors.UnableToSerializeFrame:
+            closeAfterRead(.lingering)
+        default: break
+        }
     }
+
+    /// The client is told how a stream or the connection ends.
+    func said(_ end: HTTP2SaidEnds.End) {
+        switch end {
+        case .stream(let code): if Self.blamesClient(code) { server.countBrokenStream() }
+        case .connection(let code):
+            let code = HTTP2ErrorCode(networkCode: Int(code))
+            guard !isClosed, code != .noError else { return }
+            server.countBrokenConnection()
+            closeAfterRead(.lingering)
+            // By this NIO tells of each of its bounds.
+            if code == .enhanceYourCalm { server.shed(self, .flood) }
+        }
+    }
+
+    /// Whether a stream is reset for what the client sent on it; otherwise the server gives it up.
+    private static func blamesClient(_ code: UInt32) -> Bool {
+        switch HTTP2ErrorCode(networkCode: Int(code)) {
+        case .noError, .internalError, .refusedStream, .cancel: false
+        default: true
+        }
+    }
+
+    /// The channel is broken.
+    func failed() { closeAfterRead(.lingering) }
 
     /// Closes when the read that goes on has ended: NIO's handler keeps its streams, and with them itself, for good when its
     /// channel is closed in the middle of a read (30 kB for each such connection, measured). What is read meanwhile is dropped.
-    ///
     private func closeAfterRead(_ end: End) {
         guard let context, !isClosed else { return }
         isClosed = true
@@ -155,6 +199,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         case lingering
         /// The same, when it has been told that the server lets go of all its requests.
         case shed
+        /// The same, when all its requests are responded to: a client may read the last of that slowly, as long as it reads.
+        case done
     }
 
     private func finish(_ end: End) {
@@ -164,13 +210,22 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             closeStreams()
             sendGoAway(.enhanceYourCalm)
         }
-        // A client that takes nothing is not waited for, and the stop of a server waits for no client.
-        guard end != .atOnce, let gate, context.channel.isWritable, !server.isStopping else {
-            return context.close(promise: nil)
-        }
+        // Where it has responses to take, a client that takes nothing is waited for, also by the stop of a server.
+        owesResponses = owesResponses && end == .done
+        let isAwaited = owesResponses || end != .atOnce && context.channel.isWritable && !server.isStopping
+        guard isAwaited, let gate else { return context.close(promise: nil) }
         isLingering = true
         since = server.tick
         gate.shut()
+    }
+
+    /// Everything is written.
+    ///
+    /// - Returns: Whether the client is not waited for.
+    func saidAll() -> Bool {
+        owesResponses = false
+        since = server.tick
+        return server.isStopping
     }
 
     private func sendGoAway(_ code: HTTP2ErrorCode) {
@@ -182,6 +237,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         if event is NIOHTTP2WindowUpdatedEvent { moved() }
         guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
         isEnding = true
+        isInputClosed = true
+        settleSoon()
         closeIfDone()
     }
 
@@ -202,6 +259,7 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
             last.index = index
         }
         since = server.tick
+        if !isClosed { owesResponses = true }
         stream.load.set(body: 0, unsent: 0, in: &load)
         if !waiting.isEmpty { waiting.removeAll { $0 === stream } }
         account()
@@ -266,13 +324,30 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
     }
 
     func shed(_ response: HTTPResponse) {
+        if isLingering { context?.close(promise: nil) }
         isEnding = true
         closeAfterRead(.shed)
     }
 
     private func closeIfDone() {
         // From the next turn of the loop: the last stream's frames go out first.
-        if isEnding, streams.isEmpty { closeAfterRead(.lingering) }
+        if isEnding, streams.isEmpty { closeAfterRead(.done) }
+    }
+
+    /// Ends what can never come to its end, where the client sends no more: requests that lack something, and responses behind
+    /// windows that are closed. From the next turn of the loop: what may be written is written then.
+    func settleSoon() {
+        guard isInputClosed, !isSettling, !isClosed, let context else { return }
+        isSettling = true
+        let box = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.execute { box.value.settle() }
+    }
+
+    private func settle() {
+        isSettling = false
+        // What the socket has no room for may well have room in the windows.
+        guard !isClosed, let context, context.channel.isWritable else { return }
+        for stream in streams { stream.inputClosed() }
     }
 
     // MARK: - Time and the end
@@ -281,12 +356,19 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
         for index in streams.indices.reversed() where index < streams.count { streams[index].checkTime() }
         guard let context else { return }
         let passed = server.tick &- since
+        let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         if isLingering {
-            if passed > server.limits.linger { context.close(promise: nil) }
+            if owesResponses, pace.hasMoved(unsent: buffered, now: server.tick) {
+                since = server.tick
+                account()
+            } else if passed > (owesResponses ? server.limits.idle : server.limits.linger) {
+                if owesResponses { server.countIdle() }
+                context.close(promise: nil)
+            }
             return
         }
+        if buffered == 0 { owesResponses = false }
         if !context.channel.isWritable {
-            let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
             if pace.hasMoved(unsent: buffered, now: server.tick) {
                 since = server.tick
                 account()
@@ -302,7 +384,8 @@ final class HTTP2Connection: ChannelInboundHandler, HTTPServerConnection {
 
     /// Tells the client to ask elsewhere, responds to what was asked, and closes.
     func stop() {
-        if isLingering { context?.close(promise: nil) }
+        // The last responses go out first.
+        if isLingering, !owesResponses { context?.close(promise: nil) }
         guard !isEnding, context != nil else { return }
         isEnding = true
         sendGoAway(.noError)

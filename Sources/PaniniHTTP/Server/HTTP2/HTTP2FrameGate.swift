@@ -1,5 +1,5 @@
-// Owns: what a client has sent of a frame that is not complete, and the end of the connection's two directions. Loop-bound; the
-// handler in front of NIO's.
+// Owns: what a client has sent of a frame that is not complete, what it is told of the end of a stream or of the connection, and the
+// end of the connection's two directions. Loop-bound; the handler in front of NIO's.
 
 import NIOCore
 
@@ -31,6 +31,34 @@ struct HTTP2FrameBounds {
     }
 }
 
+/// Looks for the frames by which a client is told of an end (RFC 9113, sections 6.4 and 6.8). A value.
+struct HTTP2SaidEnds {
+    enum End: Equatable {
+        case stream(code: UInt32)
+        case connection(code: UInt32)
+    }
+
+    /// What is to come of a frame whose payload is a buffer of its own.
+    private var rest = 0
+
+    /// Looks at what is written next: a whole frame, its head, or its payload.
+    mutating func next(_ bytes: ByteBuffer) -> End? {
+        let count = bytes.readableBytes
+        guard rest == 0 else {
+            rest = max(0, rest - count)
+            return nil
+        }
+        let start = bytes.readerIndex
+        guard let head = bytes.getInteger(at: start, as: UInt32.self), count >= 9 else { return nil }
+        rest = max(0, 9 + Int(head >> 8) - count)
+        switch head & 0xFF {
+        case 3: return bytes.getInteger(at: start + 9).map { .stream(code: $0) }
+        case 7: return bytes.getInteger(at: start + 13).map { .connection(code: $0) }
+        default: return nil
+        }
+    }
+}
+
 /// Hands frames on when they are whole.
 ///
 /// NIO's parser begins its buffer anew only when it has parsed all of it, and a client whose reads never end where a frame ends
@@ -44,6 +72,7 @@ final class HTTP2FrameGate: ChannelDuplexHandler {
     private let connection: HTTP2Connection
     private var bounds = HTTP2FrameBounds()
     private var held = ByteBuffer()
+    private var said = HTTP2SaidEnds()
     private var context: ChannelHandlerContext?
     /// The handlers behind were told that the channel has ended; the client may still send.
     private var isShut = false
@@ -88,9 +117,12 @@ final class HTTP2FrameGate: ChannelDuplexHandler {
         guard let context, !isShut else { return }
         isShut = true
         held = ByteBuffer()
-        let box = NIOLoopBound(context, eventLoop: context.eventLoop)
+        let box = NIOLoopBound((context, connection), eventLoop: context.eventLoop)
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in
-            box.value.close(mode: .output, promise: nil)
+            let (context, connection) = box.value
+            // It may have been left alone while the client did not read.
+            try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+            context.close(mode: connection.saidAll() ? .all : .output, promise: nil)
         }
         // NIO's handler keeps what a closed window holds back until the stream of it is closed, or the handler removed.
         connection.closeStreams()
@@ -109,8 +141,16 @@ final class HTTP2FrameGate: ChannelDuplexHandler {
 
     /// What is said after the end, such as that a stream is closed, is for nobody.
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if isShut { promise?.fail(ChannelError.outputClosed) } else { context.write(data, promise: promise) }
+        guard !isShut else {
+            promise?.fail(ChannelError.outputClosed)
+            return
+        }
+        if let end = said.next(unwrapOutboundIn(data)) { connection.said(end) }
+        context.write(data, promise: promise)
     }
+
+    /// An error of TLS, or of the socket; those of HTTP/2 begin behind.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { connection.failed() }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard isShut else { return context.fireUserInboundEventTriggered(event) }

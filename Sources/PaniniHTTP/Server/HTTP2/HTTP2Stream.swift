@@ -74,7 +74,7 @@ final class HTTP2Stream: ChannelInboundHandler {
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
         let action = machine.writabilityChanged(isWritable, now: server.tick)
-        if isWritable { connection.moved() }
+        if isWritable { connection.moved() } else { connection.settleSoon() }
         switch action {
         case .none: break
         case .canWrite:
@@ -168,7 +168,8 @@ final class HTTP2Stream: ChannelInboundHandler {
     ) {
         guard let context else { return }
         let hasNone = machine.isHead || status == 204 || status == 304 || body.isEmpty
-        writeHead(status, headers, length: status == 204 || status == 304 ? nil : body.count, isEnd: hasNone)
+        let length = status == 204 || status == 304 ? nil : body.count
+        guard writeHead(status, headers, length: length, isEnd: hasNone) else { return }
         if !hasNone {
             var bytes = context.channel.allocator.buffer(capacity: body.count)
             bytes.writeBytes(body)
@@ -179,13 +180,24 @@ final class HTTP2Stream: ChannelInboundHandler {
         ended()
     }
 
-    private func writeHead(_ status: Int, _ headers: HTTPFields, length: Int?, isEnd: Bool) {
+    /// - Returns: False when it is too large: another, whole response was given in its place.
+    private func writeHead(_ status: Int, _ headers: HTTPFields, length: Int?, isEnd: Bool) -> Bool {
         record.status = status
         record.bytes = 0
+        let headers = headers.adding(request?.responseHeaders ?? [])
         var fields = HPACKHeaders([(":status", String(status)), ("date", server.date.value())])
-        for (name, value) in headers.adding(request?.responseHeaders ?? []) { fields.add(name: name, value: value) }
+        for (name, value) in headers { fields.add(name: name, value: value) }
         if let length { fields.add(name: "content-length", value: String(length)) }
+        guard HTTP2ResponseHead.fits(fields, headers) else {
+            machine.headRefused()
+            request?.responseHeaders = []
+            server.countRefusal(500)
+            let response = HTTPResponse.failure(500, "the response's headers are larger than HTTP/2 has room for")
+            response.body.withUnsafeBytes { write(response.status, response.headers, $0) }
+            return false
+        }
         write(.headers(.init(headers: fields, endStream: isEnd)))
+        return true
     }
 
     /// A response is complete.
@@ -198,6 +210,7 @@ final class HTTP2Stream: ChannelInboundHandler {
         machine.responseEnded(now: server.tick)
         context?.flush()
         if context != nil { account() }
+        connection.settleSoon()
     }
 
     private func reset(_ code: HTTP2ErrorCode) {
@@ -222,6 +235,16 @@ final class HTTP2Stream: ChannelInboundHandler {
         if isWritable { unsent = 0 }
         account()
         return isWritable
+    }
+
+    /// The client sends no more, and all that its windows have room for is written.
+    func inputClosed() {
+        guard let context else { return }
+        switch machine.inputClosed(isWritable: context.channel.isWritable) {
+        case .none: break
+        case .refuse: refuse(.failure(.incomplete))
+        case .close: close()
+        }
     }
 
     /// The connection ends: what the client has not taken is dropped.
@@ -265,8 +288,7 @@ extension HTTP2Stream: HTTPResponder {
 
     func beginStream(_ number: UInt64, status: Int, headers: HTTPFields) {
         guard machine.beginStream() else { return }
-        writeHead(status, headers, length: nil, isEnd: false)
-        context?.flush()
+        if writeHead(status, headers, length: nil, isEnd: false) { context?.flush() }
     }
 
     func write(_ number: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
@@ -300,7 +322,10 @@ extension HTTP2Stream: HTTPFileSender {
     ) {
         let action = machine.beginFile(isEmpty: range.isEmpty)
         guard action != .drop else { return file.close() }
-        writeHead(status, headers, length: status == 304 ? nil : range.count, isEnd: action == .headOnly)
+        let isEnd = action == .headOnly
+        guard writeHead(status, headers, length: status == 304 ? nil : range.count, isEnd: isEnd) else {
+            return file.close()
+        }
         guard action == .send else {
             file.close()
             return ended()

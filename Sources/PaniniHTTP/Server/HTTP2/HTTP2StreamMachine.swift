@@ -169,6 +169,15 @@ struct HTTP2StreamMachine: Equatable {
         return true
     }
 
+    /// The head of the response is larger than can be sent. Another, whole response takes its place; ``responseEnded(now:)``
+    /// follows.
+    mutating func headRefused() {
+        switch phase {
+        case .streaming, .sendingFile: phase = .finishing
+        case .head, .body, .queued, .responding, .finishing, .ended, .closed: break
+        }
+    }
+
     /// How a piece of a stream is written.
     enum PieceAction: Equatable {
         /// It comes too late.
@@ -292,6 +301,27 @@ struct HTTP2StreamMachine: Equatable {
         case .body: return passed > limits.body ? .refuseBody : .none
         case .ended: return !isInputEnded && passed > limits.linger ? .reset : .none
         case .head, .queued, .responding, .streaming, .sendingFile, .finishing, .closed: return .none
+        }
+    }
+
+    /// What becomes of a stream whose client sends no more.
+    enum InputEndAction: Equatable {
+        case none
+        /// Refuse the request: it is not complete.
+        case refuse
+        /// Close the stream: what the client has not been sent it will never have room for.
+        case close
+    }
+
+    /// The client sends no more: neither the rest of a request nor room for a response.
+    ///
+    /// - Parameter isWritable: Whether more of the response can be written. All that had room is on its way.
+    func inputClosed(isWritable: Bool) -> InputEndAction {
+        switch phase {
+        case .head, .ended: .close
+        case .body: .refuse
+        case .streaming, .sendingFile: isWritable ? .none : .close
+        case .queued, .responding, .finishing, .closed: .none
         }
     }
 
