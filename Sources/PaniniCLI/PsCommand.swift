@@ -15,7 +15,7 @@ struct PsCommand: ParsableCommand {
             BUSY is how much of a worker's time the service has taken over the last five seconds, and of which worker. \
             With --json there are further members: waiting_sends, publishes and requests that wait until the broker takes \
             more; web_bytes, what the web server holds for its clients; shed_connections, connections that it closed for what \
-            they made it hold; figures, an object with what features of the host count; checks_table_keys, whether the host knows \
+            they made it hold; figures, an object with what features of the host count; rows, what else they show; checks_table_keys, whether the host knows \
             how this build of Lua lays out its tables.
 
               panini ps
@@ -41,6 +41,7 @@ struct PsCommand: ParsableCommand {
         }
         guard !rows.isEmpty else { return StandardError.say("no services are running") }
         StandardOutput.writeLine(Self.table(rows))
+        for line in Self.lines(of: rows) { StandardOutput.writeLine(line) }
         for pid in unchecked.sorted() { StandardError.say("\(pid): \(PaniniRuntime.tableKeysWarning)") }
     }
 
@@ -60,6 +61,8 @@ struct PsCommand: ParsableCommand {
         members.append(("connected", .boolean(service["connected"]?.bool ?? false)))
         members.append(("uptime", .number(uptime(service))))
         members.append(("figures", .object(figures(of: service))))
+        let shown = Self.rows(of: service)
+        if !shown.isEmpty { members.append(("rows", .array(shown.map(\.json)))) }
         members.append(("checks_table_keys", .boolean(checksTableKeys)))
         return .object(members)
     }
@@ -67,6 +70,44 @@ struct PsCommand: ParsableCommand {
     private static func figures(of service: JSONValue) -> [(String, JSONText)] {
         guard case .object(let figures) = service["figures"] else { return [] }
         return figures.sorted { $0.key < $1.key }.map { ($0.key, .whole($0.value.integer ?? 0)) }
+    }
+
+    /// What a feature shows of a service beside the table.
+    private struct Row {
+        let kind: String
+        let name: String
+        let details: [(name: String, value: String)]
+
+        var json: JSONText {
+            .object([
+                ("kind", .string(kind)), ("name", .string(name)),
+                ("details", .object(details.map { ($0.name, .string($0.value)) })),
+            ])
+        }
+
+        var line: String {
+            let text = details.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
+            return VisibleText.line("\(kind) \(name)\(text.isEmpty ? "" : "  (\(text))")")
+        }
+    }
+
+    private static func rows(of service: JSONValue) -> [Row] {
+        (service["rows"]?.array ?? []).map { row in
+            var details: [(name: String, value: String)] = []
+            if case .object(let members) = row["details"] {
+                details = members.sorted { $0.key < $1.key }.map { ($0.key, $0.value.string ?? "") }
+            }
+            return Row(kind: row["kind"]?.string ?? "", name: row["name"]?.string ?? "", details: details)
+        }
+    }
+
+    /// The rows of all services, below the table.
+    static func lines(of services: [(pid: Int, service: JSONValue)]) -> [String] {
+        services.flatMap { pid, service -> [String] in
+            let rows = rows(of: service)
+            guard !rows.isEmpty else { return [] }
+            return ["", VisibleText.line("\(service["service"]?.string ?? "") (\(pid))")] + rows.map { "  " + $0.line }
+        }
     }
 
     private static func uptime(_ service: JSONValue) -> Double {

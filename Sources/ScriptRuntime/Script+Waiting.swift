@@ -37,6 +37,7 @@ extension Script: Resumable {
     public func goOn(_ token: UInt64) {
         guard phase != .closed else { return }
         wake(token, .nothing)
+        host?.workWasDone()
     }
 }
 

@@ -19,6 +19,9 @@ open class ScriptHost {
     /// Something has ended in a script whose end is waited for.
     open func endIfIdle(_ script: Script) {}
 
+    /// A script has worked for a reason of its own: a sleep was over.
+    open func workWasDone() {}
+
     /// The Lua state of a script is full and stays so. Called once for each script, in the middle of its work: what is to
     /// be done about it begins in a later turn of the loop.
     open func scriptExhausted(_ script: Script) {}

@@ -150,8 +150,8 @@ struct ServiceMachineTests {
     private static let ways: [(ServicePhase, [ServiceWorld.Event])] = [
         (.loaded, []),
         (.connecting, [.start]),
-        (.runningStartTasks, [.start, .connected, .connectSucceeded]),
-        (.preparing, [.start, .connectSucceeded, .startTasksSucceeded]),
+        (.preparing, [.start, .connected, .connectSucceeded]),
+        (.runningStartTasks, [.start, .connectSucceeded, .prepared]),
         (.confirming, Array(subscribed.dropLast())),
         (.awaitingReconnect, Array(subscribed.dropLast()) + [.unanswered]),
         (.subscribed, subscribed),
@@ -163,7 +163,7 @@ struct ServiceMachineTests {
     ]
 
     private static let subscribed: [ServiceWorld.Event] = [
-        .start, .connectSucceeded, .startTasksSucceeded, .prepared, .subscribeSucceeded, .confirmed,
+        .start, .connectSucceeded, .prepared, .startTasksSucceeded, .subscribeSucceeded, .confirmed,
     ]
 
     private static let serving = subscribed + [.activate, .portOpened]
@@ -180,9 +180,9 @@ struct ServiceMachineTests {
         #expect(machine.start() == [.connect])
         #expect(machine.start() == [])
         machine.connected()
-        #expect(machine.connectEnded(nil) == [.runStartTasks])
-        #expect(machine.startTasksEnded(nil) == [.prepare])
-        #expect(machine.prepared(nil) == [.subscribe])
+        #expect(machine.connectEnded(nil) == [.prepare])
+        #expect(machine.prepared(nil) == [.runStartTasks])
+        #expect(machine.startTasksEnded(nil) == [.subscribe])
         #expect(machine.subscribed(nil) == [.confirmSubscriptions])
         #expect(machine.isStarting && !machine.isServing)
         #expect(machine.confirmationEnded(.confirmed) == [.completeStart(.succeeded)])
@@ -216,15 +216,15 @@ struct ServiceMachineTests {
         let steps: [(ServiceWorld.Event, [ServiceWorld.Event], String)] = [
             (.connectFailed, [.start], "no broker"),
             (.connectionRefused, [.start], "credentials"),
-            (.startTasksFailed, [.start, .connectSucceeded], "start task"),
-            (.preparationFailed, [.start, .connectSucceeded, .startTasksSucceeded], "no stream"),
-            (.connectionEnded, [.start, .connectSucceeded, .startTasksSucceeded], "disconnected"),
-            (.prepared, [.start, .connectSucceeded, .startTasksSucceeded, .subscriptionDenied], "denied"),
-            (.subscribeFailed, [.start, .connectSucceeded, .startTasksSucceeded, .prepared], "subscribe"),
+            (.preparationFailed, [.start, .connectSucceeded], "no stream"),
+            (.connectionEnded, [.start, .connectSucceeded], "disconnected"),
+            (.prepared, [.start, .connectSucceeded, .subscriptionDenied], "denied"),
+            (.startTasksFailed, [.start, .connectSucceeded, .prepared], "start task"),
+            (.subscribeFailed, [.start, .connectSucceeded, .prepared, .startTasksSucceeded], "subscribe"),
             (.confirmationFailed, Array(Self.subscribed.dropLast()), "flush"),
             (.connectionEnded, Array(Self.subscribed.dropLast()), "disconnected"),
             (.confirmed, Array(Self.subscribed.dropLast()) + [.subscriptionDenied], "denied"),
-            (.startTasksSucceeded, [.start, .connectSucceeded, .subscriptionDenied], "denied"),
+            (.startTasksSucceeded, [.start, .connectSucceeded, .prepared, .subscriptionDenied], "denied"),
         ]
         for (event, way, reason) in steps {
             var world = world(way)

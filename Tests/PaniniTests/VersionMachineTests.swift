@@ -116,7 +116,7 @@ private struct VersionWorld: Explorable {
 @Suite("The life of a version")
 struct VersionMachineTests {
     private static let ready: [VersionWorld.Event] = [
-        .stage, .handedOver, .startTasksSucceeded, .prepared, .subscribeSucceeded, .portOpened, .confirmed,
+        .stage, .handedOver, .prepared, .startTasksSucceeded, .subscribeSucceeded, .portOpened, .confirmed,
     ]
 
     private func world(_ events: some Sequence<VersionWorld.Event>) -> VersionWorld {
@@ -129,9 +129,9 @@ struct VersionMachineTests {
     func course() {
         var machine = VersionMachine<String>()
         #expect(machine.stage(isRescue: false) == [.handOver])
-        #expect(machine.handedOver(nil) == [.runStartTasks])
-        #expect(machine.startTasksEnded(nil) == [.prepare])
-        #expect(machine.prepared(nil) == [.subscribe])
+        #expect(machine.handedOver(nil) == [.prepare])
+        #expect(machine.prepared(nil) == [.runStartTasks])
+        #expect(machine.startTasksEnded(nil) == [.subscribe])
         #expect(machine.subscribed(nil) == [.openPort])
         #expect(machine.portOpened(nil, addsSubjects: true) == [.confirmSubscriptions])
         #expect(machine.confirmationEnded(nil) == [.completeStaging(.succeeded)])
@@ -160,7 +160,7 @@ struct VersionMachineTests {
     @Test("a step that fails leaves nothing of it, and the other version serves on")
     func failures() {
         let steps: [(VersionWorld.Event, String)] = [
-            (.handOverFailed, "on_reload"), (.startTasksFailed, "start task"), (.preparationFailed, "no stream"),
+            (.handOverFailed, "on_reload"), (.preparationFailed, "no stream"), (.startTasksFailed, "start task"),
             (.subscribeFailed, "subscribe"), (.portFailed, "port"), (.confirmationFailed, "flush"),
         ]
         for (count, (event, reason)) in steps.enumerated() {
@@ -183,7 +183,7 @@ struct VersionMachineTests {
     func rescue() {
         var machine = VersionMachine<String>()
         #expect(machine.stage(isRescue: true) == [.handOver])
-        #expect(machine.handedOver("on_reload") == [.reportLoss("on_reload"), .runStartTasks])
+        #expect(machine.handedOver("on_reload") == [.reportLoss("on_reload"), .prepare])
     }
 
     @Test("it may be given up until the switch, and not after it")

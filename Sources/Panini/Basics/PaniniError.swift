@@ -7,78 +7,57 @@
 public struct PaniniError: Error, Sendable, CustomStringConvertible {
     /// A stable name for the kind of failure. New ones may be added; compare with the static members.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
-        private enum Kind: String {
-            case scriptNotFound = "script_not_found"
-            case scriptSyntax = "script_syntax"
-            case scriptFailed = "script_failed"
-            case noApp = "no_app"
-            case invalidOption = "invalid_option"
-            case logConfiguration = "log_configuration"
-            case notSupported = "not_supported"
-            case brokerUnreachable = "broker_unreachable"
-            case brokerRefused = "broker_refused"
-            case startTaskFailed = "start_task_failed"
-            case notReady = "not_ready"
-            case subscribeDenied = "subscribe_denied"
-            case taskFailed = "task_failed"
-            case shutdownTimeout = "shutdown_timeout"
-            case disconnected = "disconnected"
-            case webServer = "web_server"
-            case notRunning = "not_running"
-            case needsRestart = "needs_restart"
-            case superseded = "superseded"
-            case workerStuck = "worker_stuck"
-            case tooManyStuckWorkers = "too_many_stuck_workers"
-        }
+        private let text: String
 
-        private let kind: Kind
+        /// A code of a feature's own: a stable word.
+        init(_ text: String) { self.text = text }
 
         /// The script's file is missing or cannot be read.
-        public static let scriptNotFound = Code(kind: .scriptNotFound)
+        public static let scriptNotFound = Code("script_not_found")
         /// The script does not compile.
-        public static let scriptSyntax = Code(kind: .scriptSyntax)
+        public static let scriptSyntax = Code("script_syntax")
         /// The script raised an error while its file ran.
-        public static let scriptFailed = Code(kind: .scriptFailed)
+        public static let scriptFailed = Code("script_failed")
         /// The script ran, but never called `panini.app{...}`.
-        public static let noApp = Code(kind: .noApp)
+        public static let noApp = Code("no_app")
         /// An option from the command line, the environment or a file has a wrong name or value.
-        public static let invalidOption = Code(kind: .invalidOption)
+        public static let invalidOption = Code("invalid_option")
         /// `config/log_config.json` cannot be read, or has a wrong key or value.
-        public static let logConfiguration = Code(kind: .logConfiguration)
+        public static let logConfiguration = Code("log_configuration")
         /// An option asks for something that this version does not have yet.
-        public static let notSupported = Code(kind: .notSupported)
+        public static let notSupported = Code("not_supported")
         /// No broker answered at the given addresses.
-        public static let brokerUnreachable = Code(kind: .brokerUnreachable)
+        public static let brokerUnreachable = Code("broker_unreachable")
         /// The broker answered and refused the connection.
-        public static let brokerRefused = Code(kind: .brokerRefused)
+        public static let brokerRefused = Code("broker_refused")
         /// An `app.on_start_task` function raised or returned an error.
-        public static let startTaskFailed = Code(kind: .startTaskFailed)
+        public static let startTaskFailed = Code("start_task_failed")
         /// What the service needs before it serves was not there, or not in time: a stream of the broker, a connection.
-        public static let notReady = Code(kind: .notReady)
+        public static let notReady = Code("not_ready")
         /// The broker denied a load-time subscription.
-        public static let subscribeDenied = Code(kind: .subscribeDenied)
+        public static let subscribeDenied = Code("subscribe_denied")
         /// A task or timer raised while `ignore_task_exceptions` was false.
-        public static let taskFailed = Code(kind: .taskFailed)
+        public static let taskFailed = Code("task_failed")
         /// Handlers were still running when `shutdown_timeout` had passed.
-        public static let shutdownTimeout = Code(kind: .shutdownTimeout)
+        public static let shutdownTimeout = Code("shutdown_timeout")
         /// The connection ended for good: `max_reconnect_attempts` was reached, or `reconnect` is off.
-        public static let disconnected = Code(kind: .disconnected)
+        public static let disconnected = Code("disconnected")
         /// The web server's port could not be opened.
-        public static let webServer = Code(kind: .webServer)
+        public static let webServer = Code("web_server")
 
         /// A reload was asked for, and the service does not run.
-        public static let notRunning = Code(kind: .notRunning)
+        public static let notRunning = Code("not_running")
         /// A new version changes what a running service keeps: its name, its connection.
-        public static let needsRestart = Code(kind: .needsRestart)
+        public static let needsRestart = Code("needs_restart")
         /// A script holds a worker that cannot be freed: nothing can be changed or ended there.
-        public static let workerStuck = Code(kind: .workerStuck)
+        public static let workerStuck = Code("worker_stuck")
         /// Scripts hold so many threads that no more workers are replaced: see ``PaniniStuckWorkerPolicy``.
-        public static let tooManyStuckWorkers = Code(kind: .tooManyStuckWorkers)
+        public static let tooManyStuckWorkers = Code("too_many_stuck_workers")
         /// A newer version came while one was being made ready.
-        static let superseded = Code(kind: .superseded)
+        static let superseded = Code("superseded")
 
         /// The stable text of the code, such as `script_syntax`.
-        public var description: String { kind.rawValue }
+        public var description: String { text }
     }
 
     /// The kind of failure.

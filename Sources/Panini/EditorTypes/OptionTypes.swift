@@ -11,8 +11,9 @@ enum OptionTypes {
         ]
         fields.append("@class panini.AppOptions")
         for name in OptionDefinition.topLevelNames {
-            let nested = OptionDefinition.all.filter { $0.name.hasPrefix(name + ".") }
+            let nested = OptionDefinition.all.filter { $0.name.hasPrefix(name + ".") && !$0.isOfHost }
             if nested.isEmpty, let definition = OptionDefinition.byName[name] {
+                if definition.isOfHost { continue }
                 fields.append(field(name, of: definition, isRequired: name == "service_name"))
                 continue
             }
@@ -21,7 +22,7 @@ enum OptionTypes {
             let members = nested.map { field(String($0.name.dropFirst(name.count + 1)), of: $0, isRequired: false) }
             result.append((["@class \(group)"] + members).joined(separator: "\n"))
         }
-        for row in rows where OptionDefinition.byName[row.name] == nil {
+        for row in rows where OptionDefinition.byName[row.name] == nil && !row.isOfHost {
             fields.append(field(row.name, of: row, isRequired: false))
         }
         return result + [fields.joined(separator: "\n")]

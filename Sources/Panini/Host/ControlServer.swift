@@ -102,7 +102,9 @@ final class ControlServer {
                     ("pid", .whole(getpid())), ("results", .array(results.map(ControlText.reload))),
                 ]).written()
             }
-        default: return failure("unknown command \"\(command)\"")
+        default:
+            guard let answer = host.answer(command, question) else { return failure("unknown command \"\(command)\"") }
+            return answer.map { $0.written() }
         }
     }
 

@@ -4,7 +4,7 @@ import Bytes
 
 enum ControlText {
     static func service(_ service: PaniniServiceStatus) -> JSONText {
-        .object(
+        var members: [(String, JSONText)] =
             [
                 ("service", .string(service.serviceName)), ("version", .string(service.version)),
                 ("file", .string(service.path)), ("state", .string(service.state)),
@@ -23,7 +23,15 @@ enum ControlText {
                 ("uptime", .number((service.uptime * 1000).rounded() / 1000)),
                 ("figures", .object(service.figures.sorted { $0.key < $1.key }.map { ($0.key, .whole($0.value)) })),
             ]
-        )
+        if !service.rows.isEmpty { members.append(("rows", .array(service.rows.map(row)))) }
+        return .object(members)
+    }
+
+    private static func row(_ row: PaniniServiceReport.Registration) -> JSONText {
+        .object([
+            ("kind", .string(row.kind)), ("name", .string(row.name)),
+            ("details", .object(row.details.map { ($0.name, .string($0.value)) })),
+        ])
     }
 
     static func reload(_ result: Result<PaniniReloadReport, PaniniError>) -> JSONText {

@@ -1,8 +1,10 @@
 // Owns: the services of a host: which run, start, reload and stop. Lives on the host's own loop, which runs no script and
 // serves no message.
 
+import Bytes
 import Logging
 import LuaVM
+import NATSProtocol
 import NIOCore
 import PaniniHTTP
 import PaniniObservability
@@ -62,7 +64,8 @@ final class HostCore {
     func start(_ instruments: HostTelemetry?) -> EventLoopFuture<Void> {
         let promise = loop.makePromise(of: Void.self)
         finished = promise
-        telemetry = instruments
+        features = configuration.features.compactMap(\.host).map { $0.init(self) }
+        telemetry = features.reduce(instruments) { $1.telemetry(over: $0) }
         guard !isStopping else {
             promise.succeed()
             return promise.futureResult
@@ -81,8 +84,9 @@ final class HostCore {
             registrations: configuration.registrations,
             opensWebPorts: configuration.opensWebPorts,
             webMemory: WebMemory(),
-            instruments: instruments,
+            instruments: telemetry,
             features: configuration.features,
+            hostValues: features.compactMap(\.given),
             api: ScriptAPI(configuration.features),
             logger: logger
         )
@@ -94,7 +98,6 @@ final class HostCore {
         keeper.start()
         if configuration.watchesFiles { startWatching() }
         if let directory = configuration.controlDirectory { startControl(directory) }
-        features = configuration.features.compactMap(\.host).map { $0.init(self) }
         let starts = features.compactMap { $0.start()?.end(on: loop, for: "panini") }
         if starts.isEmpty {
             startServices()
@@ -122,6 +125,7 @@ final class HostCore {
     }
 
     private func start(_ service: ServiceController) {
+        for feature in features { feature.starting(service.path) }
         service.callbacks.adopted = { [stopAllowance] options in stopAllowance.note(options.shutdownTimeout) }
         service.callbacks.replaced = { [mounts, unowned self, unowned service] instance in
             mounts.replace(service.name, instance)
@@ -152,7 +156,7 @@ final class HostCore {
                 let place = this.configuration.scripts.firstIndex(of: service.path) ?? this.configuration.scripts.count
                 this.mounts.add(service.name, place: place, service.instances)
                 this.watcher?.watch(service)
-                for feature in this.features { feature.started(report) }
+                for feature in this.features { feature.started(report, from: service.path) }
                 this.events.tell(.started(report))
                 this.onReady(report)
             case .failure(let error): this.notStarted(service, error)
@@ -169,8 +173,9 @@ final class HostCore {
         if let error = error as? PaniniError, error.code == .noApp, configuration.optionalScripts.contains(service.path)
         {
             logger.debug("\(service.path) makes no app and is left out")
+            for feature in features { feature.leftOut(service.path) }
         } else if let error = error as? PaniniError {
-            for feature in features { feature.notStarted(service.name, error) }
+            for feature in features { feature.notStarted(service.name, error, from: service.path) }
             failure = failure ?? error
             events.tell(.failed(service: service.name, error))
             if !isAlone || configuration.scripts.count > 1 { service.logger.error("\(error.message)") }
@@ -222,6 +227,7 @@ final class HostCore {
 
     func workerChanged(_ worker: Int, isStuck: Bool) {
         for service in services { service.workerChanged(worker, isStuck: isStuck) }
+        for feature in features { feature.workerChanged(worker, isStuck: isStuck) }
         mounts.workerChanged(worker, isStuck: isStuck)
     }
 
@@ -251,10 +257,20 @@ final class HostCore {
 
     var scriptPaths: [String] { configuration.scripts }
 
-    func look(_ body: @escaping @Sendable (PaniniServiceStatus, WorkerCounters) -> Void) {
-        for service in services where service.state == .running {
-            service.look().whenSuccess { status, counters in body(status, counters) }
+    func value(of option: OptionDefinition) throws(PaniniError) -> OptionValue? {
+        try configuration.overrides.value(of: option, among: configuration.features.flatMap(\.options))
+    }
+
+    func look(within limit: TimeAmount) -> EventLoopFuture<[(PaniniServiceStatus, WorkerCounters)]> {
+        EventLoopFuture.whenAllSucceed(services.map { $0.look(within: limit) }, on: loop)
+    }
+
+    /// The answer of a feature to a question of the control socket; nil when none knows the command.
+    func answer(_ command: String, _ question: JSONValue) -> EventLoopFuture<JSONText>? {
+        for feature in features {
+            if let answer = feature.answer(command, question) { return answer }
         }
+        return nil
     }
 
     /// What runs, in the order of the command line.

@@ -6,7 +6,7 @@ import ScriptRuntime
 
 extension ScriptPlace {
     /// - Parameters:
-    ///   - store: `app.shared`; each check has an empty one of its own.
+    ///   - shared: What the workers of a service share, and what host features give; nil: the script has values of its own.
     ///   - modules: What the program around the host offers.
     ///   - registrations: What it registers beside the script.
     ///   - instruments: The backends that it has for metrics and traces.
@@ -18,7 +18,7 @@ extension ScriptPlace {
         workers: Int = 1,
         clientName: String? = nil,
         threadName: String? = nil,
-        store: SharedStore = SharedStore(),
+        shared: [any Sendable]? = nil,
         sources: SourceFiles = SourceFiles(),
         modules: [PaniniModule] = [],
         registrations: PaniniRegistrations = PaniniRegistrations(),
@@ -37,7 +37,7 @@ extension ScriptPlace {
         options = list.flatMap(\.options)
         self[MiddlewareKinds.self] = MiddlewareKinds(list.flatMap(\.middlewareKinds))
         self[ScriptAPI.self] = api ?? ScriptAPI(list)
-        self[SharedStore.self] = store
+        for value in shared ?? list.flatMap(\.shared).map({ $0() }) { give(value) }
         self[[PaniniModule].self] = modules
         self[PaniniRegistrations.self] = registrations
         self[HostTelemetry.self] = instruments
@@ -72,7 +72,7 @@ extension ScriptPlace {
     }
 
     /// With all features, and nothing from outside.
-    static var plain: ScriptPlace { ScriptPlace(store: SharedStore()) }
+    static var plain: ScriptPlace { ScriptPlace() }
 }
 
 extension Script {

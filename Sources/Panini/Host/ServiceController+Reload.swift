@@ -228,7 +228,6 @@ extension ServiceController {
         served.report = reload?.report
         served.sources = sources
         served.generation += 1
-        store.setLimit(options.sharedLimit)
         callbacks.adopted?(options)
     }
 

@@ -9,7 +9,9 @@ extension ServiceController {
     func status() -> EventLoopFuture<PaniniServiceStatus> { look().map { status, _ in status } }
 
     /// The status, and what was counted since the start.
-    func look() -> EventLoopFuture<(PaniniServiceStatus, WorkerCounters)> {
+    ///
+    /// - Parameter limit: A worker that has not answered by then is busy or stuck.
+    func look(within limit: TimeAmount = .seconds(1)) -> EventLoopFuture<(PaniniServiceStatus, WorkerCounters)> {
         let base = PaniniServiceStatus(
             serviceName: name,
             version: served.options?.version ?? "",
@@ -23,7 +25,7 @@ extension ServiceController {
         let parts = instances.map { instance in
             guard !stuckWorkers.contains(instance.index) else { return loop.makeSucceededFuture(nil as WorkerStatus?) }
             let unheard = heard[instance.index].whileBusy(worker: instance.index)
-            return instance.run { $0.workerStatus as WorkerStatus? }.value(within: .seconds(1), or: nil).map {
+            return instance.run { $0.workerStatus as WorkerStatus? }.value(within: limit, or: nil).map {
                 // One that computes is busy, not stuck: a run may take longer than a second.
                 $0 ?? (instance.isComputing ? unheard : nil)
             }
@@ -50,6 +52,7 @@ extension ServiceController {
                 status.memoryBytes += part.memoryBytes
                 status.webBytes += part.webBytes
                 figures.merge(part.figures) { $0.merged(with: $1) }
+                for row in part.rows where !status.rows.contains(row) { status.rows.append(row) }
                 status.shedConnections += part.shedConnections
                 status.isConnected = status.isConnected && part.isConnected
                 if part.busy > status.busy { (status.busy, status.busiestWorker) = (part.busy, part.worker) }

@@ -21,6 +21,8 @@ struct LoadSettings: Sendable {
     let webMemory: WebMemory
     let instruments: HostTelemetry?
     let features: [Feature]
+    /// What host features give to the features of scripts.
+    let hostValues: [any Sendable]
     let api: ScriptAPI
     let logger: Logger
 }
@@ -71,7 +73,8 @@ final class ServiceController {
     var shared: SharedServiceState
     /// What was lost with workers, and what takes its place.
     var replacements = Replacements()
-    let store = SharedStore()
+    /// What features share over its workers.
+    let sharedValues: [any Sendable]
     /// What serves.
     var served = ServedVersion()
     /// When it may be replaced.
@@ -99,6 +102,7 @@ final class ServiceController {
         self.loop = loop
         self.settings = settings
         logger = settings.logger
+        sharedValues = settings.hostValues + settings.features.flatMap(\.shared).map { $0() }
         shared = SharedServiceState(workers: workers.count, webMemory: settings.webMemory)
     }
 
@@ -130,7 +134,7 @@ final class ServiceController {
                 workers: shared.workers,
                 clientName: clientName,
                 threadName: worker.threadName,
-                store: store,
+                shared: sharedValues,
                 sources: sources,
                 modules: settings.modules,
                 registrations: settings.registrations[path] ?? PaniniRegistrations(),
@@ -266,7 +270,6 @@ final class ServiceController {
             options: options,
             clientName: clientName ?? script.messaging.clientName
         )
-        store.setLimit(options.sharedLimit)
         callbacks.adopted?(options)
     }
 

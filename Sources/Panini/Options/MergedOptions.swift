@@ -62,6 +62,14 @@ struct MergedOptions {
         do throws(OptionError) {
             for (name, value) in try flattenOptions(script, with: rows) {
                 guard let definition = row(name) else { continue }
+                guard !definition.isOfHost else {
+                    throw OptionError(
+                        message: """
+                            option "\(name)" is the whole program's: \(definition.flag), \(definition.environmentName) or a \
+                            configuration file sets it
+                            """
+                    )
+                }
                 try add(definition, try definition.check(value), .script, directory: directory)
             }
         } catch {

@@ -80,6 +80,8 @@ public struct OptionDefinition: Sendable {
     let untrustedUse: UntrustedUse?
     /// Whether a running service keeps it for as long as it lives: what its connection was made of, and what it is.
     private(set) var isFixed = false
+    /// Whether it is the whole program's: no script sets it.
+    private(set) var isOfHost = false
     /// The help text; `{default}` stands for the default.
     private let help: String
 
@@ -95,6 +97,13 @@ public struct OptionDefinition: Sendable {
     var fixed: OptionDefinition {
         var option = self
         option.isFixed = true
+        return option
+    }
+
+    /// The same option, for the whole program: a ``HostFeature`` asks for its value, and no script sets it.
+    var ofHost: OptionDefinition {
+        var option = self
+        option.isOfHost = true
         return option
     }
 

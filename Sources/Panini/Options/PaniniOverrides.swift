@@ -117,6 +117,21 @@ public struct PaniniOverrides: Sendable {
         return result
     }
 
+    /// The value of one option, or its default.
+    ///
+    /// - Parameter rows: Options of features that are not in the list of all.
+    func value(of option: OptionDefinition, among rows: [OptionDefinition]) throws(PaniniError) -> OptionValue? {
+        var merged = MergedOptions(rows: rows)
+        do throws(AppOptions.Failure) {
+            try merged.add(only([option.name]))
+        } catch {
+            switch error {
+            case .script(let text), .outside(let text): throw PaniniError(code: .invalidOption, message: text)
+            }
+        }
+        return merged.values[option.name]?.value ?? option.usual
+    }
+
     /// True when a value of that name is there: `dev` starts its own broker only when no server is named.
     ///
     /// - Parameter name: The option's name.
@@ -132,7 +147,9 @@ func flattenOptions(
 ) throws(OptionError) -> [(String, PlainValue)] {
     var result: [(String, PlainValue)] = []
     for (name, value) in members {
-        let nested = OptionDefinition.nestedNames(of: name)
+        let nested =
+            OptionDefinition.nestedNames(of: name)
+            + rows.keys.filter { $0.hasPrefix(name + ".") }.map { String($0.dropFirst(name.count + 1)) }
         if nested.isEmpty {
             guard OptionDefinition.byName[name] ?? rows[name] != nil, !name.contains(".") else {
                 throw OptionError(

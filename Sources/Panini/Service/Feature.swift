@@ -11,6 +11,9 @@ struct Feature: Sendable {
     var service: ServiceFeature.Type?
     /// What it has once in the whole host; nil for nothing.
     var host: HostFeature.Type?
+    /// What the workers of one service share, made once for each service: the features of its scripts find it by its type in
+    /// `script.place`. It outlives versions.
+    var shared: [@Sendable () -> any Sendable] = []
     /// What middlewares may be called for at it, in the order in which errors name them.
     var middlewareKinds: [PaniniMiddlewareKind] = []
     /// What untrusted scripts may do with it only where they are allowed.
@@ -32,6 +35,7 @@ struct Feature: Sendable {
         _ version: ScriptFeature.Type? = nil,
         _ service: ServiceFeature.Type? = nil,
         _ host: HostFeature.Type? = nil,
+        shared: [@Sendable () -> any Sendable] = [],
         middlewareKinds: [PaniniMiddlewareKind] = [],
         permissions: [PermissionDefinition] = [],
         options: [OptionDefinition] = [],
@@ -43,6 +47,7 @@ struct Feature: Sendable {
         self.version = version
         self.service = service
         self.host = host
+        self.shared = shared
         self.middlewareKinds = middlewareKinds
         self.permissions = permissions
         self.options = options

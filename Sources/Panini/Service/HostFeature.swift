@@ -1,6 +1,8 @@
 // Owns: what a host knows of a capability: that it keeps something for the whole program, and wants to hear what happens to
 // services. Lives on the host's loop.
 
+import Bytes
+import NATSProtocol
 import NIOCore
 
 /// What a feature may ask its host. On the host's loop.
@@ -8,13 +10,19 @@ protocol FeatureHost: AnyObject {
     var loop: any EventLoop { get }
     /// The backends of whoever runs the host; nil: there are none.
     var telemetry: HostTelemetry? { get }
+    /// What was given for an option of the whole host (``OptionDefinition/ofHost``), or its default.
+    ///
+    /// Throws when that cannot be, with a text that names where it was given.
+    func value(of option: OptionDefinition) throws(PaniniError) -> OptionValue?
+
     /// The scripts of the host, as it was given them.
     var scriptPaths: [String] { get }
 
-    /// Asks each service that runs how it is doing and what it has counted.
+    /// Asks every service how it is doing and what it has counted; also those that start, and those that stop.
     ///
-    /// - Parameter body: Called on the loop, once for each that answers.
-    func look(_ body: @escaping @Sendable (PaniniServiceStatus, WorkerCounters) -> Void)
+    /// - Parameter limit: What a worker has not said by then is not in the numbers. One that computes counts as busy.
+    /// - Returns: In the order of the configuration. Does not fail.
+    func look(within limit: TimeAmount) -> EventLoopFuture<[(PaniniServiceStatus, WorkerCounters)]>
 }
 
 /// What a capability has in one host: gauges, a server of its own, what services have in common.
@@ -29,6 +37,16 @@ class HostFeature {
     unowned(unsafe) let host: any FeatureHost
 
     required init(_ host: any FeatureHost) { self.host = host }
+
+    // MARK: Before the start
+
+    /// What it gives to the features of all scripts, which find it by its type in `script.place`. Asked once.
+    var given: (any Sendable)? { nil }
+
+    /// The backends of metrics and traces that services get.
+    ///
+    /// - Parameter telemetry: Those of whoever runs the host, and of features before this one.
+    func telemetry(over telemetry: HostTelemetry?) -> HostTelemetry? { telemetry }
 
     // MARK: Start and stop
 
@@ -48,9 +66,16 @@ class HostFeature {
 
     // MARK: What happens to services
 
-    func started(_ report: PaniniServiceReport) {}
+    /// A script of ``FeatureHost/scriptPaths`` is loaded and started, for the first time or again.
+    func starting(_ path: String) {}
 
-    func notStarted(_ service: String, _ error: PaniniError) {}
+    func started(_ report: PaniniServiceReport, from path: String) {}
+
+    /// - Parameter service: Its name; its path where that is not known.
+    func notStarted(_ service: String, _ error: PaniniError, from path: String) {}
+
+    /// A script makes no app, and need not.
+    func leftOut(_ path: String) {}
 
     func reloaded(_ report: PaniniReloadReport) {}
 
@@ -62,6 +87,19 @@ class HostFeature {
 
     /// Another worker has the place of one that was stuck.
     func workerReplaced(of service: String) {}
+
+    /// A worker does not come back from a script, or is back again.
+    func workerChanged(_ worker: Int, isStuck: Bool) {}
+
+    // MARK: The control socket
+
+    /// A question that the control socket does not know.
+    ///
+    /// - Parameters:
+    ///   - command: Its member `command`.
+    ///   - question: The whole of it.
+    /// - Returns: The answer; nil when the command is none of the feature's.
+    func answer(_ command: String, _ question: JSONValue) -> EventLoopFuture<JSONText>? { nil }
 }
 
 @available(*, unavailable)

@@ -40,6 +40,9 @@ public struct PaniniServiceStatus: Sendable, Equatable {
     public var shedConnections = 0
     /// What features show beside this, by name, of all workers together.
     public var figures: [String: Int] = [:]
+    /// What else features show, a row each: who leads, when something runs next. Rows that several workers show alike are there
+    /// once.
+    public var rows: [PaniniServiceReport.Registration] = []
     /// Whether all of its workers that answer have a connection to a broker.
     public var isConnected = true
     /// How much of a worker's time it has taken over the last five seconds, from 0 to 1, where it has taken the most.

@@ -33,12 +33,12 @@ extension Service {
     @inline(__always)
     func readBurstEnded() {
         turn.leave(nil)
-        workWasDone()
+        noteWork()
     }
 
-    /// The same for a request of the web server.
+    /// The service has worked: called for whatever makes it work.
     @inline(__always)
-    func workWasDone() {
+    func noteWork() {
         // What ends behind the script, a connection or a fault, still says so.
         guard script.phase != .closed else { return }
         housekeeping.isBusy = true

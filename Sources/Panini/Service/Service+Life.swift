@@ -222,7 +222,15 @@ extension Service {
     private func closeConnection() {
         // When the time is over, only what is written already has a moment more.
         let rest = lifecycle.failure?.code == .shutdownTimeout ? 1 : min(options.shutdownTimeout, 5)
-        connection.drain(timeout: .nanoseconds(nanoseconds(max(rest, 0.5)))).assumeIsolated().whenComplete { [self] _ in
+        let limit = TimeAmount.nanoseconds(nanoseconds(max(rest, 0.5)))
+        let ends = features.all.compactMap { $0.willDisconnect() }
+        guard !ends.isEmpty else { return drainConnection(limit) }
+        EventLoopFuture.andAllComplete(ends, on: worker.eventLoop).value(within: limit, or: ()).assumeIsolated()
+            .whenComplete { [self] _ in drainConnection(limit) }
+    }
+
+    private func drainConnection(_ limit: TimeAmount) {
+        connection.drain(timeout: limit).assumeIsolated().whenComplete { [self] _ in
             perform(lifecycle.connectionDrained())
         }
     }

@@ -103,8 +103,10 @@ extension Service {
             if case .failure(let error) = result {
                 failure = error as? PaniniError ?? PaniniError(code: .webServer, message: "\(error)")
             }
-            let addsSubjects = staged.map { $0.added > 0 } ?? false
-            perform(version.lifecycle.portOpened(failure, addsSubjects: addsSubjects), on: version)
+            perform(
+                version.lifecycle.portOpened(failure, addsSubjects: staged?.hasSubscribed ?? false),
+                on: version
+            )
         }
     }
 
@@ -119,6 +121,24 @@ extension Service {
             }
             perform(version.lifecycle.confirmationEnded(failure), on: version)
         }
+    }
+
+    /// A feature has subscribed something that a version needs: the broker is asked whether it has taken it.
+    func hasSubscribed(for version: Script) {
+        if staged?.script === version { staged?.hasSubscribed = true }
+    }
+
+    /// The broker has denied a subscription that a version needs.
+    ///
+    /// - Returns: Whether the start, or the version that is made ready, fails for it. If not, the feature tells of it.
+    func subscriptionDenied(_ failure: PaniniError, of version: Script?) -> Bool {
+        if lifecycle.isStarting {
+            lifecycle.subscriptionDenied(failure)
+            return true
+        }
+        guard let staged, staged.script === version else { return false }
+        staged.script.lifecycle.subscriptionDenied(failure)
+        return true
     }
 
     /// Gives up the next version; the serving one goes on.
@@ -161,6 +181,8 @@ extension Service {
         turn.setSlice(options.sliceLimit)
         logger = new.logger
         for feature in features.all { feature.commit(staging, from: old, to: new) }
+        // Of what is served one at a time, the order stays.
+        sync.replace { $0.owner.script === old ? $0.owner.handOver($0, to: new) : $0 }
         begin(new, after: old)
         report.inFlight = old.activeCount
         report.webPort = web.port

@@ -108,6 +108,8 @@ final class Service: ScriptHost {
         if lifecycle.isStopping { stopIfIdle() } else { retireIfIdle(script) }
     }
 
+    override func workWasDone() { noteWork() }
+
     override func scriptExhausted(_ script: Script) {
         counters.scriptExhausted()
         logger.error(
@@ -122,7 +124,7 @@ final class Service: ScriptHost {
     var state: State {
         switch lifecycle.phase {
         case .loaded: .loaded
-        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect, .subscribed:
+        case .connecting, .preparing, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect, .subscribed:
             .starting
         case .openingPort, .serving: .running
         case .draining, .runningStopHooks, .closing: .stopping

@@ -19,9 +19,10 @@ class ServiceFeature {
     /// A version is the service's from here on; it may not serve yet.
     func attach(_ version: Script) {}
 
-    /// The start tasks of a version have run, and nothing is subscribed yet: what the version needs is looked for, or made.
+    /// There is a connection to the broker, and nothing of a version runs yet: what the version needs is looked for, or made.
+    /// Its start tasks may use it.
     ///
-    /// - Returns: What the version is not ready without. The version is given up when one of them fails.
+    /// - Returns: What the version cannot begin without. It is given up when one of them fails.
     func prepare(_ version: Script) -> [Preparation] { [] }
 
     /// What a version needs at the broker is asked for; the broker's word comes later.
@@ -71,6 +72,11 @@ class ServiceFeature {
 
     /// The time for the stop is over: what has not begun does not begin any more.
     func stopTimedOut() {}
+
+    /// `on_stop` has run, and the connection to the broker is about to end: what is held there is given back.
+    ///
+    /// - Returns: The connection ends when it does, within the time of the stop; nil when nothing is to be waited for.
+    func willDisconnect() -> EventLoopFuture<Void>? { nil }
 
     /// Nothing runs any more: what brings work in is closed. The versions are still there.
     func shut() {}

@@ -16,8 +16,8 @@ struct Staging {
     let webPort: Int?
     /// What on_reload of the serving version handed over.
     var state = LuaSnapshot.none
-    /// How many subjects it adds.
-    var added = 0
+    /// The broker is to confirm subscriptions that were made for it.
+    var hasSubscribed = false
     var web = WebChange.none
     let promise: EventLoopPromise<Void>
 }

@@ -20,6 +20,8 @@ struct WorkerStatus: Sendable {
     var counters = WorkerCounters()
     /// What features show, by name.
     var figures: [String: WorkerFigure] = [:]
+    /// What else they show, a row each.
+    var rows: [PaniniServiceReport.Registration] = []
 }
 
 extension WorkerStatus? {

@@ -78,9 +78,7 @@ extension Script {
         {
             throw Misuse("\(call.name) makes a route; to get something from elsewhere there is app.http.fetch")
         }
-        guard phase == .loading else {
-            throw Misuse("\(call.name) registers while the file runs; it cannot be called later")
-        }
+        try call.requireLoading()
         guard options?.webServer == true else {
             throw Misuse("\(call.name): this app serves no HTTP; say panini.app{ web_server = true, ... }")
         }

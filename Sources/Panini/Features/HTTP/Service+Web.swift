@@ -264,7 +264,7 @@ extension Service: HTTPDelegate {
         }
         if script.mustWait { return script.defer(.begin(Activity(route, object: request))) }
         script.enter { route.start(request) }
-        workWasDone()
+        noteWork()
     }
 
     /// The route that a complete request goes to; matched again when the script was replaced while its body came in.
@@ -316,7 +316,7 @@ extension Service: HTTPDelegate {
         guard script.phase != .closed else { return }
         panini_release_free_memory(script.vm.state)
         // What Lua made for the responses is garbage by now.
-        workWasDone()
+        noteWork()
     }
 
     // MARK: - Ends

@@ -70,7 +70,7 @@ extension Service {
     private func webFault(_ kind: WebFaults.Kind, _ text: @autoclosure () -> String) {
         settleWebFaults(kind)
         if web.faults.note(kind, at: worker.now) { logger.warning("\(text())") }
-        workWasDone()
+        noteWork()
     }
 
     /// Says how many connections followed those that were logged, where an episode is over.

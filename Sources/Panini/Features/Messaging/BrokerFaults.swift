@@ -113,7 +113,7 @@ extension Service {
     func fault(_ kind: BrokerFaults.Kind, _ level: Logger.Level, _ text: @autoclosure () -> String) {
         settleFaults(kind)
         if brokerFaults.note(kind, at: worker.now) { logger.log(level: level, "\(text())") }
-        workWasDone()
+        noteWork()
     }
 
     /// Says how many faults followed those that were logged, where an episode is over.

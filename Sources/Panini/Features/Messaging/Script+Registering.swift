@@ -9,54 +9,35 @@ import NATS
 import ScriptRuntime
 
 extension Script {
-    private func requireLoading(_ call: HostCall) throws(Misuse) {
-        guard phase == .loading else {
-            throw Misuse("\(call.name) registers while the file runs; it cannot be called later")
-        }
-    }
-
-    /// Keeps the function at an index.
-    private func keep(
-        _ call: HostCall,
-        _ index: CInt,
-        _ what: StaticString = "the function"
-    ) throws(Misuse) -> RegisteredFunction {
-        try call.requireFunction(index, what)
-        try call.charge(256)
-        let origin = origin(call.L, index)
-        lua_pushvalue(call.L, index)
-        return RegisteredFunction(function: vm.makeReference(call.L), origin: origin)
-    }
-
     func task(_ call: HostCall) throws(Misuse) -> CInt {
-        try requireLoading(call)
-        hooks.tasks.append(BackgroundTask(script: self, function: try keep(call, 1)))
+        try call.requireLoading()
+        hooks.tasks.append(BackgroundTask(script: self, function: try call.keepFunction(1)))
         return 0
     }
 
     func onStartTask(_ call: HostCall) throws(Misuse) -> CInt {
-        try requireLoading(call)
-        hooks.startTasks.append(try keep(call, 1))
+        try call.requireLoading()
+        hooks.startTasks.append(try call.keepFunction(1))
         return 0
     }
 
     func onReload(_ call: HostCall) throws(Misuse) -> CInt {
-        try requireLoading(call)
+        try call.requireLoading()
         if let other = hooks.reloadHook {
             throw Misuse("app.on_reload: there is one already (\(other.origin)); one function hands over for all")
         }
-        hooks.reloadHook = try keep(call, 1)
+        hooks.reloadHook = try call.keepFunction(1)
         return 0
     }
 
     func onStop(_ call: HostCall) throws(Misuse) -> CInt {
-        try requireLoading(call)
-        hooks.stopHooks.append(try keep(call, 1))
+        try call.requireLoading()
+        hooks.stopHooks.append(try call.keepFunction(1))
         return 0
     }
 
     func addFilters(_ call: HostCall) throws(Misuse) -> CInt {
-        try requireLoading(call)
+        try call.requireLoading()
         guard call.type(1) == LUA_TTABLE else {
             throw Misuse("app.add_filters: takes a table, as in app.add_filters{ include = { \"orders\" } }")
         }
@@ -84,7 +65,7 @@ extension Script {
     // MARK: - Timers
 
     func timerTask(_ call: HostCall) throws(Misuse) -> CInt {
-        try requireLoading(call)
+        try call.requireLoading()
         let interval = try call.seconds(1, "the interval")
         guard interval >= 0.001 else { throw Misuse("app.timer_task: the interval must be at least 0.001 s") }
         let place = try call.optionsAndHandler(2)
@@ -103,7 +84,7 @@ extension Script {
             if try options.choice("mode", of: ["rate", "delay"]) == "delay" { mode = .delay }
             name = try options.text("name")
         }
-        let function = try keep(call, place.handler)
+        let function = try call.keepFunction(place.handler)
         timers.all.append(
             ServiceTimer(
                 index: timers.all.count,
@@ -154,7 +135,7 @@ extension Script {
         }
         let layers = hasOptions ? try ownMiddlewares(call, 2, of: [.listenPublish, .listenRequest]) : []
         let isGuarded = hasOptions ? try hasValidator(call, 2, dataType: options.dataType) : false
-        var handler = try keep(call, place.handler, "the handler")
+        var handler = try call.keepFunction(place.handler, "the handler")
         if isGuarded { handler = guarded(call, options: 2, handler: handler, by: messaging.guardHost) }
         let listener = Listener(
             id: makeHandleNumber(),

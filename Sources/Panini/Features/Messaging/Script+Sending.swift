@@ -11,16 +11,6 @@ import NIOCore
 import ScriptRuntime
 
 extension Script {
-    /// Refuses calls that need the broker while the file runs.
-    private func requireLive(_ call: HostCall) throws(Misuse) -> Service {
-        guard phase == .live, let service else {
-            throw Misuse(
-                "\(call.name) cannot be used while the file runs, as there is no connection yet; use app.on_start_task"
-            )
-        }
-        return service
-    }
-
     /// What a refusal means to the script: a subject that is none is misuse, everything else an error to return.
     private func refused(
         _ call: HostCall,
@@ -39,14 +29,14 @@ extension Script {
 
     func publish(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
         if let chain = force ? middlewares.publishSync : middlewares.publish {
-            _ = try requireLive(call)
+            _ = try call.requireLive()
             return try goThrough(call, chain)
         }
         return try publishDirectly(call, force: force)
     }
 
     func publishDirectly(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
-        let service = try requireLive(call)
+        let service = try call.requireLive()
         let subject = try call.bytes(1, "the subject")
         if let denied = publishDenied(subject) { return call.failure(denied) }
         if call.isNone(3), !force {
@@ -132,7 +122,7 @@ extension Script {
     }
 
     func flush(_ call: HostCall) throws(Misuse) -> CInt {
-        _ = try requireLive(call)
+        _ = try call.requireLive()
         let seconds = call.isNone(1) ? 10 : try call.seconds(1, "the timeout")
         try requireSuspendable(call)
         return waitForBarrier(call, seconds: seconds, publishing: [])
@@ -158,7 +148,7 @@ extension Script {
     }
 
     func sleep(_ call: HostCall) throws(Misuse) -> CInt {
-        _ = try requireLive(call)
+        _ = try call.requireLive()
         let seconds = try call.seconds(1, "the duration")
         try requireSuspendable(call)
         return sleep(seconds: seconds)
@@ -168,7 +158,7 @@ extension Script {
 
     func request(_ call: HostCall) throws(Misuse) -> CInt {
         if let chain = middlewares.request {
-            _ = try requireLive(call)
+            _ = try call.requireLive()
             try requireSuspendable(call)
             return try goThrough(call, chain)
         }
@@ -176,7 +166,7 @@ extension Script {
     }
 
     func requestDirectly(_ call: HostCall) throws(Misuse) -> CInt {
-        let service = try requireLive(call)
+        let service = try call.requireLive()
         let subject = try call.bytes(1, "the subject")
         if let denied = publishDenied(subject) { return call.failure(denied) }
         let options = try SendOptions(call, 3, known: ["timeout", "headers", "data_type", "response_data_type"])

@@ -36,7 +36,7 @@ extension Service {
         guard staged != nil, listener.script === staged?.script else { return false }
         let key = SubscriptionKey(of: subject)
         guard let old = messaging.handover.free[key]?.popFirst() else {
-            staged?.added += 1
+            staged?.hasSubscribed = true
             return false
         }
         messaging.handover.claims.append((old, subject))
@@ -71,14 +71,6 @@ extension Service {
                 target.pending.append(message.moved(to: next.position))
             }
             listener.pending = rest
-        }
-        // Of those that are served one at a time, the order stays.
-        sync.replace { start in
-            start.owner.script === old ? start.owner.handOver(start, to: script) : start
-        }
-        guard sync.isOn else { return }
-        for listener in script.messaging.listeners {
-            for _ in 0..<listener.pending.count { sync.append(Activity(listener)) }
         }
     }
 

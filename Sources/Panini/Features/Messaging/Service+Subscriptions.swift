@@ -51,13 +51,12 @@ extension Service {
             code: .subscribeDenied,
             message: "\(options.serviceName): the broker denied the subscription to \(subject.pattern.subject): \(text)"
         )
-        if lifecycle.isStarting {
-            lifecycle.subscriptionDenied(error)
-        } else if let staged, subject.listener?.script === staged.script, subject.listener?.isDynamic == false {
-            staged.script.lifecycle.subscriptionDenied(error)
-        } else {
-            logger.error("the broker denied the subscription to \(subject.pattern.subject): \(text)")
+        if lifecycle.isStarting || subject.listener?.isDynamic == false,
+            subscriptionDenied(error, of: subject.listener?.script)
+        {
+            return
         }
+        logger.error("the broker denied the subscription to \(subject.pattern.subject): \(text)")
     }
 
     /// Makes a listener of a script one of the service's.

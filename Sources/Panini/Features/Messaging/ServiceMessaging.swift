@@ -74,7 +74,11 @@ final class ServiceMessaging: ServiceFeature {
     override func begin(_ version: Script, after old: Script?) {
         guard old != nil else { return }
         service.directoryFollows()
-        for listener in version.messaging.listeners where !listener.pending.isEmpty { service.startWaiting(listener) }
+        let waiting = version.messaging.listeners.filter { !$0.pending.isEmpty }
+        if service.sync.isOn {
+            for listener in waiting { for _ in 0..<listener.pending.count { service.sync.append(Activity(listener)) } }
+        }
+        for listener in waiting { service.startWaiting(listener) }
     }
 
     override func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int {

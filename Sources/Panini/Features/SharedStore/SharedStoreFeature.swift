@@ -7,6 +7,8 @@ extension Feature {
     /// `app.shared`.
     static let sharedStore = Feature(
         ScriptSharedStore.self,
+        ServiceSharedStore.self,
+        shared: [{ SharedStore() }],
         tables: [
             Table(
                 "app.shared",

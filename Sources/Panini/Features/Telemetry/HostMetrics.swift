@@ -51,9 +51,11 @@ final class HostMetrics: HostFeature {
 
     // MARK: - Events
 
-    override func started(_ report: PaniniServiceReport) { count("panini_service_starts", report.serviceName, "ok") }
+    override func started(_ report: PaniniServiceReport, from path: String) {
+        count("panini_service_starts", report.serviceName, "ok")
+    }
 
-    override func notStarted(_ service: String, _ error: PaniniError) {
+    override func notStarted(_ service: String, _ error: PaniniError, from path: String) {
         count("panini_service_starts", service, "error")
     }
 
@@ -81,7 +83,11 @@ final class HostMetrics: HostFeature {
     private func look() {
         guard let factory else { return }
         let box = NIOLoopBound(self, eventLoop: host.loop)
-        host.look { status, counters in box.value.looked(at: status, counters, factory) }
+        host.look(within: .seconds(1)).whenSuccess { all in
+            for (status, counters) in all where status.state == "running" {
+                box.value.looked(at: status, counters, factory)
+            }
+        }
     }
 
     private func looked(at status: PaniniServiceStatus, _ counters: WorkerCounters, _ factory: any MetricsFactory) {

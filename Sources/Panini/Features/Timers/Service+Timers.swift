@@ -65,6 +65,7 @@ extension Service {
         let script = timer.script
         script.beginActivity()
         script.enter { script.start(timer.function, Activity(timer)) }
+        noteWork()
         return true
     }
 

@@ -146,7 +146,7 @@ extension WebSocketSession: WebSocketDelegate {
         script.schedule(self)
     }
 
-    func webSocketReadBurstEnded(_ connection: WebSocketConnection) { script.service?.workWasDone() }
+    func webSocketReadBurstEnded(_ connection: WebSocketConnection) { script.service?.noteWork() }
 
     func wakeSenders(_ completion: Completion) {
         guard !senders.isEmpty else { return }

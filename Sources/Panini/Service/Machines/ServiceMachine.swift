@@ -20,9 +20,9 @@ enum ServicePhase: UInt8, Comparable {
 
     // The start.
     case connecting
-    case runningStartTasks
-    /// Features get what they need before the service is ready.
+    /// Features get what they need before anything of the script runs.
     case preparing
+    case runningStartTasks
     case subscribing
     /// The broker is asked whether it has taken the subscriptions.
     case confirming
@@ -53,10 +53,10 @@ enum ServicePhase: UInt8, Comparable {
 enum ServiceAction<Failure> {
     /// Connect to the broker; ``ServiceMachine/connectEnded(_:)`` follows.
     case connect
+    /// Let features get what they need before anything of the script runs; ``ServiceMachine/prepared(_:)`` follows.
+    case prepare
     /// Run the script's start tasks; ``ServiceMachine/startTasksEnded(_:)`` follows.
     case runStartTasks
-    /// Let features get what they need before the service is ready; ``ServiceMachine/prepared(_:)`` follows.
-    case prepare
     /// Subscribe what the script listens to; ``ServiceMachine/subscribed(_:)`` follows.
     case subscribe
     /// Ask the broker whether it has taken the subscriptions; ``ServiceMachine/confirmationEnded(_:)`` follows.
@@ -133,19 +133,19 @@ struct ServiceMachine<Failure> {
         guard phase == .connecting else { return [] }
         if let failure { return failStart(failure) }
         hasConnected = true
-        phase = .runningStartTasks
-        return [.runStartTasks]
-    }
-
-    mutating func startTasksEnded(_ failure: Failure?) -> [ServiceAction<Failure>] {
-        guard phase == .runningStartTasks else { return [] }
-        if let failure = failure ?? self.failure { return failStart(failure) }
         phase = .preparing
         return [.prepare]
     }
 
     mutating func prepared(_ failure: Failure?) -> [ServiceAction<Failure>] {
         guard phase == .preparing else { return [] }
+        if let failure = failure ?? self.failure { return failStart(failure) }
+        phase = .runningStartTasks
+        return [.runStartTasks]
+    }
+
+    mutating func startTasksEnded(_ failure: Failure?) -> [ServiceAction<Failure>] {
+        guard phase == .runningStartTasks else { return [] }
         if let failure = failure ?? self.failure { return failStart(failure) }
         phase = .subscribing
         return [.subscribe]
@@ -223,7 +223,7 @@ struct ServiceMachine<Failure> {
         switch phase {
         // The connection attempt says so itself.
         case .connecting where !hasConnected: []
-        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect:
+        case .connecting, .preparing, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect:
             failStart(failure)
         case .subscribed, .openingPort, .serving: fail(failure)
         case .loaded, .draining, .runningStopHooks, .closing, .stopped: []
@@ -246,7 +246,7 @@ struct ServiceMachine<Failure> {
         case .loaded, .subscribed:
             phase = .stopped
             return [.shutDown, .completeStop]
-        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect:
+        case .connecting, .preparing, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect:
             phase = .stopped
             return [.shutDown, .completeStart(.cancelled), .completeStop]
         case .openingPort:
@@ -303,7 +303,7 @@ struct ServiceMachine<Failure> {
         return switch before {
         case .stopped: []
         case .loaded, .subscribed, .serving: [.shutDown]
-        case .connecting, .runningStartTasks, .preparing, .subscribing, .confirming, .awaitingReconnect:
+        case .connecting, .preparing, .runningStartTasks, .subscribing, .confirming, .awaitingReconnect:
             [.completeStart(.cancelled), .shutDown]
         case .openingPort: [.completeActivation(.cancelled), .shutDown]
         case .draining, .runningStopHooks, .closing: [.shutDown, .completeStop]

@@ -9,9 +9,9 @@ enum VersionPhase: UInt8, Comparable {
     // The version is made ready beside the one that serves.
     /// on_reload of the version that serves runs.
     case handingOver
-    case runningStartTasks
-    /// Features get what they need before the version is ready.
+    /// Features get what they need before anything of the version runs.
     case preparing
+    case runningStartTasks
     case subscribing
     case openingPort
     /// The broker is asked whether it has taken the new subscriptions.
@@ -39,10 +39,10 @@ enum VersionAction<Failure> {
     case handOver
     /// Log that what should have been handed over is lost.
     case reportLoss(Failure)
+    /// Let features get what they need before anything of the version runs; ``VersionMachine/prepared(_:)`` follows.
+    case prepare
     /// Run the version's start tasks; ``VersionMachine/startTasksEnded(_:)`` follows.
     case runStartTasks
-    /// Let features get what they need before the version is ready; ``VersionMachine/prepared(_:)`` follows.
-    case prepare
     /// Subscribe what the version listens to and the one that serves does not; ``VersionMachine/subscribed(_:)`` follows.
     case subscribe
     /// Make the web server ready; ``VersionMachine/portOpened(_:addsSubjects:)`` follows.
@@ -95,20 +95,20 @@ struct VersionMachine<Failure> {
     mutating func handedOver(_ failure: Failure?) -> [VersionAction<Failure>] {
         guard phase == .handingOver else { return [] }
         if let failure, !isRescue { return giveUp(.failed(failure)) }
-        phase = .runningStartTasks
-        guard let failure else { return [.runStartTasks] }
-        return [.reportLoss(failure), .runStartTasks]
-    }
-
-    mutating func startTasksEnded(_ failure: Failure?) -> [VersionAction<Failure>] {
-        guard phase == .runningStartTasks else { return [] }
-        if let failure = failure ?? denial { return giveUp(.failed(failure)) }
         phase = .preparing
-        return [.prepare]
+        guard let failure else { return [.prepare] }
+        return [.reportLoss(failure), .prepare]
     }
 
     mutating func prepared(_ failure: Failure?) -> [VersionAction<Failure>] {
         guard phase == .preparing else { return [] }
+        if let failure = failure ?? denial { return giveUp(.failed(failure)) }
+        phase = .runningStartTasks
+        return [.runStartTasks]
+    }
+
+    mutating func startTasksEnded(_ failure: Failure?) -> [VersionAction<Failure>] {
+        guard phase == .runningStartTasks else { return [] }
         if let failure = failure ?? denial { return giveUp(.failed(failure)) }
         phase = .subscribing
         return [.subscribe]

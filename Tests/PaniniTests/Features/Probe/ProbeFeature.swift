@@ -1,9 +1,12 @@
 // Owns: a feature that uses every hook there is and writes down when it is called: for the tests beside it. It stands in no
 // program.
 
+import Bytes
 import CLuaVM
 import LuaVM
+import MetricsTestKit
 import NATS
+import NATSProtocol
 import NIOCore
 import ScriptRuntime
 import Synchronization
@@ -24,9 +27,10 @@ extension Feature {
         ScriptProbe.self,
         ServiceProbe.self,
         HostProbe.self,
+        shared: [{ ProbeShared() }],
         middlewareKinds: [.sendProbe, .listenProbe],
         permissions: [ScriptProbe.permission],
-        options: [ScriptProbe.preparation, ScriptProbe.refused],
+        options: [ScriptProbe.preparation, ScriptProbe.refused, HostProbe.word],
         functions: [
             Function(
                 entry: HostFunctionEntry(name: "probe", signature: "app.probe(subject, message) -> message") {
@@ -35,6 +39,14 @@ extension Feature {
                     }
                 },
                 annotation: "Gives its message back.\n@param subject string\n@param message any\n@return any message"
+            ),
+            Function(
+                entry: HostFunctionEntry(name: "probe_shared", signature: "app.probe_shared() -> count, word") {
+                    hostCall($0, $1, "app.probe_shared", takes: 0) { call in
+                        call.script.features[ScriptProbe.self].shared(call)
+                    }
+                },
+                annotation: "What workers share, and what the host gives.\n@return integer count\n@return string word"
             ),
             Function(
                 entry: HostFunctionEntry(name: "probed", signature: "app.probed(text) -> text") {
@@ -55,6 +67,18 @@ extension PaniniMiddlewareKind {
 
 extension WorkerCounter {
     static let probes = WorkerCounter("panini_probes")
+}
+
+/// What the workers of a service share.
+final class ProbeShared: Sendable {
+    private let count = Atomic(0)
+
+    func next() -> Int { count.add(1, ordering: .relaxed).newValue }
+}
+
+/// What the host gives to scripts.
+struct ProbeWord: Sendable {
+    let text: String
 }
 
 /// What comes in through `app.probed`.
@@ -125,6 +149,12 @@ final class ScriptProbe: ScriptFeature, MiddlewareComposer {
         return LuaVM.call
     }
 
+    fileprivate func shared(_ call: HostCall) -> CInt {
+        lua_pushinteger(call.L, lua_Integer(script.place[ProbeShared.self]?.next() ?? 0))
+        script.vm.pushString(call.L, script.place[ProbeWord.self]?.text ?? "none")
+        return 2
+    }
+
     fileprivate func receive(_ call: HostCall) throws(Misuse) -> CInt {
         _ = try call.string(1, "the text")
         lua_settop(call.L, 1)
@@ -189,6 +219,13 @@ final class ServiceProbe: ServiceFeature {
             .futureResult
     }
 
+    override func willDisconnect() -> EventLoopFuture<Void>? {
+        note("will disconnect, connected \(service.connection.isConnected)")
+        let name = service.options.serviceName
+        return service.worker.eventLoop.scheduleTask(in: .milliseconds(30)) { ProbeLog.note(name, "given back") }
+            .futureResult
+    }
+
     override func shut() { note("shut") }
 
     override func close() { note("close") }
@@ -196,15 +233,51 @@ final class ServiceProbe: ServiceFeature {
     override func count(into counters: inout WorkerCounters) { counters[.probes] = 3 }
 
     override func add(to status: inout WorkerStatus) {
+        let details = [PaniniServiceReport.Registration.Detail(name: "next", value: "soon")]
+        status.rows.append(PaniniServiceReport.Registration(kind: "probe", name: "clock", details: details))
         status.figures["probe_sum"] = WorkerFigure(2)
         status.figures["probe_largest"] = WorkerFigure(service.worker.index, .largest)
     }
 }
 
+/// A backend that the feature itself is.
+enum ProbeBackend {
+    static let metrics = TestMetrics()
+}
+
 final class HostProbe: HostFeature {
     private struct NoHost: Error {}
 
+    static let word = OptionDefinition.kept("probe_word", .string, usual: .string("usual"), "a word ({default})").ofHost
+
     private var names: [String] = []
+
+    override var given: (any Sendable)? {
+        guard case .string(let text)? = try? host.value(of: Self.word) else { return nil }
+        return ProbeWord(text: text)
+    }
+
+    override func telemetry(over telemetry: HostTelemetry?) -> HostTelemetry? {
+        // The tests that want other backends say so by the name of a file.
+        guard host.scriptPaths.contains(where: { $0.contains("own-backend") }) else { return telemetry }
+        return HostTelemetry(metrics: ProbeBackend.metrics, traces: telemetry?.traces)
+    }
+
+    override func starting(_ path: String) {
+        if path.contains("left-out") { ProbeLog.note("probe-left-out", "host: starting") }
+    }
+
+    override func leftOut(_ path: String) { ProbeLog.note("probe-left-out", "host: left out") }
+
+    override func answer(_ command: String, _ question: JSONValue) -> EventLoopFuture<JSONText>? {
+        guard command == "probe" else { return nil }
+        return host.look(within: .milliseconds(200)).map { all in
+            .object([
+                ("said", .string(question["word"]?.string ?? "nothing")),
+                ("services", .array(all.map { .string("\($0.0.serviceName) \($0.1[.probes])") })),
+            ])
+        }
+    }
 
     override func start() -> Preparation? {
         // The tests that want it to fail say so by a service whose file has that name.
@@ -216,7 +289,7 @@ final class HostProbe: HostFeature {
         )
     }
 
-    override func started(_ report: PaniniServiceReport) {
+    override func started(_ report: PaniniServiceReport, from path: String) {
         names.append(report.serviceName)
         ProbeLog.note(report.serviceName, "host: started")
     }

@@ -1,6 +1,7 @@
 // Every hook of features, by a feature that the host has never heard of.
 
 import CoreMetrics
+import Foundation
 import Logging
 import LuaVM
 import MetricsTestKit
@@ -48,8 +49,7 @@ struct ProbeTests {
         let lines = ProbeLog.lines(of: "probe-order")
         let expected = [
             "connected", "prepare 1 ready", "prepared", "subscribe 1", "host: started", "host: will stop", "drain",
-            "drained",
-            "disconnected", "shut", "close", "host: stopped",
+            "drained", "will disconnect, connected true", "given back", "disconnected", "shut", "close", "host: stopped",
         ]
         #expect(lines == expected)
     }
@@ -137,6 +137,106 @@ struct ProbeTests {
         let dimensions = [("service", "probe-figures")]
         #expect(try metrics.expectCounter("panini_probes", dimensions).totalValue == 9)
         #expect(try metrics.expectGauge("panini_probe_sum", dimensions).lastValue == 6)
+    }
+
+    @Test("the workers of a service share a value over reloads, and the host gives one to all")
+    func sharedValues() async throws {
+        let script = """
+            local app = panini.app{ service_name = "probe-shared" }
+            app.listen("shared", function() return { app.probe_shared() } end)
+            """
+        let file = try ScriptFile(script)
+        defer { file.remove() }
+        let configure: (inout PaniniHostConfiguration) -> Void = {
+            $0.scripts = [file.path]
+            $0.workers = 2
+            $0.overrides.set("probe_word", text: "given", origin: "--probe-word")
+        }
+        try await run(script, configure: configure) { running in
+            // Whichever worker answers.
+            for count in 1...20 { try await running.expect("shared", gives: "[\(count),\"given\"]") }
+            try file.write(script + "\n-- again")
+            _ = try await running.host.reload().first?.get()
+            try await running.expect("shared", gives: #"[21,"given"]"#)
+        }
+    }
+
+    @Test("an option of the whole host is none of a script's")
+    func hostOption() async throws {
+        let file = try ScriptFile(Self.script("probe-option", ", probe_word = \"mine\""))
+        defer { file.remove() }
+        let error = #expect(throws: PaniniError.self) {
+            try ServiceLoader.loadScript(
+                file.path,
+                overrides: PaniniOverrides(),
+                logger: quiet,
+                place: ScriptPlace(features: Self.features)
+            )
+        }
+        #expect(error?.message.contains("is the whole program's: --probe-word, PANINI_PROBE_WORD") == true)
+        #expect(!PaniniTypes.definitions(with: Self.features).contains("probe_word"))
+    }
+
+    @Test("a feature may be the backend of metrics, answer the control socket and show rows")
+    func ears() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("p-\(UUID().uuidString.prefix(8))").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let file = try ScriptFile(Self.script("probe-ears"), name: "own-backend.lua")
+        defer { file.remove() }
+        let configure: (inout PaniniHostConfiguration) -> Void = {
+            $0.scripts = [file.path]
+            $0.controlDirectory = folder
+        }
+        try await run(Self.script("probe-ears"), configure: configure) { running in
+            let socket = "\(folder)/\(getpid()).sock"
+            let answer = try ask(socket, #"{"command":"probe","word":"hello"}"#)
+            #expect(answer == #"{"said":"hello","services":["probe-ears 3"]}"#)
+            #expect(try ask(socket, #"{"command":"else"}"#).contains("unknown command"))
+            let rows = #""rows":[{"kind":"probe","name":"clock","details":{"next":"soon"}}]"#
+            #expect(try ask(socket, #"{"command":"ps"}"#).contains(rows))
+        }
+        let counter = try ProbeBackend.metrics.expectCounter("panini_probes", [("service", "probe-ears")])
+        #expect(counter.totalValue == 3)
+    }
+
+    @Test("a script that may make no app is told to features as left out")
+    func leftOut() async throws {
+        let module = try ScriptFile("return {}", name: "left-out.lua")
+        defer { module.remove() }
+        let file = try ScriptFile(Self.script("probe-beside"))
+        defer { file.remove() }
+        let configure: (inout PaniniHostConfiguration) -> Void = {
+            $0.scripts = [module.path, file.path]
+            $0.optionalScripts = [module.path]
+        }
+        try await run(Self.script("probe-beside"), configure: configure) { running in
+            try await running.expect("probe-beside", gives: "yes")
+        }
+        #expect(ProbeLog.lines(of: "probe-left-out") == ["host: starting", "host: left out"])
+    }
+
+    /// One question to the control socket, and its answer.
+    private func ask(_ path: String, _ question: String) throws -> String {
+        let socket = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(socket) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(100)) }
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let connected = withUnsafePointer(to: address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, size) }
+        }
+        try #require(connected == 0)
+        let line = Array((question + "\n").utf8)
+        try #require(write(socket, line, line.count) == line.count)
+        var answer: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while !answer.contains(UInt8(ascii: "\n")) {
+            let count = read(socket, &buffer, buffer.count)
+            guard count > 0 else { break }
+            answer += buffer[..<count]
+        }
+        return String(decoding: answer.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
     }
 
     @Test("middlewares stand around the functions of a feature, in Lua and in Swift")
