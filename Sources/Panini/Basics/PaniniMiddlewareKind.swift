@@ -10,22 +10,38 @@ public struct PaniniMiddlewareKind: Hashable, Sendable, CustomStringConvertible 
     let fallback: String?
     /// What errors call the function that goes on with a send: `publish`.
     let verb: StaticString
+    /// Whether it is a send whose caller waits for a response, within a time limit.
+    let isAwaited: Bool
 
     /// A kind of something that comes in; what its handler gets is at 1.
     static func received(_ name: String, _ number: Int32, fallback: String? = "listen_any") -> PaniniMiddlewareKind {
-        PaniniMiddlewareKind(name: name, number: number << 1, fallback: fallback, verb: "callback")
+        PaniniMiddlewareKind(name: name, number: number << 1, fallback: fallback, verb: "callback", isAwaited: false)
     }
 
     /// A kind of something that goes out; its subject, value and options are at 1, 2 and 3.
-    static func sent(_ name: String, _ number: Int32, verb: StaticString) -> PaniniMiddlewareKind {
-        PaniniMiddlewareKind(name: name, number: number << 1 | 1, fallback: "send_any", verb: verb)
+    ///
+    /// - Parameter isAwaited: Its caller waits for a response; the options have a `timeout`.
+    static func sent(
+        _ name: String,
+        _ number: Int32,
+        verb: StaticString,
+        isAwaited: Bool = false
+    ) -> PaniniMiddlewareKind {
+        PaniniMiddlewareKind(
+            name: name,
+            number: number << 1 | 1,
+            fallback: "send_any",
+            verb: verb,
+            isAwaited: isAwaited
+        )
     }
 
-    private init(name: String, number: Int32, fallback: String?, verb: StaticString) {
+    private init(name: String, number: Int32, fallback: String?, verb: StaticString, isAwaited: Bool) {
         self.name = name
         self.number = number
         self.fallback = fallback
         self.verb = verb
+        self.isAwaited = isAwaited
     }
 
     /// The name without the direction: `publish`.

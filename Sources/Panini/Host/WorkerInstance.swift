@@ -14,8 +14,10 @@ struct WorkerInstance: Sendable {
     let incarnation: Int
     /// Ends the worker's connection when its loop does not come back.
     let linkCut: NATSLinkCut
-    /// The same for its web server.
+    /// The sockets of its web server, which whoever takes its place listens on.
     let sockets: HTTPSockets
+    /// What ends the connections that its features have.
+    private let cuts: [@Sendable () -> Void]
     /// What other threads wait for.
     let openCalls = OpenCalls()
     /// The service's part of the worker's time; any thread may look at it.
@@ -33,6 +35,7 @@ struct WorkerInstance: Sendable {
         linkCut = service.connection.linkCut
         share = service.turn.share
         sockets = service.web.sockets
+        cuts = service.features.all.compactMap(\.cut)
         loop = service.worker.eventLoop
         self.calls = calls
         self.service = NIOLoopBound(service, eventLoop: loop)
@@ -63,7 +66,7 @@ struct WorkerInstance: Sendable {
     /// back.
     func abandon() {
         linkCut.cut()
-        sockets.cut()
+        for cut in cuts { cut() }
         openCalls.fail()
         execute { $0.abandon() }
     }

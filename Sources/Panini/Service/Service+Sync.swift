@@ -11,6 +11,23 @@ extension Service {
         if script.isEnding { endIfIdle(script) }
     }
 
+    /// Begins a run as soon as it may: in its turn under "sync", and otherwise at the outermost level of the script, when the
+    /// service has its turn. Its owner calls ``runEnded(of:)`` when it has ended.
+    func admit(_ activity: Activity, in script: Script) {
+        if sync.isOn {
+            sync.append(activity)
+            if !sync.isBusy { deferTurn(on: script) }
+        } else {
+            script.defer(.begin(activity))
+        }
+        noteWork()
+    }
+
+    /// A run that was admitted has ended: the next one may begin, and whoever waits for the end of the script goes on.
+    func runEnded(of script: Script) {
+        if sync.isOn { syncEnded(script) } else { endIfAwaited(script) }
+    }
+
     /// Begins what has the next turn, from the outermost level of a script.
     func deferTurn(on script: Script? = nil) {
         (script ?? self.script).defer(.goOn(self, ServiceWork.turn.rawValue))

@@ -73,6 +73,10 @@ class ServiceFeature {
     /// The time for the stop is over: what has not begun does not begin any more.
     func stopTimedOut() {}
 
+    /// Ends its connections from another thread, when the worker does not come back from a script and another has its place; nil
+    /// when it has none. Asked once, when the service is made.
+    var cut: (@Sendable () -> Void)? { nil }
+
     /// `on_stop` has run, and the connection to the broker is about to end: what is held there is given back.
     ///
     /// - Returns: The connection ends when it does, within the time of the stop; nil when nothing is to be waited for.

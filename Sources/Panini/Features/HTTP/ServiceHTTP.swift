@@ -53,6 +53,8 @@ final class ServiceHTTP: ServiceFeature {
         return promise.futureResult
     }
 
+    override var cut: (@Sendable () -> Void)? { { [sockets] in sockets.cut() } }
+
     override func shut() { for server in servers { server.close() } }
 
     override func close() { service.closeLocalExchanges() }

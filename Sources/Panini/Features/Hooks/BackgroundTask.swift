@@ -31,7 +31,7 @@ final class BackgroundTask: ActivityOwner {
     }
 
     override func ended(_ activity: Activity) {
-        if let service = script.service, service.sync.isOn { service.syncEnded(script) }
+        script.service?.runEnded(of: script)
     }
 }
 

@@ -7,14 +7,7 @@ final class ServiceHooks: ServiceFeature {
     /// Of several workers the first runs them.
     override func begin(_ version: Script, after old: Script?) {
         guard service.worker.isFirst else { return }
-        for task in version.hooks.tasks {
-            if service.sync.isOn, service.sync.isBusy {
-                // It keeps its version alive, which may be replaced before its turn.
-                service.sync.append(Activity(task, object: version))
-            } else {
-                if service.sync.isOn { service.sync.isBusy = true }
-                version.defer(.begin(Activity(task)))
-            }
-        }
+        // It keeps its version alive, which may be replaced before its turn.
+        for task in version.hooks.tasks { service.admit(Activity(task, object: version), in: version) }
     }
 }

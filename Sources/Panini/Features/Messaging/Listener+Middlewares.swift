@@ -14,7 +14,7 @@ extension PaniniMiddlewareKind {
     /// `app.publish` and `app.publish_sync`.
     public static let sendPublish = sent("send_publish", 0, verb: "publish")
     /// `app.request`.
-    public static let sendRequest = sent("send_request", 1, verb: "request")
+    public static let sendRequest = sent("send_request", 1, verb: "request", isAwaited: true)
     /// A message without a reply subject has arrived.
     public static let listenPublish = received("listen_publish", 2)
     /// A message with a reply subject has arrived.

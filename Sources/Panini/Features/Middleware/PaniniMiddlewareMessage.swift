@@ -173,7 +173,7 @@ public struct PaniniMiddlewareMessage: ~Copyable {
 extension PaniniMiddlewareMessage {
     /// Sets the time limit of a request that has none of its own.
     mutating func setDefaultTimeout(_ seconds: Double) {
-        guard kind == .sendRequest, case .sent(let L) = source, lua_checkstack(L, 12) != 0 else { return }
+        guard kind.isAwaited, case .sent(let L) = source, lua_checkstack(L, 12) != 0 else { return }
         if lua_type(L, 3) == LUA_TTABLE {
             let type = panini_field(L, 3, "timeout")
             lua_settop(L, -2)

@@ -55,7 +55,7 @@ private struct BuiltInOptions {
         var kinds: Set<PaniniMiddlewareKind> = []
         for kind in call.script.middlewares.kinds.all {
             switch kind.fallback {
-            case "send_any": if sends, publishes || kind == .sendRequest { kinds.insert(kind) }
+            case "send_any": if sends, publishes || kind.isAwaited { kinds.insert(kind) }
             case "listen_any": if listens { kinds.insert(kind) }
             default: break
             }
@@ -87,7 +87,7 @@ extension Script {
             throw Misuse("\(call.name): needs a subject for its reports, or seconds as the limit of requests, or both")
         }
         var kinds = try shared.kinds(call, publishes: false)
-        if subject == nil { kinds.formIntersection([.sendRequest]) }
+        if subject == nil { kinds = kinds.filter(\.isAwaited) }
         guard !kinds.isEmpty else { throw Misuse("\(call.name): seconds is for requests; sends is false") }
         return try push(
             TimeoutMiddleware(
