@@ -534,7 +534,7 @@ def test_an_answer_whose_head_is_too_large_costs_its_stream_alone(service, frame
         app.http.get("/head", function(req) return panini.response{ text = "ok", headers = { x = ("z"):rep(tonumber(req.query.n)) } } end)
         app.http.get("/flow", function(req) return panini.response{ headers = { x = ("z"):rep(40000) },
             stream = function(write) assert(not write("x")) end } end)
-        """, options=WEB)
+        """, options=WEB, files=FILES)
     connection = frames(int(re.search(r"web server on http://127\.0\.0\.1:(\d+)", running.output).group(1)))
     waiting = connection.request("/slow")
     for path, status in (("/head?n=10000", 200), ("/head?n=40000", 500), ("/flow", 500), ("/hello", 200)):

