@@ -62,7 +62,7 @@ package struct HostCall {
     private func refuseMore(than most: CInt) throws(Misuse) {
         let given = givenCount
         guard given > most else { return }
-        // Of a method the object stands in front of the arguments.
+        // The object of a method call is not counted as an argument.
         let hidden: CInt = "\(name)".contains(":") ? 1 : 0
         let count = most - hidden
         let taken = count == 0 ? "no arguments" : count == 1 ? "1 argument" : "\(count) arguments"

@@ -1,4 +1,4 @@
-// Owns: a suspended coroutine, and the order in which those of one time limit run out of time. Loop-bound.
+// Owns: a suspended coroutine, and the list of those with the same time limit, by their deadlines. Loop-bound.
 
 package import LoopTools
 
@@ -7,9 +7,9 @@ package final class Job {
     package let activity: Activity
     package let coroutine: UInt64
     package var wait = Wait.none
-    /// Of a run without an end.
+    /// The CPU account of a run that may live as long as the service; nil for all others.
     package var account: RunAccount?
-    /// Links of the list of deadlines it stands in.
+    /// When its time is over, and its links in the list of deadlines.
     package var deadline: UInt64 = 0
     package unowned(unsafe) var previous: Job?
     package unowned(unsafe) var next: Job?
@@ -26,8 +26,8 @@ extension Job: Sendable {}
 
 /// The suspended coroutines of a script that share one time limit, in order of their deadlines.
 ///
-/// As all have the same limit, appending keeps the order: entering and leaving cost a few pointer writes, and nothing
-/// stale stays behind, unlike in a heap with lazy removal.
+/// All have the same limit, so appending keeps the order. Entering and leaving cost a few pointer writes, and no stale entry
+/// stays behind, as it would in a heap with lazy removal.
 package final class DeadlineList {
     package let nanoseconds: Int64
     /// Whose runs these are; it cancels the alarm when it is closed.
@@ -41,7 +41,7 @@ package final class DeadlineList {
         self.nanoseconds = nanoseconds
     }
 
-    /// The list does not keep jobs alive; whoever ends a job removes it first.
+    /// The list does not keep its entries alive; whoever ends a run removes it first.
     package func append(_ job: Job, now: UInt64) {
         job.deadline = now &+ UInt64(nanoseconds)
         job.list = self

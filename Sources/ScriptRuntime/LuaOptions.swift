@@ -63,14 +63,14 @@ package struct LuaOptions {
         return text
     }
 
-    /// One of two texts; another text is told.
+    /// One of the given texts. The error quotes a text that is not among them.
     package func choice(_ name: String, of choices: [String]) throws(Misuse) -> String? {
         guard let text = try text(name) else { return nil }
         guard choices.contains(text) else { throw must(name, "be \(Self.list(choices)), not \"\(text)\"") }
         return text
     }
 
-    /// One of two texts; everything else is refused with the same words.
+    /// One of the given texts. The error is the same for every other value.
     package func oneOf(_ name: String, _ choices: [String]) throws(Misuse) -> String? {
         guard let value = self[name] else { return nil }
         guard case .string(let text) = value, choices.contains(text) else {
@@ -79,7 +79,7 @@ package struct LuaOptions {
         return text
     }
 
-    /// A whole number; one beyond the bounds is told.
+    /// A whole number. The error quotes a number that is out of range.
     package func integer(_ name: String, in range: ClosedRange<Int64>) throws(Misuse) -> Int? {
         guard let value = self[name] else { return nil }
         guard case .integer(let number) = value else { throw wrong(name, value, "a whole number") }
@@ -89,7 +89,7 @@ package struct LuaOptions {
         return Int(number)
     }
 
-    /// A whole number; everything else is refused with the same words.
+    /// A whole number in a range. The error is the same for every other value.
     package func integer(_ name: String, in range: ClosedRange<Int64>, or expected: String) throws(Misuse) -> Int? {
         guard let value = self[name] else { return nil }
         guard case .integer(let number) = value, range.contains(number) else { throw must(name, "be \(expected)") }
@@ -103,7 +103,7 @@ package struct LuaOptions {
         return try HostCall.checkSeconds(seconds, "\(call.name): \(name)")
     }
 
-    /// Seconds; those beyond the bounds are told.
+    /// Seconds. The error quotes a number that is out of range.
     package func seconds(_ name: String, in range: ClosedRange<Double>) throws(Misuse) -> Double? {
         guard let value = self[name] else { return nil }
         guard let seconds = Self.number(value) else { throw wrong(name, value, "a number of seconds") }

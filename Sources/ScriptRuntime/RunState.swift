@@ -18,11 +18,11 @@ package struct RunState {
     /// Work for the outermost level, so that completions never nest.
     @usableFromInline package var ready = ReadyQueue()
     @usableFromInline package var depth = 0
-    /// What runs now; inherited by what it spawns.
+    /// What runs now; the functions that it spawns inherit from it.
     @usableFromInline package var current = RunningActivity()
-    /// The thread's CPU time at the end of the last stretch that was charged, if nothing else was done since; 0 otherwise.
+    /// The thread's CPU time at the end of the last charged segment, if nothing else was done since; 0 otherwise.
     package var chargedUntil: UInt64 = 0
-    /// Keeps alive what ``current`` counts to.
+    /// Keeps the account of ``current`` alive.
     package var runningAccount: RunAccount?
     /// How many things features want to hear the end of runs for.
     @usableFromInline package var watched = 0

@@ -1,4 +1,5 @@
-// Owns: what a feature hears of runs if it watches them: for traces, and for what must follow a run however it ends. Loop-bound.
+// Owns: the events of runs for features that watch them: for traces, and for work that must follow a run however it ends.
+// Loop-bound.
 
 package import LuaVM
 
@@ -7,7 +8,7 @@ package protocol RunWatcher: ScriptFeature {
     /// A function is about to run; it lies at an index of the coroutine's stack.
     func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt)
 
-    /// A run has come to its end, and nobody has looked at how yet.
+    /// A run is about to end: it has returned or failed, and its result is not handled yet.
     func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity)
 
     /// It has ended.

@@ -27,7 +27,7 @@ extension Script {
         if !isInside { _ = panini_share_enter(previous) }
     }
 
-    /// Whether nothing may be begun now: what comes belongs into ``ready``.
+    /// Whether nothing may be begun now: new work goes into ``ready``.
     @inlinable public var mustWait: Bool {
         @inline(__always) get { depth > 0 || share.map { panini_share_is_over($0) != 0 && isTurnAwaited } ?? false }
     }
@@ -161,21 +161,21 @@ extension Script {
             park(co, activity)
         case .failed:
             dropWait(co)
-            // What the run is about goes with its coroutine, at the next step of the collector.
+            // The collector may free the run's data together with the coroutine, at its next step.
             guard let kept = activity.owner.keep(activity) else { return failUnkept(co, activity) }
             defer { kept.owner.release(kept: kept) }
             let error = vm.takeError(co)
             if isWatched { tellEnded(co, error) }
             kept.owner.failed(kept, error)
             if error.kind == .memory { memoryFailed() }
-            // Nothing of a coroutine that was ended by its budget runs any more, also not what closes its streams.
+            // A coroutine that was ended by its budget runs no code any more, and so does not close its streams itself.
             if error.kind == .cpu { for feature in features.all { feature.runWasKilled(co.id) } }
             kept.owner.ended(kept)
         }
     }
 
-    /// Ends a run that has failed where there is no memory to keep what it is about: whoever waits is answered first, while
-    /// that is there, and nobody learns of the error itself.
+    /// Ends a failed run when there is no memory to keep its data. The requester is answered before the coroutine is closed,
+    /// with ``memoryError`` in place of the real error.
     private func failUnkept(_ co: LuaCoroutine, _ activity: Activity) {
         activity.owner.failed(activity, Self.memoryError)
         let error = vm.takeError(co)
@@ -184,7 +184,7 @@ extension Script {
         activity.owner.ended(activity)
     }
 
-    /// Takes back what a run was about to wait for when it was ended: no other coroutine may come to wait for it.
+    /// Cancels the wait that a run was about to begin when it was ended: the next coroutine that suspends must not get it.
     private func dropWait(_ co: LuaCoroutine) {
         let wait = nextWait
         if wait.isNone { return }
@@ -192,7 +192,7 @@ extension Script {
         wait.owner?.cancel(wait, of: co.id)
     }
 
-    /// Takes back what a coroutine waits for.
+    /// Cancels the wait of a coroutine.
     package func cancelWait(of job: Job) {
         let wait = job.wait
         job.wait = .none
@@ -233,7 +233,7 @@ extension Script {
         if watchedRuns > 0 { tellGivenUp(slot: Int(co.slot), job.activity, reason) }
         cancelWait(of: job)
         forget(job, slot: Int(co.slot))
-        // For what is closed with it.
+        // Variables that are closed with the coroutine run code of the script.
         current = RunningActivity(job.activity)
         runningAccount = job.account ?? current.account
         current.account = runningAccount

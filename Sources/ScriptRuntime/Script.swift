@@ -40,14 +40,14 @@ public final class Script {
     /// Where its own records go.
     package var logger: Logger
     @exclusivity(unchecked) @usableFromInline var phaseNow = Phase.loading
-    /// What its runs may take, as far as that is known.
+    /// The limits of its runs, as far as they are known.
     package var limits = ScriptLimits()
     /// What its features have of it.
     @exclusivity(unchecked) @usableFromInline var featureList = ScriptFeatures()
     /// What runs and waits in it.
     @exclusivity(unchecked) @usableFromInline package var runs = RunState()
     @exclusivity(unchecked) @usableFromInline unowned(unsafe) var hostNow: ScriptHost?
-    /// That of the host's turns.
+    /// The CPU share of the service that runs this script (`ServiceTurn.share`).
     @exclusivity(unchecked) @usableFromInline package private(set) var share: OpaquePointer?
     /// What it has in the state by itself.
     @exclusivity(unchecked) package private(set) var tables: ScriptTables

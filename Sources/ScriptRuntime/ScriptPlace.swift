@@ -16,7 +16,7 @@ package struct ScriptPlace: Sendable {
 
     package init() {}
 
-    /// What the host gives to features, by its type: each feature knows its own.
+    /// The values that the host gives to features, by their type: each feature knows its own.
     package subscript<Gift: Sendable>(_ kind: Gift.Type) -> Gift? {
         get { gifts[ObjectIdentifier(kind)] as? Gift }
         set { gifts[ObjectIdentifier(kind)] = newValue }

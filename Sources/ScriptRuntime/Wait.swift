@@ -1,6 +1,6 @@
-// Owns: what a suspended coroutine waits for, as far as it must be taken back when the coroutine is given up. A value; loop-bound.
+// Owns: what a suspended coroutine waits for, and who cancels the wait when the coroutine is given up. A value; loop-bound.
 
-/// Takes a wait back.
+/// Cancels waits.
 public protocol WaitOwner: AnyObject {
     /// The coroutine of this number waits no more.
     func cancel(_ wait: Wait, of coroutine: UInt64)
@@ -8,21 +8,21 @@ public protocol WaitOwner: AnyObject {
 
 /// What a suspended coroutine waits for.
 public struct Wait {
-    /// Takes it back; nil where there is nothing to take back.
+    /// Cancels the wait; nil when it needs no cancelling.
     package var owner: (any WaitOwner)?
     /// Which of its owner's waits it is; only the owner reads these.
     package var token: UInt64 = 0
     package var detail: UInt64 = 0
-    /// What the end of the wait is to the stretch that it begins.
+    /// Whether the wait is ended from outside or by the script itself; this decides whether the next segment is charged.
     package var drive: Drive
     package var isNone = false
 
     package static var none: Wait { Wait(drive: .own, isNone: true) }
 
-    /// For a word from outside that comes by itself.
+    /// A wait for something from outside that needs no cancelling.
     package static var outside: Wait { Wait(drive: .outside) }
 
-    /// For the end of what the script has begun itself.
+    /// A wait for the end of something that the script itself has begun; it needs no cancelling.
     package static var own: Wait { Wait(drive: .own) }
 
     package init(_ owner: (any WaitOwner)? = nil, token: UInt64 = 0, detail: UInt64 = 0, drive: Drive = .outside) {

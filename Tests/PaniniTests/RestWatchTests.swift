@@ -1,10 +1,10 @@
-// The watch over who rests: a value, without a clock.
+// The warning about a service that takes nearly all of its worker's time: a value, without a clock.
 
 import Testing
 
 @testable import Panini
 
-@Suite("Who never rests")
+@Suite("A service that takes nearly all of its worker's time")
 struct RestWatchTests {
     @Test("an episode is told once")
     func episode() {
@@ -19,7 +19,7 @@ struct RestWatchTests {
             told.append(look.tells)
             again.append(look.again)
         }
-        // A moment of rest is not its end.
+        // A short pause does not end the episode.
         #expect(told == [false, true, false, false, false])
         #expect(again == [true, true, true, true, false])
         let alarm = watch.noteBusy()

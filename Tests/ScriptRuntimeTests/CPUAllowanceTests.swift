@@ -1,4 +1,4 @@
-// What runs without an end may take: a value, without a clock.
+// The CPU time that runs without an end may take: a value, without a clock.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// Work that goes on turn by turn on an event loop, and whether the loop looks at its sockets in between.
+// Work that continues turn by turn on an event loop, and whether the loop polls its sockets in between.
 
 import Glibc
 import NIOCore
@@ -22,7 +22,7 @@ private final class Turns {
     var look: SocketLook?
 }
 
-@Suite("A look at the sockets")
+@Suite("A poll of the sockets between two turns")
 struct SocketLookTests {
     @Test("what can be read is read between two turns", .timeLimit(.minutes(2)))
     func looks() async throws {

@@ -15,10 +15,10 @@ struct Housekeeping {
     var isBusy = false
     /// Bytes in use after the last collection.
     var live = 0
-    /// Cycles of the collector still to run: the first may be in the middle already.
+    /// Cycles of the collector that are still to run. The first one may have begun before.
     var cycles = 0
     var bytesBefore = 0
-    /// Whether it takes its worker for itself.
+    /// Whether it takes nearly all of its worker's time.
     var rest = RestWatch()
 }
 
@@ -39,7 +39,7 @@ extension Service {
     /// The same for a request of the web server.
     @inline(__always)
     func workWasDone() {
-        // What ends behind the script, a connection or a fault, still says so.
+        // Connections and faults that end after the script was closed still call this.
         guard script.phase != .closed else { return }
         housekeeping.isBusy = true
         panini_tune_collector(panini_vm_of(script.vm.state))
@@ -69,7 +69,7 @@ extension Service {
             housekeeping.bytesBefore = bytes
             collect()
         }
-        // Once more after the last message, then not until the next.
+        // It looks once more after the last message, and then not before the next one.
         if looksAgain { armHousekeeping() }
     }
 

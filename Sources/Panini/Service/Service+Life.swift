@@ -212,7 +212,7 @@ extension Service {
         )
     }
 
-    /// Another worker has this one's place: nothing of it is to have an effect any more, and nobody waits for it.
+    /// Another worker has taken this one's place: nothing that it does may have an effect any more, and nobody waits for it.
     func abandon() {
         guard !lifecycle.isStopped else { return }
         callbacks = ServiceCallbacks()
@@ -220,7 +220,7 @@ extension Service {
     }
 
     private func closeConnection() {
-        // When the time is over, only what is written already has a moment more.
+        // After a stop that timed out, data that is already written gets one more second.
         let rest = lifecycle.failure?.code == .shutdownTimeout ? 1 : min(options.shutdownTimeout, 5)
         connection.drain(timeout: .nanoseconds(nanoseconds(max(rest, 0.5)))).assumeIsolated().whenComplete { [self] _ in
             perform(lifecycle.connectionDrained())

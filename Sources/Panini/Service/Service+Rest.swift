@@ -1,34 +1,34 @@
-// Owns: telling, once for each episode, that a service takes its worker for itself. Loop-bound.
+// Owns: the warning, once for each episode, that a service takes nearly all of its worker's time. Loop-bound.
 
 import Logging
 import NATS
 import ScriptRuntime
 
-/// Whether a service takes nearly all of its worker's time, as the log has it. A value.
+/// Decides when the log says that a service takes nearly all of its worker's time. A value.
 struct RestWatch {
-    /// Seconds that are looked back.
+    /// How many seconds the measured share covers.
     static let window = 5
-    /// From here on a service takes its worker for itself, and below the other it does so no more: parts of the time.
+    /// Shares of the worker's time. A service counts as saturating from the first value on, until it falls below the second.
     private static let most = 0.9
     private static let rested = 0.5
 
-    /// An alarm for the next look is set.
+    /// An alarm for the next check is set.
     private(set) var isArmed = false
     private var isTold = false
     private var wasBusy = false
 
     /// The service has used up a slice.
     ///
-    /// - Returns: Whether an alarm for a look is to be set.
+    /// - Returns: Whether to set an alarm for a check.
     mutating func noteBusy() -> Bool {
         wasBusy = true
         defer { isArmed = true }
         return !isArmed
     }
 
-    /// The alarm: the service has taken such a part of the last seconds.
+    /// The alarm: the service has taken this share of the last seconds.
     ///
-    /// - Returns: Whether the log is to be told; and whether to look again.
+    /// - Returns: Whether to log a warning, and whether to check again.
     mutating func look(_ part: Double) -> (tells: Bool, again: Bool) {
         let tells = part >= Self.most && !isTold
         if tells { isTold = true }

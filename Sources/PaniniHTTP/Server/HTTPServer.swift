@@ -10,11 +10,11 @@ protocol HTTPServerConnection: AnyObject {
     /// What it makes the server hold.
     var holding: HTTPHolding { get set }
     var remoteAddress: String { get }
-    /// Ends it for what it holds: with the response, where there is a request that is not begun and a client that reads.
+    /// Closes it because of the memory that it holds. The response is sent when a request has not begun and the client reads.
     func shed(_ response: HTTPResponse)
     /// Called at each tick of the server.
     func checkTime()
-    /// The server counts its ticks otherwise, or the limits are others.
+    /// The server's ticks or its time limits have changed.
     func timesChanged()
     /// The server stops: responds to what was asked, and closes.
     func stop()
@@ -47,7 +47,7 @@ package final class HTTPServer {
     /// What the connections hold.
     @exclusivity(unchecked) let share: WebMemoryShare
     private var isSheddingDue = false
-    /// How often memory is still to be given back: some of it is free a tick later only.
+    /// How many times memory is still to be given back: some of it becomes free only a tick later.
     private var releasesLeft = 0
     private let place = Place()
 
@@ -76,8 +76,8 @@ package final class HTTPServer {
 
     deinit { place.server = nil }
 
-    /// For others that ask this server to let go: they do not keep it. Not weak, as that would make each retain of the server
-    /// slower; emptied when the server is closed.
+    /// A reference for other servers that ask this one to free memory; it does not keep the server alive. It is not `weak`,
+    /// because that slows every retain of the server. It is cleared when the server is closed.
     private final class Place {
         unowned(unsafe) var server: HTTPServer?
     }
@@ -115,7 +115,7 @@ package final class HTTPServer {
             return eventLoop.makeFailedFuture(error)
         }
         let bound = configuration
-        // Whoever owns it last closes it.
+        // The socket closes when its last owner releases it.
         configuration.inherited = nil
         return listener.bind(bound) { [self] in try serve($0) }
     }

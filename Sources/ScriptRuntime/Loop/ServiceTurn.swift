@@ -1,20 +1,20 @@
-// Owns: a service's slice of its worker's time, and what it has left to do when that is used up. Loop-bound, but for the flag
-// that the watchdog sets.
+// Owns: a service's slice of its worker's time, and the work that is left when the slice is used up. Loop-bound, except for the
+// flag that the watchdog sets.
 
 public import CLuaVM
 import LoopTools
 package import NIOCore
 package import Synchronization
 
-/// Who has turns.
+/// What a turn asks of the service whose turn it is.
 package protocol TurnTaker: AnyObject {
-    /// Its sources of work, beside what is left for later; each goes on in each turn.
+    /// How many sources of work it has, beside the work that was left for later; each goes on in each turn.
     var turnSources: Int { get }
 
     /// A source goes on.
     func goOn(source: Int)
 
-    /// The slice is used up: what would come in waits. Said again for as long as the turn goes on.
+    /// The slice is used up: pause what brings work in. May be called more than once in a turn.
     func holdForTurn()
 
     /// The turn is over.
@@ -23,12 +23,11 @@ package protocol TurnTaker: AnyObject {
 
 /// A service's turns on its worker.
 ///
-/// As long as a service is within its slice everything it does is done at once. When the slice is used up, whatever it was
-/// doing ends with the item that it was at, and all that it has to do from then on waits in the queues that are there anyway: the
-/// connection keeps what it has read, and scripts what is ready. After the loop has looked at its sockets it is the turn of
-/// whoever has waited the longest, for another slice.
+/// As long as a service is within its slice, everything it does is done at once. When the slice is used up, the current item
+/// is finished, and all further work waits in queues that exist anyway: the connection keeps what it has read, and scripts
+/// keep what is ready. After the loop has polled its sockets, the service that has waited the longest gets another slice.
 public final class ServiceTurn {
-    /// What C knows of the service's part of its thread; as long as this is there.
+    /// The service's CPU share of its thread, as C knows it; freed with this object.
     @usableFromInline package let share: OpaquePointer
     private unowned(unsafe) let worker: Worker
     /// Set as soon as there is one.
@@ -37,7 +36,7 @@ public final class ServiceTurn {
     @exclusivity(unchecked) package private(set) var isWaiting = false
     /// What goes on in the next turn, beside messages that were read and what the scripts have ready.
     private var work = FIFO<(owner: any Resumable, token: UInt64)>()
-    /// Who goes first in the next turn: what is left of one source must not keep the others waiting for ever.
+    /// Which source goes first in the next turn: one that always has work must not keep the others waiting for ever.
     private var rotation = 0
     private var isEnded = false
 
@@ -84,7 +83,7 @@ public final class ServiceTurn {
     @usableFromInline @inline(never)
     package func sliceEnded() {
         guard !isEnded, let taker else { return }
-        // Again, too: there may be a new connection.
+        // Called again in the same turn: the service may have a new connection, which must be paused as well.
         taker.holdForTurn()
         guard !isWaiting else { return }
         isWaiting = true

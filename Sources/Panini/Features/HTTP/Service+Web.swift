@@ -226,7 +226,7 @@ extension Service: HTTPDelegate {
             if !all.contains("OPTIONS") { all.append("OPTIONS") }
             let header: HTTPFields = [("allow", all.sorted().joined(separator: ", "))]
             if method == "OPTIONS" {
-                // Middlewares respond to what browsers ask before they ask.
+                // A middleware may answer a CORS preflight request.
                 guard script.http.optionsRoute.hasMiddlewares else { return HTTPResponse(status: 204, headers: header) }
                 request.responseHeaders = header
                 return nil

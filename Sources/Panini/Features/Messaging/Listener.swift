@@ -161,7 +161,7 @@ final class Listener: ActivityOwner {
             if count > 1 {
                 script.answer(L, count - 1, self, message)
             } else if message.pointee.flags & UInt8(PANINI_MESSAGE_UNSENT) != 0 {
-                // msg.respond could not, and nothing else has answered.
+                // msg.respond failed, and nothing else has answered.
                 script.refuse(message, self, .internalError)
             }
             if message.pointee.request != 0 { script.handlerEnded(message.pointee.request) }

@@ -44,7 +44,8 @@ extension Script {
             == UInt8(PANINI_MESSAGE_UNSENT),
             lua_type(L, first) == LUA_TNIL
         {
-            // msg.respond could not, and a nil, which a middleware may return for nothing, takes no error's place.
+            // msg.respond failed. A nil result does not replace that error, because a middleware may return nil without meaning
+            // an answer.
             return refuse(message, listener, .internalError)
         }
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
@@ -71,7 +72,7 @@ extension Script {
         }
     }
 
-    /// A reply that could not go out as it is: the requester hears so, and the log.
+    /// A reply could not be sent as it is: the requester gets an error, and the log says why.
     private func replyFailed(
         _ message: UnsafeMutablePointer<panini_message>,
         _ listener: Listener,

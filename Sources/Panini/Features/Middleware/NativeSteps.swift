@@ -7,7 +7,7 @@ import LuaVM
 import PaniniHTTP
 import ScriptRuntime
 
-/// Called by C when a message comes to a native step.
+/// Called by C when a message comes to a step in Swift.
 let beforeNativeMiddleware:
     @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Int64, CInt, UnsafeMutablePointer<Int64>?) -> CInt = {
         L,
@@ -20,7 +20,7 @@ let beforeNativeMiddleware:
         return script.before(L, layer, composer, token.unsafelyUnwrapped)
     }
 
-/// Called by C when what a native step wraps has ended.
+/// Called by C when the call that a step in Swift wraps has ended.
 let afterNativeMiddleware: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Int64, CInt, CInt, CInt) -> CInt =
     {
         L,

@@ -29,7 +29,7 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
     /// The registry references of the metatables of handles, and of middlewares of the host.
     let handleType: CInt
     let nativeType: CInt
-    /// What native steps of chains call; freed after the state is closed.
+    /// What the steps in Swift of chains call; freed after the state is closed.
     let host: UnsafeMutablePointer<panini_middleware_host>
     /// The sending calls behind all middlewares.
     private(set) lazy var directCalls = DirectCalls(

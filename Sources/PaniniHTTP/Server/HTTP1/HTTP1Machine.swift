@@ -246,7 +246,7 @@ struct HTTP1Machine: Equatable {
     /// A request is refused by the server itself. The connection is kept only where nothing of the request is left to read.
     mutating func refused(status: Int) -> RefusalAction {
         switch phase {
-        // Between requests: what follows a request that had no body was none of its end.
+        // `.idle`: the request, which has no body, has its response already, and the bytes that follow are not its end.
         case .idle, .head, .body, .responding: break
         case .streaming, .sendingFile, .finishing, .closing, .shut, .closed, .upgraded: return .ignore
         }
