@@ -4,7 +4,7 @@
 package import LuaVM
 
 /// A token bucket of CPU time: it holds some at the beginning, and gains a part of each second that passes, up to a bound.
-package struct CPUAllowance {
+package struct CPUTokenBucket {
     /// How many budgets of a run the bucket holds at the beginning, and how many at most.
     package static let first = 4.0
     package static let most = 60.0
@@ -45,26 +45,26 @@ package struct CPUAllowance {
 }
 
 /// Why a run was begun or resumed.
-public enum Drive {
+public enum ResumeCause {
     /// Something from outside: a message, a request, a reply, a timer.
     case outside
     /// It was spawned by a handler, a tick or the like, or by a run that was resumed from outside.
-    case handedOn
+    case inherited
     /// The script itself: a sleep, the end of a spawned function, a function that was spawned by a spawned one.
     case own
 }
 
 /// A bucket that several runs share.
 public final class RunAccount {
-    private var allowance: CPUAllowance
+    private var bucket: CPUTokenBucket
 
     package init(_ limits: ScriptLimits) {
-        allowance = CPUAllowance(budget: limits.cpu, rate: limits.rate, now: LuaVM.availableTime)
+        bucket = CPUTokenBucket(budget: limits.cpu, rate: limits.rate, now: LuaVM.availableTime)
     }
 
-    package func charge(_ nanoseconds: UInt64) { allowance.charge(nanoseconds, now: LuaVM.availableTime) }
+    package func charge(_ nanoseconds: UInt64) { bucket.charge(nanoseconds, now: LuaVM.availableTime) }
 
-    package var isOverdrawn: Bool { allowance.isOverdrawn(now: LuaVM.availableTime) }
+    package var isOverdrawn: Bool { bucket.isOverdrawn(now: LuaVM.availableTime) }
 }
 
 @available(*, unavailable)
@@ -76,7 +76,7 @@ extension Script {
     /// Runs a segment. Its CPU time is charged to the account when the script itself resumed the run.
     @inline(__always)
     package func charging(_ account: RunAccount?, _ body: () -> LuaOutcome) -> LuaOutcome {
-        guard let account, current.drive == .own else {
+        guard let account, current.resumeCause == .own else {
             chargedUntil = 0
             return body()
         }
@@ -93,8 +93,8 @@ extension Script {
     private static var hostNanoseconds: UInt64 { 10_000 }
 
     /// Whether a segment may not begin, because the script itself resumes the run and its account is overdrawn.
-    package func isOverdrawn(_ account: RunAccount?, _ drive: Drive) -> Bool {
-        guard let account, drive == .own else { return false }
+    package func isOverdrawn(_ account: RunAccount?, _ resumeCause: ResumeCause) -> Bool {
+        guard let account, resumeCause == .own else { return false }
         return account.isOverdrawn
     }
 
@@ -103,11 +103,11 @@ extension Script {
     /// A run that ends by itself has a budget, and each function that it spawns has one, too. So does each function that a
     /// spawned function spawns; but these could spawn each other for ever, so they also share an account. All functions that
     /// a run without an end spawns share its account.
-    package func standingOfSpawned(holdsStop: Bool) -> (account: RunAccount?, drive: Drive) {
+    package func accountForSpawned(holdsStop: Bool) -> (account: RunAccount?, resumeCause: ResumeCause) {
         let isBounded = current.spawned == nil && current.account == nil
-        let drive: Drive = isBounded || current.drive == .outside ? .handedOn : .own
-        if let account = current.account { return (account, drive) }
-        guard drive == .own || !holdsStop else { return (nil, drive) }
+        let resumeCause: ResumeCause = isBounded || current.resumeCause == .outside ? .inherited : .own
+        if let account = current.account { return (account, resumeCause) }
+        guard resumeCause == .own || !holdsStop else { return (nil, resumeCause) }
         let account = makeAccount()
         // Shared by all that this one spawns from here on.
         if let spawned = current.spawned {
@@ -115,6 +115,6 @@ extension Script {
             runningAccount = account
             current.account = account
         }
-        return (account, drive)
+        return (account, resumeCause)
     }
 }

@@ -8,7 +8,7 @@ package struct RunState {
     /// What a stop, and the end of a script that was replaced, wait for: handlers, ticks, spawned functions.
     @usableFromInline package var activeCount = 0
     /// Suspended coroutines by their slot.
-    package var jobs: [Job?] = []
+    package var suspendedRuns: [SuspendedRun?] = []
     package var suspendedCount = 0
     /// The most that waited at once since the last look at the memory.
     package var suspendedPeak = 0
@@ -31,7 +31,7 @@ package struct RunState {
 
     /// The script is closed: nothing goes on.
     package mutating func giveUpAll() {
-        jobs = []
+        suspendedRuns = []
         suspendedCount = 0
         deadlineLists = DeadlineLists()
         ready = ReadyQueue()
@@ -55,9 +55,9 @@ extension Script {
         @inline(__always) get { runs.activeCount }
     }
 
-    package var jobs: [Job?] {
-        @inline(__always) get { runs.jobs }
-        @inline(__always) _modify { yield &runs.jobs }
+    package var suspendedRuns: [SuspendedRun?] {
+        @inline(__always) get { runs.suspendedRuns }
+        @inline(__always) _modify { yield &runs.suspendedRuns }
     }
 
     package var suspendedCount: Int {
@@ -122,13 +122,13 @@ extension Script {
     }
 
     @inline(never)
-    package func tellEnd(_ co: LuaCoroutine, _ activity: Activity) {
-        for feature in features.watchers { feature.runEnds(co, activity) }
+    package func notifyRunWillEnd(_ co: LuaCoroutine, _ activity: Activity) {
+        for feature in features.watchers { feature.runWillEnd(co, activity) }
     }
 
     @inline(never)
-    package func tellEnded(_ co: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {
-        for feature in features.watchers { feature.runEnded(co, error()) }
+    package func notifyRunDidEnd(_ co: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {
+        for feature in features.watchers { feature.runDidEnd(co, error()) }
     }
 
     @inline(never)

@@ -9,12 +9,12 @@ package protocol RunWatcher: ScriptFeature {
     func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt)
 
     /// A run is about to end: it has returned or failed, and its result is not handled yet.
-    func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity)
+    func runWillEnd(_ coroutine: LuaCoroutine, _ activity: Activity)
 
     /// It has ended.
     ///
     /// - Parameter error: What it failed with; asked for only when it matters.
-    func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?)
+    func runDidEnd(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?)
 
     /// It is given up.
     func runIsGivenUp(slot: Int, _ activity: Activity, _ reason: ReplyError)
@@ -25,8 +25,8 @@ package protocol RunWatcher: ScriptFeature {
 
 extension RunWatcher {
     package func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt) {}
-    package func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity) {}
-    package func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {}
+    package func runWillEnd(_ coroutine: LuaCoroutine, _ activity: Activity) {}
+    package func runDidEnd(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {}
     package func runIsGivenUp(slot: Int, _ activity: Activity, _ reason: ReplyError) {}
     package func runSpawned(_ record: SpawnRecord) {}
 }

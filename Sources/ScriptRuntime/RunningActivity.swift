@@ -5,7 +5,7 @@ public struct RunningActivity {
     /// A stop waits for it.
     public var holdsStop: Bool
     /// Why the run was begun or resumed.
-    @usableFromInline package var drive: Drive
+    @usableFromInline package var resumeCause: ResumeCause
     /// What the run is about, for the feature that has begun it.
     public var subject: UnsafeMutableRawPointer?
     /// The spawned function itself, which its activity keeps alive.
@@ -20,7 +20,7 @@ public struct RunningActivity {
     @inlinable @inline(__always)
     public init(holdsStop: Bool = false, subject: UnsafeMutableRawPointer? = nil) {
         self.holdsStop = holdsStop
-        self.drive = .outside
+        self.resumeCause = .outside
         self.subject = subject
         self.spawned = nil
         self.account = nil

@@ -16,7 +16,7 @@ extension Script {
     package static let memoryError = LuaError(kind: .memory, message: LuaVM.memoryText)
 
     /// There is no memory for a run to begin: it ends as if it had failed.
-    package func settleUnstarted(_ activity: Activity) {
+    package func failBeforeStart(_ activity: Activity) {
         activity.owner.failed(activity, Self.memoryError)
         memoryFailed()
         activity.owner.ended(activity)
@@ -31,9 +31,9 @@ extension Script {
 
     /// The account that a spawned function shares with its spawners is overdrawn. The function fails here, together with all
     /// that share the account and wait to begin.
-    package func endUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+    package func failOverdrawnSpawn(_ function: LuaReference, _ record: SpawnRecord) {
         fail(vm.overRate(limits.rate), function, record) { other in
-            other.account === record.account && other.drive == .own
+            other.account === record.account && other.resumeCause == .own
         }
     }
 

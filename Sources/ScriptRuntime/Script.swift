@@ -117,10 +117,10 @@ public final class Script {
         guard phase != .closed else { return }
         flushStreams()
         phase = .closed
-        for (slot, job) in jobs.enumerated() {
-            guard let job else { continue }
-            cancelWait(of: job)
-            if watchedRuns > 0 { tellGivenUp(slot: slot, job.activity, .stopping) }
+        for (slot, suspendedRun) in suspendedRuns.enumerated() {
+            guard let suspendedRun else { continue }
+            cancelWait(of: suspendedRun)
+            if watchedRuns > 0 { tellGivenUp(slot: slot, suspendedRun.activity, .stopping) }
         }
         // An alarm would keep this alive until its time.
         for alarm in deadlineLists.alarms { host?.worker.cancel(alarm) }

@@ -12,13 +12,13 @@ package struct ScriptPlace: Sendable {
     package var threadName: String?
     /// What a script is made of, beside the runtime.
     package var features: [ScriptFeature.Type] = []
-    private var gifts: [ObjectIdentifier: any Sendable] = [:]
+    private var hostValues: [ObjectIdentifier: any Sendable] = [:]
 
     package init() {}
 
     /// The values that the host gives to features, by their type: each feature knows its own.
-    package subscript<Gift: Sendable>(_ kind: Gift.Type) -> Gift? {
-        get { gifts[ObjectIdentifier(kind)] as? Gift }
-        set { gifts[ObjectIdentifier(kind)] = newValue }
+    package subscript<HostValue: Sendable>(_ kind: HostValue.Type) -> HostValue? {
+        get { hostValues[ObjectIdentifier(kind)] as? HostValue }
+        set { hostValues[ObjectIdentifier(kind)] = newValue }
     }
 }

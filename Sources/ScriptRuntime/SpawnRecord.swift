@@ -43,7 +43,7 @@ public final class SpawnRecord: ActivityOwner {
     /// The account that it is charged to beside its budget, shared with the functions that it spawns.
     package var account: RunAccount?
     /// Why it was begun.
-    package var drive = Drive.outside
+    package var resumeCause = ResumeCause.outside
 
     package init(script: Script, holdsStop: Bool, parent: (any SpawnParent)? = nil, request: UInt64 = 0) {
         self.holdsStop = holdsStop

@@ -14,26 +14,31 @@ public struct Wait {
     package var token: UInt64 = 0
     package var detail: UInt64 = 0
     /// Whether the wait is ended from outside or by the script itself; this decides whether the next segment is charged.
-    package var drive: Drive
+    package var resumeCause: ResumeCause
     package var isNone = false
 
-    package static var none: Wait { Wait(drive: .own, isNone: true) }
+    package static var none: Wait { Wait(resumeCause: .own, isNone: true) }
 
     /// A wait for something from outside that needs no cancelling.
-    package static var outside: Wait { Wait(drive: .outside) }
+    package static var outside: Wait { Wait(resumeCause: .outside) }
 
     /// A wait for the end of something that the script itself has begun; it needs no cancelling.
-    package static var own: Wait { Wait(drive: .own) }
+    package static var own: Wait { Wait(resumeCause: .own) }
 
-    package init(_ owner: (any WaitOwner)? = nil, token: UInt64 = 0, detail: UInt64 = 0, drive: Drive = .outside) {
+    package init(
+        _ owner: (any WaitOwner)? = nil,
+        token: UInt64 = 0,
+        detail: UInt64 = 0,
+        resumeCause: ResumeCause = .outside
+    ) {
         self.owner = owner
         self.token = token
         self.detail = detail
-        self.drive = drive
+        self.resumeCause = resumeCause
     }
 
-    private init(drive: Drive, isNone: Bool = false) {
-        self.drive = drive
+    private init(resumeCause: ResumeCause, isNone: Bool = false) {
+        self.resumeCause = resumeCause
         self.isNone = isNone
     }
 }

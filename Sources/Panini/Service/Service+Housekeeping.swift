@@ -19,7 +19,7 @@ struct Housekeeping {
     var cycles = 0
     var bytesBefore = 0
     /// Whether it takes nearly all of its worker's time.
-    var rest = RestWatch()
+    var saturation = SaturationMonitor()
 }
 
 extension Service {

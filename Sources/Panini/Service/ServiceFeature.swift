@@ -44,12 +44,12 @@ class ServiceFeature {
     func begin(_ version: Script, after old: Script?) {}
 
     /// The time of a replaced version is over. Close what it still has open.
-    func closeAll(of version: Script) {}
+    func drainTimedOut(_ version: Script) {}
 
     /// Refuses the messages and requests that wait and have not begun: their requesters get an error.
     ///
     /// - Returns: How many there were.
-    func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int { 0 }
+    func refuseWaiting(_ version: Script, _ reason: ReplyError) -> Int { 0 }
 
     // MARK: The broker
 

@@ -18,7 +18,7 @@ enum ServiceWork: UInt64 {
     /// A broker that was slow may be so still.
     case brokerStillSlow
     /// The check of how much of its worker's time it takes.
-    case rest
+    case saturation
     /// The time that a replaced version has for its end is over. The higher bits of the token are the version's generation.
     case drainDeadline
 
@@ -35,7 +35,7 @@ extension Service: Resumable {
         case .housekeeping: performHousekeeping()
         case .stopDeadline: stopDeadlineReached()
         case .brokerStillSlow: brokerStillSlow()
-        case .rest: lookAtRest()
+        case .saturation: checkSaturation()
         case .drainDeadline:
             if let old = draining.first(where: { $0.generation == Int(token >> 8) }) { drainDeadlineReached(old) }
         }

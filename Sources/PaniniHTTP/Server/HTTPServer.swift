@@ -39,7 +39,7 @@ package final class HTTPServer {
     /// Counts up while there are connections.
     @exclusivity(unchecked) private(set) var clock: HTTPServerClock
     @exclusivity(unchecked) private(set) var compressor: HTTPCompressor?
-    let turns = HTTPTurns()
+    let scheduler = HTTPRequestScheduler()
     @exclusivity(unchecked) var date = HTTPDateField()
     /// What became of WebSocket connections.
     package internal(set) var webSockets = WebSocketCounters()
@@ -49,7 +49,7 @@ package final class HTTPServer {
     private var isSheddingDue = false
     /// How many times memory is still to be given back: some of it becomes free only a tick later.
     private var releasesLeft = 0
-    private let place = Place()
+    private let reference = ServerReference()
 
     /// - Parameters:
     ///   - sockets: Where other threads find the server's sockets.
@@ -65,20 +65,20 @@ package final class HTTPServer {
         listener = HTTPListener(eventLoop: eventLoop, sockets: sockets)
         self.eventLoop = eventLoop
         self.delegate = delegate
-        let place = NIOLoopBound(self.place, eventLoop: eventLoop)
+        let reference = NIOLoopBound(self.reference, eventLoop: eventLoop)
         share = WebMemoryShare(memory, limit: configuration.maximumMemory) {
-            eventLoop.execute { place.value.server?.shedWorst() }
+            eventLoop.execute { reference.value.server?.shedWorst() }
         }
         clock = HTTPServerClock(HTTPTimeLimits(configuration))
-        defer { self.place.server = self }
+        defer { self.reference.server = self }
         compressor = configuration.compresses ? HTTPCompressor() : nil
     }
 
-    deinit { place.server = nil }
+    deinit { reference.server = nil }
 
     /// A reference for other servers that ask this one to free memory; it does not keep the server alive. It is not `weak`,
     /// because that slows every retain of the server. It is cleared when the server is closed.
-    private final class Place {
+    private final class ServerReference {
         unowned(unsafe) var server: HTTPServer?
     }
 
@@ -296,7 +296,7 @@ package final class HTTPServer {
 
     /// Closes everything that is left.
     package func close() {
-        place.server = nil
+        reference.server = nil
         isStopping = true
         listener.close()
         for connection in connections { connection.close() }

@@ -7,7 +7,7 @@ package import NIOCore
 package import Synchronization
 
 /// What a turn asks of the service whose turn it is.
-package protocol TurnTaker: AnyObject {
+package protocol TurnDelegate: AnyObject {
     /// How many sources of work it has, beside the work that was left for later; each goes on in each turn.
     var turnSources: Int { get }
 
@@ -15,7 +15,7 @@ package protocol TurnTaker: AnyObject {
     func goOn(source: Int)
 
     /// The slice is used up: pause what brings work in. May be called more than once in a turn.
-    func holdForTurn()
+    func pauseUntilTurn()
 
     /// The turn is over.
     func turnEnded()
@@ -31,7 +31,7 @@ public final class ServiceTurn {
     @usableFromInline package let share: OpaquePointer
     private unowned(unsafe) let worker: Worker
     /// Set as soon as there is one.
-    package unowned(unsafe) var taker: (any TurnTaker)?
+    package unowned(unsafe) var delegate: (any TurnDelegate)?
     /// Nothing may be begun before the service's next turn.
     @exclusivity(unchecked) package private(set) var isWaiting = false
     /// What goes on in the next turn, beside messages that were read and what the scripts have ready.
@@ -82,12 +82,12 @@ public final class ServiceTurn {
     /// The slice is used up.
     @usableFromInline @inline(never)
     package func sliceEnded() {
-        guard !isEnded, let taker else { return }
+        guard !isEnded, let delegate else { return }
         // Called again in the same turn: the service may have a new connection, which must be paused as well.
-        taker.holdForTurn()
+        delegate.pauseUntilTurn()
         guard !isWaiting else { return }
         isWaiting = true
-        taker.turnEnded()
+        delegate.turnEnded()
         worker.turns.wait(self)
     }
 
@@ -100,16 +100,16 @@ public final class ServiceTurn {
 
     /// It is the service's turn.
     package func go() {
-        guard !isEnded, let taker else { return }
+        guard !isEnded, let delegate else { return }
         isWaiting = false
         panini_share_begin_turn(share)
-        let sources = taker.turnSources + 1
+        let sources = delegate.turnSources + 1
         for offset in 0..<sources where !isWaiting && !isEnded {
             let previous = enter()
             switch (rotation + offset) % sources {
-            case 0: taker.goOn(source: 0)
+            case 0: delegate.goOn(source: 0)
             case 1: doWork()
-            case let index: taker.goOn(source: index - 1)
+            case let index: delegate.goOn(source: index - 1)
             }
             itemEnded()
             leave(previous)
@@ -118,10 +118,10 @@ public final class ServiceTurn {
     }
 
     /// Delivers all that was read, at the end of the service.
-    package func takeRest() {
-        guard !isEnded, let taker else { return }
+    package func deliverRemaining() {
+        guard !isEnded, let delegate else { return }
         panini_share_begin_turn(share)
-        taker.goOn(source: 0)
+        delegate.goOn(source: 0)
     }
 
     private func doWork() {
@@ -163,10 +163,10 @@ extension ServiceTurn: Hashable {
 /// The turns of a worker's services.
 package final class WorkerTurns {
     private var scheduler = TurnScheduler<ServiceTurn>()
-    private var look: SocketLook?
+    private var look: PollBarrier?
 
     package init(eventLoop: any EventLoop) {
-        let look = SocketLook(eventLoop: eventLoop) { [unowned self] in looked() }
+        let look = PollBarrier(eventLoop: eventLoop) { [unowned self] in looked() }
         self.look = look
         look.open()
     }

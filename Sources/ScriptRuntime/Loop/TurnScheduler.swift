@@ -14,7 +14,7 @@ package struct TurnScheduler<Member: Hashable> {
     private var line: [Member] = []
     private var states: [Member: State] = [:]
     /// A poll of the sockets was requested, and has not happened yet.
-    package private(set) var awaitsLook = false
+    package private(set) var awaitsPoll = false
 
     /// Whether nobody waits.
     package var isEmpty: Bool { line.isEmpty }
@@ -30,14 +30,14 @@ package struct TurnScheduler<Member: Hashable> {
         case .running: states[member] = .runningWithMore
         case .waiting, .runningWithMore: break
         }
-        return askForLook()
+        return requestPoll()
     }
 
     /// The loop has polled its sockets, and served the events.
     ///
     /// - Returns: The member that runs now, until ``ended(_:)``.
     package mutating func looked() -> Member? {
-        awaitsLook = false
+        awaitsPoll = false
         guard !line.isEmpty else { return nil }
         let member = line.removeFirst()
         states[member] = .running
@@ -55,7 +55,7 @@ package struct TurnScheduler<Member: Hashable> {
         case .running: states[member] = nil
         case .waiting, nil: break
         }
-        return askForLook()
+        return requestPoll()
     }
 
     /// The member has no work any more, even if it has asked for a turn.
@@ -63,9 +63,9 @@ package struct TurnScheduler<Member: Hashable> {
         if states.removeValue(forKey: member) != nil { line.removeAll { $0 == member } }
     }
 
-    private mutating func askForLook() -> Bool {
-        guard !line.isEmpty, !awaitsLook else { return false }
-        awaitsLook = true
+    private mutating func requestPoll() -> Bool {
+        guard !line.isEmpty, !awaitsPoll else { return false }
+        awaitsPoll = true
         return true
     }
 }

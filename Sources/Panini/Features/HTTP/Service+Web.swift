@@ -262,7 +262,7 @@ extension Service: HTTPDelegate {
             }
             sync.isBusy = true
         }
-        if script.mustWait { return script.defer(.begin(Activity(route, object: request))) }
+        if script.mustDefer { return script.defer(.begin(Activity(route, object: request))) }
         script.enter { route.start(request) }
         workWasDone()
     }
@@ -357,7 +357,7 @@ extension HTTPRoute {
     private func start(_ request: HTTPRequest, _ activity: Activity, in script: Script) {
         let vm = script.vm
         guard vm.hasRoom(for: (request.body?.readableBytes ?? 0) + Script.coroutineBytes) else {
-            return script.settleUnstarted(activity)
+            return script.failBeforeStart(activity)
         }
         let co = vm.acquireCoroutine()
         script.push(request, number: hasMiddlewares ? http.open(request) : 0, as: http.requestType, onto: co.thread)

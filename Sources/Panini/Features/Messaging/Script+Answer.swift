@@ -276,7 +276,7 @@ func respondToMessage(
 ) -> CInt {
     guard let L, let message else { return 0 }
     let call = HostCall(L: L, script: Script.from(context), name: "msg.respond")
-    do throws(Misuse) {
+    do throws(UsageError) {
         return try call.script.respond(call, message)
     } catch {
         return call.raise(error)
@@ -287,10 +287,10 @@ extension Script {
     fileprivate func respond(
         _ call: HostCall,
         _ message: UnsafeMutablePointer<panini_message>
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         let options = try SendOptions(call, 2, known: ["headers", "data_type"])
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
-            throw Misuse("msg.respond: the message on \(text(subjectOf(message))) has been answered already")
+            throw UsageError("msg.respond: the message on \(text(subjectOf(message))) has been answered already")
         }
         guard message.pointee.reply_length > 0 else {
             return call.failure(CallError("no_reply", "the message on \(text(subjectOf(message))) asks for no reply"))
@@ -309,9 +309,9 @@ extension Script {
         } catch {
             noteUnsent(message)
             switch error {
-            case .unsendable(let text): throw Misuse("msg.respond: \(text)")
+            case .unsendable(let text): throw UsageError("msg.respond: \(text)")
             case .refused(let error):
-                if error.isLoss { service?.outflow.lostReplies &+= 1 }
+                if error.isLoss { service?.sendBacklog.lostReplies &+= 1 }
                 return call.failure(error)
             }
         }

@@ -12,9 +12,9 @@ import ScriptRuntime
 
 extension Script {
     /// Refuses calls that need the broker while the file runs.
-    private func requireLive(_ call: HostCall) throws(Misuse) -> Service {
+    private func requireLive(_ call: HostCall) throws(UsageError) -> Service {
         guard phase == .live, let service else {
-            throw Misuse(
+            throw UsageError(
                 "\(call.name) cannot be used while the file runs, as there is no connection yet; use app.on_start_task"
             )
         }
@@ -27,17 +27,17 @@ extension Script {
         _ service: Service,
         _ refusal: NATSPublishError,
         subject: UnsafeRawBufferPointer
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         guard refusal == .invalidSubject else { return call.failure(service.describe(refusal)) }
         do throws(SubjectPattern.Invalid) {
             try SubjectPattern.checkPublishable(String(decoding: subject, as: UTF8.self))
         } catch {
-            throw Misuse("\(call.name): \(error.message)")
+            throw UsageError("\(call.name): \(error.message)")
         }
-        throw Misuse("\(call.name): the subject is not valid")
+        throw UsageError("\(call.name): the subject is not valid")
     }
 
-    func publish(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
+    func publish(_ call: HostCall, force: Bool) throws(UsageError) -> CInt {
         if let chain = force ? middlewares.publishSync : middlewares.publish {
             _ = try requireLive(call)
             return try goThrough(call, chain)
@@ -45,7 +45,7 @@ extension Script {
         return try publishDirectly(call, force: force)
     }
 
-    func publishDirectly(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
+    func publishDirectly(_ call: HostCall, force: Bool) throws(UsageError) -> CInt {
         let service = try requireLive(call)
         let subject = try call.bytes(1, "the subject")
         if let denied = publishDenied(subject) { return call.failure(denied) }
@@ -107,7 +107,7 @@ extension Script {
         _ subject: UnsafeRawBufferPointer,
         _ options: SendOptions?,
         _ payload: UnsafeRawBufferPointer
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         if canAwaitRoom(call, refusal) {
             return try awaitRoom(call, service, kind, subject: subject, options: options, payload: payload)
         }
@@ -124,14 +124,14 @@ extension Script {
         return try refused(call, service, refusal, subject: subject)
     }
 
-    private func misuse(_ call: HostCall, _ failure: SendFailure) -> Misuse {
+    private func misuse(_ call: HostCall, _ failure: SendFailure) -> UsageError {
         switch failure {
-        case .unsendable(let text): Misuse("\(call.name): \(text)")
-        case .refused(let error): Misuse("\(call.name): \(error.message)")
+        case .unsendable(let text): UsageError("\(call.name): \(text)")
+        case .refused(let error): UsageError("\(call.name): \(error.message)")
         }
     }
 
-    func flush(_ call: HostCall) throws(Misuse) -> CInt {
+    func flush(_ call: HostCall) throws(UsageError) -> CInt {
         _ = try requireLive(call)
         let seconds = call.isNone(1) ? 10 : try call.seconds(1, "the timeout")
         try requireSuspendable(call)
@@ -157,7 +157,7 @@ extension Script {
         }
     }
 
-    func sleep(_ call: HostCall) throws(Misuse) -> CInt {
+    func sleep(_ call: HostCall) throws(UsageError) -> CInt {
         _ = try requireLive(call)
         let seconds = try call.seconds(1, "the duration")
         try requireSuspendable(call)
@@ -166,7 +166,7 @@ extension Script {
 
     // MARK: - Requests
 
-    func request(_ call: HostCall) throws(Misuse) -> CInt {
+    func request(_ call: HostCall) throws(UsageError) -> CInt {
         if let chain = middlewares.request {
             _ = try requireLive(call)
             try requireSuspendable(call)
@@ -175,7 +175,7 @@ extension Script {
         return try requestDirectly(call)
     }
 
-    func requestDirectly(_ call: HostCall) throws(Misuse) -> CInt {
+    func requestDirectly(_ call: HostCall) throws(UsageError) -> CInt {
         let service = try requireLive(call)
         let subject = try call.bytes(1, "the subject")
         if let denied = publishDenied(subject) { return call.failure(denied) }
@@ -274,7 +274,9 @@ extension Script: NATSRequestSink {
             return 2
         }
         var dataType = DataType.json
-        if let wait = jobs[Int(UInt32(truncatingIfNeeded: id))]?.wait { dataType = ScriptMessaging.dataType(of: wait) }
+        if let wait = suspendedRuns[Int(UInt32(truncatingIfNeeded: id))]?.wait {
+            dataType = ScriptMessaging.dataType(of: wait)
+        }
         if payload.isEmpty {
             lua_pushnil(L)
         } else {

@@ -5,7 +5,7 @@ import NATS
 import ScriptRuntime
 
 /// Decides when the log says that a service takes nearly all of its worker's time. A value.
-struct RestWatch {
+struct SaturationMonitor {
     /// How many seconds the measured share covers.
     static let window = 5
     /// Shares of the worker's time. A service counts as saturating from the first value on, until it falls below the second.
@@ -20,7 +20,7 @@ struct RestWatch {
     /// The service has used up a slice.
     ///
     /// - Returns: Whether to set an alarm for a check.
-    mutating func noteBusy() -> Bool {
+    mutating func noteSliceUsed() -> Bool {
         wasBusy = true
         defer { isArmed = true }
         return !isArmed
@@ -41,18 +41,18 @@ struct RestWatch {
 }
 
 extension Service {
-    private static let restInterval: UInt64 = 1_000_000_000
+    private static let saturationInterval: UInt64 = 1_000_000_000
 
     /// A slice is used up.
-    func wasBusy() {
-        guard housekeeping.rest.noteBusy() else { return }
-        worker.schedule(alarm(.rest), at: worker.now &+ Self.restInterval)
+    func sliceUsedUp() {
+        guard housekeeping.saturation.noteSliceUsed() else { return }
+        worker.schedule(alarm(.saturation), at: worker.now &+ Self.saturationInterval)
     }
 
-    func lookAtRest() {
+    func checkSaturation() {
         guard !lifecycle.isStopped else { return }
-        let part = turn.busy(seconds: RestWatch.window)
-        let (tells, again) = housekeeping.rest.look(part)
+        let part = turn.busy(seconds: SaturationMonitor.window)
+        let (tells, again) = housekeeping.saturation.look(part)
         if tells {
             logger.warning(
                 """
@@ -61,11 +61,11 @@ extension Service {
                 """
             )
         }
-        if again { worker.schedule(alarm(.rest), at: worker.now &+ Self.restInterval) }
+        if again { worker.schedule(alarm(.saturation), at: worker.now &+ Self.saturationInterval) }
     }
 }
 
-extension Service: TurnTaker {
+extension Service: TurnDelegate {
     /// The connection, and the versions.
     var turnSources: Int { 1 + scripts.count }
 
@@ -75,7 +75,7 @@ extension Service: TurnTaker {
         if source <= scripts.count { scripts[source - 1].runReadyIfNeeded() }
     }
 
-    func holdForTurn() { connection.holdForTurn() }
+    func pauseUntilTurn() { connection.holdForTurn() }
 
-    func turnEnded() { wasBusy() }
+    func turnEnded() { sliceUsedUp() }
 }

@@ -10,7 +10,7 @@ import NIOPosix
 /// `execute`, or by a timer of no time, is therefore all done before anybody else's message is read. So the barrier makes a
 /// descriptor of its own readable: the next poll finds that event, and the callback runs after the other events of the same
 /// poll.
-package final class SocketLook: ChannelInboundHandler {
+package final class PollBarrier: ChannelInboundHandler {
     package typealias InboundIn = ByteBuffer
 
     private let eventLoop: any EventLoop
@@ -84,4 +84,4 @@ package final class SocketLook: ChannelInboundHandler {
 }
 
 @available(*, unavailable)
-extension SocketLook: Sendable {}
+extension PollBarrier: Sendable {}

@@ -1,17 +1,17 @@
 // Owns: the sends that wait until the broker takes more, and their counters. A value of a Service; loop-bound. The functions
-// are in Service+Outflow.
+// are in Service+SendBacklog.
 
 import LoopTools
 import NATS
 import ScriptRuntime
 
 /// The sends, and the messages not begun, that wait for a broker which is slower than the service.
-struct Outflow {
+struct SendBacklog {
     /// Publishes and requests, in the order of their calls.
     var sends = LinkedQueue<WaitingSend>()
     /// Listeners whose waiting messages are not begun, because their replies would be added to the backlog. Each comes with its
     /// script, which it does not keep alive.
-    var heldBack: [(script: Script, listener: Listener)] = []
+    var pausedListeners: [(script: Script, listener: Listener)] = []
     /// Clients of bridges whose next command waits.
     var heldClients: [BridgeClient] = []
     var isScheduled = false

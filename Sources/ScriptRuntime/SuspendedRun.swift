@@ -3,7 +3,7 @@
 package import LoopTools
 
 /// A suspended coroutine. Made when a coroutine first waits: a handler that never waits costs no object.
-package final class Job {
+package final class SuspendedRun {
     package let activity: Activity
     package let coroutine: UInt64
     package var wait = Wait.none
@@ -11,8 +11,8 @@ package final class Job {
     package var account: RunAccount?
     /// When its time is over, and its links in the list of deadlines.
     package var deadline: UInt64 = 0
-    package unowned(unsafe) var previous: Job?
-    package unowned(unsafe) var next: Job?
+    package unowned(unsafe) var previous: SuspendedRun?
+    package unowned(unsafe) var next: SuspendedRun?
     package var list: DeadlineList?
 
     package init(activity: Activity, coroutine: UInt64) {
@@ -22,7 +22,7 @@ package final class Job {
 }
 
 @available(*, unavailable)
-extension Job: Sendable {}
+extension SuspendedRun: Sendable {}
 
 /// The suspended coroutines of a script that share one time limit, in order of their deadlines.
 ///
@@ -34,31 +34,31 @@ package final class DeadlineList {
     package unowned(unsafe) var script: Script?
     /// The alarm for the first entry, while it is set.
     package var alarm: DeadlineHandle?
-    package private(set) unowned(unsafe) var first: Job?
-    private unowned(unsafe) var last: Job?
+    package private(set) unowned(unsafe) var first: SuspendedRun?
+    private unowned(unsafe) var last: SuspendedRun?
 
     package init(nanoseconds: Int64) {
         self.nanoseconds = nanoseconds
     }
 
     /// The list does not keep its entries alive; whoever ends a run removes it first.
-    package func append(_ job: Job, now: UInt64) {
-        job.deadline = now &+ UInt64(nanoseconds)
-        job.list = self
-        job.previous = last
-        job.next = nil
-        last?.next = job
-        last = job
-        if first == nil { first = job }
+    package func append(_ suspendedRun: SuspendedRun, now: UInt64) {
+        suspendedRun.deadline = now &+ UInt64(nanoseconds)
+        suspendedRun.list = self
+        suspendedRun.previous = last
+        suspendedRun.next = nil
+        last?.next = suspendedRun
+        last = suspendedRun
+        if first == nil { first = suspendedRun }
     }
 
-    package func remove(_ job: Job) {
-        guard job.list === self else { return }
-        if let previous = job.previous { previous.next = job.next } else { first = job.next }
-        if let next = job.next { next.previous = job.previous } else { last = job.previous }
-        job.previous = nil
-        job.next = nil
-        job.list = nil
+    package func remove(_ suspendedRun: SuspendedRun) {
+        guard suspendedRun.list === self else { return }
+        if let previous = suspendedRun.previous { previous.next = suspendedRun.next } else { first = suspendedRun.next }
+        if let next = suspendedRun.next { next.previous = suspendedRun.previous } else { last = suspendedRun.previous }
+        suspendedRun.previous = nil
+        suspendedRun.next = nil
+        suspendedRun.list = nil
     }
 }
 
