@@ -45,7 +45,7 @@ extension LuaVM {
         (core.pointee.coroutines.slots.base + Int(co.slot)).pointee.isKilled
     }
 
-    /// Lets a suspended coroutine begin its next stretch with a whole budget: for those that may live as long as the host.
+    /// Lets a suspended coroutine begin its next segment with a whole budget: for those that may live as long as the host.
     package func renewBudget(_ co: LuaCoroutine) {
         let entry = core.pointee.coroutines.slots.base + Int(co.slot)
         entry.pointee.time = 0

@@ -41,9 +41,9 @@ struct CoroutineSlot: BitwiseCopyable {
     var state: State
     /// The run was ended: nothing of it is run any more, not even to close what is open.
     var isKilled = false
-    /// CPU time of its stretches so far, as far as the watchdog has seen it.
+    /// CPU time of its segments so far, as far as the watchdog has seen it.
     var time: UInt64 = 0
-    /// Time of those stretches that nobody has measured yet, on the clock on the wall.
+    /// Time of those segments that nobody has measured yet, on the clock on the wall.
     var wall: UInt64 = 0
 }
 

@@ -23,7 +23,7 @@ public final class LuaVM {
         /// refused: a script meets the limit at its own next allocation.
         public var memoryLimit: Int
         /// How many seconds of CPU time one run may take, from the host's call into Lua until it returns; 0 for no limit.
-        /// All stretches of a coroutine that waits count together. A run that takes longer is ended, whatever the script
+        /// All segments of a coroutine that waits count together. A run that takes longer is ended, whatever the script
         /// does about it.
         public var cpuLimit: Double
         /// How many values tables with weak keys may have all together; 0 for any number. Holds while there is a

@@ -207,7 +207,7 @@ extension BrokerClientHandler {
             self.consumeInbound(client)
             self.keepInbound(client)
             self.endBurst(context)
-            self.readOn()
+            self.continueReading()
         }
     }
 
@@ -222,10 +222,10 @@ extension BrokerClientHandler {
 
     private func goOn(after reason: ReadPauses) {
         pauses.remove(reason)
-        readOn()
+        continueReading()
     }
 
-    private func readOn() {
+    private func continueReading() {
         guard pauses.isEmpty, hasWithheldRead else { return }
         hasWithheldRead = false
         context?.read()

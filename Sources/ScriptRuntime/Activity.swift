@@ -1,5 +1,5 @@
-// Owns: what a coroutine runs for: an owner that lives long anyway, and a word that tells the owner which of its runs it is.
-// Loop-bound. The runtime knows no owner by name: whatever differs between them, the owner answers.
+// Owns: what a coroutine runs for: an owner that lives long anyway, and a token that tells the owner which of its runs it is.
+// Loop-bound. The runtime knows no owner by name: it asks the owner for everything in which owners differ.
 
 public import Instrumentation
 public import LuaVM
@@ -17,8 +17,8 @@ public struct ActivityTraits: OptionSet {
     @inlinable public static var holdsStop: ActivityTraits { ActivityTraits(rawValue: 1) }
     /// Under `app_strategy = "sync"` nothing else begins before it ends.
     @inlinable public static var takesTurn: ActivityTraits { ActivityTraits(rawValue: 2) }
-    /// It may live as long as the service does: its budget is one of each stretch between two waits. All others end by
-    /// their time limit, and have one for all their stretches.
+    /// It may live as long as the service does, and has a new budget after each wait. All other runs have one budget from
+    /// beginning to end.
     @inlinable public static var hasOpenEnd: ActivityTraits { ActivityTraits(rawValue: 4) }
 }
 
@@ -28,7 +28,7 @@ public struct Activity {
     public let owner: ActivityOwner
     /// Which run of its owner it is; only the owner reads it.
     public let token: UInt
-    /// What the run is about, where that is an object: kept alive by it.
+    /// The object that the run is about, if there is one; the run keeps it alive.
     public let object: AnyObject?
 
     /// A run.
@@ -44,7 +44,7 @@ public struct Activity {
 
 /// Who lets coroutines run: a listener, a route, a timer, a connection.
 ///
-/// A class, so that a run costs one call through a table where the owner decides, and no object of its own.
+/// A class, so that a run needs no object of its own: each decision of its owner is one virtual call.
 open class ActivityOwner {
     /// The generation it belongs to, which lives longer.
     @usableFromInline let scriptReference: Unmanaged<Script>
@@ -68,7 +68,7 @@ open class ActivityOwner {
 
     open func traits(of activity: Activity) -> ActivityTraits { [] }
 
-    /// How many nanoseconds it may take from its first wait on; nil: as long as it likes.
+    /// How many nanoseconds it may take from its first wait on; nil for no limit.
     open func timeLimit(of activity: Activity) -> Int64? { nil }
 
     /// Adds what spawned functions take over from the run.
@@ -79,7 +79,7 @@ open class ActivityOwner {
     /// - Parameter line: Where its function was defined.
     open func spanName(of activity: Activity, at line: @autoclosure () -> Substring) -> String { "task \(line())" }
 
-    /// The span that it goes on in; nil: it has one of its own.
+    /// The span that it continues; nil when it has one of its own.
     open func spanContext(of activity: Activity) -> InstrumentationContext? { nil }
 
     // MARK: Beginnings
@@ -95,14 +95,14 @@ open class ActivityOwner {
         return true
     }
 
-    /// Another version of the script takes over what has not begun.
+    /// Another version of the script takes over a run that has not begun.
     ///
-    /// - Returns: What waits in its place; nil for nothing.
+    /// - Returns: The run that waits in its place; nil for none.
     open func handOver(_ activity: Activity, to next: Script) -> Activity? { activity }
 
-    /// It will not begin, as its script ends.
+    /// It will not begin, because its script ends.
     ///
-    /// - Returns: Whether it is taken out, and whoever waits for it was answered.
+    /// - Returns: Whether its requester was answered. Only then it is taken out of the queue.
     open func refuse(_ activity: Activity, _ reason: ReplyError) -> Bool { false }
 
     // MARK: Ends
@@ -113,9 +113,9 @@ open class ActivityOwner {
         if count >= 2, let error = script.returnedError(L, count) { failed(activity, error) }
     }
 
-    /// Makes it outlive its coroutine, which has failed and goes.
+    /// Keeps the run's data, which the collector would free together with its failed coroutine.
     ///
-    /// - Returns: The same run; nil when there is no memory for that.
+    /// - Returns: The same run; nil when there is no memory to keep its data.
     open func keep(_ activity: Activity) -> Activity? { activity }
 
     /// Gives back what ``keep(_:)`` has made.
@@ -126,7 +126,7 @@ open class ActivityOwner {
 
     /// Its time is over.
     ///
-    /// - Returns: What those hear who wait for it.
+    /// - Returns: The error for those who wait for it.
     open func expired(_ activity: Activity, seconds: Double) -> ReplyError {
         ReplyError(504, "the handler took longer than \(formatted(seconds)) s")
     }
@@ -136,7 +136,7 @@ open class ActivityOwner {
     /// - Returns: Whether somebody waited for it, and was answered.
     open func givenUp(_ activity: Activity, _ reason: ReplyError) -> Bool { false }
 
-    /// It is over, one way or the other. Not called for what was given up.
+    /// It has returned or failed. Not called for a run that was given up.
     open func ended(_ activity: Activity) {}
 }
 

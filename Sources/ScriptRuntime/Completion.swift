@@ -21,7 +21,7 @@ package enum Completion {
     case nothing
     case success
     case failure(CallError)
-    /// A value in the registry, which goes with it.
+    /// A value in the registry; its reference is released when it is pushed.
     case reference(LuaReference)
     case value(any CompletionValue)
 }

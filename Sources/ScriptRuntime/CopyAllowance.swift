@@ -23,7 +23,7 @@ package struct CopyAllowance {
     }
 
     /// The same, as an error of the call.
-    package mutating func take(_ bytes: Int, for call: StaticString) throws(Misuse) {
-        guard take(bytes) else { throw Misuse("\(call): \(LuaVM.memoryText)") }
+    package mutating func take(_ bytes: Int, for call: StaticString) throws(UsageError) {
+        guard take(bytes) else { throw UsageError("\(call): \(LuaVM.memoryText)") }
     }
 }

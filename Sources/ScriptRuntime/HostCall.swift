@@ -6,7 +6,7 @@ import CLuaVM
 package import LuaVM
 
 /// A wrong call: becomes a Lua error at the line that made it.
-package struct Misuse: Error {
+package struct UsageError: Error {
     /// A message shows names and values of the script, which may be of any length, in bytes.
     private static let longest = 8192
 
@@ -54,32 +54,32 @@ package struct HostCall {
 
     /// Refuses what the script says beyond the arguments that the function takes.
     @inline(__always)
-    package func refuseSurplus(beyond most: CInt) throws(Misuse) {
+    package func refuseSurplus(beyond most: CInt) throws(UsageError) {
         if lua_gettop(L) > most { try refuseMore(than: most) }
     }
 
     @inline(never)
-    private func refuseMore(than most: CInt) throws(Misuse) {
+    private func refuseMore(than most: CInt) throws(UsageError) {
         let given = givenCount
         guard given > most else { return }
-        // Of a method the object stands in front of the arguments.
+        // The object of a method call is not counted as an argument.
         let hidden: CInt = "\(name)".contains(":") ? 1 : 0
         let count = most - hidden
         let taken = count == 0 ? "no arguments" : count == 1 ? "1 argument" : "\(count) arguments"
-        throw Misuse("\(name) takes \(taken), got \(given - hidden)")
+        throw UsageError("\(name) takes \(taken), got \(given - hidden)")
     }
 
     /// Where a registering call has its options, from an index on, and its handler: options come before it, and may be left
     /// out. 0: there are none.
-    package func optionsAndHandler(_ index: CInt) throws(Misuse) -> (options: CInt, handler: CInt) {
+    package func optionsAndHandler(_ index: CInt) throws(UsageError) -> (options: CInt, handler: CInt) {
         let hasOptions = type(index) == LUA_TTABLE
         let handler = hasOptions || isNone(index) && type(index + 1) == LUA_TFUNCTION ? index + 1 : index
         let given = givenCount
         guard given > handler else { return (hasOptions ? index : 0, handler) }
         guard type(handler) == LUA_TFUNCTION else {
-            throw Misuse("\(name): options must be a table, not \(typeName(index))")
+            throw UsageError("\(name): options must be a table, not \(typeName(index))")
         }
-        throw Misuse(
+        throw UsageError(
             type(handler + 1) == LUA_TTABLE
                 ? "\(name): options come before the handler, as in \(name)(..., { ... }, function() ... end)"
                 : "\(name): there is \(typeName(handler + 1)) after the handler, which comes last"
@@ -109,30 +109,30 @@ package struct HostCall {
         return script.vm.string(L, -1) ?? "userdata"
     }
 
-    package func bytes(_ index: CInt, _ what: StaticString) throws(Misuse) -> UnsafeRawBufferPointer {
+    package func bytes(_ index: CInt, _ what: StaticString) throws(UsageError) -> UnsafeRawBufferPointer {
         guard let bytes = script.vm.stringBytes(L, index) else {
-            throw Misuse("\(name): \(what) must be a string, not \(typeName(index))")
+            throw UsageError("\(name): \(what) must be a string, not \(typeName(index))")
         }
         return bytes
     }
 
-    package func string(_ index: CInt, _ what: StaticString) throws(Misuse) -> String {
+    package func string(_ index: CInt, _ what: StaticString) throws(UsageError) -> String {
         String(decoding: try bytes(index, what), as: UTF8.self)
     }
 
-    package func requireFunction(_ index: CInt, _ what: StaticString) throws(Misuse) {
+    package func requireFunction(_ index: CInt, _ what: StaticString) throws(UsageError) {
         guard lua_type(L, index) == LUA_TFUNCTION else {
             if lua_type(L, index) == LUA_TNONE {
-                throw Misuse("\(name): \(what) is missing, as in \(name)(..., function() ... end)")
+                throw UsageError("\(name): \(what) is missing, as in \(name)(..., function() ... end)")
             }
-            throw Misuse("\(name): \(what) must be a function, not \(typeName(index))")
+            throw UsageError("\(name): \(what) must be a function, not \(typeName(index))")
         }
     }
 
     /// A duration in seconds, not negative.
-    package func seconds(_ index: CInt, _ what: StaticString) throws(Misuse) -> Double {
+    package func seconds(_ index: CInt, _ what: StaticString) throws(UsageError) -> Double {
         guard lua_type(L, index) == LUA_TNUMBER else {
-            throw Misuse("\(name): \(what) must be a number of seconds, not \(typeName(index))")
+            throw UsageError("\(name): \(what) must be a number of seconds, not \(typeName(index))")
         }
         return try Self.checkSeconds(lua_tonumberx(L, index, nil), "\(name): \(what)")
     }
@@ -140,53 +140,53 @@ package struct HostCall {
     /// A year.
     package static let mostSeconds = 31_536_000.0
 
-    package static func checkSeconds(_ value: Double, _ what: String) throws(Misuse) -> Double {
+    package static func checkSeconds(_ value: Double, _ what: String) throws(UsageError) -> Double {
         guard value >= 0, value <= mostSeconds else {
-            throw Misuse("\(what) must be a number of seconds from 0 to a year, not \(value)")
+            throw UsageError("\(what) must be a number of seconds from 0 to a year, not \(value)")
         }
         return value
     }
 
     /// The options table at an index as plain data; empty when there is none.
-    package func options(_ index: CInt, known: [String]) throws(Misuse) -> [(String, PlainValue)] {
+    package func options(_ index: CInt, known: [String]) throws(UsageError) -> [(String, PlainValue)] {
         if isNone(index) { return [] }
         guard lua_type(L, index) == LUA_TTABLE else {
-            throw Misuse("\(name): options must be a table, not \(typeName(index))")
+            throw UsageError("\(name): options must be a table, not \(typeName(index))")
         }
         let members = try members(index)
         for (key, _) in members where !known.contains(key) {
-            throw Misuse("\(name): unknown option \"\(key.beginning(200))\"" + suggestion(for: key, in: known))
+            throw UsageError("\(name): unknown option \"\(key.beginning(200))\"" + suggestion(for: key, in: known))
         }
         return members
     }
 
     /// The members of a table with string keys.
-    package func members(_ index: CInt) throws(Misuse) -> [(String, PlainValue)] {
+    package func members(_ index: CInt) throws(UsageError) -> [(String, PlainValue)] {
         let value: PlainValue
         do throws(PlainValue.Unreadable) {
             value = try PlainValue(L, index, vm: script.vm)
         } catch {
-            throw Misuse("\(name): \(error.message)")
+            throw UsageError("\(name): \(error.message)")
         }
         switch value {
         case .object(let members): return members
         case .array(let items) where items.isEmpty: return []
-        default: throw Misuse("\(name): options must have names, as in { queue = \"workers\" }")
+        default: throw UsageError("\(name): options must have names, as in { queue = \"workers\" }")
         }
     }
 
     /// Refuses what would not fit into the Lua state.
-    package func requireRoom(for bytes: Int) throws(Misuse) {
-        guard script.vm.hasRoom(for: bytes) else { throw Misuse("\(name): \(LuaVM.memoryText)") }
+    package func requireRoom(for bytes: Int) throws(UsageError) {
+        guard script.vm.hasRoom(for: bytes) else { throw UsageError("\(name): \(LuaVM.memoryText)") }
     }
 
     /// Counts memory of the host that the call asks for.
-    package func charge(_ bytes: Int) throws(Misuse) {
-        guard script.vm.charge(bytes) else { throw Misuse("\(name): \(LuaVM.memoryText)") }
+    package func charge(_ bytes: Int) throws(UsageError) {
+        guard script.vm.charge(bytes) else { throw UsageError("\(name): \(LuaVM.memoryText)") }
     }
 
     /// Raises a misuse at the script's line.
-    package func raise(_ misuse: Misuse) -> CInt {
+    package func raise(_ misuse: UsageError) -> CInt {
         script.vm.pushError(L, misuse.message)
         return LuaVM.raise
     }

@@ -25,11 +25,11 @@ package func hostCall(
     _ context: UnsafeMutableRawPointer?,
     _ name: StaticString,
     takes most: CInt,
-    _ body: (HostCall) throws(Misuse) -> CInt
+    _ body: (HostCall) throws(UsageError) -> CInt
 ) -> CInt {
     let call = HostCall(L: L.unsafelyUnwrapped, script: Script.from(context), name: name)
     call.dropSelf(call.script.tables.app)
-    do throws(Misuse) {
+    do throws(UsageError) {
         try call.refuseSurplus(beyond: most)
         return try body(call)
     } catch {

@@ -22,7 +22,7 @@ package struct LuaOptions {
     /// Reads the table at an index, when there is one.
     ///
     /// - Throws: Its value is no table, is no plain data, or has a name that is not one of these.
-    package init(_ call: HostCall, _ index: CInt, known: [String], _ refusal: Refusal = .cannotBe) throws(Misuse) {
+    package init(_ call: HostCall, _ index: CInt, known: [String], _ refusal: Refusal = .cannotBe) throws(UsageError) {
         self.call = call
         self.refusal = refusal
         members = try call.options(index, known: known)
@@ -37,41 +37,41 @@ package struct LuaOptions {
     // MARK: - Refusals
 
     /// A value of another type than this one.
-    package func wrong(_ name: String, _ value: PlainValue, _ type: String) -> Misuse {
+    package func wrong(_ name: String, _ value: PlainValue, _ type: String) -> UsageError {
         switch refusal {
-        case .cannotBe: Misuse("\(call.name): option \"\(name)\" cannot be \(value.typeName)")
+        case .cannotBe: UsageError("\(call.name): option \"\(name)\" cannot be \(value.typeName)")
         case .mustBe: must(name, "be \(type), not \(value.typeName)")
         }
     }
 
     /// `timeout must be more than nothing`.
-    package func must(_ name: String, _ what: String) -> Misuse { Misuse("\(call.name): \(name) must \(what)") }
+    package func must(_ name: String, _ what: String) -> UsageError { UsageError("\(call.name): \(name) must \(what)") }
 
     // MARK: - Types
 
     /// True or false.
-    package func flag(_ name: String) throws(Misuse) -> Bool? {
+    package func flag(_ name: String) throws(UsageError) -> Bool? {
         guard let value = self[name] else { return nil }
         guard case .boolean(let flag) = value else { throw wrong(name, value, "true or false") }
         return flag
     }
 
     /// A text.
-    package func text(_ name: String) throws(Misuse) -> String? {
+    package func text(_ name: String) throws(UsageError) -> String? {
         guard let value = self[name] else { return nil }
         guard case .string(let text) = value else { throw wrong(name, value, "a string") }
         return text
     }
 
-    /// One of two texts; another text is told.
-    package func choice(_ name: String, of choices: [String]) throws(Misuse) -> String? {
+    /// One of the given texts. The error quotes a text that is not among them.
+    package func choice(_ name: String, of choices: [String]) throws(UsageError) -> String? {
         guard let text = try text(name) else { return nil }
         guard choices.contains(text) else { throw must(name, "be \(Self.list(choices)), not \"\(text)\"") }
         return text
     }
 
-    /// One of two texts; everything else is refused with the same words.
-    package func oneOf(_ name: String, _ choices: [String]) throws(Misuse) -> String? {
+    /// One of the given texts. The error is the same for every other value.
+    package func oneOf(_ name: String, _ choices: [String]) throws(UsageError) -> String? {
         guard let value = self[name] else { return nil }
         guard case .string(let text) = value, choices.contains(text) else {
             throw must(name, "be \(Self.list(choices))")
@@ -79,8 +79,8 @@ package struct LuaOptions {
         return text
     }
 
-    /// A whole number; one beyond the bounds is told.
-    package func integer(_ name: String, in range: ClosedRange<Int64>) throws(Misuse) -> Int? {
+    /// A whole number. The error quotes a number that is out of range.
+    package func integer(_ name: String, in range: ClosedRange<Int64>) throws(UsageError) -> Int? {
         guard let value = self[name] else { return nil }
         guard case .integer(let number) = value else { throw wrong(name, value, "a whole number") }
         guard range.contains(number) else {
@@ -89,22 +89,22 @@ package struct LuaOptions {
         return Int(number)
     }
 
-    /// A whole number; everything else is refused with the same words.
-    package func integer(_ name: String, in range: ClosedRange<Int64>, or expected: String) throws(Misuse) -> Int? {
+    /// A whole number in a range. The error is the same for every other value.
+    package func integer(_ name: String, in range: ClosedRange<Int64>, or expected: String) throws(UsageError) -> Int? {
         guard let value = self[name] else { return nil }
         guard case .integer(let number) = value, range.contains(number) else { throw must(name, "be \(expected)") }
         return Int(number)
     }
 
     /// Seconds up to a year, as ``HostCall/seconds(_:_:)`` has them.
-    package func seconds(_ name: String) throws(Misuse) -> Double? {
+    package func seconds(_ name: String) throws(UsageError) -> Double? {
         guard let value = self[name] else { return nil }
         guard let seconds = Self.number(value) else { throw wrong(name, value, "a number of seconds") }
         return try HostCall.checkSeconds(seconds, "\(call.name): \(name)")
     }
 
-    /// Seconds; those beyond the bounds are told.
-    package func seconds(_ name: String, in range: ClosedRange<Double>) throws(Misuse) -> Double? {
+    /// Seconds. The error quotes a number that is out of range.
+    package func seconds(_ name: String, in range: ClosedRange<Double>) throws(UsageError) -> Double? {
         guard let value = self[name] else { return nil }
         guard let seconds = Self.number(value) else { throw wrong(name, value, "a number of seconds") }
         guard range.contains(seconds) else { throw must(name, "\(Self.secondsText(range)), not \(seconds)") }
@@ -112,7 +112,7 @@ package struct LuaOptions {
     }
 
     /// Seconds; everything else is refused with the same words.
-    package func onlySeconds(_ name: String, in range: ClosedRange<Double>) throws(Misuse) -> Double? {
+    package func onlySeconds(_ name: String, in range: ClosedRange<Double>) throws(UsageError) -> Double? {
         guard let value = self[name] else { return nil }
         guard let seconds = Self.number(value), range.contains(seconds) else {
             throw must(name, Self.secondsText(range))
@@ -121,7 +121,7 @@ package struct LuaOptions {
     }
 
     /// A list.
-    package func list(_ name: String) throws(Misuse) -> [PlainValue]? {
+    package func list(_ name: String) throws(UsageError) -> [PlainValue]? {
         guard let value = self[name] else { return nil }
         guard case .array(let items) = value else { throw wrong(name, value, "a list") }
         return items
@@ -130,8 +130,11 @@ package struct LuaOptions {
     /// A list of texts, each of which is fine.
     ///
     /// - Parameter what: What they are called: `strings`.
-    package func texts(_ name: String, called what: String, where isFine: (String) -> Bool) throws(Misuse) -> [String]?
-    {
+    package func texts(
+        _ name: String,
+        called what: String,
+        where isFine: (String) -> Bool
+    ) throws(UsageError) -> [String]? {
         guard let items = try list(name) else { return nil }
         var texts: [String] = []
         for item in items {
@@ -144,7 +147,7 @@ package struct LuaOptions {
     /// A table with names.
     ///
     /// - Parameter type: What it is called: `a table of strings`.
-    package func table(_ name: String, called type: String = "a table") throws(Misuse) -> [(String, PlainValue)]? {
+    package func table(_ name: String, called type: String = "a table") throws(UsageError) -> [(String, PlainValue)]? {
         guard let value = self[name] else { return nil }
         switch value {
         case .object(let members): return members

@@ -1,11 +1,11 @@
-// Owns: what runs without an end may take of their worker over their life: tasks, streams, sockets, and functions that spawn
-// functions. The allowance is a value without a clock; an account is one that several runs share. Loop-bound.
+// Owns: how much CPU time runs without an end may take over their life: tasks, streams, sockets, and functions that spawn
+// functions. The bucket is a value without a clock; an account is a bucket that several runs share. Loop-bound.
 
 package import LuaVM
 
-/// CPU time that comes with time: some of it at the beginning, and a part of each second that passes, up to a bound.
-package struct CPUAllowance {
-    /// How many budgets of a run are there at the beginning, and how many can be saved up.
+/// A token bucket of CPU time: it holds some at the beginning, and gains a part of each second that passes, up to a bound.
+package struct CPUTokenBucket {
+    /// How many budgets of a run the bucket holds at the beginning, and how many at most.
     package static let first = 4.0
     package static let most = 60.0
 
@@ -25,7 +25,7 @@ package struct CPUAllowance {
         last = now
     }
 
-    /// Takes some; what is used up so is missed later.
+    /// Takes CPU time that was used. It may take more than there is.
     package mutating func charge(_ nanoseconds: UInt64, now: UInt64) {
         refill(now)
         left -= Double(nanoseconds)
@@ -44,27 +44,27 @@ package struct CPUAllowance {
     }
 }
 
-/// What made a stretch of a run begin.
-public enum Drive {
+/// Why a run was begun or resumed.
+public enum ResumeCause {
     /// Something from outside: a message, a request, a reply, a timer.
     case outside
-    /// A stretch that was driven from outside, which spawned this.
-    case handedOn
+    /// It was spawned by a handler, a tick or the like, or by a run that was resumed from outside.
+    case inherited
     /// The script itself: a sleep, the end of a spawned function, a function that was spawned by a spawned one.
     case own
 }
 
-/// An allowance with those who share it.
+/// A bucket that several runs share.
 public final class RunAccount {
-    private var allowance: CPUAllowance
+    private var bucket: CPUTokenBucket
 
     package init(_ limits: ScriptLimits) {
-        allowance = CPUAllowance(budget: limits.cpu, rate: limits.rate, now: LuaVM.availableTime)
+        bucket = CPUTokenBucket(budget: limits.cpu, rate: limits.rate, now: LuaVM.availableTime)
     }
 
-    package func charge(_ nanoseconds: UInt64) { allowance.charge(nanoseconds, now: LuaVM.availableTime) }
+    package func charge(_ nanoseconds: UInt64) { bucket.charge(nanoseconds, now: LuaVM.availableTime) }
 
-    package var isOverdrawn: Bool { allowance.isOverdrawn(now: LuaVM.availableTime) }
+    package var isOverdrawn: Bool { bucket.isOverdrawn(now: LuaVM.availableTime) }
 }
 
 @available(*, unavailable)
@@ -73,14 +73,15 @@ extension RunAccount: Sendable {}
 extension Script {
     package func makeAccount() -> RunAccount { RunAccount(limits) }
 
-    /// Runs a stretch, and charges it where it is to be charged.
+    /// Runs a segment. Its CPU time is charged to the account when the script itself resumed the run.
     @inline(__always)
     package func charging(_ account: RunAccount?, _ body: () -> LuaOutcome) -> LuaOutcome {
-        guard let account, current.drive == .own else {
+        guard let account, current.resumeCause == .own else {
             chargedUntil = 0
             return body()
         }
-        // What the host does between two such stretches counts to the second. Of one that comes alone it is estimated.
+        // The host's work between two charged segments is charged to the second one. For a segment without one before it, that
+        // work is estimated.
         let begin = chargedUntil != 0 ? chargedUntil : LuaVM.threadTime &- Self.hostNanoseconds
         let outcome = body()
         chargedUntil = LuaVM.threadTime
@@ -88,24 +89,25 @@ extension Script {
         return outcome
     }
 
-    /// What the host does for a sleep, about.
+    /// About how long the host works for one sleep, in nanoseconds.
     private static var hostNanoseconds: UInt64 { 10_000 }
 
-    /// Whether a stretch that the script itself drives may not begin.
-    package func isOverdrawn(_ account: RunAccount?, _ drive: Drive) -> Bool {
-        guard let account, drive == .own else { return false }
+    /// Whether a segment may not begin, because the script itself resumes the run and its account is overdrawn.
+    package func isOverdrawn(_ account: RunAccount?, _ resumeCause: ResumeCause) -> Bool {
+        guard let account, resumeCause == .own else { return false }
         return account.isOverdrawn
     }
 
-    /// What a function counts to that is spawned now, and what drives it.
+    /// The account and the resume cause of a function that is spawned now.
     ///
-    /// A run that ends has a budget, and so has each function that it spawns. Those that a spawned function spawns have one, too,
-    /// but as they could go on so for ever, they also share an account; so does all that belongs to a run without an end.
-    package func standingOfSpawned(holdsStop: Bool) -> (account: RunAccount?, drive: Drive) {
+    /// A run that ends by itself has a budget, and each function that it spawns has one, too. So does each function that a
+    /// spawned function spawns; but these could spawn each other for ever, so they also share an account. All functions that
+    /// a run without an end spawns share its account.
+    package func accountForSpawned(holdsStop: Bool) -> (account: RunAccount?, resumeCause: ResumeCause) {
         let isBounded = current.spawned == nil && current.account == nil
-        let drive: Drive = isBounded || current.drive == .outside ? .handedOn : .own
-        if let account = current.account { return (account, drive) }
-        guard drive == .own || !holdsStop else { return (nil, drive) }
+        let resumeCause: ResumeCause = isBounded || current.resumeCause == .outside ? .inherited : .own
+        if let account = current.account { return (account, resumeCause) }
+        guard resumeCause == .own || !holdsStop else { return (nil, resumeCause) }
         let account = makeAccount()
         // Shared by all that this one spawns from here on.
         if let spawned = current.spawned {
@@ -113,6 +115,6 @@ extension Script {
             runningAccount = account
             current.account = account
         }
-        return (account, drive)
+        return (account, resumeCause)
     }
 }

@@ -8,7 +8,7 @@ package struct RunState {
     /// What a stop, and the end of a script that was replaced, wait for: handlers, ticks, spawned functions.
     @usableFromInline package var activeCount = 0
     /// Suspended coroutines by their slot.
-    package var jobs: [Job?] = []
+    package var suspendedRuns: [SuspendedRun?] = []
     package var suspendedCount = 0
     /// The most that waited at once since the last look at the memory.
     package var suspendedPeak = 0
@@ -18,11 +18,11 @@ package struct RunState {
     /// Work for the outermost level, so that completions never nest.
     @usableFromInline package var ready = ReadyQueue()
     @usableFromInline package var depth = 0
-    /// What runs now; inherited by what it spawns.
+    /// What runs now; the functions that it spawns inherit from it.
     @usableFromInline package var current = RunningActivity()
-    /// The thread's CPU time at the end of the last stretch that was charged, if nothing else was done since; 0 otherwise.
+    /// The thread's CPU time at the end of the last charged segment, if nothing else was done since; 0 otherwise.
     package var chargedUntil: UInt64 = 0
-    /// Keeps alive what ``current`` counts to.
+    /// Keeps the account of ``current`` alive.
     package var runningAccount: RunAccount?
     /// How many things features want to hear the end of runs for.
     @usableFromInline package var watched = 0
@@ -31,7 +31,7 @@ package struct RunState {
 
     /// The script is closed: nothing goes on.
     package mutating func giveUpAll() {
-        jobs = []
+        suspendedRuns = []
         suspendedCount = 0
         deadlineLists = DeadlineLists()
         ready = ReadyQueue()
@@ -55,9 +55,9 @@ extension Script {
         @inline(__always) get { runs.activeCount }
     }
 
-    package var jobs: [Job?] {
-        @inline(__always) get { runs.jobs }
-        @inline(__always) _modify { yield &runs.jobs }
+    package var suspendedRuns: [SuspendedRun?] {
+        @inline(__always) get { runs.suspendedRuns }
+        @inline(__always) _modify { yield &runs.suspendedRuns }
     }
 
     package var suspendedCount: Int {
@@ -122,13 +122,13 @@ extension Script {
     }
 
     @inline(never)
-    package func tellEnd(_ co: LuaCoroutine, _ activity: Activity) {
-        for feature in features.watchers { feature.runEnds(co, activity) }
+    package func notifyRunWillEnd(_ co: LuaCoroutine, _ activity: Activity) {
+        for feature in features.watchers { feature.runWillEnd(co, activity) }
     }
 
     @inline(never)
-    package func tellEnded(_ co: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {
-        for feature in features.watchers { feature.runEnded(co, error()) }
+    package func notifyRunDidEnd(_ co: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {
+        for feature in features.watchers { feature.runDidEnd(co, error()) }
     }
 
     @inline(never)

@@ -1,4 +1,5 @@
-// Owns: what a feature hears of runs if it watches them: for traces, and for what must follow a run however it ends. Loop-bound.
+// Owns: the events of runs for features that watch them: for traces, and for work that must follow a run however it ends.
+// Loop-bound.
 
 package import LuaVM
 
@@ -7,13 +8,13 @@ package protocol RunWatcher: ScriptFeature {
     /// A function is about to run; it lies at an index of the coroutine's stack.
     func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt)
 
-    /// A run has come to its end, and nobody has looked at how yet.
-    func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity)
+    /// A run is about to end: it has returned or failed, and its result is not handled yet.
+    func runWillEnd(_ coroutine: LuaCoroutine, _ activity: Activity)
 
     /// It has ended.
     ///
     /// - Parameter error: What it failed with; asked for only when it matters.
-    func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?)
+    func runDidEnd(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?)
 
     /// It is given up.
     func runIsGivenUp(slot: Int, _ activity: Activity, _ reason: ReplyError)
@@ -24,8 +25,8 @@ package protocol RunWatcher: ScriptFeature {
 
 extension RunWatcher {
     package func runBegins(_ coroutine: LuaCoroutine, _ activity: Activity, function index: CInt) {}
-    package func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity) {}
-    package func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {}
+    package func runWillEnd(_ coroutine: LuaCoroutine, _ activity: Activity) {}
+    package func runDidEnd(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {}
     package func runIsGivenUp(slot: Int, _ activity: Activity, _ reason: ReplyError) {}
     package func runSpawned(_ record: SpawnRecord) {}
 }

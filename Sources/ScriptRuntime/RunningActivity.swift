@@ -1,25 +1,26 @@
-// Owns: what runs in a script now, as far as what it spawns needs it. A value of a Script; loop-bound.
+// Owns: what runs in a script now: the part that functions which it spawns need. A value of a Script; loop-bound.
 
 /// What runs in a script now.
 public struct RunningActivity {
     /// A stop waits for it.
     public var holdsStop: Bool
-    /// What has begun the stretch that runs.
-    @usableFromInline package var drive: Drive
-    /// What the run is about, for the feature that has let it run.
+    /// Why the run was begun or resumed.
+    @usableFromInline package var resumeCause: ResumeCause
+    /// What the run is about, for the feature that has begun it.
     public var subject: UnsafeMutableRawPointer?
     /// The spawned function itself, which its activity keeps alive.
     @usableFromInline package unowned(unsafe) var spawned: SpawnRecord?
-    /// What the stretch counts to, if the script itself has begun it; somebody else keeps it alive.
+    /// The account that is charged when the script itself resumed the run. `RunState.runningAccount` or the spawned function
+    /// keeps it alive.
     @usableFromInline package unowned(unsafe) var account: RunAccount?
 
-    /// Something that is let run from outside.
+    /// A run that was begun from outside.
     ///
-    /// - Parameter subject: What it is about, for the feature that lets it run.
+    /// - Parameter subject: What the run is about, for the feature that has begun it.
     @inlinable @inline(__always)
     public init(holdsStop: Bool = false, subject: UnsafeMutableRawPointer? = nil) {
         self.holdsStop = holdsStop
-        self.drive = .outside
+        self.resumeCause = .outside
         self.subject = subject
         self.spawned = nil
         self.account = nil

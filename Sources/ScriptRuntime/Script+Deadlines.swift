@@ -4,12 +4,12 @@ import LuaVM
 
 extension Script {
     /// Puts a run that has begun to wait under its time limit.
-    package func armDeadline(of job: Job, nanoseconds: Int64) {
+    package func armDeadline(of suspendedRun: SuspendedRun, nanoseconds: Int64) {
         guard let worker = host?.worker else { return }
         let list = deadlineLists.list(nanoseconds: nanoseconds)
         list.script = self
-        list.append(job, now: worker.now)
-        if list.alarm == nil { list.alarm = worker.schedule(WorkerAlarm(list), at: job.deadline) }
+        list.append(suspendedRun, now: worker.now)
+        if list.alarm == nil { list.alarm = worker.schedule(WorkerAlarm(list), at: suspendedRun.deadline) }
     }
 
     /// Ends every run of the list whose time is over.
@@ -19,21 +19,21 @@ extension Script {
         if depth == 0, turn.isWaiting { return self.defer(.expiry(list)) }
         let now = worker.now
         enter {
-            while let job = list.first, job.deadline <= now {
+            while let suspendedRun = list.first, suspendedRun.deadline <= now {
                 // Closing what is given up may take its time, too.
                 if turn.isOver { return self.defer(.expiry(list)) }
-                expire(job, seconds: Double(list.nanoseconds) / 1e9)
+                expire(suspendedRun, seconds: Double(list.nanoseconds) / 1e9)
             }
         }
-        if let job = list.first, list.alarm == nil {
-            list.alarm = worker.schedule(WorkerAlarm(list), at: job.deadline)
+        if let suspendedRun = list.first, list.alarm == nil {
+            list.alarm = worker.schedule(WorkerAlarm(list), at: suspendedRun.deadline)
         }
         deadlineLists.removeIfUnused(list)
     }
 
-    private func expire(_ job: Job, seconds: Double) {
-        let activity = job.activity
-        abandon(job, activity.owner.expired(activity, seconds: seconds))
+    private func expire(_ suspendedRun: SuspendedRun, seconds: Double) {
+        let activity = suspendedRun.activity
+        abandon(suspendedRun, activity.owner.expired(activity, seconds: seconds))
         activity.owner.ended(activity)
     }
 }

@@ -1,5 +1,5 @@
-// Owns: what is done when a Lua state has no memory left for what the host wants to make in it. Worker's thread. The limit
-// itself is kept in LuaVM.
+// Owns: what the host does when a Lua state has no memory left for an object of the host's. Worker's thread. LuaVM keeps the
+// limit itself.
 
 import CLuaVM
 import CScriptObjects
@@ -16,24 +16,24 @@ extension Script {
     package static let memoryError = LuaError(kind: .memory, message: LuaVM.memoryText)
 
     /// There is no memory for a run to begin: it ends as if it had failed.
-    package func settleUnstarted(_ activity: Activity) {
+    package func failBeforeStart(_ activity: Activity) {
         activity.owner.failed(activity, Self.memoryError)
         memoryFailed()
         activity.owner.ended(activity)
     }
 
-    /// There is no memory for a spawned function to begin, and so for none of those that wait behind it: they all fail at once.
-    /// To look anew for each of them would cost a collection each.
+    /// There is no memory for a spawned function to begin, so there is none for those that wait behind it. They all fail at
+    /// once: to try each of them would cost a collection each.
     package func failUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
         fail(Self.memoryError, function, record) { _ in true }
         memoryFailed()
     }
 
-    /// A function was spawned by functions that have spawned each other for longer than they may. It ends here with all that
-    /// wait to begin and share their account.
-    package func endUnstarted(_ function: LuaReference, _ record: SpawnRecord) {
+    /// The account that a spawned function shares with its spawners is overdrawn. The function fails here, together with all
+    /// that share the account and wait to begin.
+    package func failOverdrawnSpawn(_ function: LuaReference, _ record: SpawnRecord) {
         fail(vm.overRate(limits.rate), function, record) { other in
-            other.account === record.account && other.drive == .own
+            other.account === record.account && other.resumeCause == .own
         }
     }
 
@@ -56,13 +56,13 @@ extension Script {
         for record in failed { record.ended(Activity(record)) }
     }
 
-    /// Something failed for want of memory. Usually that was its own doing, and the rest goes on; a state that is full even
-    /// after a collection will not recover by itself.
+    /// Something failed because there was no memory. Usually it needed too much itself, and everything else goes on. A state
+    /// that is full even after a collection will not recover by itself.
     package func memoryFailed() {
         guard !runs.isStateFull, phase == .live else { return }
         writer.removeAll()
         guard vm.isExhausted() else {
-            // What one has hoarded is not kept for the next, whose blocks are of other sizes.
+            // Free pages go back to the system at once: the next large user needs blocks of other sizes.
             if vm.memoryLimit - vm.memoryInUse > Self.worthGivingBack { panini_release_free_memory(vm.state) }
             return
         }
@@ -72,6 +72,6 @@ extension Script {
 }
 
 extension SpawnRecord {
-    /// What one takes outside of Lua until it starts.
+    /// How many bytes one takes outside of Lua until it starts.
     package static let charge = 512
 }

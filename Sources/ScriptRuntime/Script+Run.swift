@@ -27,8 +27,8 @@ extension Script {
         if !isInside { _ = panini_share_enter(previous) }
     }
 
-    /// Whether nothing may be begun now: what comes belongs into ``ready``.
-    @inlinable public var mustWait: Bool {
+    /// Whether nothing may be begun now: new work goes into ``ready``.
+    @inlinable public var mustDefer: Bool {
         @inline(__always) get { depth > 0 || share.map { panini_share_is_over($0) != 0 && isTurnAwaited } ?? false }
     }
 
@@ -66,8 +66,8 @@ extension Script {
                     failUnstarted(function, record)
                     break
                 }
-                guard !isOverdrawn(record.account, record.drive) else {
-                    endUnstarted(function, record)
+                guard !isOverdrawn(record.account, record.resumeCause) else {
+                    failOverdrawnSpawn(function, record)
                     break
                 }
                 let co = vm.acquireCoroutine()
@@ -77,7 +77,7 @@ extension Script {
                 if watchedRuns > 0 { tellBegin(co, activity) }
                 current = RunningActivity(activity)
                 runningAccount = record.account
-                current.drive = record.drive
+                current.resumeCause = record.resumeCause
                 let outcome = charging(record.account) { vm.resume(co, argumentCount: 0) }
                 settle(co, outcome, activity)
             case .resume(let id, let completion):
@@ -103,43 +103,45 @@ extension Script {
     }
 
     /// A run without an end begins.
-    package func beginAccount(_ drive: Drive) {
+    package func beginAccount(_ resumeCause: ResumeCause) {
         let account = makeAccount()
         runningAccount = account
         current.account = account
-        current.drive = drive
+        current.resumeCause = resumeCause
     }
 
     /// Goes on with a suspended coroutine; false when the completion comes too late and finds nobody. `push` may return
     /// ``LuaVM/raise`` with an error value on top: the call that waits then raises it.
     @discardableResult
     package func resume(_ id: UInt64, _ push: (OpaquePointer) -> CInt) -> Bool {
-        guard let co = vm.coroutine(id: id), Int(co.slot) < jobs.count, let job = jobs[Int(co.slot)] else {
+        guard let co = vm.coroutine(id: id), Int(co.slot) < suspendedRuns.count,
+            let suspendedRun = suspendedRuns[Int(co.slot)]
+        else {
             return false
         }
         let count = push(co.thread)
-        current = RunningActivity(job.activity)
-        current.drive = job.wait.drive
+        current = RunningActivity(suspendedRun.activity)
+        current.resumeCause = suspendedRun.wait.resumeCause
         current.spawned?.isWaiting = false
-        if let account = job.account {
+        if let account = suspendedRun.account {
             runningAccount = account
             current.account = account
         }
-        job.wait = .none
-        if isOverdrawn(current.account, current.drive) { vm.endNext(co) }
+        suspendedRun.wait = .none
+        if isOverdrawn(current.account, current.resumeCause) { vm.endNext(co) }
         let raises = count == LuaVM.raise
         let outcome = charging(current.account) {
             vm.resume(co, argumentCount: raises ? 1 : count, raising: raises)
         }
         if outcome == .suspended {
             // Still the same handler under the same deadline.
-            job.wait = nextWait
+            suspendedRun.wait = nextWait
             nextWait = .none
-            if job.activity.traits.contains(.hasOpenEnd) { vm.renewBudget(co) }
+            if suspendedRun.activity.traits.contains(.hasOpenEnd) { vm.renewBudget(co) }
             return true
         }
-        forget(job, slot: Int(co.slot))
-        settle(co, outcome, job.activity)
+        forget(suspendedRun, slot: Int(co.slot))
+        settle(co, outcome, suspendedRun.activity)
         return true
     }
 
@@ -150,10 +152,10 @@ extension Script {
 
     package func settle(_ co: LuaCoroutine, _ outcome: LuaOutcome, _ activity: Activity) {
         let isWatched = watchedRuns > 0
-        if isWatched, outcome != .suspended { tellEnd(co, activity) }
+        if isWatched, outcome != .suspended { notifyRunWillEnd(co, activity) }
         switch outcome {
         case .returned(let count):
-            if isWatched { tellEnded(co, returnedError(co.thread, count)) }
+            if isWatched { notifyRunDidEnd(co, returnedError(co.thread, count)) }
             activity.owner.returned(activity, co.thread, count)
             vm.recycle(co)
             activity.owner.ended(activity)
@@ -161,30 +163,30 @@ extension Script {
             park(co, activity)
         case .failed:
             dropWait(co)
-            // What the run is about goes with its coroutine, at the next step of the collector.
-            guard let kept = activity.owner.keep(activity) else { return failUnkept(co, activity) }
+            // The collector may free the run's data together with the coroutine, at its next step.
+            guard let kept = activity.owner.keep(activity) else { return failWithoutMemory(co, activity) }
             defer { kept.owner.release(kept: kept) }
             let error = vm.takeError(co)
-            if isWatched { tellEnded(co, error) }
+            if isWatched { notifyRunDidEnd(co, error) }
             kept.owner.failed(kept, error)
             if error.kind == .memory { memoryFailed() }
-            // Nothing of a coroutine that was ended by its budget runs any more, also not what closes its streams.
+            // A coroutine that was ended by its budget runs no code any more, and so does not close its streams itself.
             if error.kind == .cpu { for feature in features.all { feature.runWasKilled(co.id) } }
             kept.owner.ended(kept)
         }
     }
 
-    /// Ends a run that has failed where there is no memory to keep what it is about: whoever waits is answered first, while
-    /// that is there, and nobody learns of the error itself.
-    private func failUnkept(_ co: LuaCoroutine, _ activity: Activity) {
+    /// Ends a failed run when there is no memory to keep its data. The requester is answered before the coroutine is closed,
+    /// with ``memoryError`` in place of the real error.
+    private func failWithoutMemory(_ co: LuaCoroutine, _ activity: Activity) {
         activity.owner.failed(activity, Self.memoryError)
         let error = vm.takeError(co)
-        if watchedRuns > 0 { tellEnded(co, error) }
+        if watchedRuns > 0 { notifyRunDidEnd(co, error) }
         memoryFailed()
         activity.owner.ended(activity)
     }
 
-    /// Takes back what a run was about to wait for when it was ended: no other coroutine may come to wait for it.
+    /// Cancels the wait that a run was about to begin when it was ended: the next coroutine that suspends must not get it.
     private func dropWait(_ co: LuaCoroutine) {
         let wait = nextWait
         if wait.isNone { return }
@@ -192,50 +194,50 @@ extension Script {
         wait.owner?.cancel(wait, of: co.id)
     }
 
-    /// Takes back what a coroutine waits for.
-    package func cancelWait(of job: Job) {
-        let wait = job.wait
-        job.wait = .none
-        wait.owner?.cancel(wait, of: job.coroutine)
+    /// Cancels the wait of a coroutine.
+    package func cancelWait(of suspendedRun: SuspendedRun) {
+        let wait = suspendedRun.wait
+        suspendedRun.wait = .none
+        wait.owner?.cancel(wait, of: suspendedRun.coroutine)
     }
 
     private func park(_ co: LuaCoroutine, _ activity: Activity) {
-        let job = Job(activity: activity, coroutine: co.id)
+        let suspendedRun = SuspendedRun(activity: activity, coroutine: co.id)
         let hasOpenEnd = activity.traits.contains(.hasOpenEnd)
-        if hasOpenEnd { job.account = current.account }
-        job.wait = nextWait
+        if hasOpenEnd { suspendedRun.account = current.account }
+        suspendedRun.wait = nextWait
         nextWait = .none
         let slot = Int(co.slot)
-        while jobs.count <= slot { jobs.append(nil) }
-        jobs[slot] = job
+        while suspendedRuns.count <= slot { suspendedRuns.append(nil) }
+        suspendedRuns[slot] = suspendedRun
         suspendedCount += 1
         if suspendedCount > suspendedPeak { suspendedPeak = suspendedCount }
         if let limit = activity.owner.timeLimit(of: activity) {
-            armDeadline(of: job, nanoseconds: limit)
+            armDeadline(of: suspendedRun, nanoseconds: limit)
         } else if hasOpenEnd {
             vm.renewBudget(co)
         }
     }
 
-    private func forget(_ job: Job, slot: Int) {
-        job.list?.remove(job)
-        jobs[slot] = nil
+    private func forget(_ suspendedRun: SuspendedRun, slot: Int) {
+        suspendedRun.list?.remove(suspendedRun)
+        suspendedRuns[slot] = nil
         suspendedCount -= 1
         // A burst of thousands must not keep its table for ever.
-        if suspendedCount == 0, jobs.count > 4096 { jobs = [] }
+        if suspendedCount == 0, suspendedRuns.count > 4096 { suspendedRuns = [] }
     }
 
     /// Gives up a suspended coroutine: its time is over, or the service stops.
     ///
     /// - Parameter closes: Whether its variables are closed, which may take a tenth of a budget.
-    package func abandon(_ job: Job, _ reason: ReplyError = .stopping, closes: Bool = true) {
-        guard let co = vm.coroutine(id: job.coroutine) else { return }
-        if watchedRuns > 0 { tellGivenUp(slot: Int(co.slot), job.activity, reason) }
-        cancelWait(of: job)
-        forget(job, slot: Int(co.slot))
-        // For what is closed with it.
-        current = RunningActivity(job.activity)
-        runningAccount = job.account ?? current.account
+    package func abandon(_ suspendedRun: SuspendedRun, _ reason: ReplyError = .stopping, closes: Bool = true) {
+        guard let co = vm.coroutine(id: suspendedRun.coroutine) else { return }
+        if watchedRuns > 0 { tellGivenUp(slot: Int(co.slot), suspendedRun.activity, reason) }
+        cancelWait(of: suspendedRun)
+        forget(suspendedRun, slot: Int(co.slot))
+        // Variables that are closed with the coroutine run code of the script.
+        current = RunningActivity(suspendedRun.activity)
+        runningAccount = suspendedRun.account ?? current.account
         current.account = runningAccount
         depth += 1
         vm.discard(co, closes: closes)

@@ -103,7 +103,7 @@ extension Script {
         }
         record.waiters = []
         for (group, position) in record.groups {
-            keepKept(L, lua_gettop(L), group, position)
+            addHandleResults(L, lua_gettop(L), group, position)
             groupMemberEnded(group)
         }
         record.groups = []
@@ -130,11 +130,11 @@ extension Script {
     }
 
     /// The same of a handle at an index whose function has ended.
-    package func keepKept(_ L: OpaquePointer, _ index: CInt, _ group: WaitGroup, _ position: Int) {
+    package func addHandleResults(_ L: OpaquePointer, _ index: CInt, _ group: WaitGroup, _ position: Int) {
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
         lua_pushvalue(L, index)
-        let count = pushKept(L, top + 1)
+        let count = pushHandleResults(L, top + 1)
         keep(L, top + 1, count, group, position)
     }
 
@@ -144,7 +144,7 @@ extension Script {
     }
 
     /// Pushes the results kept in the handle on top of the stack, in its place; returns their number.
-    package func pushKept(_ L: OpaquePointer, _ index: CInt) -> CInt {
+    package func pushHandleResults(_ L: OpaquePointer, _ index: CInt) -> CInt {
         let handle = lua_touserdata(L, index).unsafelyUnwrapped.assumingMemoryBound(to: panini_handle.self)
         let count = handle.pointee.state - Self.ended
         lua_getiuservalue(L, index, 1)
@@ -167,7 +167,7 @@ private struct SpawnResults: CompletionValue {
     package func push(onto L: OpaquePointer, in script: Script) -> CInt {
         script.vm.push(handle, onto: L)
         script.vm.release(handle)
-        return script.pushKept(L, lua_gettop(L))
+        return script.pushHandleResults(L, lua_gettop(L))
     }
 
     package func release(in script: Script) { script.vm.release(handle) }

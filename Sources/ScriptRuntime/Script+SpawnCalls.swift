@@ -6,9 +6,9 @@ import LoopTools
 import LuaVM
 
 extension Script {
-    package func spawn(_ call: HostCall) throws(Misuse) -> CInt {
+    package func spawn(_ call: HostCall) throws(UsageError) -> CInt {
         guard phase == .live else {
-            throw Misuse("app.spawn cannot be used while the file runs; use app.task or app.on_start_task")
+            throw UsageError("app.spawn cannot be used while the file runs; use app.task or app.on_start_task")
         }
         try call.requireFunction(1, "the function")
         try call.charge(SpawnRecord.charge)
@@ -24,7 +24,7 @@ extension Script {
     private func startSpawned(_ call: HostCall, _ index: CInt) -> SpawnRecord {
         let (parent, request) = spawning.takeRequest()
         let record = SpawnRecord(script: self, holdsStop: current.holdsStop, parent: parent, request: request)
-        (record.account, record.drive) = standingOfSpawned(holdsStop: record.holdsStop)
+        (record.account, record.resumeCause) = accountForSpawned(holdsStop: record.holdsStop)
         parent?.spawnedBegins(request)
         if record.holdsStop { beginActivity() }
         if watchedRuns > 0 { for feature in features.watchers { feature.runSpawned(record) } }
@@ -33,19 +33,19 @@ extension Script {
         return record
     }
 
-    package func waitAll(_ call: HostCall) throws(Misuse) -> CInt {
+    package func waitAll(_ call: HostCall) throws(UsageError) -> CInt {
         guard phase == .live else {
-            throw Misuse("app.wait_all cannot be used while the file runs; use app.on_start_task")
+            throw UsageError("app.wait_all cannot be used while the file runs; use app.on_start_task")
         }
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse(
+            throw UsageError(
                 "app.wait_all: takes a list of functions and handles, as in app.wait_all{ f, handle }, not \(call.typeName(1))"
             )
         }
         let L = call.L
         let count = Int(lua_rawlen(L, 1))
         if let key = otherKey(L, 1, than: count) {
-            throw Misuse(
+            throw UsageError(
                 "app.wait_all: takes a list of functions and handles, as in app.wait_all{ f, handle }; \(key) is no position in it"
             )
         }
@@ -62,12 +62,12 @@ extension Script {
             let isOwn = handle.map { isWaitForItself($0, &waiting) } ?? false
             lua_settop(L, -2)
             guard type == LUA_TFUNCTION || handle != nil else {
-                throw Misuse(
+                throw UsageError(
                     "app.wait_all: takes functions and handles of app.spawn; entry \(position) is \(name)"
                 )
             }
             if isOwn {
-                throw Misuse(
+                throw UsageError(
                     "app.wait_all: entry \(position) is the calling function, or waits for it; nothing can wait for itself"
                 )
             }
@@ -136,8 +136,8 @@ extension Script {
         var unseen = record.allWaiters
         var found: Set<ObjectIdentifier> = []
         while !vm.isRunOver, let id = unseen.popLast() {
-            guard let slot = vm.coroutine(id: id)?.slot, Int(slot) < jobs.count,
-                let waiting = jobs[Int(slot)]?.activity.owner as? SpawnRecord,
+            guard let slot = vm.coroutine(id: id)?.slot, Int(slot) < suspendedRuns.count,
+                let waiting = suspendedRuns[Int(slot)]?.activity.owner as? SpawnRecord,
                 found.insert(ObjectIdentifier(waiting)).inserted
             else { continue }
             unseen += waiting.allWaiters
@@ -158,22 +158,24 @@ extension Script {
             record.position = position
             return
         }
-        if handle.pointee.state != 0 { return keepKept(L, lua_gettop(L), group, position) }
+        if handle.pointee.state != 0 { return addHandleResults(L, lua_gettop(L), group, position) }
         spawning.running[handle.pointee.id]?.groups.append((group, position))
     }
 
     /// `handle.wait()`.
-    fileprivate func wait(_ call: HostCall, _ handle: UnsafeMutablePointer<panini_handle>) throws(Misuse) -> CInt {
+    fileprivate func wait(_ call: HostCall, _ handle: UnsafeMutablePointer<panini_handle>) throws(UsageError) -> CInt {
         if handle.pointee.state != 0 {
             // Ended: the results are in the handle, which is the method's first upvalue.
             lua_settop(call.L, 0)
             lua_pushvalue(call.L, CInt(PANINI_FIRST_UPVALUE))
-            return pushKept(call.L, 1)
+            return pushHandleResults(call.L, 1)
         }
         guard let record = spawning.running[handle.pointee.id] else { return 0 }
         var waiting: Set<ObjectIdentifier>?
         if isWaitForItself(handle, &waiting) {
-            throw Misuse("handle.wait: the function is the calling one, or waits for it; nothing can wait for itself")
+            throw UsageError(
+                "handle.wait: the function is the calling one, or waits for it; nothing can wait for itself"
+            )
         }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
@@ -187,7 +189,7 @@ extension Script {
 /// The method of a spawn handle.
 package let waitForHandle: panini_handle_function = { L, context, handle in
     let call = HostCall(L: L.unsafelyUnwrapped, script: Script.from(context), name: "handle.wait")
-    do throws(Misuse) {
+    do throws(UsageError) {
         return try call.script.wait(call, handle.unsafelyUnwrapped)
     } catch {
         return call.raise(error)

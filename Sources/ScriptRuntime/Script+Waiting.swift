@@ -5,10 +5,10 @@ import LuaVM
 
 extension Script {
     /// Refuses a wait where Lua cannot suspend, and in a run that is to end, before anything is sent.
-    package func requireSuspendable(_ call: HostCall) throws(Misuse) {
-        guard !vm.isRunOver else { throw Misuse("\(call.name): the run is over") }
+    package func requireSuspendable(_ call: HostCall) throws(UsageError) {
+        guard !vm.isRunOver else { throw UsageError("\(call.name): the run is over") }
         guard vm.canSuspend(call.L) else {
-            throw Misuse(
+            throw UsageError(
                 "\(call.name) cannot wait here: inside a callback of table.sort, string.gsub and the like Lua cannot yield"
             )
         }
@@ -24,7 +24,7 @@ extension Script {
             WorkerAlarm(self, id, in: isShort ? host.turn : nil),
             at: host.worker.now &+ UInt64(nanoseconds(seconds))
         )
-        nextWait = Wait(host.worker, token: alarm.word, drive: .own)
+        nextWait = Wait(host.worker, token: alarm.word, resumeCause: .own)
         return LuaVM.suspend
     }
 

@@ -40,14 +40,14 @@ public final class Script {
     /// Where its own records go.
     package var logger: Logger
     @exclusivity(unchecked) @usableFromInline var phaseNow = Phase.loading
-    /// What its runs may take, as far as that is known.
+    /// The limits of its runs, as far as they are known.
     package var limits = ScriptLimits()
     /// What its features have of it.
     @exclusivity(unchecked) @usableFromInline var featureList = ScriptFeatures()
     /// What runs and waits in it.
     @exclusivity(unchecked) @usableFromInline package var runs = RunState()
     @exclusivity(unchecked) @usableFromInline unowned(unsafe) var hostNow: ScriptHost?
-    /// That of the host's turns.
+    /// The CPU share of the service that runs this script (`ServiceTurn.share`).
     @exclusivity(unchecked) @usableFromInline package private(set) var share: OpaquePointer?
     /// What it has in the state by itself.
     @exclusivity(unchecked) package private(set) var tables: ScriptTables
@@ -117,10 +117,10 @@ public final class Script {
         guard phase != .closed else { return }
         flushStreams()
         phase = .closed
-        for (slot, job) in jobs.enumerated() {
-            guard let job else { continue }
-            cancelWait(of: job)
-            if watchedRuns > 0 { tellGivenUp(slot: slot, job.activity, .stopping) }
+        for (slot, suspendedRun) in suspendedRuns.enumerated() {
+            guard let suspendedRun else { continue }
+            cancelWait(of: suspendedRun)
+            if watchedRuns > 0 { tellGivenUp(slot: slot, suspendedRun.activity, .stopping) }
         }
         // An alarm would keep this alive until its time.
         for alarm in deadlineLists.alarms { host?.worker.cancel(alarm) }

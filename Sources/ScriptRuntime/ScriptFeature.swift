@@ -21,20 +21,20 @@ open class ScriptFeature {
     /// The state is complete, and the file is about to run.
     open func load() throws(ScriptError) {}
 
-    /// The script makes its app: what it gives for it is known, and there is no app yet.
+    /// The script makes its app: its options are known, and there is no app yet.
     ///
-    /// - Throws: Why it cannot have one, which the script is told.
+    /// - Throws: Why it cannot have one; the call raises this error.
     open func appMade() throws(ScriptError) {}
 
-    /// The file has run, and nothing of it is served yet: what the script registered is looked at as a whole.
+    /// The file has run, and nothing of it is served yet. Check the registrations as a whole.
     ///
-    /// Throws when it cannot be served: the text says where and why.
+    /// - Throws: When they cannot be served; the text says where and why.
     open func fileEnded() throws(ScriptError) {}
 
     /// The script has written a line to one of its standard streams.
     open func wrote(_ line: String, isErrors: Bool) {}
 
-    /// Each registration by what tells it from others, with what else can be seen of it: a reload tells what has changed.
+    /// The registrations: a unique name each, and a text of their options. A reload compares both to report what changed.
     open var registered: [(name: String, form: String)] { [] }
 
     /// Each registration as listings show it, beside what they show of listeners, timers, tasks and routes.
@@ -43,10 +43,10 @@ open class ScriptFeature {
     /// The Lua state is about to be closed; nothing runs any more.
     open func close() {}
 
-    /// Whether the version holds something that has not ended, beside its runs: it is not retired before.
+    /// Whether the version still has work beside its runs; it is not retired before that has ended.
     open var isBusy: Bool { false }
 
-    /// A run was ended by its budget: what it would have closed itself is closed now.
+    /// A run was ended by its budget. Close what it would have closed itself.
     open func runWasKilled(_ coroutine: UInt64) {}
 }
 

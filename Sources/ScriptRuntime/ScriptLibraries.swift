@@ -13,9 +13,9 @@ package struct ScriptLibraries {
     /// `io.stdout` and `io.stderr`.
     package var output = LineBuffer()
     package var errors = LineBuffer()
-    /// What it has asked for and does not get.
+    /// Notices that are in the log already; each is logged once.
     package var noticed: Set<CInt> = []
-    /// Options of calls that it has asked more of than it gets.
+    /// Options of calls that were lowered to a permitted value; the log names each once.
     package var lowered: Set<String> = []
 
     package init(modules: ModuleSearch) { self.modules = modules }

@@ -12,7 +12,7 @@ package struct ScriptPlace: Sendable {
     package var threadName: String?
     /// What a script is made of, beside the runtime.
     package var features: [ScriptFeature.Type] = []
-    private var gifts: [ObjectIdentifier: any Sendable] = [:]
+    private var hostValues: [ObjectIdentifier: any Sendable] = [:]
 
     package init() {}
 

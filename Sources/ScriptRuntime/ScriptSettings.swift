@@ -1,5 +1,5 @@
-// Owns: what whoever loads a script decides about it: the limits of its runs, how far it is trusted, where its modules lie. Values;
-// any thread. Knows no option and no permission by name.
+// Owns: what is decided about a script before it is loaded: the limits of its runs, whether it is trusted, where its modules
+// are. Values; any thread. Knows no option and no permission by name.
 
 package import LuaVM
 
@@ -21,7 +21,7 @@ package struct ScriptLimits: Sendable {
 
 /// What is settled about a script before its file runs.
 package struct ScriptSettings: Sendable {
-    /// Those that hold until the script has said what it wants, which comes late and may not come at all.
+    /// The limits that apply until `panini.app{...}` sets others. A script may never call it.
     package var limits = ScriptLimits()
     package var modules: ModuleSettings
 
@@ -45,7 +45,7 @@ public struct ScriptError: Error {
     package enum Reason {
         /// There is no memory for a Lua state.
         case noState
-        /// A feature cannot be there as it was asked for.
+        /// A feature cannot do what it was asked for.
         case refusedByFeature
     }
 

@@ -40,10 +40,10 @@ public final class SpawnRecord: ActivityOwner {
     unowned(unsafe) let parent: (any SpawnParent)?
     /// A stop waits for it: it was started by a handler or a tick, not by a task that may run for ever.
     package let holdsStop: Bool
-    /// What it counts to beside its budget, shared with what it spawns.
+    /// The account that it is charged to beside its budget, shared with the functions that it spawns.
     package var account: RunAccount?
-    /// What has begun it.
-    package var drive = Drive.outside
+    /// Why it was begun.
+    package var resumeCause = ResumeCause.outside
 
     package init(script: Script, holdsStop: Bool, parent: (any SpawnParent)? = nil, request: UInt64 = 0) {
         self.holdsStop = holdsStop
@@ -65,7 +65,7 @@ public final class SpawnRecord: ActivityOwner {
         script.keepResults(L, count, self)
     }
 
-    /// Kept for whoever waits; logged when nobody does.
+    /// The error is kept for those who wait, and logged when nobody does.
     public override func failed(_ activity: Activity, _ error: LuaError) { script.keepFailure(error, self) }
 
     public override func ended(_ activity: Activity) {

@@ -18,10 +18,10 @@ package protocol SpawnParent: AnyObject {
     /// A function for which nobody waits has raised an error.
     func spawnedFailed(_ record: SpawnRecord, _ error: LuaError)
 
-    /// A function is over, one way or the other.
+    /// A function has returned or failed.
     func spawnedEnded(_ request: UInt64)
 
-    /// What was spawned runs no more: who still waits for a response hears of it.
+    /// The spawned functions run no more: requesters that still wait get an error.
     func giveUpSpawned(_ reason: ReplyError)
 }
 
@@ -49,9 +49,9 @@ package final class SpawnedFunctions: ScriptFeature {
 
     package func add(_ parent: any SpawnParent) { parents.append(parent) }
 
-    /// What the current run leaves to the function that it spawns now: whose response it is, and its number.
+    /// The response that a function spawned now shares: the feature that owns it, and its number.
     func takeRequest() -> (parent: (any SpawnParent)?, request: UInt64) {
-        // What a spawned function spawns shares the same.
+        // A function shares the response that its spawner shares.
         if let spawner = script.current.spawned, spawner.request != 0 { return (spawner.parent, spawner.request) }
         for parent in parents {
             let request = parent.currentRequest

@@ -1,6 +1,6 @@
-// Owns: what a suspended coroutine waits for, as far as it must be taken back when the coroutine is given up. A value; loop-bound.
+// Owns: what a suspended coroutine waits for, and who cancels the wait when the coroutine is given up. A value; loop-bound.
 
-/// Takes a wait back.
+/// Cancels waits.
 public protocol WaitOwner: AnyObject {
     /// The coroutine of this number waits no more.
     func cancel(_ wait: Wait, of coroutine: UInt64)
@@ -8,32 +8,37 @@ public protocol WaitOwner: AnyObject {
 
 /// What a suspended coroutine waits for.
 public struct Wait {
-    /// Takes it back; nil where there is nothing to take back.
+    /// Cancels the wait; nil when it needs no cancelling.
     package var owner: (any WaitOwner)?
     /// Which of its owner's waits it is; only the owner reads these.
     package var token: UInt64 = 0
     package var detail: UInt64 = 0
-    /// What the end of the wait is to the stretch that it begins.
-    package var drive: Drive
+    /// Whether the wait is ended from outside or by the script itself; this decides whether the next segment is charged.
+    package var resumeCause: ResumeCause
     package var isNone = false
 
-    package static var none: Wait { Wait(drive: .own, isNone: true) }
+    package static var none: Wait { Wait(resumeCause: .own, isNone: true) }
 
-    /// For a word from outside that comes by itself.
-    package static var outside: Wait { Wait(drive: .outside) }
+    /// A wait for something from outside that needs no cancelling.
+    package static var outside: Wait { Wait(resumeCause: .outside) }
 
-    /// For the end of what the script has begun itself.
-    package static var own: Wait { Wait(drive: .own) }
+    /// A wait for the end of something that the script itself has begun; it needs no cancelling.
+    package static var own: Wait { Wait(resumeCause: .own) }
 
-    package init(_ owner: (any WaitOwner)? = nil, token: UInt64 = 0, detail: UInt64 = 0, drive: Drive = .outside) {
+    package init(
+        _ owner: (any WaitOwner)? = nil,
+        token: UInt64 = 0,
+        detail: UInt64 = 0,
+        resumeCause: ResumeCause = .outside
+    ) {
         self.owner = owner
         self.token = token
         self.detail = detail
-        self.drive = drive
+        self.resumeCause = resumeCause
     }
 
-    private init(drive: Drive, isNone: Bool = false) {
-        self.drive = drive
+    private init(resumeCause: ResumeCause, isNone: Bool = false) {
+        self.resumeCause = resumeCause
         self.isNone = isNone
     }
 }

@@ -268,7 +268,7 @@ def test_a_stop_within_its_time(pair, broker, loop):
     assert time.monotonic() - begin < 1 + PATIENCE / 2
 
 
-# MARK: - Budgets over many stretches
+# MARK: - Budgets over many segments
 
 
 def failure(client, subject, payload=b"{}"):

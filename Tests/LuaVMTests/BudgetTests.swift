@@ -224,19 +224,19 @@ import Testing
 
     @Test func timeOfWaitsDoesNotCountAndStretchesAdd() throws {
         let machine = try machine()
-        let stretch = "local t = os.clock() while os.clock() - t < 0.02 do end"
-        let co = try machine.coroutine("for i = 1, 100 do \(stretch) wait('x') end")
-        var stretches = 0
+        let segment = "local t = os.clock() while os.clock() - t < 0.02 do end"
+        let co = try machine.coroutine("for i = 1, 100 do \(segment) wait('x') end")
+        var segments = 0
         var outcome = machine.resume(co)
         while outcome == .suspended {
-            stretches += 1
+            segments += 1
             usleep(20_000)
             outcome = machine.resume(co)
         }
         #expect(outcome == .failed)
         #expect(machine.vm.takeError(co).kind == .cpu)
-        // `os.clock` counts all threads of the process, so that a stretch is shorter where other tests run beside this.
-        #expect((2..<60).contains(stretches), "\(stretches)")
+        // `os.clock` counts all threads of the process, so that a segment is shorter where other tests run beside this.
+        #expect((2..<60).contains(segments), "\(segments)")
     }
 
     /// Each is over long before the watchdog looks a second time.
@@ -272,8 +272,8 @@ import Testing
 
     @Test func aBudgetIsRenewedForThoseThatMayGoOnForEver() throws {
         let machine = try machine()
-        let stretch = "local t = os.clock() while os.clock() - t < 0.02 do end"
-        let co = try machine.coroutine("for i = 1, 10 do \(stretch) wait('x') end return 'done'")
+        let segment = "local t = os.clock() while os.clock() - t < 0.02 do end"
+        let co = try machine.coroutine("for i = 1, 10 do \(segment) wait('x') end return 'done'")
         var outcome = machine.resume(co)
         while outcome == .suspended {
             machine.vm.renewBudget(co)

@@ -8,7 +8,7 @@ import Testing
 private let get = HTTP1Machine.Request(keepsAlive: true)
 private let post = HTTP1Machine.Request(hasBody: true, keepsAlive: true)
 private let head = HTTP1Machine.Request(isHead: true, keepsAlive: true)
-private let old = HTTP1Machine.Request(is10: true, keepsAlive: true)
+private let old = HTTP1Machine.Request(isHTTP10: true, keepsAlive: true)
 private let last = HTTP1Machine.Request(keepsAlive: false)
 private let offer = HTTP1Machine.Request(offersUpgrade: true, keepsAlive: true)
 private let expecting = HTTP1Machine.Request(hasBody: true, keepsAlive: true, expectation: .continue)
@@ -62,7 +62,7 @@ struct HTTP1MachineTests {
         #expect(machine.resumesReading(held: 0) == true)
         #expect(machine.resumesReading(held: 0) == false)
         // The time and the size of a request that waited count from the moment at which it is looked at.
-        #expect(machine.respond(1) && machine.responseEnded(now: 50) == .readOn)
+        #expect(machine.respond(1) && machine.responseEnded(now: 50) == .continueReading)
         machine.requestBegan(1000, now: 60)
         machine.requestBegan(1, now: 61)
         #expect(machine.advance(now: 63, limits: HTTP1Play.limits, unsent: nil) == .none)
@@ -102,7 +102,7 @@ struct HTTP1MachineTests {
         #expect(play(.receive(.head(expecting))).output == [.interim(1)])
         #expect(play(.receive(.head(post))).output.isEmpty)
         var request = expecting
-        request.is10 = true
+        request.isHTTP10 = true
         #expect(play(.receive(.head(request))).output.isEmpty, "HTTP/1.0 knows no 100")
         request = expecting
         request.hasBody = false
@@ -126,7 +126,7 @@ struct HTTP1MachineTests {
             machine.headEnded(request, now: 0)
             #expect(machine.refused(status: status) == (keeps ? .respond : .respondAndClose), "\(status)")
             #expect(machine.refused(status: status) == .ignore, "it has its response")
-            #expect(machine.responseEnded(now: 0) == (keeps ? .readOn : .none))
+            #expect(machine.responseEnded(now: 0) == (keeps ? .continueReading : .none))
             #expect(machine.keepsAlive == keeps)
         }
         // The body is too large, and what follows it in the same read is none.
@@ -143,7 +143,7 @@ struct HTTP1MachineTests {
         machine = HTTP1Machine(now: 0)
         machine.requestBegan(1, now: 0)
         machine.headEnded(get, now: 0)
-        #expect(machine.refused(status: 404) == .respond && machine.responseEnded(now: 0) == .readOn)
+        #expect(machine.refused(status: 404) == .respond && machine.responseEnded(now: 0) == .continueReading)
         #expect(machine.isReady && !machine.isBetweenRequests && !machine.messageEnded() && machine.isBetweenRequests)
     }
 
@@ -169,7 +169,7 @@ struct HTTP1MachineTests {
         #expect(machine.endStream(0, isComplete: true) == .drop)
         #expect(machine.endStream(1, isComplete: true) == .finish(hasLastChunk: true))
         #expect(machine.endStream(1, isComplete: true) == .drop && machine.piece(1) == .drop)
-        #expect(machine.responseEnded(now: 0) == .readOn)
+        #expect(machine.responseEnded(now: 0) == .continueReading)
         begin(old)
         #expect(machine.beginStream(1) && !machine.keepsAlive && machine.piece(1) == .plain)
         #expect(machine.endStream(1, isComplete: true) == .finish(hasLastChunk: false))
@@ -197,7 +197,7 @@ struct HTTP1MachineTests {
                 #expect(machine.writabilityChanged(true) == .sendFile && machine.responseEnded(now: 0) == .none)
                 machine.fileSent()
             }
-            #expect(machine.responseEnded(now: 0) == .readOn)
+            #expect(machine.responseEnded(now: 0) == .continueReading)
         }
     }
 

@@ -214,7 +214,7 @@ struct HTTP1Play {
         switch machine.admitted(length: request.hasBody ? 100 : 0, maximumBody: 1000) {
         case .read: break
         case .sendContinue:
-            require(request.expectation == .continue && !request.is10, "100 that nobody expects")
+            require(request.expectation == .continue && !request.isHTTP10, "100 that nobody expects")
             require(!hasBodyBytes && machine.phase == .body, "100 behind the body")
             require(!output.contains(.interim(machine.number)), "100 twice")
             write(.interim(machine.number))
@@ -234,7 +234,7 @@ struct HTTP1Play {
         require(action == .read, "it asks for the body behind its end")
     }
 
-    mutating func readOn() {
+    mutating func continueReading() {
         if !held.isEmpty {
             let units = held
             held = []
@@ -278,10 +278,10 @@ struct HTTP1Play {
         write(.end(machine.number))
         switch machine.responseEnded(now: now) {
         case .none: require(false, "a response without an end")
-        case .readOn:
+        case .continueReading:
             let next = machine.responseEnded(now: now)
             require(next == .none, "a response with two ends")
-            if !machine.isParsing { readOn() }
+            if !machine.isParsing { continueReading() }
         case .close: held = []
         }
     }
@@ -306,7 +306,7 @@ struct HTTP1Play {
         case .none: break
         case .canWrite: require(machine.piece(machine.number) != .drop, "room for no stream")
         case .sendFile: require(machine.phase == .sendingFile, "room for no file")
-        case .readOn: readOn()
+        case .continueReading: continueReading()
         }
     }
 

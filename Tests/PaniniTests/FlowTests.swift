@@ -13,7 +13,7 @@ import Testing
 struct NumberTests {
     @Test("the lowest free number is next, whatever was given back in whatever order")
     func lowest() {
-        var numbers = LowestNumbers()
+        var numbers = NumberPool()
         var taken: Set<Int> = []
         var generator = SystemRandomNumberGenerator()
         for step in 0..<4000 {

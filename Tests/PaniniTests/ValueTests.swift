@@ -202,7 +202,7 @@ struct DeadlineListTests {
         defer { script.close() }
         let owner = ActivityOwner(script: script)
         let list = DeadlineList(nanoseconds: 10)
-        let jobs = (0..<6).map { Job(activity: Activity(owner, token: UInt($0)), coroutine: UInt64($0)) }
+        let jobs = (0..<6).map { SuspendedRun(activity: Activity(owner, token: UInt($0)), coroutine: UInt64($0)) }
         for (index, job) in jobs.enumerated() { list.append(job, now: UInt64(index)) }
         #expect(list.first === jobs[0] && jobs[3].deadline == 13)
         for (removed, first) in [(0, 1), (2, 1), (1, 3), (5, 3), (3, 4)] {

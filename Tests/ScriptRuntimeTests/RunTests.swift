@@ -59,11 +59,14 @@ private final class Waiting: ScriptFeature {
                     return LuaVM.suspend
                 }
             ),
-            ("spawn", { hostCall($0, $1, "spawn", takes: 1) { call throws(Misuse) in try call.script.spawn(call) } }),
+            (
+                "spawn",
+                { hostCall($0, $1, "spawn", takes: 1) { call throws(UsageError) in try call.script.spawn(call) } }
+            ),
             (
                 "sleep",
                 {
-                    hostCall($0, $1, "sleep", takes: 1) { call throws(Misuse) in
+                    hostCall($0, $1, "sleep", takes: 1) { call throws(UsageError) in
                         let seconds = try call.seconds(1, "the duration")
                         try call.script.requireSuspendable(call)
                         return call.script.sleep(seconds: seconds)
@@ -104,7 +107,7 @@ struct RunTests {
         let function = try script.function("local ok = wait(); return ok and 'woken' or 'no'")
         script.enter { script.start(function, Activity(notes, token: 7)) }
         #expect(notes.texts.isEmpty && script.suspendedCount == 1)
-        let number = try #require(script.jobs.compactMap { $0 }.first?.coroutine)
+        let number = try #require(script.suspendedRuns.compactMap { $0 }.first?.coroutine)
         let isFirst = script.resume(number) { script.push(.success, onto: $0) }
         let isSecond = script.resume(number) { script.push(.success, onto: $0) }
         #expect(isFirst && !isSecond && script.suspendedCount == 0)
@@ -117,8 +120,8 @@ struct RunTests {
         let notes = Notes(script: script)
         let function = try script.function("wait()")
         script.enter { script.start(function, Activity(notes, token: 1)) }
-        let job = try #require(script.jobs.compactMap { $0 }.first)
-        script.abandon(job, notes.expired(job.activity, seconds: 1))
+        let suspendedRun = try #require(script.suspendedRuns.compactMap { $0 }.first)
+        script.abandon(suspendedRun, notes.expired(suspendedRun.activity, seconds: 1))
         #expect(notes.texts == ["1 expired"] && script.suspendedCount == 0)
         script.close()
         #expect(script.phase == .closed)

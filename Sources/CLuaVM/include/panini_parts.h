@@ -44,10 +44,10 @@ typedef struct panini_memory {
 typedef struct panini_run {
     // CPU time of one run in nanoseconds; 0: no limit.
     uint64_t budget;
-    // In: what the coroutine to be resumed has used in its earlier stretches, as far as the watchdog has seen it. Out, when
+    // In: what the coroutine to be resumed has used in its earlier segments, as far as the watchdog has seen it. Out, when
     // it is suspended: the same with this one.
     uint64_t time;
-    // The same of stretches that nobody measures, on the clock on the wall; and whether the coroutine goes on after a wait.
+    // The same of segments that nobody measures, on the clock on the wall; and whether the coroutine goes on after a wait.
     uint64_t wall;
     int is_continued;
     // The state in whose run this one was entered.

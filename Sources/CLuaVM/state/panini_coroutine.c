@@ -20,7 +20,7 @@
 // itself and runs out of C stack.
 enum { CLOSE_DEPTH = 100, CLOSE_STACK_BYTES = 128 * 1024 };
 
-// Stretches that the watchdog has never met are timed by the clock on the wall, which is cheap, but says too much where other
+// Segments that the watchdog has never met are timed by the clock on the wall, which is cheap, but says too much where other
 // programs want the processor: from this part of the budget on they are measured.
 enum { UNMEASURED_PART = 64 };
 
@@ -49,7 +49,7 @@ int panini_resume(panini_vm *vm, lua_State *thread, int arguments, int raises, i
         if (used != 0) begin = panini_thread_time();
         else if (vm->run.is_continued) begin = panini_wall_time();
         watch = begin_run(vm, used < vm->run.budget ? vm->run.budget - used : 1);
-        // So short stretches that no look of the watchdog's would end them.
+        // So short segments that no look of the watchdog's would end them.
         if (used != 0 && watch != NULL && used >= vm->run.budget) {
             panini_kill_for(vm, used == PANINI_OVER_RATE ? PANINI_KILL_FOR_RATE : PANINI_KILL_FOR_TIME);
         }

@@ -93,11 +93,11 @@ extension NATSConnection {
         guard state != .closed, !gate.isClosed else { return }
         let (wasHolding, readsFirst) = gate.open()
         if !readsFirst { delegate?.connection(self, congestion: .room) }
-        if wasHolding { readOn() }
+        if wasHolding { continueReading() }
         if readsFirst { delegate?.connection(self, congestion: .room) }
     }
 
-    private func readOn() {
+    private func continueReading() {
         let old = oldLink?.handler
         old?.release(.congestion)
         link?.release(.congestion)

@@ -4,7 +4,7 @@ import ScriptRuntime
 
 extension LuaOptions {
     /// A number of bytes, also as a text such as "64MB".
-    func size(_ name: String, in range: ClosedRange<Int64>) throws(Misuse) -> Int? {
+    func size(_ name: String, in range: ClosedRange<Int64>) throws(UsageError) -> Int? {
         guard let value = self[name] else { return nil }
         do throws(OptionError) {
             guard case .integer(let count) = try OptionCheck(name: name, kind: .size(range)).check(value) else {
@@ -12,7 +12,7 @@ extension LuaOptions {
             }
             return Int(count)
         } catch {
-            throw Misuse("\(call.name): \(error.message)")
+            throw UsageError("\(call.name): \(error.message)")
         }
     }
 }

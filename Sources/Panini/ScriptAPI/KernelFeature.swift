@@ -34,7 +34,7 @@ extension Feature {
     private static let kernelFunctions: [Function] = [
         Function(
             entry: HostFunctionEntry(name: "sleep", signature: "app.sleep(seconds)") {
-                hostCall($0, $1, "app.sleep", takes: 1) { call throws(Misuse) in try call.script.sleep(call) }
+                hostCall($0, $1, "app.sleep", takes: 1) { call throws(UsageError) in try call.script.sleep(call) }
             },
             annotation: """
                 Waits; only the calling coroutine does.
@@ -43,7 +43,7 @@ extension Feature {
         ),
         Function(
             entry: HostFunctionEntry(name: "spawn", signature: "app.spawn(fn) -> handle with .wait()") {
-                hostCall($0, $1, "app.spawn", takes: 1) { call throws(Misuse) in try call.script.spawn(call) }
+                hostCall($0, $1, "app.spawn", takes: 1) { call throws(UsageError) in try call.script.spawn(call) }
             },
             annotation: """
                 Runs a function beside the current one; it starts when the caller next waits or ends.
@@ -56,7 +56,7 @@ extension Feature {
                 name: "wait_all",
                 signature: "app.wait_all{ fn | handle, ... } -> results, errors"
             ) {
-                hostCall($0, $1, "app.wait_all", takes: 1) { call throws(Misuse) in try call.script.waitAll(call) }
+                hostCall($0, $1, "app.wait_all", takes: 1) { call throws(UsageError) in try call.script.waitAll(call) }
             },
             annotation: """
                 Runs all functions at once and waits for them, and for those that handles of `app.spawn` stand for.
@@ -79,7 +79,7 @@ extension Feature {
         Function(
             table: "panini",
             entry: HostFunctionEntry(name: "app", signature: "panini.app{ service_name = ..., ... } -> app") {
-                hostCall($0, $1, "panini.app", takes: 1) { call throws(Misuse) in try call.script.makeApp(call) }
+                hostCall($0, $1, "panini.app", takes: 1) { call throws(UsageError) in try call.script.makeApp(call) }
             },
             annotation: """
                 Makes the script's one app.

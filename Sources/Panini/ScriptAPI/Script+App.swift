@@ -7,13 +7,13 @@ import ScriptRuntime
 
 extension Script {
     /// `panini.app{...}`.
-    func makeApp(_ call: HostCall) throws(Misuse) -> CInt {
+    func makeApp(_ call: HostCall) throws(UsageError) -> CInt {
         guard options == nil else {
-            throw Misuse("panini.app: this script has made its app already; one file is one service")
+            throw UsageError("panini.app: this script has made its app already; one file is one service")
         }
-        guard phase == .loading else { throw Misuse("panini.app: an app is made while the file runs, not later") }
+        guard phase == .loading else { throw UsageError("panini.app: an app is made while the file runs, not later") }
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse("panini.app: takes a table of options, as in panini.app{ service_name = \"orders\" }")
+            throw UsageError("panini.app: takes a table of options, as in panini.app{ service_name = \"orders\" }")
         }
         let members = try call.members(1)
         try requireAllowed(options: members)
@@ -27,10 +27,10 @@ extension Script {
             )
         } catch {
             switch error {
-            case .script(let text): throw Misuse("panini.app: \(text)")
+            case .script(let text): throw UsageError("panini.app: \(text)")
             case .outside(let text):
                 version.outsideFailure = PaniniError(code: .invalidOption, message: text)
-                throw Misuse(text)
+                throw UsageError(text)
             }
         }
         logger[metadataKey: "service"] = "\(options?.serviceName ?? "")"
@@ -50,13 +50,13 @@ extension Script {
     }
 
     /// What follows from the options before anything else runs.
-    private func settle(_ options: AppOptions) throws(Misuse) {
+    private func settle(_ options: AppOptions) throws(UsageError) {
         vm.setLabel(options.serviceName)
         apply(options.limits)
         do throws(ScriptError) {
             for feature in features.all { try feature.appMade() }
         } catch {
-            throw Misuse(error.message)
+            throw UsageError(error.message)
         }
     }
 }

@@ -11,7 +11,7 @@ extension Feature {
 
     /// A table of functions.
     struct Table: Sendable {
-        /// What an assignment is told that has no better way.
+        /// The hint for an assignment when the table has no better one.
         static let ownVariables = "keep values of your own in variables of your own"
 
         /// What scripts write: `app.http`.
@@ -22,7 +22,7 @@ extension Feature {
         let annotation: String
         /// What they say of it in the table that it stands in.
         let summary: String
-        /// What a script is told that assigns to it: how it is done instead.
+        /// What the error of an assignment to the table says: how to do it instead.
         let hint: String
 
         init(
@@ -47,9 +47,9 @@ extension Feature {
         let entry: HostFunctionEntry
         /// What editors know of it: LuaCATS annotations, one per line.
         let annotation: String
-        /// Pushes what stands in the table, when that is not the entry's function as it is.
+        /// Pushes the value that the table gets, when that is not the entry's function itself.
         let push: Push?
-        /// The function of Lua's own library that it is for all scripts but trusted ones.
+        /// The function of Lua's own library that it replaces in all scripts but trusted ones.
         let replaces: (library: String, name: String)?
 
         init(

@@ -5,18 +5,18 @@ import ScriptRuntime
 
 /// One capability of the host, as the list of features has it.
 struct Feature: Sendable {
-    /// What it has in each version of a script; nil for nothing.
+    /// The type of its part in each version of a script; nil for none.
     var version: ScriptFeature.Type?
-    /// What it has in each service on a worker; nil for nothing.
+    /// The type of its part in each service on a worker; nil for none.
     var service: ServiceFeature.Type?
-    /// What it has once in the whole host; nil for nothing.
+    /// The type of its part in the whole host; nil for none.
     var host: HostFeature.Type?
     /// What the workers of one service share, made once for each service: the features of its scripts find it by its type in
     /// `script.place`. It outlives versions.
     var shared: [@Sendable () -> any Sendable] = []
     /// What middlewares may be called for at it, in the order in which errors name them.
     var middlewareKinds: [PaniniMiddlewareKind] = []
-    /// What untrusted scripts may do with it only where they are allowed.
+    /// What untrusted scripts may do with it only by permission.
     var permissions: [PermissionDefinition] = []
     /// The options of `panini.app` that are its own; flags, environment, configuration files, help texts and editor types
     /// have them from here.

@@ -15,11 +15,11 @@ struct Housekeeping {
     var isBusy = false
     /// Bytes in use after the last collection.
     var live = 0
-    /// Cycles of the collector still to run: the first may be in the middle already.
+    /// Cycles of the collector that are still to run. The first one may have begun before.
     var cycles = 0
     var bytesBefore = 0
-    /// Whether it takes its worker for itself.
-    var rest = RestWatch()
+    /// Whether it takes nearly all of its worker's time.
+    var saturation = SaturationMonitor()
 }
 
 extension Service {
@@ -69,7 +69,7 @@ extension Service {
             housekeeping.bytesBefore = bytes
             collect()
         }
-        // Once more after the last message, then not until the next.
+        // It looks once more after the last message, and then not before the next one.
         if looksAgain { armHousekeeping() }
     }
 

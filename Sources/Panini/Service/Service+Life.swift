@@ -212,7 +212,7 @@ extension Service {
         )
     }
 
-    /// Another worker has this one's place: nothing of it is to have an effect any more, and nobody waits for it.
+    /// Another worker has taken this one's place: nothing that it does may have an effect any more, and nobody waits for it.
     func abandon() {
         guard !lifecycle.isStopped else { return }
         callbacks = ServiceCallbacks()
@@ -220,7 +220,7 @@ extension Service {
     }
 
     private func closeConnection() {
-        // When the time is over, only what is written already has a moment more.
+        // After a stop that timed out, data that is already written gets one more second.
         let rest = lifecycle.failure?.code == .shutdownTimeout ? 1 : min(options.shutdownTimeout, 5)
         let limit = TimeAmount.nanoseconds(nanoseconds(max(rest, 0.5)))
         let ends = features.all.compactMap { $0.willDisconnect() }
@@ -250,10 +250,10 @@ extension Service {
         var running = 0
         var waiting = 0
         for feature in features.all { feature.stopTimedOut() }
-        turn.takeRest()
+        turn.deliverRemaining()
         for script in scripts {
             running += giveUpRunning(script, .stopping)
-            waiting += giveUpWaiting(script, .stopping)
+            waiting += refuseWaiting(script, .stopping)
         }
         lifecycle.stopTimedOut(
             PaniniError(
@@ -273,7 +273,9 @@ extension Service {
             }
         }
         let closing = ClosingTime(options)
-        for case .some(let job) in script.jobs { script.abandon(job, closes: closing.isLeft) }
+        for case .some(let suspendedRun) in script.suspendedRuns {
+            script.abandon(suspendedRun, closes: closing.isLeft)
+        }
     }
 
     /// Ends what a script runs; those who wait for it are answered.
@@ -283,11 +285,11 @@ extension Service {
         var count = 0
         var hadTurn = false
         let closing = ClosingTime(options)
-        for case .some(let job) in script.jobs {
-            let activity = job.activity
+        for case .some(let suspendedRun) in script.suspendedRuns {
+            let activity = suspendedRun.activity
             hadTurn = hadTurn || activity.traits.contains(.takesTurn)
             if activity.owner.givenUp(activity, reason) { count += 1 }
-            script.abandon(job, reason, closes: closing.isLeft)
+            script.abandon(suspendedRun, reason, closes: closing.isLeft)
         }
         for parent in script.spawning.parents { parent.giveUpSpawned(reason) }
         if sync.isOn, hadTurn {
@@ -298,14 +300,14 @@ extension Service {
     }
 
     /// Answers what waits for a free place of a script's listeners.
-    func giveUpWaiting(_ script: Script, _ reason: ReplyError) -> Int {
+    func refuseWaiting(_ script: Script, _ reason: ReplyError) -> Int {
         var count = 0
         script.ready.keep { item in
             guard case .begin(let activity) = item, activity.owner.refuse(activity, reason) else { return true }
             count += 1
             return false
         }
-        for feature in features.all { count += feature.giveUpWaiting(script, reason) }
+        for feature in features.all { count += feature.refuseWaiting(script, reason) }
         return count
     }
 }

@@ -152,7 +152,7 @@ extension Service {
         guard let staging = staged, staging.script === new else { return }
         staged = nil
         for feature in features.all { feature.withdraw(staging) }
-        _ = giveUpWaiting(new, .stopping)
+        _ = refuseWaiting(new, .stopping)
         // Its hook may be what has just ended: not in the middle of that.
         worker.eventLoop.assumeIsolated().execute { new.close() }
     }
@@ -222,13 +222,13 @@ extension Service {
 
     /// Answers whoever still waits for a replaced script 503.
     private func giveUp(_ old: Script, runsStopHooks: Bool) {
-        for feature in features.all { feature.closeAll(of: old) }
+        for feature in features.all { feature.drainTimedOut(old) }
         let reason = ReplyError(
             503,
             "the service was reloaded, and the handler of the version before did not end in time"
         )
         let running = giveUpRunning(old, reason)
-        let waiting = giveUpWaiting(old, reason)
+        let waiting = refuseWaiting(old, reason)
         logger.warning(
             """
             version \(old.generation) did not end within drain_timeout (\(formatted(options.drainTimeout)) s): \

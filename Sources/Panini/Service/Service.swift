@@ -84,7 +84,7 @@ final class Service: ScriptHost {
         sync.isOn = options.isSync
         events.service = self
         events.share = turn.share
-        turn.taker = self
+        turn.delegate = self
         connection.turnFlag = turn.flag
         for kind in kinds { features.add(kind.init(self)) }
         web.opensPort = opensWebPort

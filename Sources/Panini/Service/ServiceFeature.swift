@@ -1,5 +1,5 @@
-// Owns: what a service knows of a capability: that it keeps something beside the versions of the script, and wants to hear of
-// some events there. Loop-bound.
+// Owns: what a service knows of a capability: the state that it keeps beside the versions of the script, and the events that it
+// handles. Loop-bound.
 
 import NATS
 import NIOCore
@@ -25,9 +25,9 @@ class ServiceFeature {
     /// - Returns: What the version cannot begin without. It is given up when one of them fails.
     func prepare(_ version: Script) -> [Preparation] { [] }
 
-    /// What a version needs at the broker is asked for; the broker's word comes later.
+    /// Sends the subscriptions of a version. The broker confirms them later.
     ///
-    /// - Returns: Why it cannot be; nil when it is under way.
+    /// - Returns: Why they cannot be made; nil when they are under way.
     func subscribe(_ version: Script) -> PaniniError? { nil }
 
     /// The next version is made ready beside the one that serves.
@@ -36,21 +36,21 @@ class ServiceFeature {
     /// What was made ready is taken back.
     func withdraw(_ staging: Staging) {}
 
-    /// The switch, in one step of the loop: what the old version has and the new one goes on with is the new one's.
+    /// The new version takes over, in one step of the loop. Move to it whatever it continues with.
     func commit(_ staging: Staging, from old: Script, to new: Script) {}
 
-    /// A version serves: what runs by itself begins.
+    /// A version serves. Begin what runs by itself.
     ///
     /// - Parameter old: The version before, if there is one.
     func begin(_ version: Script, after old: Script?) {}
 
-    /// The time of a replaced version is over: what it still has open is closed.
-    func closeAll(of version: Script) {}
+    /// The time of a replaced version is over. Close what it still has open.
+    func drainTimedOut(_ version: Script) {}
 
-    /// What waits and has not begun is answered.
+    /// Refuses the messages and requests that wait and have not begun: their requesters get an error.
     ///
-    /// - Returns: How many that were.
-    func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int { 0 }
+    /// - Returns: How many there were.
+    func refuseWaiting(_ version: Script, _ reason: ReplyError) -> Int { 0 }
 
     // MARK: The broker
 
@@ -62,15 +62,15 @@ class ServiceFeature {
 
     // MARK: The end, in the order of these
 
-    /// The service stops: nothing new is taken.
+    /// The service stops. Take nothing new.
     ///
-    /// - Returns: Succeeds when nothing more comes in; nil when that is so at once.
+    /// - Returns: Succeeds when nothing more comes in; nil when nothing comes in from now on.
     func drain() -> EventLoopFuture<Void>? { nil }
 
-    /// Whether nothing has come in that has not begun yet: a stop waits until it has.
+    /// Whether all that has come in has begun; a stop waits for that.
     var isIdle: Bool { true }
 
-    /// The time for the stop is over: what has not begun does not begin any more.
+    /// The time for the stop is over. Nothing that has not begun may begin any more.
     func stopTimedOut() {}
 
     /// Ends its connections from another thread, when the worker does not come back from a script and another has its place; nil
@@ -85,7 +85,7 @@ class ServiceFeature {
     /// Nothing runs any more: what brings work in is closed. The versions are still there.
     func shut() {}
 
-    /// The versions are closed: what they used is closed, too.
+    /// The versions are closed. Close what they used.
     func close() {}
 
     // MARK: What it shows

@@ -1,4 +1,5 @@
-// Owns: what a service goes on with later, by alarms, in its next turn, or at the outermost level of a script. Loop-bound.
+// Owns: the work that a service continues later: by alarms, in its next turn, or at the outermost level of a script.
+// Loop-bound.
 
 import ScriptRuntime
 
@@ -16,9 +17,9 @@ enum ServiceWork: UInt64 {
     case stopDeadline
     /// A broker that was slow may be so still.
     case brokerStillSlow
-    /// A look at how much of its worker it takes.
-    case rest
-    /// The time that a replaced version has for its end is over; the generation stands above it.
+    /// The check of how much of its worker's time it takes.
+    case saturation
+    /// The time that a replaced version has for its end is over. The higher bits of the token are the version's generation.
     case drainDeadline
 
     static func drainDeadline(of generation: Int) -> UInt64 { UInt64(generation) << 8 | drainDeadline.rawValue }
@@ -34,7 +35,7 @@ extension Service: Resumable {
         case .housekeeping: performHousekeeping()
         case .stopDeadline: stopDeadlineReached()
         case .brokerStillSlow: brokerStillSlow()
-        case .rest: lookAtRest()
+        case .saturation: checkSaturation()
         case .drainDeadline:
             if let old = draining.first(where: { $0.generation == Int(token >> 8) }) { drainDeadlineReached(old) }
         }

@@ -43,7 +43,7 @@ extension Service {
         for feature in features.all { feature.add(to: &status) }
         status.draining = draining.count
         status.isConnected = connection.isConnected
-        status.busy = turn.busy(seconds: RestWatch.window)
+        status.busy = turn.busy(seconds: SaturationMonitor.window)
         status.worker = worker.index
         status.counters = workerCounters
         return status

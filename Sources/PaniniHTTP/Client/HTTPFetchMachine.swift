@@ -20,7 +20,7 @@ struct HTTPFetchMachine {
         /// Ask ``nextPiece()``.
         case take
         /// Nothing to hand on: read on.
-        case readOn
+        case continueReading
         /// The rest of a redirect is too long to be worth its connection: end it, and go on as after ``end()``.
         case abandon
     }
@@ -110,10 +110,10 @@ struct HTTPFetchMachine {
 
     mutating func bytes(_ bytes: ByteBuffer) -> BytesAction {
         switch phase {
-        case .waiting: return .readOn
+        case .waiting: return .continueReading
         case .skipping(let left):
             phase = .skipping(left: left - bytes.readableBytes)
-            return left < bytes.readableBytes ? .abandon : .readOn
+            return left < bytes.readableBytes ? .abandon : .continueReading
         case .receiving:
             if input.readableBytes == 0 {
                 input = bytes

@@ -106,7 +106,7 @@ final class HTTPFetchRun {
     func bytes(_ bytes: ByteBuffer) {
         guard !isOver else { return }
         switch machine.bytes(bytes) {
-        case .readOn: break
+        case .continueReading: break
         case .take:
             // Until it is handed on; at once, when nobody streams.
             connection?.pause()

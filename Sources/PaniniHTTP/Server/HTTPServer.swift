@@ -10,11 +10,11 @@ protocol HTTPServerConnection: AnyObject {
     /// What it makes the server hold.
     var holding: HTTPHolding { get set }
     var remoteAddress: String { get }
-    /// Ends it for what it holds: with the response, where there is a request that is not begun and a client that reads.
+    /// Closes it because of the memory that it holds. The response is sent when a request has not begun and the client reads.
     func shed(_ response: HTTPResponse)
     /// Called at each tick of the server.
     func checkTime()
-    /// The server counts its ticks otherwise, or the limits are others.
+    /// The server's ticks or its time limits have changed.
     func timesChanged()
     /// The server stops: responds to what was asked, and closes.
     func stop()
@@ -39,7 +39,7 @@ package final class HTTPServer {
     /// Counts up while there are connections.
     @exclusivity(unchecked) private(set) var clock: HTTPServerClock
     @exclusivity(unchecked) private(set) var compressor: HTTPCompressor?
-    let turns = HTTPTurns()
+    let scheduler = HTTPRequestScheduler()
     @exclusivity(unchecked) var date = HTTPDateField()
     /// What became of WebSocket connections.
     package internal(set) var webSockets = WebSocketCounters()
@@ -47,9 +47,9 @@ package final class HTTPServer {
     /// What the connections hold.
     @exclusivity(unchecked) let share: WebMemoryShare
     private var isSheddingDue = false
-    /// How often memory is still to be given back: some of it is free a tick later only.
+    /// How many times memory is still to be given back: some of it becomes free only a tick later.
     private var releasesLeft = 0
-    private let place = Place()
+    private let reference = ServerReference()
 
     /// - Parameters:
     ///   - sockets: Where other threads find the server's sockets.
@@ -65,20 +65,20 @@ package final class HTTPServer {
         listener = HTTPListener(eventLoop: eventLoop, sockets: sockets)
         self.eventLoop = eventLoop
         self.delegate = delegate
-        let place = NIOLoopBound(self.place, eventLoop: eventLoop)
+        let reference = NIOLoopBound(self.reference, eventLoop: eventLoop)
         share = WebMemoryShare(memory, limit: configuration.maximumMemory) {
-            eventLoop.execute { place.value.server?.shedWorst() }
+            eventLoop.execute { reference.value.server?.shedWorst() }
         }
         clock = HTTPServerClock(HTTPTimeLimits(configuration))
-        defer { self.place.server = self }
+        defer { self.reference.server = self }
         compressor = configuration.compresses ? HTTPCompressor() : nil
     }
 
-    deinit { place.server = nil }
+    deinit { reference.server = nil }
 
-    /// For others that ask this server to let go: they do not keep it. Not weak, as that would make each retain of the server
-    /// slower; emptied when the server is closed.
-    private final class Place {
+    /// A reference for other servers that ask this one to free memory; it does not keep the server alive. It is not `weak`,
+    /// because that slows every retain of the server. It is cleared when the server is closed.
+    private final class ServerReference {
         unowned(unsafe) var server: HTTPServer?
     }
 
@@ -115,7 +115,7 @@ package final class HTTPServer {
             return eventLoop.makeFailedFuture(error)
         }
         let bound = configuration
-        // Whoever owns it last closes it.
+        // The socket closes when its last owner releases it.
         configuration.inherited = nil
         return listener.bind(bound) { [self] in try serve($0) }
     }
@@ -296,7 +296,7 @@ package final class HTTPServer {
 
     /// Closes everything that is left.
     package func close() {
-        place.server = nil
+        reference.server = nil
         isStopping = true
         listener.close()
         for connection in connections { connection.close() }

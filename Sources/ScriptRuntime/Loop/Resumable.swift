@@ -1,7 +1,7 @@
-// Owns: the word by which a worker lets somebody go on: from an alarm, in a turn, at the outermost level. Loop-bound.
+// Owns: the protocol by which a worker resumes an object: from an alarm, in a turn, at the outermost level. Loop-bound.
 
-/// Somebody who is told to go on, with the token that it has left for that.
+/// An object that a worker resumes, with the token that the object has left for that.
 public protocol Resumable: AnyObject {
-    /// It is told.
+    /// Continues the work that the token names.
     func goOn(_ token: UInt64)
 }

@@ -1,21 +1,21 @@
-// Owns: a service's slice of its worker's time, and what it has left to do when that is used up. Loop-bound, but for the flag
-// that the watchdog sets.
+// Owns: a service's slice of its worker's time, and the work that is left when the slice is used up. Loop-bound, except for the
+// flag that the watchdog sets.
 
 public import CLuaVM
 import LoopTools
 package import NIOCore
 package import Synchronization
 
-/// Who has turns.
-package protocol TurnTaker: AnyObject {
-    /// Its sources of work, beside what is left for later; each goes on in each turn.
+/// What a turn asks of the service whose turn it is.
+package protocol TurnDelegate: AnyObject {
+    /// How many sources of work it has, beside the work that was left for later; each goes on in each turn.
     var turnSources: Int { get }
 
     /// A source goes on.
     func goOn(source: Int)
 
-    /// The slice is used up: what would come in waits. Said again for as long as the turn goes on.
-    func holdForTurn()
+    /// The slice is used up: pause what brings work in. May be called more than once in a turn.
+    func pauseUntilTurn()
 
     /// The turn is over.
     func turnEnded()
@@ -23,21 +23,20 @@ package protocol TurnTaker: AnyObject {
 
 /// A service's turns on its worker.
 ///
-/// As long as a service is within its slice everything it does is done at once. When the slice is used up, whatever it was
-/// doing ends with the item that it was at, and all that it has to do from then on waits in the queues that are there anyway: the
-/// connection keeps what it has read, and scripts what is ready. After the loop has looked at its sockets it is the turn of
-/// whoever has waited the longest, for another slice.
+/// As long as a service is within its slice, everything it does is done at once. When the slice is used up, the current item
+/// is finished, and all further work waits in queues that exist anyway: the connection keeps what it has read, and scripts
+/// keep what is ready. After the loop has polled its sockets, the service that has waited the longest gets another slice.
 public final class ServiceTurn {
-    /// What C knows of the service's part of its thread; as long as this is there.
+    /// The service's CPU share of its thread, as C knows it; freed with this object.
     @usableFromInline package let share: OpaquePointer
     private unowned(unsafe) let worker: Worker
     /// Set as soon as there is one.
-    package unowned(unsafe) var taker: (any TurnTaker)?
+    package unowned(unsafe) var delegate: (any TurnDelegate)?
     /// Nothing may be begun before the service's next turn.
     @exclusivity(unchecked) package private(set) var isWaiting = false
     /// What goes on in the next turn, beside messages that were read and what the scripts have ready.
     private var work = FIFO<(owner: any Resumable, token: UInt64)>()
-    /// Who goes first in the next turn: what is left of one source must not keep the others waiting for ever.
+    /// Which source goes first in the next turn: one that always has work must not keep the others waiting for ever.
     private var rotation = 0
     private var isEnded = false
 
@@ -83,12 +82,12 @@ public final class ServiceTurn {
     /// The slice is used up.
     @usableFromInline @inline(never)
     package func sliceEnded() {
-        guard !isEnded, let taker else { return }
-        // Again, too: there may be a new connection.
-        taker.holdForTurn()
+        guard !isEnded, let delegate else { return }
+        // Called again in the same turn: the service may have a new connection, which must be paused as well.
+        delegate.pauseUntilTurn()
         guard !isWaiting else { return }
         isWaiting = true
-        taker.turnEnded()
+        delegate.turnEnded()
         worker.turns.wait(self)
     }
 
@@ -101,16 +100,16 @@ public final class ServiceTurn {
 
     /// It is the service's turn.
     package func go() {
-        guard !isEnded, let taker else { return }
+        guard !isEnded, let delegate else { return }
         isWaiting = false
         panini_share_begin_turn(share)
-        let sources = taker.turnSources + 1
+        let sources = delegate.turnSources + 1
         for offset in 0..<sources where !isWaiting && !isEnded {
             let previous = enter()
             switch (rotation + offset) % sources {
-            case 0: taker.goOn(source: 0)
+            case 0: delegate.goOn(source: 0)
             case 1: doWork()
-            case let index: taker.goOn(source: index - 1)
+            case let index: delegate.goOn(source: index - 1)
             }
             itemEnded()
             leave(previous)
@@ -119,10 +118,10 @@ public final class ServiceTurn {
     }
 
     /// Delivers all that was read, at the end of the service.
-    package func takeRest() {
-        guard !isEnded, let taker else { return }
+    package func deliverRemaining() {
+        guard !isEnded, let delegate else { return }
         panini_share_begin_turn(share)
-        taker.goOn(source: 0)
+        delegate.goOn(source: 0)
     }
 
     private func doWork() {
@@ -164,10 +163,10 @@ extension ServiceTurn: Hashable {
 /// The turns of a worker's services.
 package final class WorkerTurns {
     private var scheduler = TurnScheduler<ServiceTurn>()
-    private var look: SocketLook?
+    private var look: PollBarrier?
 
     package init(eventLoop: any EventLoop) {
-        let look = SocketLook(eventLoop: eventLoop) { [unowned self] in looked() }
+        let look = PollBarrier(eventLoop: eventLoop) { [unowned self] in looked() }
         self.look = look
         look.open()
     }

@@ -1,27 +1,27 @@
-// Owns: which of those who share an event loop goes on next when they have work left. A value without a loop and without a
-// clock.
+// Owns: which of the members that share an event loop runs next when they have work left. A value without a loop and without
+// a clock.
 
-/// A round of those who have work left: one goes on after each look of the loop at its sockets, and whoever is not done then
-/// goes behind the others.
+/// Round-robin over the members that have work left. After each poll of the sockets one member runs; if it has more to do, it
+/// goes to the end of the queue.
 package struct TurnScheduler<Member: Hashable> {
     private enum State {
         case waiting
         case running
-        /// It runs, and has said meanwhile that it has more to do.
+        /// It runs, and has asked for another turn meanwhile.
         case runningWithMore
     }
 
     private var line: [Member] = []
     private var states: [Member: State] = [:]
-    /// The loop has been asked for a look at its sockets, and has not had it yet.
-    package private(set) var awaitsLook = false
+    /// A poll of the sockets was requested, and has not happened yet.
+    package private(set) var awaitsPoll = false
 
     /// Whether nobody waits.
     package var isEmpty: Bool { line.isEmpty }
 
-    /// Puts a member in line, once.
+    /// Puts a member into the queue, if it is not there.
     ///
-    /// - Returns: Whether the loop is to be asked for a look at its sockets.
+    /// - Returns: Whether to request a poll of the sockets.
     package mutating func wait(_ member: Member) -> Bool {
         switch states[member] {
         case nil:
@@ -30,23 +30,23 @@ package struct TurnScheduler<Member: Hashable> {
         case .running: states[member] = .runningWithMore
         case .waiting, .runningWithMore: break
         }
-        return askForLook()
+        return requestPoll()
     }
 
-    /// The loop has looked at its sockets, and served what it found.
+    /// The loop has polled its sockets, and served the events.
     ///
-    /// - Returns: Who goes on now, until ``ended(_:)``.
+    /// - Returns: The member that runs now, until ``ended(_:)``.
     package mutating func looked() -> Member? {
-        awaitsLook = false
+        awaitsPoll = false
         guard !line.isEmpty else { return nil }
         let member = line.removeFirst()
         states[member] = .running
         return member
     }
 
-    /// Whoever went on has done what it may in this turn.
+    /// The turn of a member is over.
     ///
-    /// - Returns: Whether the loop is to be asked for a look at its sockets.
+    /// - Returns: Whether to request a poll of the sockets.
     package mutating func ended(_ member: Member) -> Bool {
         switch states[member] {
         case .runningWithMore:
@@ -55,17 +55,17 @@ package struct TurnScheduler<Member: Hashable> {
         case .running: states[member] = nil
         case .waiting, nil: break
         }
-        return askForLook()
+        return requestPoll()
     }
 
-    /// The member has no work any more, whatever it has said before.
+    /// The member has no work any more, even if it has asked for a turn.
     package mutating func remove(_ member: Member) {
         if states.removeValue(forKey: member) != nil { line.removeAll { $0 == member } }
     }
 
-    private mutating func askForLook() -> Bool {
-        guard !line.isEmpty, !awaitsLook else { return false }
-        awaitsLook = true
+    private mutating func requestPoll() -> Bool {
+        guard !line.isEmpty, !awaitsPoll else { return false }
+        awaitsPoll = true
         return true
     }
 }

@@ -11,7 +11,7 @@ package struct FileError: Error {
 
 /// Files that a script is made of.
 package protocol ModuleFiles: Sendable {
-    /// Whether there is such a file. What cannot be looked at is there, so that reading it says why.
+    /// Whether there is such a file. True also for a file that cannot be looked at, so that reading it gives the reason.
     func exists(_ path: String) -> Bool
 
     /// The file's bytes.
@@ -20,7 +20,7 @@ package protocol ModuleFiles: Sendable {
 
 /// The bytes of a path without links and dots; nil when there is nothing there.
 package func realPath(_ path: String) -> [UInt8]? {
-    // What stands behind a zero is none of the path for the system.
+    // The system ignores everything after a zero byte.
     guard !path.utf8.contains(0), let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
     return Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))

@@ -137,12 +137,12 @@ package struct ModuleSearch {
         settings.isTrusted || isInside(path) || settings.mayRead?(path) == true
     }
 
-    /// Of a file that is there. A link that leads out of the folders is none of an untrusted script's modules; all others may
-    /// have their modules linked.
+    /// Called for a file that exists. An untrusted script may load a module through a link that leads out of the folders only
+    /// when it may read that path; all others always may.
     private func mayRead(_ path: String) -> Bool {
         guard let mayRead = settings.mayRead, !mayRead(path) else { return true }
         guard let real = realPath(path) else {
-            // A text of the program around the host lies nowhere.
+            // A module that the embedding program gives as text has no file.
             return access(path, F_OK) != 0
         }
         return folders.contains { folder in realPath(folder).map { Self.contains($0[...], real[...]) } ?? false }

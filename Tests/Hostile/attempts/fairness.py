@@ -230,7 +230,7 @@ on('go', function() for i = 1, 200000 do app.spawn(function() app.request("nobod
     Row("fair.loop.no-responders", "app.task(function() while true do app.request('nobody.listens', {}) end end)", attack=(Watch(1.2),), must=ENDLESS),
     Row("fair.loop.logs", "app.task(function() while true do app.logger.info('x') app.sleep(0) end end)", attack=(Watch(1.5),),
         must=Must(exits=(0, 1), lines=400000, kilobytes=60000)),
-    # ---- CPU over many short stretches (2)
+    # ---- CPU over many short segments (2)
     Row("fair.stretches.handler", "on('x', function() while true do for i = 1, 1e5 do end app.sleep(0) end end)", attack=(Ask("x", ENDED),), quick=True),
     Row("fair.stretches.handler-with-requests", """
 app.listen("evil.echo", function() return 1 end)

@@ -21,19 +21,22 @@ extension Script {
     /// What servers take is far less.
     private static let longestURL = 65_536
 
-    fileprivate func startFetch(_ call: HostCall, _ guardNumber: UnsafeMutablePointer<Int64>?) throws(Misuse) -> CInt {
+    fileprivate func startFetch(
+        _ call: HostCall,
+        _ guardNumber: UnsafeMutablePointer<Int64>?
+    ) throws(UsageError) -> CInt {
         guard phase == .live, let service else {
-            throw Misuse("app.http.fetch cannot be used while the file runs; use app.on_start_task")
+            throw UsageError("app.http.fetch cannot be used while the file runs; use app.on_start_task")
         }
         guard try call.bytes(1, "the URL").count <= Self.longestURL else {
-            throw Misuse("app.http.fetch: the URL is longer than \(Self.longestURL) bytes")
+            throw UsageError("app.http.fetch: the URL is longer than \(Self.longestURL) bytes")
         }
         let text = try call.string(1, "the URL")
         let url: HTTPURL
         do throws(HTTPURLError) {
             url = try HTTPURL(text)
         } catch {
-            throw Misuse("app.http.fetch: the URL \(error.message)")
+            throw UsageError("app.http.fetch: the URL \(error.message)")
         }
         var fetch = HTTPFetch(url: url)
         fetch.isStreamed = guardNumber != nil
@@ -60,7 +63,7 @@ extension Script {
     }
 
     /// A large body counts as the script's for as long as the fetch goes on.
-    private func chargeBody(of fetch: HTTPFetch, _ call: HostCall) throws(Misuse) -> Int {
+    private func chargeBody(of fetch: HTTPFetch, _ call: HostCall) throws(UsageError) -> Int {
         guard let size = fetch.body?.readableBytes, size >= Self.chargedBody else { return 0 }
         try call.charge(size)
         return size
@@ -78,15 +81,15 @@ extension Script {
 
     // MARK: - Options
 
-    private func readFetchOptions(_ call: HostCall, _ fetch: inout HTTPFetch) throws(Misuse) {
+    private func readFetchOptions(_ call: HostCall, _ fetch: inout HTTPFetch) throws(UsageError) {
         if call.isNone(2) { return }
         let L = call.L
         guard call.type(2) == LUA_TTABLE else {
-            throw Misuse("app.http.fetch: options must be a table, not \(call.typeName(2))")
+            throw UsageError("app.http.fetch: options must be a table, not \(call.typeName(2))")
         }
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
-        guard lua_checkstack(L, 8) != 0 else { throw Misuse("app.http.fetch: the Lua stack is full") }
+        guard lua_checkstack(L, 8) != 0 else { throw UsageError("app.http.fetch: the Lua stack is full") }
         var bodies: [String] = []
         var contentType: String?
         var limit: Int?
@@ -96,7 +99,7 @@ extension Script {
                 Self.fetchOptions.contains(name)
             else {
                 let name = lua_type(L, top + 1) == LUA_TSTRING ? vm.string(L, top + 1) ?? "?" : "1"
-                throw Misuse(
+                throw UsageError(
                     "app.http.fetch: unknown option \"\(name)\"" + suggestion(for: name, in: Self.fetchOptions)
                 )
             }
@@ -124,7 +127,7 @@ extension Script {
                     fetch.body = ByteBuffer(bytes: try encode(L, value, dataType: .json))
                 } catch {
                     guard case .unsendable(let text) = error else { return }
-                    throw Misuse("app.http.fetch: json: \(text)")
+                    throw UsageError("app.http.fetch: json: \(text)")
                 }
             case ("form", LUA_TTABLE):
                 bodies.append(name)
@@ -134,12 +137,12 @@ extension Script {
             case ("timeout", LUA_TNUMBER):
                 fetch.seconds = lua_tonumberx(L, value, nil)
                 guard fetch.seconds >= 0.001, fetch.seconds <= 86400 else {
-                    throw Misuse("app.http.fetch: timeout must be a number of seconds from 0.001 to 86400")
+                    throw UsageError("app.http.fetch: timeout must be a number of seconds from 0.001 to 86400")
                 }
             case ("max_body", LUA_TNUMBER), ("max_body", LUA_TSTRING): limit = try fetchLimit(L, value)
             case ("redirects", LUA_TNUMBER):
                 guard lua_isinteger(L, value) != 0, (0...100).contains(lua_tointegerx(L, value, nil)) else {
-                    throw Misuse("app.http.fetch: redirects must be a whole number from 0 to 100")
+                    throw UsageError("app.http.fetch: redirects must be a whole number from 0 to 100")
                 }
                 fetch.maximumRedirects = Int(lua_tointegerx(L, value, nil))
             case ("stream", LUA_TFUNCTION): break
@@ -149,12 +152,14 @@ extension Script {
                 try requireReadable(file, "app.http.fetch: ca_file")
                 fetch.tls.authorityFile = file
             case ("verify", LUA_TBOOLEAN): fetch.tls.verifies = lua_toboolean(L, value) != 0
-            default: throw Misuse("app.http.fetch: option \"\(name)\" cannot be \(call.typeName(value))")
+            default: throw UsageError("app.http.fetch: option \"\(name)\" cannot be \(call.typeName(value))")
             }
             lua_settop(L, top + 1)
         }
         guard bodies.count <= 1 else {
-            throw Misuse("app.http.fetch: a request has one body, not \(bodies.sorted().joined(separator: " and "))")
+            throw UsageError(
+                "app.http.fetch: a request has one body, not \(bodies.sorted().joined(separator: " and "))"
+            )
         }
         if let contentType, !fetch.headers.contains("content-type") {
             fetch.headers.add("content-type", contentType)
@@ -165,15 +170,15 @@ extension Script {
     }
 
     /// Like all methods, in capitals; `get` is a slip that helps nobody.
-    private func fetchMethod(_ text: String) throws(Misuse) -> String {
+    private func fetchMethod(_ text: String) throws(UsageError) -> String {
         let method = text.uppercased()
         guard !method.isEmpty, method.utf8.allSatisfy(ASCII.isTokenByte), method != "CONNECT", method != "TRACE" else {
-            throw Misuse("app.http.fetch: \"\(text)\" is no method that can be fetched with")
+            throw UsageError("app.http.fetch: \"\(text)\" is no method that can be fetched with")
         }
         return method
     }
 
-    private func fetchLimit(_ L: OpaquePointer, _ index: CInt) throws(Misuse) -> Int {
+    private func fetchLimit(_ L: OpaquePointer, _ index: CInt) throws(UsageError) -> Int {
         do throws(OptionError) {
             let value: PlainValue =
                 lua_type(L, index) == LUA_TSTRING
@@ -184,7 +189,7 @@ extension Script {
             else { return 0 }
             return Int(count)
         } catch {
-            throw Misuse("app.http.fetch: \(error.message)")
+            throw UsageError("app.http.fetch: \(error.message)")
         }
     }
 
@@ -193,14 +198,14 @@ extension Script {
         _ L: OpaquePointer,
         _ index: CInt,
         _ allowance: inout CopyAllowance
-    ) throws(Misuse) -> [UInt8] {
+    ) throws(UsageError) -> [UInt8] {
         var fields: [(name: [UInt8], value: [UInt8])] = []
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
             guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.stringBytes(L, top + 1) else {
-                throw Misuse("app.http.fetch: form: fields must have names")
+                throw UsageError("app.http.fetch: form: fields must have names")
             }
             if lua_type(L, top + 2) == LUA_TTABLE {
                 for position in stride(from: 1, through: lua_rawlen(L, top + 2), by: 1) {
@@ -229,7 +234,7 @@ extension Script {
     private func formPart(
         _ bytes: UnsafeRawBufferPointer,
         _ allowance: inout CopyAllowance
-    ) throws(Misuse) -> [UInt8] {
+    ) throws(UsageError) -> [UInt8] {
         var count = bytes.count + 64
         for byte in bytes where PercentCoding.formByte(byte) == nil { count += 2 }
         try allowance.take(count, for: "app.http.fetch")
@@ -243,7 +248,7 @@ extension Script {
         _ L: OpaquePointer,
         _ index: CInt,
         _ allowance: inout CopyAllowance
-    ) throws(Misuse) -> [UInt8] {
+    ) throws(UsageError) -> [UInt8] {
         let text: String
         switch lua_type(L, index) {
         case LUA_TSTRING: return try formPart(vm.stringBytes(L, index) ?? emptyBytes, &allowance)
@@ -251,7 +256,7 @@ extension Script {
         case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
         case LUA_TBOOLEAN: text = lua_toboolean(L, index) != 0 ? "true" : "false"
         case let type:
-            throw Misuse("app.http.fetch: form: a field cannot be \(String(cString: lua_typename(L, type)))")
+            throw UsageError("app.http.fetch: form: a field cannot be \(String(cString: lua_typename(L, type)))")
         }
         try allowance.take(64, for: "app.http.fetch")
         var form: [UInt8] = []
@@ -352,7 +357,7 @@ let startFetch: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Unsafe
     number in
     guard let L else { return 0 }
     let call = HostCall(L: L, script: Script.from(context), name: "app.http.fetch")
-    do throws(Misuse) {
+    do throws(UsageError) {
         return try call.script.startFetch(call, number)
     } catch {
         return call.raise(error)

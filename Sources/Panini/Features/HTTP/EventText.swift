@@ -20,7 +20,7 @@ struct EventText {
     /// Adds a field of one line.
     ///
     /// - Returns: Whether the text is one.
-    mutating func add(_ name: String, line: UnsafeRawBufferPointer) throws(Misuse) -> Bool {
+    mutating func add(_ name: String, line: UnsafeRawBufferPointer) throws(UsageError) -> Bool {
         guard UTF8Text.isValid(line) else { return try add(name, line: String(decoding: line, as: UTF8.self)) }
         guard !line.contains(where: Self.endsLine) else { return false }
         try take(line.count)
@@ -31,18 +31,18 @@ struct EventText {
         return true
     }
 
-    mutating func add(_ name: String, line: String) throws(Misuse) -> Bool {
-        try Array(line.utf8).withUnsafeBufferPointer { bytes throws(Misuse) in
+    mutating func add(_ name: String, line: String) throws(UsageError) -> Bool {
+        try Array(line.utf8).withUnsafeBufferPointer { bytes throws(UsageError) in
             try add(name, line: UnsafeRawBufferPointer(bytes))
         }
     }
 
     /// Adds data, a field for each of its lines. Bytes that are no text are repaired.
-    mutating func add(data: UnsafeRawBufferPointer) throws(Misuse) {
+    mutating func add(data: UnsafeRawBufferPointer) throws(UsageError) {
         guard UTF8Text.isValid(data) else {
             try take(data.count * 3)
             return try Array(String(decoding: data, as: UTF8.self).utf8).withUnsafeBufferPointer {
-                bytes throws(Misuse) in
+                bytes throws(UsageError) in
                 try add(data: UnsafeRawBufferPointer(bytes))
             }
         }
@@ -63,7 +63,7 @@ struct EventText {
     /// The event as it goes out.
     consuming func end() -> [UInt8] { bytes + [Self.lineFeed] }
 
-    private mutating func take(_ count: Int) throws(Misuse) { try allowance.take(count + 16, for: "send") }
+    private mutating func take(_ count: Int) throws(UsageError) { try allowance.take(count + 16, for: "send") }
 
     private static func endsLine(_ byte: UInt8) -> Bool { byte == lineFeed || byte == carriageReturn }
 }

@@ -27,14 +27,17 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "get", signature: "app.http.get(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.get", takes: 3) { call throws(Misuse) in try call.script.route(call, "GET") }
+                hostCall($0, $1, "app.http.get", takes: 3) { call throws(UsageError) in
+                    try call.script.route(call, "GET")
+                }
             },
             annotation: routeAnnotation("GET")
         ),
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "post", signature: "app.http.post(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.post", takes: 3) { call throws(Misuse) in try call.script.route(call, "POST")
+                hostCall($0, $1, "app.http.post", takes: 3) { call throws(UsageError) in
+                    try call.script.route(call, "POST")
                 }
             },
             annotation: routeAnnotation("POST")
@@ -42,14 +45,16 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "put", signature: "app.http.put(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.put", takes: 3) { call throws(Misuse) in try call.script.route(call, "PUT") }
+                hostCall($0, $1, "app.http.put", takes: 3) { call throws(UsageError) in
+                    try call.script.route(call, "PUT")
+                }
             },
             annotation: routeAnnotation("PUT")
         ),
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "patch", signature: "app.http.patch(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.patch", takes: 3) { call throws(Misuse) in
+                hostCall($0, $1, "app.http.patch", takes: 3) { call throws(UsageError) in
                     try call.script.route(call, "PATCH")
                 }
             },
@@ -58,7 +63,7 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "delete", signature: "app.http.delete(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.delete", takes: 3) { call throws(Misuse) in
+                hostCall($0, $1, "app.http.delete", takes: 3) { call throws(UsageError) in
                     try call.script.route(call, "DELETE")
                 }
             },
@@ -67,7 +72,8 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "head", signature: "app.http.head(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.head", takes: 3) { call throws(Misuse) in try call.script.route(call, "HEAD")
+                hostCall($0, $1, "app.http.head", takes: 3) { call throws(UsageError) in
+                    try call.script.route(call, "HEAD")
                 }
             },
             annotation: routeAnnotation("HEAD")
@@ -75,7 +81,7 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "options", signature: "app.http.options(path, [options,] handler)") {
-                hostCall($0, $1, "app.http.options", takes: 3) { call throws(Misuse) in
+                hostCall($0, $1, "app.http.options", takes: 3) { call throws(UsageError) in
                     try call.script.route(call, "OPTIONS")
                 }
             },
@@ -99,7 +105,8 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "route", signature: "app.http.route(method, path, [options,] handler)") {
-                hostCall($0, $1, "app.http.route", takes: 4) { call throws(Misuse) in try call.script.anyRoute(call) }
+                hostCall($0, $1, "app.http.route", takes: 4) { call throws(UsageError) in try call.script.anyRoute(call)
+                }
             },
             annotation: """
                 A route for any method; `"*"` is all of them.
@@ -116,7 +123,7 @@ extension Feature {
                 name: "view",
                 signature: "app.http.view(path, [options,] { get = fn, post = fn, ... })"
             ) {
-                hostCall($0, $1, "app.http.view", takes: 3) { call throws(Misuse) in try call.script.view(call) }
+                hostCall($0, $1, "app.http.view", takes: 3) { call throws(UsageError) in try call.script.view(call) }
             },
             annotation: """
                 Several methods of one path; others are 405.
@@ -129,7 +136,8 @@ extension Feature {
         Function(
             table: "app.http",
             entry: HostFunctionEntry(name: "static", signature: "app.http.static(prefix, folder [, options])") {
-                hostCall($0, $1, "app.http.static", takes: 3) { call throws(Misuse) in try call.script.serveFolder(call)
+                hostCall($0, $1, "app.http.static", takes: 3) { call throws(UsageError) in
+                    try call.script.serveFolder(call)
                 }
             },
             annotation: """
@@ -146,7 +154,9 @@ extension Feature {
                 signature:
                     "panini.response{ status =, headers =, text = | json = | html = | body = | file = | stream = | events = }"
             ) {
-                hostCall($0, $1, "panini.response", takes: 1) { call throws(Misuse) in try call.script.response(call) }
+                hostCall($0, $1, "panini.response", takes: 1) { call throws(UsageError) in
+                    try call.script.response(call)
+                }
             },
             annotation: """
                 What a route answers, when it is more than a value: one of `text`, `json`, `html`, `body`, `file`, `stream` and

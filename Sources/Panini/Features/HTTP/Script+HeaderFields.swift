@@ -25,11 +25,11 @@ extension Script {
         _ index: CInt,
         of call: StaticString,
         writtenBy owner: StaticString
-    ) throws(Misuse) -> HTTPFields {
+    ) throws(UsageError) -> HTTPFields {
         var omitted: Set<String> = []
         let headers = try headerFields(L, index, of: call, writtenBy: owner, omitting: &omitted)
         guard let name = omitted.first else { return headers }
-        throw Misuse("\(call): header \"\(name)\" cannot be boolean")
+        throw UsageError("\(call): header \"\(name)\" cannot be boolean")
     }
 
     /// The same for headers of which some are there by themselves: `false` leaves them out.
@@ -41,23 +41,23 @@ extension Script {
         of call: StaticString,
         writtenBy owner: StaticString,
         omitting omitted: inout Set<String>
-    ) throws(Misuse) -> HTTPFields {
+    ) throws(UsageError) -> HTTPFields {
         let index = lua_absindex(L, index)
         var headers: HTTPFields = []
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
         var allowance = CopyAllowance(vm)
-        guard lua_checkstack(L, 4) != 0 else { throw Misuse("\(call): the Lua stack is full") }
+        guard lua_checkstack(L, 4) != 0 else { throw UsageError("\(call): the Lua stack is full") }
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
-            guard lua_type(L, top + 1) == LUA_TSTRING else { throw Misuse("\(call): headers must have names") }
+            guard lua_type(L, top + 1) == LUA_TSTRING else { throw UsageError("\(call): headers must have names") }
             try allowance.take(Int(lua_rawlen(L, top + 1)), for: call)
             let name = (vm.string(L, top + 1) ?? "").lowercased()
             guard !name.isEmpty, name.utf8.allSatisfy(ASCII.isTokenByte) else {
-                throw Misuse("\(call): \"\(name)\" is no name for a header")
+                throw UsageError("\(call): \"\(name)\" is no name for a header")
             }
             guard !Self.reservedFields.contains(name) else {
-                throw Misuse("\(call): \(owner) itself writes \(name)")
+                throw UsageError("\(call): \(owner) itself writes \(name)")
             }
             if lua_type(L, top + 2) == LUA_TBOOLEAN, lua_toboolean(L, top + 2) == 0, Self.usualFields.contains(name) {
                 omitted.insert(name)
@@ -82,7 +82,7 @@ extension Script {
         _ name: String,
         _ call: StaticString,
         _ allowance: inout CopyAllowance
-    ) throws(Misuse) -> String {
+    ) throws(UsageError) -> String {
         // An entry of the list is more than its text.
         try allowance.take((lua_type(L, index) == LUA_TSTRING ? Int(lua_rawlen(L, index)) : 0) + 64, for: call)
         let text: String
@@ -91,12 +91,12 @@ extension Script {
         case LUA_TNUMBER where lua_isinteger(L, index) != 0: text = String(lua_tointegerx(L, index, nil))
         case LUA_TNUMBER: text = String(lua_tonumberx(L, index, nil))
         default:
-            throw Misuse(
+            throw UsageError(
                 "\(call): header \"\(name)\" cannot be \(String(cString: lua_typename(L, lua_type(L, index))))"
             )
         }
         guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) else {
-            throw Misuse("\(call): the value of header \"\(name)\" has a line break or another control character")
+            throw UsageError("\(call): the value of header \"\(name)\" has a line break or another control character")
         }
         return text
     }

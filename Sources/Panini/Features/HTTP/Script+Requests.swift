@@ -167,7 +167,11 @@ extension Script {
 
     // MARK: - Functions
 
-    fileprivate func callFunction(_ call: HostCall, _ request: RequestBytes, _ function: CInt) throws(Misuse) -> CInt {
+    fileprivate func callFunction(
+        _ call: HostCall,
+        _ request: RequestBytes,
+        _ function: CInt
+    ) throws(UsageError) -> CInt {
         switch Int(function) {
         case PANINI_REQUEST_JSON:
             guard !request.body.isEmpty else {
@@ -199,7 +203,7 @@ extension Script {
 
 extension Script {
     /// Pushes the fields of a form, and all of them by name as lists.
-    private func form(_ call: HostCall, _ request: RequestBytes, _ type: String) throws(Misuse) -> CInt {
+    private func form(_ call: HostCall, _ request: RequestBytes, _ type: String) throws(UsageError) -> CInt {
         // The fields and their lists share their texts.
         try call.requireRoom(for: request.body.count)
         if type.lowercased().hasPrefix("application/x-www-form-urlencoded") {
@@ -361,7 +365,7 @@ let callRequestFunction:
             default: "send"
             }
         let call = HostCall(L: L, script: Script.from(context), name: name)
-        do throws(Misuse) {
+        do throws(UsageError) {
             return try call.script.callFunction(call, RequestBytes(request), function)
         } catch {
             return call.raise(error)

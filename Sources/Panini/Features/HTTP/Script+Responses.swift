@@ -13,10 +13,10 @@ extension Script {
     private static let bodies = ["text", "json", "html", "body", "file", "stream", "events"]
 
     /// `panini.response{...}`: checks what can be checked, and marks the table.
-    func response(_ call: HostCall) throws(Misuse) -> CInt {
+    func response(_ call: HostCall) throws(UsageError) -> CInt {
         let L = call.L
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse("panini.response: takes a table, as in panini.response{ status = 201, json = {} }")
+            throw UsageError("panini.response: takes a table, as in panini.response{ status = 201, json = {} }")
         }
         lua_settop(L, 1)
         let known = ["status", "headers"] + Self.bodies
@@ -25,25 +25,27 @@ extension Script {
         while panini_next(L, 1) != 0 {
             guard lua_type(L, 2) == LUA_TSTRING, let name = vm.string(L, 2), known.contains(name) else {
                 let name = vm.string(L, 2) ?? "a position"
-                throw Misuse("panini.response: unknown member \"\(name)\"" + suggestion(for: name, in: known))
+                throw UsageError("panini.response: unknown member \"\(name)\"" + suggestion(for: name, in: known))
             }
             if Self.bodies.contains(name) { kinds.append(name) }
             switch (name, lua_type(L, 3)) {
             case ("status", LUA_TNUMBER):
                 guard lua_isinteger(L, 3) != 0, (200...599).contains(lua_tointegerx(L, 3, nil)) else {
-                    throw Misuse("panini.response: status must be a whole number from 200 to 599")
+                    throw UsageError("panini.response: status must be a whole number from 200 to 599")
                 }
             case ("text", LUA_TSTRING), ("html", LUA_TSTRING), ("body", LUA_TSTRING), ("file", LUA_TSTRING),
                 ("json", _):
                 break
             case ("stream", LUA_TFUNCTION), ("events", LUA_TFUNCTION): break
             case ("headers", LUA_TTABLE): _ = try headerFields(L, 3, of: "panini.response", writtenBy: "the server")
-            default: throw Misuse("panini.response: \(name) cannot be \(call.typeName(3))")
+            default: throw UsageError("panini.response: \(name) cannot be \(call.typeName(3))")
             }
             lua_settop(L, 2)
         }
         guard kinds.count <= 1 else {
-            throw Misuse("panini.response: a response has one body, not \(kinds.sorted().joined(separator: " and "))")
+            throw UsageError(
+                "panini.response: a response has one body, not \(kinds.sorted().joined(separator: " and "))"
+            )
         }
         lua_rawgeti(L, CInt(PANINI_REGISTRY_INDEX), lua_Integer(http.responseType))
         lua_setmetatable(L, 1)
@@ -133,9 +135,9 @@ extension Script {
         var headers: HTTPFields = []
         if panini_field(L, index, "status") == LUA_TNUMBER { status = Int(lua_tointegerx(L, -1, nil)) }
         if panini_field(L, index, "headers") == LUA_TTABLE {
-            do throws(Misuse) {
+            do throws(UsageError) {
                 // Checked when it was made; it may have been changed since.
-                let isInTime = try vm.withinBudget { () throws(Misuse) in
+                let isInTime = try vm.withinBudget { () throws(UsageError) in
                     headers = try headerFields(L, -1, of: "panini.response", writtenBy: "the server")
                 }
                 guard isInTime else {
@@ -297,13 +299,13 @@ extension Script {
     }
 
     /// `write(bytes)` of a stream: waits while the client is slow.
-    func write(_ call: HostCall, _ request: HTTPRequest?) throws(Misuse) -> CInt {
+    func write(_ call: HostCall, _ request: HTTPRequest?) throws(UsageError) -> CInt {
         let bytes = try call.bytes(1, "what is written")
         return try put(call, request, bytes, endsWithService: false)
     }
 
     /// `send{ event =, data =, id = }` of server-sent events, or `send(text)`.
-    func sendEvent(_ call: HostCall, _ request: HTTPRequest?) throws(Misuse) -> CInt {
+    func sendEvent(_ call: HostCall, _ request: HTTPRequest?) throws(UsageError) -> CInt {
         let L = call.L
         var lines = EventText(vm)
         if call.type(1) == LUA_TTABLE {
@@ -319,8 +321,8 @@ extension Script {
                         } else {
                             try lines.add(name, line: scalar(L, -1))
                         }
-                    guard isLine else { throw Misuse("send: \(name) must be one line") }
-                default: throw Misuse("send: \(name) cannot be \(call.typeName(-1))")
+                    guard isLine else { throw UsageError("send: \(name) must be one line") }
+                default: throw UsageError("send: \(name) cannot be \(call.typeName(-1))")
                 }
                 lua_settop(L, 1)
             }
@@ -330,20 +332,20 @@ extension Script {
         } else {
             try lines.add(data: try call.bytes(1, "the event"))
         }
-        guard !lines.isEmpty else { throw Misuse("send: an event has data, an event name or an id") }
-        return try lines.end().withUnsafeBufferPointer { text throws(Misuse) in
+        guard !lines.isEmpty else { throw UsageError("send: an event has data, an event name or an id") }
+        return try lines.end().withUnsafeBufferPointer { text throws(UsageError) in
             try put(call, request, UnsafeRawBufferPointer(text), endsWithService: true)
         }
     }
 
     /// Refuses a member that an event does not have.
-    private func checkEvent(_ call: HostCall) throws(Misuse) {
+    private func checkEvent(_ call: HostCall) throws(UsageError) {
         let known = ["event", "data", "id", "retry"]
         lua_pushnil(call.L)
         while panini_next(call.L, 1) != 0 {
             let name = lua_type(call.L, -2) == LUA_TSTRING ? vm.string(call.L, -2) ?? "?" : "a position"
             guard known.contains(name) else {
-                throw Misuse("send: unknown member \"\(name)\"" + suggestion(for: name, in: known))
+                throw UsageError("send: unknown member \"\(name)\"" + suggestion(for: name, in: known))
             }
             lua_settop(call.L, -2)
         }
@@ -353,18 +355,18 @@ extension Script {
         lua_isinteger(L, index) != 0 ? String(lua_tointegerx(L, index, nil)) : String(lua_tonumberx(L, index, nil))
     }
 
-    private func addData(_ call: HostCall, _ index: CInt, to lines: inout EventText) throws(Misuse) {
+    private func addData(_ call: HostCall, _ index: CInt, to lines: inout EventText) throws(UsageError) {
         if let text = vm.stringBytes(call.L, index) { return try lines.add(data: text) }
         do throws(SendFailure) {
             let json = try encode(call.L, index, dataType: .json)
-            do throws(Misuse) {
+            do throws(UsageError) {
                 try lines.add(data: json)
             } catch {
                 throw SendFailure.unsendable(error.message)
             }
         } catch {
             guard case .unsendable(let text) = error else { return try lines.add(data: emptyBytes) }
-            throw Misuse("send: data: \(text)")
+            throw UsageError("send: data: \(text)")
         }
     }
 
@@ -376,7 +378,7 @@ extension Script {
         _ request: HTTPRequest?,
         _ bytes: UnsafeRawBufferPointer,
         endsWithService: Bool
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         guard let request, request.isOpen else {
             return call.failure(CallError("closed", "the client has closed the connection"))
         }

@@ -10,7 +10,7 @@ extension Script {
     private static let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
     /// `app.http.get(path, [options,] handler)` and its likes.
-    func route(_ call: HostCall, _ method: String) throws(Misuse) -> CInt {
+    func route(_ call: HostCall, _ method: String) throws(UsageError) -> CInt {
         try requireWebServer(call)
         let path = try routePath(call, 1)
         let place = try call.optionsAndHandler(2)
@@ -18,7 +18,7 @@ extension Script {
         return 0
     }
 
-    func anyRoute(_ call: HostCall) throws(Misuse) -> CInt {
+    func anyRoute(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         let name = try call.string(1, "the method")
         // `get` is a slip that helps nobody: methods have a case, and all that are known have capitals.
@@ -26,9 +26,9 @@ extension Script {
         guard
             method == "*"
                 || !method.isEmpty && method.utf8.count <= 64 && method.utf8.allSatisfy({ ASCII.isTokenByte($0) })
-        else { throw Misuse("app.http.route: \"\(name)\" is no method; * stands for all") }
+        else { throw UsageError("app.http.route: \"\(name)\" is no method; * stands for all") }
         guard method != "CONNECT" else {
-            throw Misuse("app.http.route: CONNECT is for proxies, and never reaches a route")
+            throw UsageError("app.http.route: CONNECT is for proxies, and never reaches a route")
         }
         let path = try routePath(call, 2)
         let place = try call.optionsAndHandler(3)
@@ -37,13 +37,13 @@ extension Script {
     }
 
     /// `app.http.view(path, [options,] { get = fn, ... })`.
-    func view(_ call: HostCall) throws(Misuse) -> CInt {
+    func view(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         let path = try routePath(call, 1)
         let L = call.L
         let index: CInt = call.givenCount > 2 ? 3 : 2
         guard call.type(index) == LUA_TTABLE else {
-            throw Misuse("app.http.view: takes a table of functions by verb, not \(call.typeName(index))")
+            throw UsageError("app.http.view: takes a table of functions by verb, not \(call.typeName(index))")
         }
         let verbs = Self.methods.map { $0.lowercased() }
         var found: [String] = []
@@ -51,12 +51,12 @@ extension Script {
         while panini_next(L, index) != 0 {
             guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2), verbs.contains(name) else {
                 let name = vm.string(L, -2) ?? "?"
-                throw Misuse("app.http.view: unknown verb \"\(name)\"" + suggestion(for: name, in: verbs))
+                throw UsageError("app.http.view: unknown verb \"\(name)\"" + suggestion(for: name, in: verbs))
             }
             found.append(name)
             lua_settop(L, -2)
         }
-        guard !found.isEmpty else { throw Misuse("app.http.view: the view of \(path) has no functions") }
+        guard !found.isEmpty else { throw UsageError("app.http.view: the view of \(path) has no functions") }
         let top = lua_gettop(L)
         for name in found.sorted() {
             panini_field(L, index, name)
@@ -72,24 +72,24 @@ extension Script {
         return 0
     }
 
-    func requireWebServer(_ call: HostCall) throws(Misuse) {
+    func requireWebServer(_ call: HostCall) throws(UsageError) {
         if lua_type(call.L, 1) == LUA_TSTRING, let text = vm.string(call.L, 1), text.contains("://"),
             lua_type(call.L, call.argumentCount) != LUA_TFUNCTION
         {
-            throw Misuse("\(call.name) makes a route; to get something from elsewhere there is app.http.fetch")
+            throw UsageError("\(call.name) makes a route; to get something from elsewhere there is app.http.fetch")
         }
         try call.requireLoading()
         guard options?.webServer == true else {
-            throw Misuse("\(call.name): this app serves no HTTP; say panini.app{ web_server = true, ... }")
+            throw UsageError("\(call.name): this app serves no HTTP; say panini.app{ web_server = true, ... }")
         }
     }
 
-    func routePath(_ call: HostCall, _ index: CInt) throws(Misuse) -> String {
+    func routePath(_ call: HostCall, _ index: CInt) throws(UsageError) -> String {
         let path = try call.string(index, "the path")
         do throws(HTTPRouteError) {
             _ = try HTTPRouteTable.names(of: path)
         } catch {
-            throw Misuse("\(call.name): \(error.message)")
+            throw UsageError("\(call.name): \(error.message)")
         }
         return path
     }
@@ -100,7 +100,7 @@ extension Script {
         _ path: String,
         options index: CInt,
         handler handlerIndex: CInt
-    ) throws(Misuse) {
+    ) throws(UsageError) {
         try call.requireFunction(handlerIndex, "the handler")
         var maximumBody: Int?
         var timeout = options?.handlerTimeout ?? 30
@@ -136,7 +136,7 @@ extension Script {
         do throws(HTTPRouteError) {
             try http.routes.add(route)
         } catch {
-            throw Misuse("\(call.name): \(error.message)")
+            throw UsageError("\(call.name): \(error.message)")
         }
         compose(route)
     }

@@ -9,14 +9,14 @@ import ScriptRuntime
 
 extension Script {
     /// `app.http.static(prefix, folder [, options])`.
-    func serveFolder(_ call: HostCall) throws(Misuse) -> CInt {
+    func serveFolder(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         var prefix = try routePath(call, 1)
-        guard !prefix.contains("{") else { throw Misuse("app.http.static: a prefix has no parameters") }
+        guard !prefix.contains("{") else { throw UsageError("app.http.static: a prefix has no parameters") }
         while prefix.hasSuffix("/") { prefix.removeLast() }
         let path = try call.string(2, "the folder")
         guard let folder = HTTPFolder(path.hasPrefix("/") ? path : "\(directory)/\(path)") else {
-            throw Misuse("app.http.static: there is no folder \"\(path)\" beside the script")
+            throw UsageError("app.http.static: there is no folder \"\(path)\" beside the script")
         }
         try requireReadable(path.hasPrefix("/") ? path : "\(directory)/\(path)", "app.http.static")
         let given = try LuaOptions(call, 3, known: ["max_age", "middlewares"])
@@ -47,7 +47,7 @@ extension Script {
             do throws(HTTPRouteError) {
                 try http.routes.add(route)
             } catch {
-                throw Misuse("app.http.static: \(error.message)")
+                throw UsageError("app.http.static: \(error.message)")
             }
             compose(route)
         }

@@ -226,7 +226,7 @@ extension Service: HTTPDelegate {
             if !all.contains("OPTIONS") { all.append("OPTIONS") }
             let header: HTTPFields = [("allow", all.sorted().joined(separator: ", "))]
             if method == "OPTIONS" {
-                // Middlewares respond to what browsers ask before they ask.
+                // A middleware may answer a CORS preflight request.
                 guard script.http.optionsRoute.hasMiddlewares else { return HTTPResponse(status: 204, headers: header) }
                 request.responseHeaders = header
                 return nil
@@ -262,7 +262,7 @@ extension Service: HTTPDelegate {
             }
             sync.isBusy = true
         }
-        if script.mustWait { return script.defer(.begin(Activity(route, object: request))) }
+        if script.mustDefer { return script.defer(.begin(Activity(route, object: request))) }
         script.enter { route.start(request) }
         noteWork()
     }
@@ -357,7 +357,7 @@ extension HTTPRoute {
     private func start(_ request: HTTPRequest, _ activity: Activity, in script: Script) {
         let vm = script.vm
         guard vm.hasRoom(for: (request.body?.readableBytes ?? 0) + Script.coroutineBytes) else {
-            return script.settleUnstarted(activity)
+            return script.failBeforeStart(activity)
         }
         let co = vm.acquireCoroutine()
         script.push(request, number: hasMiddlewares ? http.open(request) : 0, as: http.requestType, onto: co.thread)

@@ -1,15 +1,16 @@
-// Owns: who waits until the clients of streams take more, and how much was written for them meanwhile. Loop-bound; knows no Lua.
+// Owns: the coroutines that wait until the clients of streams take more, and how much was written for them meanwhile.
+// Loop-bound; knows no Lua.
 
 import PaniniHTTP
 import ScriptRuntime
 
-/// The http.writers of a script's streams.
+/// The coroutines that write to a script's streams.
 ///
-/// Several functions may write to one stream, and where a call cannot be suspended one function writes on without waiting: so
-/// what is written behind a client's back is counted.
+/// Several functions may write to one stream, and a function whose call cannot be suspended writes on without waiting. So the
+/// bytes that the client has not taken yet are counted.
 final class StreamWriters {
     private struct Stream {
-        /// Alive for as long as it is found by its identity.
+        /// Kept alive, because its identity is the key of this entry.
         let request: HTTPRequest
         var waiting: [UInt64] = []
         var bytes = 0
@@ -42,7 +43,7 @@ final class StreamWriters {
 }
 
 extension StreamWriters: WaitOwner {
-    /// What tells a wait for one request's client from others.
+    /// Identifies the waits for one request's client.
     static func token(of request: HTTPRequest) -> UInt64 { UInt64(UInt(bitPattern: ObjectIdentifier(request))) }
 
     func cancel(_ wait: Wait, of coroutine: UInt64) {

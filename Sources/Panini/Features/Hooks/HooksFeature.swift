@@ -12,7 +12,7 @@ extension Feature {
     private static let hookFunctions: [Function] = [
         Function(
             entry: HostFunctionEntry(name: "task", signature: "app.task(fn)") {
-                hostCall($0, $1, "app.task", takes: 1) { call throws(Misuse) in try call.script.task(call) }
+                hostCall($0, $1, "app.task", takes: 1) { call throws(UsageError) in try call.script.task(call) }
             },
             annotation: """
                 Runs a function once, when all listeners are in place.
@@ -21,7 +21,7 @@ extension Feature {
         ),
         Function(
             entry: HostFunctionEntry(name: "on_start_task", signature: "app.on_start_task(fn)") {
-                hostCall($0, $1, "app.on_start_task", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "app.on_start_task", takes: 1) { call throws(UsageError) in
                     try call.script.onStartTask(call)
                 }
             },
@@ -33,7 +33,7 @@ extension Feature {
         ),
         Function(
             entry: HostFunctionEntry(name: "on_stop", signature: "app.on_stop(fn)") {
-                hostCall($0, $1, "app.on_stop", takes: 1) { call throws(Misuse) in try call.script.onStop(call) }
+                hostCall($0, $1, "app.on_stop", takes: 1) { call throws(UsageError) in try call.script.onStop(call) }
             },
             annotation: """
                 Runs a function at the stop, or when the script has been replaced ("reload"): running handlers have ended.
@@ -45,7 +45,8 @@ extension Feature {
                 name: "on_reload",
                 signature: "app.on_reload(fn): what fn returns is given to the next version"
             ) {
-                hostCall($0, $1, "app.on_reload", takes: 1) { call throws(Misuse) in try call.script.onReload(call) }
+                hostCall($0, $1, "app.on_reload", takes: 1) { call throws(UsageError) in try call.script.onReload(call)
+                }
             },
             annotation: """
                 What the function returns, plain data, is given to the next version's `on_start_task`.

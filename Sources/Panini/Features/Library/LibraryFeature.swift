@@ -24,7 +24,8 @@ extension Feature {
         Function(
             table: "panini",
             entry: HostFunctionEntry(name: "env", signature: "panini.env(name [, default]) -> text | default") {
-                hostCall($0, $1, "panini.env", takes: 2) { call throws(Misuse) in try call.script.environment(call) }
+                hostCall($0, $1, "panini.env", takes: 2) { call throws(UsageError) in try call.script.environment(call)
+                }
             },
             annotation: """
                 A variable of the environment.
@@ -37,7 +38,7 @@ extension Feature {
         Function(
             table: "panini",
             entry: HostFunctionEntry(name: "array", signature: "panini.array(t) -> t, marked as a JSON array") {
-                hostCall($0, $1, "panini.array", takes: 1) { call throws(Misuse) in try call.script.array(call) }
+                hostCall($0, $1, "panini.array", takes: 1) { call throws(UsageError) in try call.script.array(call) }
             },
             annotation: """
                 Marks a table as a JSON array, which an empty one needs; without an argument, a new one.
@@ -86,7 +87,7 @@ extension Feature {
         Function(
             table: "panini.json",
             entry: HostFunctionEntry(name: "encode", signature: "panini.json.encode(value) -> text") {
-                hostCall($0, $1, "panini.json.encode", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.json.encode", takes: 1) { call throws(UsageError) in
                     try call.script.jsonEncode(call)
                 }
             },
@@ -99,7 +100,7 @@ extension Feature {
         Function(
             table: "panini.json",
             entry: HostFunctionEntry(name: "decode", signature: "panini.json.decode(text) -> value | nil, err") {
-                hostCall($0, $1, "panini.json.decode", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.json.decode", takes: 1) { call throws(UsageError) in
                     try call.script.jsonDecode(call)
                 }
             },
@@ -113,7 +114,7 @@ extension Feature {
         Function(
             table: "panini.base64",
             entry: HostFunctionEntry(name: "encode", signature: "panini.base64.encode(bytes) -> text") {
-                hostCall($0, $1, "panini.base64.encode", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.base64.encode", takes: 1) { call throws(UsageError) in
                     try call.script.base64Encode(call)
                 }
             },
@@ -125,7 +126,7 @@ extension Feature {
         Function(
             table: "panini.base64",
             entry: HostFunctionEntry(name: "decode", signature: "panini.base64.decode(text) -> bytes | nil, err") {
-                hostCall($0, $1, "panini.base64.decode", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.base64.decode", takes: 1) { call throws(UsageError) in
                     try call.script.base64Decode(call)
                 }
             },
@@ -138,7 +139,9 @@ extension Feature {
         Function(
             table: "panini.hash",
             entry: HostFunctionEntry(name: "sha256", signature: "panini.hash.sha256(text) -> hexadecimal digits") {
-                hostCall($0, $1, "panini.hash.sha256", takes: 1) { call throws(Misuse) in try call.script.sha256(call) }
+                hostCall($0, $1, "panini.hash.sha256", takes: 1) { call throws(UsageError) in
+                    try call.script.sha256(call)
+                }
             },
             annotation: """
                 @param text string
@@ -151,7 +154,7 @@ extension Feature {
                 name: "hmac_sha256",
                 signature: "panini.hash.hmac_sha256(key, text) -> hexadecimal digits"
             ) {
-                hostCall($0, $1, "panini.hash.hmac_sha256", takes: 2) { call throws(Misuse) in
+                hostCall($0, $1, "panini.hash.hmac_sha256", takes: 2) { call throws(UsageError) in
                     try call.script.hmacSHA256(call)
                 }
             },

@@ -4,7 +4,7 @@ import LuaVM
 import ScriptRuntime
 
 extension Script {
-    func sha256(_ call: HostCall) throws(Misuse) -> CInt {
+    func sha256(_ call: HostCall) throws(UsageError) -> CInt {
         let text = try call.bytes(1, "the text")
         writer.removeAll(keepingCapacity: true)
         HashFunctions.sha256(text, into: writer)
@@ -12,7 +12,7 @@ extension Script {
         return 1
     }
 
-    func hmacSHA256(_ call: HostCall) throws(Misuse) -> CInt {
+    func hmacSHA256(_ call: HostCall) throws(UsageError) -> CInt {
         let key = try call.bytes(1, "the key")
         let text = try call.bytes(2, "the text")
         writer.removeAll(keepingCapacity: true)

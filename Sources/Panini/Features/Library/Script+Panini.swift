@@ -8,10 +8,10 @@ import NIOCore
 import ScriptRuntime
 
 extension Script {
-    func environment(_ call: HostCall) throws(Misuse) -> CInt {
+    func environment(_ call: HostCall) throws(UsageError) -> CInt {
         let name = try call.string(1, "the name")
         if let restrictions, !restrictions.mayReadEnvironment(name) {
-            throw Misuse("panini.env: the script may not read \(name) (--allow-env \(name))")
+            throw UsageError("panini.env: the script may not read \(name) (--allow-env \(name))")
         }
         if let value = getenv(name) {
             vm.pushString(call.L, UnsafeRawBufferPointer(start: value, count: strlen(value)))
@@ -21,10 +21,10 @@ extension Script {
         return 1
     }
 
-    func array(_ call: HostCall) throws(Misuse) -> CInt {
+    func array(_ call: HostCall) throws(UsageError) -> CInt {
         if call.argumentCount == 0 { lua_createtable(call.L, 0, 0) }
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse("panini.array: takes a table, not \(call.typeName(1))")
+            throw UsageError("panini.array: takes a table, not \(call.typeName(1))")
         }
         lua_settop(call.L, 1)
         vm.markArray(call.L, 1)
@@ -68,8 +68,8 @@ extension Script {
 
     // MARK: - JSON
 
-    func jsonEncode(_ call: HostCall) throws(Misuse) -> CInt {
-        guard call.argumentCount > 0 else { throw Misuse("panini.json.encode: takes a value") }
+    func jsonEncode(_ call: HostCall) throws(UsageError) -> CInt {
+        guard call.argumentCount > 0 else { throw UsageError("panini.json.encode: takes a value") }
         writer.removeAll()
         defer { writer.removeAll() }
         if lua_type(call.L, 1) == LUA_TNIL {
@@ -80,27 +80,27 @@ extension Script {
             // The text is there twice for a moment: here, and as Lua's string.
             try vm.encodeJSON(call.L, 1, into: writer, limit: vm.bytesLeft / 2)
         } catch {
-            throw Misuse("panini.json.encode: \(error.description)")
+            throw UsageError("panini.json.encode: \(error.description)")
         }
         try call.requireRoom(for: writer.count)
         vm.pushString(call.L, writer.bytes)
         return 1
     }
 
-    func jsonDecode(_ call: HostCall) throws(Misuse) -> CInt {
+    func jsonDecode(_ call: HostCall) throws(UsageError) -> CInt {
         let bytes = try call.bytes(1, "the text")
         do throws(LuaJSONError) {
             try vm.pushJSON(bytes, onto: call.L)
             return 1
         } catch {
-            guard error.kind != .memory else { throw Misuse("panini.json.decode: \(LuaVM.memoryText)") }
+            guard error.kind != .memory else { throw UsageError("panini.json.decode: \(LuaVM.memoryText)") }
             return call.failure(CallError("decode", "not valid JSON: \(error.description)"))
         }
     }
 
     // MARK: - base64 (RFC 4648, section 4)
 
-    func base64Encode(_ call: HostCall) throws(Misuse) -> CInt {
+    func base64Encode(_ call: HostCall) throws(UsageError) -> CInt {
         let bytes = try call.bytes(1, "the bytes")
         try call.requireRoom(for: bytes.count / 3 * 4 + 4)
         writer.removeAll()
@@ -127,7 +127,7 @@ extension Script {
         }
     }
 
-    func base64Decode(_ call: HostCall) throws(Misuse) -> CInt {
+    func base64Decode(_ call: HostCall) throws(UsageError) -> CInt {
         let text = try call.bytes(1, "the text")
         guard text.count % 4 == 0 else {
             return call.failure(CallError("decode", "not base64: its length is no multiple of four"))

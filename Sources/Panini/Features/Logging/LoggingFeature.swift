@@ -11,7 +11,7 @@ extension Feature {
             Function(
                 table: "panini",
                 entry: HostFunctionEntry(name: "get_logger", signature: "panini.get_logger(name) -> logger") {
-                    hostCall($0, $1, "panini.get_logger", takes: 1) { call throws(Misuse) in
+                    hostCall($0, $1, "panini.get_logger", takes: 1) { call throws(UsageError) in
                         try call.script.getLogger(call)
                     }
                 },

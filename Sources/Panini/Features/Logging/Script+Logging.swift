@@ -74,7 +74,7 @@ extension Script {
         log(level, name, text, metadata)
     }
 
-    func getLogger(_ call: HostCall) throws(Misuse) -> CInt {
+    func getLogger(_ call: HostCall) throws(UsageError) -> CInt {
         let name = call.isNone(1) ? "panini" : try call.string(1, "the name")
         pushLogger(name, call.L)
         return 1

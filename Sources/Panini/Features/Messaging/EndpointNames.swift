@@ -4,7 +4,7 @@
 struct EndpointNames {
     private var taken: Set<String> = []
     /// By the name that several want: the numbers that tell them apart, from 2.
-    private var numbers: [String: LowestNumbers] = [:]
+    private var numbers: [String: NumberPool] = [:]
     /// What such a name was made of.
     private var parts: [String: (base: String, number: Int)] = [:]
 
@@ -15,7 +15,7 @@ struct EndpointNames {
     mutating func make(_ base: String) -> String {
         if take(base) { return base }
         while true {
-            let number = numbers[base, default: LowestNumbers(from: 2)].take()
+            let number = numbers[base, default: NumberPool(from: 2)].take()
             let name = "\(base)-\(number)"
             guard take(name) else { continue }
             parts[name] = (base, number)

@@ -84,7 +84,7 @@ final class Listener: ActivityOwner {
     /// True for listeners made after the load: they end when the script that made them is replaced.
     let isDynamic: Bool
     /// Registered by the program around the host: scripts cannot end it.
-    let isNative: Bool
+    let isSwift: Bool
 
     // Counters, for statistics and for one report per episode.
     @exclusivity(unchecked) var counters = ListenerCounters()
@@ -100,7 +100,7 @@ final class Listener: ActivityOwner {
         origin: String,
         subjects: [ListenerSubject],
         isDynamic: Bool,
-        isNative: Bool = false
+        isSwift: Bool = false
     ) {
         self.id = id
         self.options = options
@@ -116,7 +116,7 @@ final class Listener: ActivityOwner {
         self.places = options.concurrency
         self.subjects = subjects
         self.isDynamic = isDynamic
-        self.isNative = isNative
+        self.isSwift = isSwift
         super.init(script: script)
         for (position, subject) in subjects.enumerated() {
             subject.listener = self
@@ -161,7 +161,7 @@ final class Listener: ActivityOwner {
             if count > 1 {
                 script.answer(L, count - 1, self, message)
             } else if message.pointee.flags & UInt8(PANINI_MESSAGE_UNSENT) != 0 {
-                // msg.respond could not, and nothing else has answered.
+                // msg.respond failed, and nothing else has answered.
                 script.refuse(message, self, .internalError)
             }
             if message.pointee.request != 0 { script.handlerEnded(message.pointee.request) }

@@ -21,7 +21,7 @@ extension Feature {
                 name: "listen",
                 signature: "app.listen(subject | {subjects}, [options,] handler) -> handle"
             ) {
-                hostCall($0, $1, "app.listen", takes: 3) { call throws(Misuse) in try call.script.listen(call) }
+                hostCall($0, $1, "app.listen", takes: 3) { call throws(UsageError) in try call.script.listen(call) }
             },
             annotation: """
                 Listens to a subject or to several. `*` stands for one token, `>` for all that follow, `{name}` for one token
@@ -40,7 +40,8 @@ extension Feature {
                 name: "unsubscribe",
                 signature: "app.unsubscribe(subject) -> number of listeners ended"
             ) {
-                hostCall($0, $1, "app.unsubscribe", takes: 1) { call throws(Misuse) in try call.script.unsubscribe(call)
+                hostCall($0, $1, "app.unsubscribe", takes: 1) { call throws(UsageError) in
+                    try call.script.unsubscribe(call)
                 }
             },
             annotation: """
@@ -65,7 +66,7 @@ extension Feature {
                 name: "publish_sync",
                 signature: "app.publish_sync(subject, message [, options]) -> true | nil, err"
             ) {
-                hostCall($0, $1, "app.publish_sync", takes: 3) { call throws(Misuse) in
+                hostCall($0, $1, "app.publish_sync", takes: 3) { call throws(UsageError) in
                     try call.script.publish(call, force: true)
                 }
             },
@@ -95,7 +96,9 @@ extension Feature {
                 name: "request_sync",
                 signature: "app.request_sync: the same call as app.request"
             ) {
-                hostCall($0, $1, "app.request_sync", takes: 3) { call throws(Misuse) in try call.script.request(call) }
+                hostCall($0, $1, "app.request_sync", takes: 3) { call throws(UsageError) in
+                    try call.script.request(call)
+                }
             },
             annotation: """
                 The same call as `app.request`, under another name.
@@ -109,7 +112,7 @@ extension Feature {
         ),
         Function(
             entry: HostFunctionEntry(name: "flush", signature: "app.flush([timeout]) -> true | nil, err") {
-                hostCall($0, $1, "app.flush", takes: 1) { call throws(Misuse) in try call.script.flush(call) }
+                hostCall($0, $1, "app.flush", takes: 1) { call throws(UsageError) in try call.script.flush(call) }
             },
             annotation: """
                 Waits until the broker has seen everything sent so far.
@@ -123,7 +126,8 @@ extension Feature {
                 name: "add_filters",
                 signature: "app.add_filters{ include = {...}, exclude = {...} }"
             ) {
-                hostCall($0, $1, "app.add_filters", takes: 1) { call throws(Misuse) in try call.script.addFilters(call)
+                hostCall($0, $1, "app.add_filters", takes: 1) { call throws(UsageError) in
+                    try call.script.addFilters(call)
                 }
             },
             annotation: """
@@ -220,7 +224,7 @@ extension HostFunctionEntry {
         name: "publish",
         signature: "app.publish(subject, message [, options]) -> true | nil, err"
     ) {
-        hostCall($0, $1, "app.publish", takes: 3) { call throws(Misuse) in
+        hostCall($0, $1, "app.publish", takes: 3) { call throws(UsageError) in
             try call.script.publish(call, force: false)
         }
     }
@@ -230,6 +234,6 @@ extension HostFunctionEntry {
         name: "request",
         signature: "app.request(subject, message [, options]) -> data, nil, msg | nil, err"
     ) {
-        hostCall($0, $1, "app.request", takes: 3) { call throws(Misuse) in try call.script.request(call) }
+        hostCall($0, $1, "app.request", takes: 3) { call throws(UsageError) in try call.script.request(call) }
     }
 }

@@ -44,7 +44,8 @@ extension Script {
             == UInt8(PANINI_MESSAGE_UNSENT),
             lua_type(L, first) == LUA_TNIL
         {
-            // msg.respond could not, and a nil, which a middleware may return for nothing, takes no error's place.
+            // msg.respond failed. A nil result does not replace that error, because a middleware may return nil without meaning
+            // an answer.
             return refuse(message, listener, .internalError)
         }
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
@@ -71,7 +72,7 @@ extension Script {
         }
     }
 
-    /// A reply that could not go out as it is: the requester hears so, and the log.
+    /// A reply could not be sent as it is: the requester gets an error, and the log says why.
     private func replyFailed(
         _ message: UnsafeMutablePointer<panini_message>,
         _ listener: Listener,
@@ -275,7 +276,7 @@ func respondToMessage(
 ) -> CInt {
     guard let L, let message else { return 0 }
     let call = HostCall(L: L, script: Script.from(context), name: "msg.respond")
-    do throws(Misuse) {
+    do throws(UsageError) {
         return try call.script.respond(call, message)
     } catch {
         return call.raise(error)
@@ -286,10 +287,10 @@ extension Script {
     fileprivate func respond(
         _ call: HostCall,
         _ message: UnsafeMutablePointer<panini_message>
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         let options = try SendOptions(call, 2, known: ["headers", "data_type"])
         guard message.pointee.flags & UInt8(PANINI_MESSAGE_ANSWERED) == 0 else {
-            throw Misuse("msg.respond: the message on \(text(subjectOf(message))) has been answered already")
+            throw UsageError("msg.respond: the message on \(text(subjectOf(message))) has been answered already")
         }
         guard message.pointee.reply_length > 0 else {
             return call.failure(CallError("no_reply", "the message on \(text(subjectOf(message))) asks for no reply"))
@@ -308,9 +309,9 @@ extension Script {
         } catch {
             noteUnsent(message)
             switch error {
-            case .unsendable(let text): throw Misuse("msg.respond: \(text)")
+            case .unsendable(let text): throw UsageError("msg.respond: \(text)")
             case .refused(let error):
-                if error.isLoss { service?.outflow.lostReplies &+= 1 }
+                if error.isLoss { service?.sendBacklog.lostReplies &+= 1 }
                 return call.failure(error)
             }
         }

@@ -24,7 +24,7 @@ extension Script {
     func onReload(_ call: HostCall) throws(Misuse) -> CInt {
         try call.requireLoading()
         if let other = hooks.reloadHook {
-            throw Misuse("app.on_reload: there is one already (\(other.origin)); one function hands over for all")
+            throw UsageError("app.on_reload: there is one already (\(other.origin)); one function hands over for all")
         }
         hooks.reloadHook = try call.keepFunction(1)
         return 0
@@ -39,7 +39,7 @@ extension Script {
     func addFilters(_ call: HostCall) throws(Misuse) -> CInt {
         try call.requireLoading()
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse("app.add_filters: takes a table, as in app.add_filters{ include = { \"orders\" } }")
+            throw UsageError("app.add_filters: takes a table, as in app.add_filters{ include = { \"orders\" } }")
         }
         let options = try LuaOptions(call, 1, known: ["include", "exclude"])
         messaging.filters.exclude += try filterParts(options, "exclude")
@@ -47,7 +47,7 @@ extension Script {
         return 0
     }
 
-    private func filterParts(_ options: LuaOptions, _ key: String) throws(Misuse) -> [String] {
+    private func filterParts(_ options: LuaOptions, _ key: String) throws(UsageError) -> [String] {
         switch options[key] {
         case nil: return []
         case .string(let text): return [text]
@@ -67,7 +67,7 @@ extension Script {
     func timerTask(_ call: HostCall) throws(Misuse) -> CInt {
         try call.requireLoading()
         let interval = try call.seconds(1, "the interval")
-        guard interval >= 0.001 else { throw Misuse("app.timer_task: the interval must be at least 0.001 s") }
+        guard interval >= 0.001 else { throw UsageError("app.timer_task: the interval must be at least 0.001 s") }
         let place = try call.optionsAndHandler(2)
         let hasOptions = place.options != 0
         var name: String?
@@ -104,30 +104,30 @@ extension Script {
 
     // MARK: - Listeners
 
-    func listen(_ call: HostCall) throws(Misuse) -> CInt {
+    func listen(_ call: HostCall) throws(UsageError) -> CInt {
         let isDynamic = phase != .loading
         let patterns: [SubjectPattern]
         switch try subjects(call) {
         case .success(let valid): patterns = valid
         case .failure(let error):
             // A subject made of what somebody sent may be too long without any mistake in the script.
-            guard isDynamic, error.isTooLong else { throw Misuse("app.listen: \(error.message)") }
+            guard isDynamic, error.isTooLong else { throw UsageError("app.listen: \(error.message)") }
             return call.failure(CallError("too_large", error.message))
         }
         let place = try call.optionsAndHandler(2)
         let hasOptions = place.options != 0
         let options = hasOptions ? try listenerOptions(call) : ListenerOptions()
         if let refusal = options.refusal {
-            guard isDynamic else { throw Misuse("app.listen: \(refusal.message)") }
+            guard isDynamic else { throw UsageError("app.listen: \(refusal.message)") }
             return call.failure(refusal)
         }
         if let denied = listenDenied(patterns) {
-            guard isDynamic else { throw Misuse("app.listen: \(denied.message)") }
+            guard isDynamic else { throw UsageError("app.listen: \(denied.message)") }
             return call.failure(denied)
         }
         try call.charge(patterns.count * Listener.chargePerSubject)
         if isDynamic { try requireSuspendable(call) }
-        guard phase != .closed else { throw Misuse("app.listen: the service has stopped") }
+        guard phase != .closed else { throw UsageError("app.listen: the service has stopped") }
         guard lifecycle.phase < .draining else {
             return call.failure(
                 CallError("closed", "this version of the service has been replaced and takes no listeners")
@@ -186,21 +186,21 @@ extension Script {
         return LuaVM.suspend
     }
 
-    private func subjects(_ call: HostCall) throws(Misuse) -> Result<[SubjectPattern], SubjectPattern.Invalid> {
+    private func subjects(_ call: HostCall) throws(UsageError) -> Result<[SubjectPattern], SubjectPattern.Invalid> {
         var texts: [String] = []
         if call.type(1) == LUA_TTABLE {
             let value: PlainValue
             do throws(PlainValue.Unreadable) {
                 value = try PlainValue(call.L, 1, vm: vm)
             } catch {
-                throw Misuse("app.listen: \(error.message)")
+                throw UsageError("app.listen: \(error.message)")
             }
             guard case .array(let items) = value, !items.isEmpty else {
-                throw Misuse("app.listen: the subjects must be a list of strings with at least one entry")
+                throw UsageError("app.listen: the subjects must be a list of strings with at least one entry")
             }
             for item in items {
                 guard case .string(let text) = item else {
-                    throw Misuse("app.listen: a subject must be a string, not \(item.typeName)")
+                    throw UsageError("app.listen: a subject must be a string, not \(item.typeName)")
                 }
                 texts.append(text)
             }
@@ -216,7 +216,7 @@ extension Script {
         return .success(patterns)
     }
 
-    private func listenerOptions(_ call: HostCall) throws(Misuse) -> ListenerOptions {
+    private func listenerOptions(_ call: HostCall) throws(UsageError) -> ListenerOptions {
         var options = ListenerOptions()
         let known = [
             "queue", "data_type", "validator", "on_invalid", "concurrency", "timeout", "middlewares", "name",
@@ -235,7 +235,7 @@ extension Script {
         }
         if let name = try given.text("name") {
             guard !name.isEmpty, name.utf8.allSatisfy(isNameByte) else {
-                throw Misuse("app.listen: name may have letters, digits, _ and - only, not \"\(name)\"")
+                throw UsageError("app.listen: name may have letters, digits, _ and - only, not \"\(name)\"")
             }
             options.name = name
         }
@@ -243,7 +243,7 @@ extension Script {
         options.replies = try given.flag("reply") ?? options.replies
         options.timeout = try given.seconds("timeout", in: 0.001...86400) ?? options.timeout
         if options.eachWorker, case .some(.some(let group)) = options.queue {
-            throw Misuse(
+            throw UsageError(
                 "app.listen: each_worker gives every worker each message, queue = \"\(group)\" one of them: they exclude each other"
             )
         }
@@ -251,14 +251,14 @@ extension Script {
     }
 
     /// A group's name, or false for none.
-    private func readQueue(_ given: LuaOptions, into options: inout ListenerOptions) throws(Misuse) {
+    private func readQueue(_ given: LuaOptions, into options: inout ListenerOptions) throws(UsageError) {
         switch given["queue"] {
         case nil: break
         case .string(let text):
             do throws(SubjectPattern.Invalid) {
                 try SubjectPattern.checkQueue(text)
             } catch {
-                guard error.isTooLong else { throw Misuse("app.listen: \(error.message)") }
+                guard error.isTooLong else { throw UsageError("app.listen: \(error.message)") }
                 options.refusal = CallError("too_large", error.message)
             }
             options.queue = .some(text)
@@ -281,13 +281,13 @@ extension Script {
         return vm.makeReference(L)
     }
 
-    func unsubscribe(_ call: HostCall) throws(Misuse) -> CInt {
+    func unsubscribe(_ call: HostCall) throws(UsageError) -> CInt {
         let text = try call.string(1, "the subject")
         let pattern: SubjectPattern
         do throws(SubjectPattern.Invalid) {
             pattern = try SubjectPattern(text)
         } catch {
-            throw Misuse("app.unsubscribe: \(error.message)")
+            throw UsageError("app.unsubscribe: \(error.message)")
         }
         lua_pushinteger(call.L, lua_Integer(endListeners(of: pattern.subject)))
         return 1

@@ -17,17 +17,17 @@ extension Script {
         _ service: Service,
         _ refusal: NATSPublishError,
         subject: UnsafeRawBufferPointer
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         guard refusal == .invalidSubject else { return call.failure(service.describe(refusal)) }
         do throws(SubjectPattern.Invalid) {
             try SubjectPattern.checkPublishable(String(decoding: subject, as: UTF8.self))
         } catch {
-            throw Misuse("\(call.name): \(error.message)")
+            throw UsageError("\(call.name): \(error.message)")
         }
-        throw Misuse("\(call.name): the subject is not valid")
+        throw UsageError("\(call.name): the subject is not valid")
     }
 
-    func publish(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
+    func publish(_ call: HostCall, force: Bool) throws(UsageError) -> CInt {
         if let chain = force ? middlewares.publishSync : middlewares.publish {
             _ = try call.requireLive()
             return try goThrough(call, chain)
@@ -97,7 +97,7 @@ extension Script {
         _ subject: UnsafeRawBufferPointer,
         _ options: SendOptions?,
         _ payload: UnsafeRawBufferPointer
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         if canAwaitRoom(call, refusal) {
             return try awaitRoom(call, service, kind, subject: subject, options: options, payload: payload)
         }
@@ -114,10 +114,10 @@ extension Script {
         return try refused(call, service, refusal, subject: subject)
     }
 
-    private func misuse(_ call: HostCall, _ failure: SendFailure) -> Misuse {
+    private func misuse(_ call: HostCall, _ failure: SendFailure) -> UsageError {
         switch failure {
-        case .unsendable(let text): Misuse("\(call.name): \(text)")
-        case .refused(let error): Misuse("\(call.name): \(error.message)")
+        case .unsendable(let text): UsageError("\(call.name): \(text)")
+        case .refused(let error): UsageError("\(call.name): \(error.message)")
         }
     }
 
@@ -156,7 +156,7 @@ extension Script {
 
     // MARK: - Requests
 
-    func request(_ call: HostCall) throws(Misuse) -> CInt {
+    func request(_ call: HostCall) throws(UsageError) -> CInt {
         if let chain = middlewares.request {
             _ = try call.requireLive()
             try requireSuspendable(call)
@@ -264,7 +264,9 @@ extension Script: NATSRequestSink {
             return 2
         }
         var dataType = DataType.json
-        if let wait = jobs[Int(UInt32(truncatingIfNeeded: id))]?.wait { dataType = ScriptMessaging.dataType(of: wait) }
+        if let wait = suspendedRuns[Int(UInt32(truncatingIfNeeded: id))]?.wait {
+            dataType = ScriptMessaging.dataType(of: wait)
+        }
         if payload.isEmpty {
             lua_pushnil(L)
         } else {

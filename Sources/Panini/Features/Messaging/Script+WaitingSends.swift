@@ -21,7 +21,7 @@ extension Script {
         subject: UnsafeRawBufferPointer,
         options: SendOptions?,
         payload: UnsafeRawBufferPointer
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         guard let id = vm.running?.id else { return call.failure(service.describe(.bufferExceeded)) }
         let kept: WaitingSend.Payload
         if lua_type(call.L, 2) == LUA_TSTRING, options?.dataType != .json {
@@ -43,8 +43,8 @@ extension Script {
         if case .request(let deadline, _) = kind {
             send.alarm = service.worker.schedule(WorkerAlarm(send), at: deadline.uptimeNanoseconds)
         }
-        service.outflow.sends.append(send)
-        service.outflow.waited &+= 1
+        service.sendBacklog.sends.append(send)
+        service.sendBacklog.waited &+= 1
         nextWait = Wait(send)
         return LuaVM.suspend
     }

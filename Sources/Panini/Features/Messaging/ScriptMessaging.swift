@@ -17,7 +17,7 @@ final class ScriptMessaging: ScriptFeature {
     /// Everything it listens to, by number.
     var listeners = ListenerTable()
     /// Which numbers its plain listeners of a subject have, where several workers share them.
-    private var ordinals: [ExactText: LowestNumbers] = [:]
+    private var ordinals: [ExactText: NumberPool] = [:]
     /// The headers that replies of Swift handlers will have, encoded, by their messages.
     var replyHeaders: [UnsafeMutablePointer<panini_message>: [UInt8]] = [:]
     /// Requests whose handlers have spawned functions, by their numbers.
@@ -85,7 +85,7 @@ final class ScriptMessaging: ScriptFeature {
 
     /// The first free number for a plain listener of a subject.
     func takeOrdinal(of subject: String) -> Int {
-        ordinals[ExactText(subject), default: LowestNumbers()].take()
+        ordinals[ExactText(subject), default: NumberPool()].take()
     }
 
     func giveBack(ordinal: Int, of subject: String) {

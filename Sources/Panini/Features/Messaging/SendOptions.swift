@@ -19,7 +19,7 @@ struct SendOptions {
     var timeout = 10.0
 
     /// Reads the table at an index; none of it is allocated when there is no table.
-    init(_ call: HostCall, _ index: CInt, known: [String]) throws(Misuse) {
+    init(_ call: HostCall, _ index: CInt, known: [String]) throws(UsageError) {
         if call.isNone(index) { return }
         let options = try LuaOptions(call, index, known: known)
         if let name = try options.text("data_type") { dataType = try Self.dataType(name, call) }
@@ -32,7 +32,7 @@ struct SendOptions {
             do throws(SubjectPattern.Invalid) {
                 try SubjectPattern.checkPublishable(subject)
             } catch {
-                guard error.isTooLong else { throw Misuse("\(call.name): reply_to: \(error.message)") }
+                guard error.isTooLong else { throw UsageError("\(call.name): reply_to: \(error.message)") }
                 refusal = CallError("too_large", "reply_to: \(error.message)")
             }
             replyTo = Array(subject.utf8)
@@ -47,9 +47,9 @@ struct SendOptions {
         return replyTo.isEmpty ? [subject] : [subject, String(decoding: replyTo, as: UTF8.self)]
     }
 
-    static func dataType(_ name: String, _ call: HostCall) throws(Misuse) -> DataType {
+    static func dataType(_ name: String, _ call: HostCall) throws(UsageError) -> DataType {
         guard let type = DataType(name: name) else {
-            throw Misuse("\(call.name): unknown data_type \"\(name)\"" + suggestion(for: name, in: DataType.names))
+            throw UsageError("\(call.name): unknown data_type \"\(name)\"" + suggestion(for: name, in: DataType.names))
         }
         return type
     }
@@ -64,7 +64,7 @@ struct SendOptions {
     }
 
     /// Headers from `{ name = "value" }` or `{ name = { "first", "second" } }`.
-    private static func fields(_ members: [(String, PlainValue)], _ call: HostCall) throws(Misuse) -> NATSHeaders {
+    private static func fields(_ members: [(String, PlainValue)], _ call: HostCall) throws(UsageError) -> NATSHeaders {
         var headers = NATSHeaders()
         for (name, value) in members {
             switch value {
@@ -81,17 +81,17 @@ struct SendOptions {
         _ value: PlainValue,
         to headers: inout NATSHeaders,
         _ call: HostCall
-    ) throws(Misuse) {
+    ) throws(UsageError) {
         let text: String
         switch value {
         case .string(let string): text = string
         case .integer(let number): text = String(number)
         case .number(let number): text = String(number)
         case .boolean(let flag): text = String(flag)
-        default: throw Misuse("\(call.name): header \"\(name)\" cannot be \(value.typeName)")
+        default: throw UsageError("\(call.name): header \"\(name)\" cannot be \(value.typeName)")
         }
         guard headers.add(name, text) else {
-            throw Misuse(
+            throw UsageError(
                 NATSHeaders.isValidName(name)
                     ? "\(call.name): the value of header \"\(name)\" has a line break or is not plain text"
                     : "\(call.name): \"\(name)\" is no name for a header: letters, digits and most signs, no white space, no colon"

@@ -121,7 +121,7 @@ extension Service {
         }
         if connection.isCongested, !listener.pending.isEmpty, listener.active < listener.places {
             // Still pumping: it goes on when there is room.
-            return outflow.heldBack.append((listener.script, listener))
+            return sendBacklog.pausedListeners.append((listener.script, listener))
         }
         listener.isPumping = false
         if listener.isEnded { releaseIfDone(listener) }

@@ -131,7 +131,7 @@ extension Service {
 
     /// Ends every listener of a subject that the script has made; returns how many there were.
     func endListeners(of subject: String, in script: Script) -> Int {
-        let found = script.messaging.listeners.listeners(to: subject).filter { !$0.isEnded && !$0.isNative }
+        let found = script.messaging.listeners.listeners(to: subject).filter { !$0.isEnded && !$0.isSwift }
         for listener in found { end(listener) }
         return found.count
     }

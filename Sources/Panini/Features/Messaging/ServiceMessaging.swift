@@ -14,7 +14,7 @@ import ScriptRuntime
 final class ServiceMessaging: ServiceFeature {
     var faults = BrokerFaults()
     /// What waits for a broker that is too slow.
-    var outflow = Outflow()
+    var sendBacklog = SendBacklog()
     /// What the next version will take over, while it is made ready.
     var handover = SubscriptionHandover()
     /// Answers the NATS services protocol; nil when it is off.
@@ -81,7 +81,7 @@ final class ServiceMessaging: ServiceFeature {
         for listener in waiting { service.startWaiting(listener) }
     }
 
-    override func giveUpWaiting(_ version: Script, _ reason: ReplyError) -> Int {
+    override func refuseWaiting(_ version: Script, _ reason: ReplyError) -> Int {
         var count = 0
         for listener in version.messaging.listeners {
             while let message = listener.pending.popFirst() {
@@ -158,18 +158,18 @@ final class ServiceMessaging: ServiceFeature {
         counters[.unsentReplies] = faults.count(.unsentReply)
         counters[.brokerErrors] = faults.count(.error)
         counters[.refusedCredentials] = statistics.refusedCredentials
-        counters[.waitedSends] = outflow.waited
+        counters[.waitedSends] = sendBacklog.waited
         counters[.congestions] = statistics.congestions
         counters[.refusedSends] = statistics.refusedBufferFull
         counters[.lostPublishes] = statistics.lostPublishes
-        counters[.lostReplies] = outflow.lostReplies
+        counters[.lostReplies] = sendBacklog.lostReplies
     }
 
     override func add(to status: inout WorkerStatus) {
         for script in service.scripts where script.phase != .closed {
             status.waiting += script.messaging.listeners.reduce(0) { $0 + $1.pending.count }
         }
-        status.waitingSends = outflow.sends.count
+        status.waitingSends = sendBacklog.sends.count
     }
 }
 
@@ -193,9 +193,9 @@ extension Service {
         _modify { yield &messaging.faults }
     }
 
-    var outflow: Outflow {
-        get { messaging.outflow }
-        _modify { yield &messaging.outflow }
+    var sendBacklog: SendBacklog {
+        get { messaging.sendBacklog }
+        _modify { yield &messaging.sendBacklog }
     }
 
     var directory: ServicesResponder? {

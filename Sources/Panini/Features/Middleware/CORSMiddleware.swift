@@ -39,7 +39,7 @@ struct CORSMiddleware: PaniniMiddleware {
 
 extension Script {
     /// `panini.middleware.cors{ origins = {...} }`.
-    func cors(_ call: HostCall) throws(Misuse) -> CInt {
+    func cors(_ call: HostCall) throws(UsageError) -> CInt {
         let options = try LuaOptions(
             call,
             1,
@@ -56,17 +56,19 @@ extension Script {
         if !isOpen, let list = try texts(options, "origins") {
             if list == ["*"] { isOpen = true } else { origins = Set(list.map(ExactText.init)) }
             for origin in list where origin != "*" && !Self.isOrigin(origin) {
-                throw Misuse("\(call.name): \"\(origin)\" is no origin; it looks like https://shop.example")
+                throw UsageError("\(call.name): \"\(origin)\" is no origin; it looks like https://shop.example")
             }
             if list.count > 1, list.contains(where: { $0.isExactly("*") }) {
-                throw Misuse("\(call.name): \"*\" stands alone")
+                throw UsageError("\(call.name): \"*\" stands alone")
             }
         }
         guard isOpen || origins?.isEmpty == false else {
-            throw Misuse("\(call.name): needs origins, a list such as { \"https://shop.example\" }, or \"*\" for all")
+            throw UsageError(
+                "\(call.name): needs origins, a list such as { \"https://shop.example\" }, or \"*\" for all"
+            )
         }
         guard !(isOpen && credentials) else {
-            throw Misuse("\(call.name): credentials need origins by name: browsers refuse \"*\" with them")
+            throw UsageError("\(call.name): credentials need origins by name: browsers refuse \"*\" with them")
         }
         let middleware = CORSMiddleware(
             origins: isOpen ? nil : origins,
@@ -87,7 +89,7 @@ extension Script {
         return !rest.isEmpty && !rest.contains(ASCII.slash) && !text.contains(where: \.isWhitespace)
     }
 
-    private func texts(_ options: LuaOptions, _ name: String) throws(Misuse) -> [String]? {
+    private func texts(_ options: LuaOptions, _ name: String) throws(UsageError) -> [String]? {
         try options.texts(name, called: "strings") { !$0.utf8.contains { $0 < 0x20 } }
     }
 }

@@ -46,7 +46,7 @@ extension Feature {
                 name: "remove_middleware",
                 signature: "app.remove_middleware(handle) -> true | false"
             ) {
-                hostCall($0, $1, "app.remove_middleware", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "app.remove_middleware", takes: 1) { call throws(UsageError) in
                     try call.script.removeMiddleware(call)
                 }
             },
@@ -66,7 +66,7 @@ extension Feature {
                 name: "timeout",
                 signature: "panini.middleware.timeout{ subject =, seconds =, ... } -> middleware"
             ) {
-                hostCall($0, $1, "panini.middleware.timeout", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.middleware.timeout", takes: 1) { call throws(UsageError) in
                     try call.script.timeoutMiddleware(call)
                 }
             },
@@ -82,7 +82,7 @@ extension Feature {
                 name: "error",
                 signature: "panini.middleware.error{ on_error =, codes =, ... } -> middleware"
             ) {
-                hostCall($0, $1, "panini.middleware.error", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.middleware.error", takes: 1) { call throws(UsageError) in
                     try call.script.errorMiddleware(call)
                 }
             },
@@ -98,7 +98,7 @@ extension Feature {
                 name: "debug",
                 signature: "panini.middleware.debug{ level =, logger =, ... } -> middleware"
             ) {
-                hostCall($0, $1, "panini.middleware.debug", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "panini.middleware.debug", takes: 1) { call throws(UsageError) in
                     try call.script.debugMiddleware(call)
                 }
             },
@@ -114,7 +114,8 @@ extension Feature {
                 name: "cors",
                 signature: "panini.middleware.cors{ origins = {...}, ... } -> middleware"
             ) {
-                hostCall($0, $1, "panini.middleware.cors", takes: 1) { call throws(Misuse) in try call.script.cors(call)
+                hostCall($0, $1, "panini.middleware.cors", takes: 1) { call throws(UsageError) in
+                    try call.script.cors(call)
                 }
             },
             annotation: """
@@ -186,6 +187,8 @@ extension HostFunctionEntry {
         name: "add_middleware",
         signature: "app.add_middleware(middleware | function [, arguments...]) -> handle with .remove()"
     ) {
-        hostCall($0, $1, "app.add_middleware", takes: 1) { call throws(Misuse) in try call.script.addMiddleware(call) }
+        hostCall($0, $1, "app.add_middleware", takes: 1) { call throws(UsageError) in
+            try call.script.addMiddleware(call)
+        }
     }
 }

@@ -8,10 +8,10 @@ struct MiddlewareLayer {
     let id: Int64
     /// By kind; a fallback stands for every kind it serves.
     var functions: [PaniniMiddlewareKind: LuaReference] = [:]
-    var native: SwiftMiddleware?
+    var swiftMiddleware: SwiftMiddleware?
 
     func covers(_ kind: PaniniMiddlewareKind) -> Bool {
-        functions[kind] != nil || native?.kinds.contains(kind) == true
+        functions[kind] != nil || swiftMiddleware?.kinds.contains(kind) == true
     }
 }
 

@@ -15,7 +15,7 @@ private struct BuiltInOptions {
     let loggerName: String
     let codes: Set<String>?
 
-    init(_ options: LuaOptions, level usual: Logger.Level) throws(Misuse) {
+    init(_ options: LuaOptions, level usual: Logger.Level) throws(UsageError) {
         codes = try Self.codes(options)
         level = try Self.level(options) ?? usual
         listens = try options.flag("listens") ?? true
@@ -23,18 +23,18 @@ private struct BuiltInOptions {
         sends = try options.flag("sends") ?? true
     }
 
-    private static func level(_ options: LuaOptions) throws(Misuse) -> Logger.Level? {
+    private static func level(_ options: LuaOptions) throws(UsageError) -> Logger.Level? {
         guard let name = try options.text("level") else { return nil }
         let levels: [String: Logger.Level] = ["debug": .debug, "info": .info, "warning": .warning, "error": .error]
         guard let known = levels[name] else {
-            throw Misuse(
+            throw UsageError(
                 "\(options.call.name): unknown level \"\(name)\"" + suggestion(for: name, in: levels.keys.sorted())
             )
         }
         return known
     }
 
-    private static func codes(_ options: LuaOptions) throws(Misuse) -> Set<String>? {
+    private static func codes(_ options: LuaOptions) throws(UsageError) -> Set<String>? {
         guard let items = try options.list("codes") else { return nil }
         var list: Set<String> = []
         for item in items {
@@ -44,13 +44,13 @@ private struct BuiltInOptions {
             default: throw options.must("codes", "be numbers and words, not \(item.typeName)")
             }
         }
-        guard !list.isEmpty else { throw Misuse("\(options.call.name): codes is empty") }
+        guard !list.isEmpty else { throw UsageError("\(options.call.name): codes is empty") }
         return list
     }
 
-    func kinds(_ call: HostCall, publishes: Bool) throws(Misuse) -> Set<PaniniMiddlewareKind> {
+    func kinds(_ call: HostCall, publishes: Bool) throws(UsageError) -> Set<PaniniMiddlewareKind> {
         guard sends || listens else {
-            throw Misuse("\(call.name): with sends and listens false there is nothing to do")
+            throw UsageError("\(call.name): with sends and listens false there is nothing to do")
         }
         var kinds: Set<PaniniMiddlewareKind> = []
         for kind in call.script.middlewares.kinds.all {
@@ -68,7 +68,7 @@ extension Script {
     /// What a middleware of the host takes, in bytes.
     private static let builtInCharge = 512
 
-    func timeoutMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
+    func timeoutMiddleware(_ call: HostCall) throws(UsageError) -> CInt {
         let options = try LuaOptions(call, 1, known: ["subject", "seconds", "codes", "sends", "listens"])
         let shared = try BuiltInOptions(options, level: .warning)
         let seconds = try options.seconds("seconds")
@@ -77,14 +77,16 @@ extension Script {
             do throws(SubjectPattern.Invalid) {
                 try SubjectPattern.checkPublishable(subject)
             } catch {
-                throw Misuse("\(call.name): subject: \(error.message)")
+                throw UsageError("\(call.name): subject: \(error.message)")
             }
             if let denied = Array(subject.utf8).withUnsafeBytes({ publishDenied($0) }) {
-                throw Misuse("\(call.name): subject: \(denied.message)")
+                throw UsageError("\(call.name): subject: \(denied.message)")
             }
         }
         guard subject != nil || seconds != nil else {
-            throw Misuse("\(call.name): needs a subject for its reports, or seconds as the limit of requests, or both")
+            throw UsageError(
+                "\(call.name): needs a subject for its reports, or seconds as the limit of requests, or both"
+            )
         }
         var kinds = try shared.kinds(call, publishes: false)
         if subject == nil { kinds = kinds.filter(\.isAwaited) }
@@ -100,7 +102,7 @@ extension Script {
         )
     }
 
-    func errorMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
+    func errorMiddleware(_ call: HostCall) throws(UsageError) -> CInt {
         let options = try LuaOptions(
             call,
             1,
@@ -112,7 +114,7 @@ extension Script {
             switch vm.pushRawField(call.L, 1, "on_error") {
             case LUA_TNIL: lua_settop(call.L, -2)
             case LUA_TFUNCTION: handler = vm.makeReference(call.L)
-            default: throw Misuse("\(call.name): on_error must be a function, not \(call.typeName(-1))")
+            default: throw UsageError("\(call.name): on_error must be a function, not \(call.typeName(-1))")
             }
         }
         return try push(
@@ -127,7 +129,7 @@ extension Script {
         )
     }
 
-    func debugMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
+    func debugMiddleware(_ call: HostCall) throws(UsageError) -> CInt {
         let options = try LuaOptions(call, 1, known: ["level", "logger", "max_bytes", "sends", "listens"])
         let shared = try BuiltInOptions(options, level: .debug)
         let maximumBytes = try options.integer("max_bytes", in: 1...1_048_576, or: "from 1 to 1048576") ?? 300
@@ -142,10 +144,10 @@ extension Script {
         )
     }
 
-    func push(_ middleware: any PaniniMiddleware, _ call: HostCall) throws(Misuse) -> CInt {
+    func push(_ middleware: any PaniniMiddleware, _ call: HostCall) throws(UsageError) -> CInt {
         // It is kept as long as this version of the script, whether it is added anywhere or not.
         try call.charge(Self.builtInCharge)
-        _ = panini_handle_push(call.L, middlewares.nativeType, adopt(middleware).id)
+        _ = panini_handle_push(call.L, middlewares.swiftType, adopt(middleware).id)
         return 1
     }
 }

@@ -13,23 +13,23 @@ extension Script {
 
     /// Gives a middleware in Swift its number.
     func adopt(_ middleware: any PaniniMiddleware) -> SwiftMiddleware {
-        let native = SwiftMiddleware(id: makeHandleNumber(), kinds: middleware.kinds)
-        middlewares.natives[native.id] = middleware
-        return native
+        let swiftMiddleware = SwiftMiddleware(id: makeHandleNumber(), kinds: middleware.kinds)
+        middlewares.swiftMiddlewares[swiftMiddleware.id] = middleware
+        return swiftMiddleware
     }
 
     /// Puts a middleware of the program around all those of the script, which has none yet.
     func addOuter(_ middleware: any PaniniMiddleware) {
-        middlewares.outer.append(MiddlewareLayer(id: makeHandleNumber(), native: adopt(middleware)))
+        middlewares.outer.append(MiddlewareLayer(id: makeHandleNumber(), swiftMiddleware: adopt(middleware)))
         composeSends()
     }
 
     // MARK: - Calls of scripts
 
-    func addMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
-        guard phase != .closed else { throw Misuse("app.add_middleware: the service has stopped") }
+    func addMiddleware(_ call: HostCall) throws(UsageError) -> CInt {
+        guard phase != .closed else { throw UsageError("app.add_middleware: the service has stopped") }
         guard middlewares.layers.count < ScriptMiddlewares.maximumLayers else {
-            throw Misuse(
+            throw UsageError(
                 "app.add_middleware: there are \(ScriptMiddlewares.maximumLayers) middlewares already, the most there may be"
             )
         }
@@ -40,9 +40,9 @@ extension Script {
         return 1
     }
 
-    func removeMiddleware(_ call: HostCall) throws(Misuse) -> CInt {
+    func removeMiddleware(_ call: HostCall) throws(UsageError) -> CInt {
         guard let handle = panini_userdata_at(call.L, 1, middlewares.handleType) else {
-            throw Misuse("app.remove_middleware: takes what app.add_middleware returned, not \(call.typeName(1))")
+            throw UsageError("app.remove_middleware: takes what app.add_middleware returned, not \(call.typeName(1))")
         }
         let removed = removeMiddleware(number: handle.assumingMemoryBound(to: panini_handle.self).pointee.id)
         lua_pushboolean(call.L, removed ? 1 : 0)
@@ -70,24 +70,24 @@ extension Script {
         _ call: HostCall,
         _ index: CInt,
         of kinds: [PaniniMiddlewareKind]
-    ) throws(Misuse) -> [MiddlewareLayer] {
+    ) throws(UsageError) -> [MiddlewareLayer] {
         let L = call.L
         let type = vm.pushRawField(L, index, "middlewares")
         defer { lua_settop(L, -2) }
         guard type != LUA_TNIL else { return [] }
         guard type == LUA_TTABLE else {
-            throw Misuse("\(call.name): middlewares must be a list of middlewares, not \(call.typeName(-1))")
+            throw UsageError("\(call.name): middlewares must be a list of middlewares, not \(call.typeName(-1))")
         }
         let list = lua_gettop(L)
         let count = lua_rawlen(L, list)
         guard count <= ScriptMiddlewares.maximumLayers else {
-            throw Misuse("\(call.name): more than \(ScriptMiddlewares.maximumLayers) middlewares")
+            throw UsageError("\(call.name): more than \(ScriptMiddlewares.maximumLayers) middlewares")
         }
         if count == 0 {
             lua_pushnil(L)
             if panini_next(L, list) != 0 {
                 lua_settop(L, list)
-                throw Misuse("\(call.name): middlewares must be a list, as in middlewares = { audit }")
+                throw UsageError("\(call.name): middlewares must be a list, as in middlewares = { audit }")
             }
         }
         var layers: [MiddlewareLayer] = []
@@ -97,7 +97,7 @@ extension Script {
             let layer = try readLayer(call, lua_gettop(L), "entry \(position + 1) of middlewares")
             guard kinds.contains(where: { layer.covers($0) }) else {
                 let names = kinds.map(\.name).joined(separator: ", ")
-                throw Misuse("\(call.name): entry \(position + 1) of middlewares is for none of \(names)")
+                throw UsageError("\(call.name): entry \(position + 1) of middlewares is for none of \(names)")
             }
             layers.append(layer)
         }
@@ -106,22 +106,22 @@ extension Script {
 
     // MARK: - Reading a middleware
 
-    private func readLayer(_ call: HostCall, _ index: CInt, _ what: String) throws(Misuse) -> MiddlewareLayer {
+    private func readLayer(_ call: HostCall, _ index: CInt, _ what: String) throws(UsageError) -> MiddlewareLayer {
         let L = call.L
-        if let native = panini_userdata_at(L, index, middlewares.nativeType) {
-            let id = native.assumingMemoryBound(to: panini_handle.self).pointee.id
+        if let swiftMiddleware = panini_userdata_at(L, index, middlewares.swiftType) {
+            let id = swiftMiddleware.assumingMemoryBound(to: panini_handle.self).pointee.id
             return MiddlewareLayer(
                 id: makeHandleNumber(),
-                native: SwiftMiddleware(id: id, kinds: middlewares.natives[id]?.kinds ?? [])
+                swiftMiddleware: SwiftMiddleware(id: id, kinds: middlewares.swiftMiddlewares[id]?.kinds ?? [])
             )
         }
         guard lua_type(L, index) == LUA_TTABLE else {
             if lua_type(L, index) == LUA_TFUNCTION {
-                throw Misuse(
+                throw UsageError(
                     "\(call.name): \(what) is a function; call it, so that the middleware it makes stands there"
                 )
             }
-            throw Misuse(
+            throw UsageError(
                 "\(call.name): \(what) must be a table of functions, or a function that returns one, not \(call.typeName(index))"
             )
         }
@@ -133,12 +133,12 @@ extension Script {
             layer.functions[kind] = function(call.L, index, kind.name) ?? fallback
         }
         guard !layer.functions.isEmpty else {
-            throw Misuse("\(call.name): \(what) has none of \(middlewareNames.joined(separator: ", "))")
+            throw UsageError("\(call.name): \(what) has none of \(middlewareNames.joined(separator: ", "))")
         }
         return layer
     }
 
-    private func checkNames(_ call: HostCall, _ index: CInt, _ what: String) throws(Misuse) {
+    private func checkNames(_ call: HostCall, _ index: CInt, _ what: String) throws(UsageError) {
         let L = call.L
         let top = lua_gettop(L)
         defer { lua_settop(L, top) }
@@ -146,16 +146,16 @@ extension Script {
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
             guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2) else {
-                throw Misuse("\(call.name): \(what) must have functions by their names")
+                throw UsageError("\(call.name): \(what) must have functions by their names")
             }
             guard names.contains(name) else {
-                throw Misuse(
+                throw UsageError(
                     "\(call.name): \(what) has an unknown function \"\(name)\""
                         + suggestion(for: name, in: names)
                 )
             }
             guard lua_type(L, -1) == LUA_TFUNCTION else {
-                throw Misuse("\(call.name): \(name) of \(what) must be a function, not \(call.typeName(-1))")
+                throw UsageError("\(call.name): \(name) of \(what) must be a function, not \(call.typeName(-1))")
             }
             lua_settop(L, -2)
         }
@@ -214,18 +214,18 @@ extension Script {
                         panini_middleware_push_step(L, middlewares.host, kind.number, $0.baseAddress)
                     }
                 }
-            } else if let native = layer.native {
-                panini_middleware_push_native_step(L, middlewares.host, native.id, kind.number)
+            } else if let swiftMiddleware = layer.swiftMiddleware {
+                panini_middleware_push_native_step(L, middlewares.host, swiftMiddleware.id, kind.number)
             }
         }
         return vm.makeReference(L)
     }
 
     /// Leaves a sending call to its middlewares; what is wrong with it is said at the script's own line first.
-    func goThrough(_ call: HostCall, _ chain: LuaReference) throws(Misuse) -> CInt {
+    func goThrough(_ call: HostCall, _ chain: LuaReference) throws(UsageError) -> CInt {
         _ = try call.bytes(1, "the subject")
         guard call.isNone(3) || call.type(3) == LUA_TTABLE else {
-            throw Misuse("\(call.name): options must be a table, not \(call.typeName(3))")
+            throw UsageError("\(call.name): options must be a table, not \(call.typeName(3))")
         }
         vm.push(chain, onto: call.L)
         return LuaVM.call
@@ -244,17 +244,18 @@ struct DirectCalls {
             return vm.makeReference(vm.state)
         }
         publish = reference {
-            hostCall($0, $1, "app.publish", takes: 3) { call throws(Misuse) in
+            hostCall($0, $1, "app.publish", takes: 3) { call throws(UsageError) in
                 try call.script.publishDirectly(call, force: false)
             }
         }
         publishSync = reference {
-            hostCall($0, $1, "app.publish_sync", takes: 3) { call throws(Misuse) in
+            hostCall($0, $1, "app.publish_sync", takes: 3) { call throws(UsageError) in
                 try call.script.publishDirectly(call, force: true)
             }
         }
         request = reference {
-            hostCall($0, $1, "app.request", takes: 3) { call throws(Misuse) in try call.script.requestDirectly(call) }
+            hostCall($0, $1, "app.request", takes: 3) { call throws(UsageError) in try call.script.requestDirectly(call)
+            }
         }
     }
 }

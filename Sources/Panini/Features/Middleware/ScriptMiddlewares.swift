@@ -19,7 +19,7 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
     var layers: [MiddlewareLayer] = []
     /// Those of the program that embeds the host: they wrap the script's.
     var outer: [MiddlewareLayer] = []
-    var natives: [Int64: any PaniniMiddleware] = [:]
+    var swiftMiddlewares: [Int64: any PaniniMiddleware] = [:]
 
     // What sending calls go through; nil when no middleware is interested.
     var publish: LuaReference?
@@ -28,8 +28,8 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
 
     /// The registry references of the metatables of handles, and of middlewares of the host.
     let handleType: CInt
-    let nativeType: CInt
-    /// What native steps of chains call; freed after the state is closed.
+    let swiftType: CInt
+    /// What the steps in Swift of chains call; freed after the state is closed.
     let host: UnsafeMutablePointer<panini_middleware_host>
     /// The sending calls behind all middlewares.
     private(set) lazy var directCalls = DirectCalls(
@@ -51,8 +51,8 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
         host.initialize(
             to: panini_middleware_host(
                 context: context,
-                before: beforeNativeMiddleware,
-                after: afterNativeMiddleware,
+                before: beforeSwiftMiddleware,
+                after: afterSwiftMiddleware,
                 covered: logCoveredByInner
             )
         )
@@ -64,7 +64,7 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
             vm.pushString(L, "panini.native_middleware" as StaticString)
             lua_rawset(L, -3)
         }
-        nativeType = vm.makeReference(L).index
+        swiftType = vm.makeReference(L).index
         super.init(script)
     }
 
@@ -79,7 +79,7 @@ final class ScriptMiddlewares: ScriptFeature, RunWatcher {
     }
 
     /// Of calls inside a coroutine of the script's own that was never run to its end.
-    func runEnds(_ coroutine: LuaCoroutine, _ activity: Activity) {
+    func runWillEnd(_ coroutine: LuaCoroutine, _ activity: Activity) {
         guard observationCount > 0 else { return }
         script.endObservations(
             slot: Int(coroutine.slot),

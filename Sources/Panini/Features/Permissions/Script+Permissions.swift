@@ -49,13 +49,13 @@ extension Script {
     }
 
     /// Refuses a file or folder that is not allowed.
-    func requireReadable(_ path: String, _ what: String) throws(Misuse) {
+    func requireReadable(_ path: String, _ what: String) throws(UsageError) {
         guard let restrictions, !restrictions.mayRead(path) else { return }
-        throw Misuse("\(what): the script may not read \(path) (--allow-read \(path))")
+        throw UsageError("\(what): the script may not read \(path) (--allow-read \(path))")
     }
 
     /// Refuses options in the script's own table that reach beyond it.
-    func requireAllowed(options members: [(String, PlainValue)]) throws(Misuse) {
+    func requireAllowed(options members: [(String, PlainValue)]) throws(UsageError) {
         guard let restrictions else { return }
         let flat: [(String, PlainValue)]
         do throws(OptionError) {
@@ -65,7 +65,9 @@ extension Script {
         }
         for (name, value) in flat {
             if name == "logger_files_path" {
-                throw Misuse("panini.app: the script may not choose the folder of its logs: --logger-files-path does")
+                throw UsageError(
+                    "panini.app: the script may not choose the folder of its logs: --logger-files-path does"
+                )
             }
             if name == "module_path", !overrides.contains(name) {
                 for folder in Self.texts(value) {
@@ -82,7 +84,7 @@ extension Script {
         // An address from outside wins, and is the program's business.
         guard !["servers", "host"].contains(where: overrides.contains) else { return }
         for (host, port) in addresses(flat) where !restrictions.mayConnect(host: host, port: port) {
-            throw Misuse("panini.app: \(Self.connectDenied(host: host, port: port).message)")
+            throw UsageError("panini.app: \(Self.connectDenied(host: host, port: port).message)")
         }
     }
 

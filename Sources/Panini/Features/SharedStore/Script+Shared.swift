@@ -8,9 +8,9 @@ import ScriptRuntime
 extension Script {
     private var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
 
-    private func key(_ call: HostCall) throws(Misuse) -> [UInt8] { Array(try call.bytes(1, "the key")) }
+    private func key(_ call: HostCall) throws(UsageError) -> [UInt8] { Array(try call.bytes(1, "the key")) }
 
-    private func value(_ call: HostCall, _ index: CInt, _ what: String) throws(Misuse) -> SharedValue {
+    private func value(_ call: HostCall, _ index: CInt, _ what: String) throws(UsageError) -> SharedValue {
         switch call.type(index) {
         case LUA_TBOOLEAN: return .boolean(lua_toboolean(call.L, index) != 0)
         case LUA_TNUMBER:
@@ -21,10 +21,10 @@ extension Script {
             do throws(LuaSnapshotError) {
                 return .table(try vm.snapshot(call.L, index))
             } catch {
-                throw Misuse("\(call.name): \(what) must be plain data: \(error.message)")
+                throw UsageError("\(call.name): \(what) must be plain data: \(error.message)")
             }
         default:
-            throw Misuse(
+            throw UsageError(
                 "\(call.name): \(what) must be a boolean, a number, a string or a table of them, not \(call.typeName(index))"
             )
         }
@@ -35,20 +35,20 @@ extension Script {
         _ index: CInt,
         _ what: String,
         default usual: Int64
-    ) throws(Misuse) -> SharedValue {
+    ) throws(UsageError) -> SharedValue {
         if call.isNone(index) { return .integer(usual) }
         guard call.type(index) == LUA_TNUMBER else {
-            throw Misuse("\(call.name): \(what) must be a number, not \(call.typeName(index))")
+            throw UsageError("\(call.name): \(what) must be a number, not \(call.typeName(index))")
         }
         return try value(call, index, what)
     }
 
-    private func expiry(_ call: HostCall, _ index: CInt) throws(Misuse) -> UInt64 {
+    private func expiry(_ call: HostCall, _ index: CInt) throws(UsageError) -> UInt64 {
         guard !call.isNone(index) else { return 0 }
         let seconds = lua_tonumberx(call.L, index, nil)
         guard call.type(index) == LUA_TNUMBER, seconds > 0, seconds <= HostCall.mostSeconds else {
             let given = call.type(index) == LUA_TNUMBER ? "\(seconds)" : call.typeName(index)
-            throw Misuse(
+            throw UsageError(
                 "\(call.name): the time to live must be a number of seconds, more than 0 and at most a year, not \(given)"
             )
         }
@@ -66,15 +66,15 @@ extension Script {
         }
     }
 
-    private func refused(_ call: HostCall, _ refusal: SharedStore.Refusal) throws(Misuse) -> CInt {
+    private func refused(_ call: HostCall, _ refusal: SharedStore.Refusal) throws(UsageError) -> CInt {
         switch refusal {
         case .full(let limit):
             return call.failure(CallError("full", "app.shared is full: its limit (shared_limit) is \(limit) bytes"))
-        case .notANumber: throw Misuse("\(call.name): the value of that key is no number")
+        case .notANumber: throw UsageError("\(call.name): the value of that key is no number")
         }
     }
 
-    func sharedGet(_ call: HostCall) throws(Misuse) -> CInt {
+    func sharedGet(_ call: HostCall) throws(UsageError) -> CInt {
         let value = sharing.store.get(try key(call), now: now)
         // A table takes more room in Lua than as bytes.
         if let value { try call.requireRoom(for: value.sizeInLua) }
@@ -82,7 +82,7 @@ extension Script {
         return 1
     }
 
-    func sharedSet(_ call: HostCall) throws(Misuse) -> CInt {
+    func sharedSet(_ call: HostCall) throws(UsageError) -> CInt {
         let key = try key(call)
         if call.isNone(2) {
             // As an assignment of nil does.
@@ -99,7 +99,7 @@ extension Script {
         }
     }
 
-    func sharedAdd(_ call: HostCall) throws(Misuse) -> CInt {
+    func sharedAdd(_ call: HostCall) throws(UsageError) -> CInt {
         let key = try key(call)
         let value = try value(call, 2, "the value")
         let expires = try expiry(call, 3)
@@ -112,7 +112,7 @@ extension Script {
         }
     }
 
-    func sharedIncrement(_ call: HostCall) throws(Misuse) -> CInt {
+    func sharedIncrement(_ call: HostCall) throws(UsageError) -> CInt {
         let key = try key(call)
         let amount = try amount(call, 2, "the amount", default: 1)
         let initial = try self.amount(call, 3, "the initial value", default: 0)
@@ -124,12 +124,12 @@ extension Script {
         }
     }
 
-    func sharedDelete(_ call: HostCall) throws(Misuse) -> CInt {
+    func sharedDelete(_ call: HostCall) throws(UsageError) -> CInt {
         lua_pushboolean(call.L, sharing.store.delete(try key(call), now: now) ? 1 : 0)
         return 1
     }
 
-    func sharedKeys(_ call: HostCall) throws(Misuse) -> CInt {
+    func sharedKeys(_ call: HostCall) throws(UsageError) -> CInt {
         let prefix = call.isNone(1) ? [] : Array(try call.bytes(1, "the prefix"))
         guard let keys = sharing.store.keys(prefix, now: now, unless: { vm.isRunOver }) else { return 0 }
         // A text, and its place in the table.

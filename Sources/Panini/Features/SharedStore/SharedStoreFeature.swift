@@ -26,7 +26,9 @@ extension Feature {
         Function(
             table: "app.shared",
             entry: HostFunctionEntry(name: "get", signature: "app.shared.get(key) -> value | nil") {
-                hostCall($0, $1, "app.shared.get", takes: 1) { call throws(Misuse) in try call.script.sharedGet(call) }
+                hostCall($0, $1, "app.shared.get", takes: 1) { call throws(UsageError) in
+                    try call.script.sharedGet(call)
+                }
             },
             annotation: """
                 The value of a key.
@@ -37,7 +39,9 @@ extension Feature {
         Function(
             table: "app.shared",
             entry: HostFunctionEntry(name: "set", signature: "app.shared.set(key, value [, ttl]) -> true | nil, err") {
-                hostCall($0, $1, "app.shared.set", takes: 3) { call throws(Misuse) in try call.script.sharedSet(call) }
+                hostCall($0, $1, "app.shared.set", takes: 3) { call throws(UsageError) in
+                    try call.script.sharedSet(call)
+                }
             },
             annotation: """
                 Sets a key; nil deletes it.
@@ -54,7 +58,9 @@ extension Feature {
                 name: "add",
                 signature: "app.shared.add(key, value [, ttl]) -> true | false | nil, err"
             ) {
-                hostCall($0, $1, "app.shared.add", takes: 3) { call throws(Misuse) in try call.script.sharedAdd(call) }
+                hostCall($0, $1, "app.shared.add", takes: 3) { call throws(UsageError) in
+                    try call.script.sharedAdd(call)
+                }
             },
             annotation: """
                 Sets a key that does not exist.
@@ -71,7 +77,7 @@ extension Feature {
                 name: "incr",
                 signature: "app.shared.incr(key [, by [, initial]]) -> number | nil, err"
             ) {
-                hostCall($0, $1, "app.shared.incr", takes: 3) { call throws(Misuse) in
+                hostCall($0, $1, "app.shared.incr", takes: 3) { call throws(UsageError) in
                     try call.script.sharedIncrement(call)
                 }
             },
@@ -87,7 +93,7 @@ extension Feature {
         Function(
             table: "app.shared",
             entry: HostFunctionEntry(name: "delete", signature: "app.shared.delete(key) -> true | false") {
-                hostCall($0, $1, "app.shared.delete", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "app.shared.delete", takes: 1) { call throws(UsageError) in
                     try call.script.sharedDelete(call)
                 }
             },
@@ -100,7 +106,8 @@ extension Feature {
         Function(
             table: "app.shared",
             entry: HostFunctionEntry(name: "keys", signature: "app.shared.keys([prefix]) -> list of keys") {
-                hostCall($0, $1, "app.shared.keys", takes: 1) { call throws(Misuse) in try call.script.sharedKeys(call)
+                hostCall($0, $1, "app.shared.keys", takes: 1) { call throws(UsageError) in
+                    try call.script.sharedKeys(call)
                 }
             },
             annotation: """

@@ -34,7 +34,7 @@ final class ScriptTelemetry: ScriptFeature, RunWatcher {
         if isTraced { script.beginSpan(coroutine, activity, function: index) }
     }
 
-    func runEnded(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {
+    func runDidEnd(_ coroutine: LuaCoroutine, _ error: @autoclosure () -> LuaError?) {
         if isTraced { script.endSpan(slot: Int(coroutine.slot), error()) }
     }
 

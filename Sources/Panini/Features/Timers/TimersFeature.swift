@@ -11,7 +11,7 @@ extension Feature {
         functions: [
             Function(
                 entry: HostFunctionEntry(name: "timer_task", signature: "app.timer_task(interval, [options,] fn)") {
-                    hostCall($0, $1, "app.timer_task", takes: 3) { call throws(Misuse) in
+                    hostCall($0, $1, "app.timer_task", takes: 3) { call throws(UsageError) in
                         try call.script.timerTask(call)
                     }
                 },

@@ -8,10 +8,10 @@ import ScriptRuntime
 
 extension Script {
     /// `panini.field{...}`: checks the field here, at its own line. A table says the same.
-    func field(_ call: HostCall) throws(Misuse) -> CInt {
+    func field(_ call: HostCall) throws(UsageError) -> CInt {
         lua_settop(call.L, 1)
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse(
+            throw UsageError(
                 "panini.field: takes a table, as in panini.field{ type = \"string\" }, not \(call.typeName(1))"
             )
         }
@@ -22,9 +22,9 @@ extension Script {
     }
 
     /// `panini.validator(fields [, options])`.
-    func validator(_ call: HostCall) throws(Misuse) -> CInt {
+    func validator(_ call: HostCall) throws(UsageError) -> CInt {
         guard call.type(1) == LUA_TTABLE else {
-            throw Misuse(
+            throw UsageError(
                 "panini.validator: takes a table of fields, as in panini.validator{ id = { type = \"integer\" } }, not \(call.typeName(1))"
             )
         }
@@ -43,10 +43,10 @@ extension Script {
         return 1
     }
 
-    func jsonSchema(_ call: HostCall) throws(Misuse) -> CInt {
+    func jsonSchema(_ call: HostCall) throws(UsageError) -> CInt {
         let L = call.L
         guard panini_validator_at(L, 1, validators.type) != nil else {
-            throw Misuse("call it with a colon: validator:json_schema()")
+            throw UsageError("call it with a colon: validator:json_schema()")
         }
         lua_getiuservalue(L, 1, 1)
         lua_rawgeti(L, -1, lua_Integer(PANINI_VALIDATOR_SCHEMA))
@@ -55,7 +55,7 @@ extension Script {
         do throws(LuaJSONError) {
             try vm.pushJSON(text: text, onto: L)
         } catch {
-            throw Misuse("validator:json_schema: \(error.description)")
+            throw UsageError("validator:json_schema: \(error.description)")
         }
         return 1
     }
@@ -63,21 +63,23 @@ extension Script {
     // MARK: - Listeners
 
     /// Whether the options at an index name a validator; refuses what does not go with one.
-    func hasValidator(_ call: HostCall, _ index: CInt, dataType: DataType) throws(Misuse) -> Bool {
+    func hasValidator(_ call: HostCall, _ index: CInt, dataType: DataType) throws(UsageError) -> Bool {
         let L = call.L
         let type = vm.pushRawField(L, index, "validator")
         let isValidator = panini_validator_at(L, -1, validators.type) != nil
         let invalid = vm.pushRawField(L, index, "on_invalid")
         defer { lua_settop(L, -3) }
         guard type == LUA_TNIL || isValidator else {
-            throw Misuse("\(call.name): validator must be made with panini.validator{...}, not \(call.typeName(-2))")
+            throw UsageError(
+                "\(call.name): validator must be made with panini.validator{...}, not \(call.typeName(-2))"
+            )
         }
         guard invalid == LUA_TNIL || invalid == LUA_TFUNCTION else {
-            throw Misuse("\(call.name): on_invalid must be a function, not \(call.typeName(-1))")
+            throw UsageError("\(call.name): on_invalid must be a function, not \(call.typeName(-1))")
         }
-        guard isValidator || invalid == LUA_TNIL else { throw Misuse("\(call.name): on_invalid needs a validator") }
+        guard isValidator || invalid == LUA_TNIL else { throw UsageError("\(call.name): on_invalid needs a validator") }
         guard !isValidator || dataType == .json else {
-            throw Misuse("\(call.name): a validator looks at JSON; it does not go with another data_type")
+            throw UsageError("\(call.name): a validator looks at JSON; it does not go with another data_type")
         }
         return isValidator
     }

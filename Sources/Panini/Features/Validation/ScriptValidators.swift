@@ -16,7 +16,7 @@ final class ScriptValidators: ScriptFeature {
         vm.pushString(L, "json_schema" as StaticString)
         vm.pushHostFunction(
             {
-                hostCall($0, $1, "validator:json_schema", takes: 1) { call throws(Misuse) in
+                hostCall($0, $1, "validator:json_schema", takes: 1) { call throws(UsageError) in
                     try call.script.jsonSchema(call)
                 }
             },

@@ -20,7 +20,8 @@ extension Feature {
                 name: "validator",
                 signature: "panini.validator(fields [, options]) -> validator"
             ) {
-                hostCall($0, $1, "panini.validator", takes: 2) { call throws(Misuse) in try call.script.validator(call)
+                hostCall($0, $1, "panini.validator", takes: 2) { call throws(UsageError) in
+                    try call.script.validator(call)
                 }
             },
             annotation: """
@@ -36,7 +37,7 @@ extension Feature {
                 name: "field",
                 signature: "panini.field{ type = ..., ... } -> the same table, checked"
             ) {
-                hostCall($0, $1, "panini.field", takes: 1) { call throws(Misuse) in try call.script.field(call) }
+                hostCall($0, $1, "panini.field", takes: 1) { call throws(UsageError) in try call.script.field(call) }
             },
             annotation: """
                 Checks a validator's field at its own line, and returns it.

@@ -9,7 +9,7 @@ import ScriptRuntime
 
 extension ValidatorBuilder {
     /// Compiles everything but `many`, `null`, `optional` and `default`.
-    mutating func value(_ index: CInt, _ place: String, depth level: Int32) throws(Misuse) -> Compiled {
+    mutating func value(_ index: CInt, _ place: String, depth level: Int32) throws(UsageError) -> Compiled {
         var compiled = Compiled(rule: panini_rule(), type: .any, members: [])
         compiled.rule.items = -1
         compiled.type = try type(index, place, depth: level, &compiled)
@@ -31,7 +31,7 @@ extension ValidatorBuilder {
         _ place: String,
         depth level: Int32,
         _ compiled: inout Compiled
-    ) throws(Misuse) -> FieldType {
+    ) throws(UsageError) -> FieldType {
         vm.pushRawField(L, index, "type")
         if let name = vm.string(L, -1) {
             lua_settop(L, -2)
@@ -68,7 +68,7 @@ extension ValidatorBuilder {
 
     // MARK: - Bounds
 
-    private mutating func bounds(_ compiled: inout Compiled, _ index: CInt, _ place: String) throws(Misuse) {
+    private mutating func bounds(_ compiled: inout Compiled, _ index: CInt, _ place: String) throws(UsageError) {
         vm.pushRawField(L, index, "min")
         vm.pushRawField(L, index, "max")
         defer { lua_settop(L, -3) }
@@ -117,7 +117,7 @@ extension ValidatorBuilder {
         _ name: String,
         _ measure: FieldType.Measure,
         _ place: String
-    ) throws(Misuse) -> String {
+    ) throws(UsageError) -> String {
         guard lua_type(L, index) == LUA_TNUMBER, lua_tonumberx(L, index, nil).isFinite, let text = json(index) else {
             throw misuse(place, "\(name) must be a number, not \(call.typeName(index))")
         }
@@ -146,7 +146,7 @@ extension ValidatorBuilder {
 
     // MARK: - Choices
 
-    private mutating func choices(_ compiled: inout Compiled, _ index: CInt, _ place: String) throws(Misuse) {
+    private mutating func choices(_ compiled: inout Compiled, _ index: CInt, _ place: String) throws(UsageError) {
         let type = vm.pushRawField(L, index, "enum")
         defer { lua_settop(L, -2) }
         guard type != LUA_TNIL else { return }
@@ -193,7 +193,7 @@ extension ValidatorBuilder {
 
     // MARK: - Pattern and items
 
-    private mutating func pattern(_ compiled: inout Compiled, _ index: CInt, _ place: String) throws(Misuse) {
+    private mutating func pattern(_ compiled: inout Compiled, _ index: CInt, _ place: String) throws(UsageError) {
         let type = vm.pushRawField(L, index, "pattern")
         defer { lua_settop(L, -2) }
         guard type != LUA_TNIL else { return }
@@ -226,7 +226,7 @@ extension ValidatorBuilder {
         _ index: CInt,
         _ place: String,
         depth level: Int32
-    ) throws(Misuse) {
+    ) throws(UsageError) {
         let type = vm.pushRawField(L, index, "items")
         defer { lua_settop(L, -2) }
         guard type != LUA_TNIL else { return }

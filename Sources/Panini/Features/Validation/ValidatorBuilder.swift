@@ -40,7 +40,7 @@ struct ValidatorBuilder {
         constants = lua_gettop(L)
     }
 
-    func misuse(_ place: String, _ text: String) -> Misuse { Misuse("\(call.name): \(place)\(text)") }
+    func misuse(_ place: String, _ text: String) -> UsageError { UsageError("\(call.name): \(place)\(text)") }
 
     /// Pops the value on top into the constants.
     mutating func keep() -> Int32 {
@@ -72,7 +72,12 @@ struct ValidatorBuilder {
     // MARK: - A validator
 
     /// Compiles the table of fields at an index, and pushes the validator in place of the constants.
-    mutating func build(fields: CInt, refusesUnknown: Bool, violationLimit: Int32, patternSteps: Int64) throws(Misuse) {
+    mutating func build(
+        fields: CInt,
+        refusesUnknown: Bool,
+        violationLimit: Int32,
+        patternSteps: Int64
+    ) throws(UsageError) {
         let names = try fieldNames(fields)
         rules = Array(repeating: panini_rule(), count: names.count)
         lua_createtable(L, 0, CInt(names.count))
@@ -119,7 +124,7 @@ struct ValidatorBuilder {
     }
 
     /// The names in order, so that violations have one.
-    private func fieldNames(_ fields: CInt) throws(Misuse) -> [String] {
+    private func fieldNames(_ fields: CInt) throws(UsageError) -> [String] {
         var names: [String] = []
         lua_pushnil(L)
         while panini_next(L, fields) != 0 {
@@ -136,7 +141,7 @@ struct ValidatorBuilder {
     }
 
     /// A default must pass the field's own rule; it is filled in as messages would be.
-    private func checkDefaults(_ names: [String]) throws(Misuse) {
+    private func checkDefaults(_ names: [String]) throws(UsageError) {
         let validator = lua_gettop(L)
         guard lua_checkstack(L, 1000) != 0 else { throw misuse("", "the Lua stack is full") }
         for (index, name) in names.enumerated() where rules[index].default_slot != 0 {
@@ -160,7 +165,7 @@ struct ValidatorBuilder {
         _ place: String,
         depth level: Int32,
         isItem: Bool = false
-    ) throws(Misuse) -> Compiled {
+    ) throws(UsageError) -> Compiled {
         guard lua_checkstack(L, 40) != 0, level < PANINI_VALIDATOR_DEPTH else {
             throw misuse(place, "nested deeper than \(PANINI_VALIDATOR_DEPTH) levels")
         }
@@ -189,7 +194,7 @@ struct ValidatorBuilder {
         return compiled
     }
 
-    private func checkNames(_ index: CInt, _ place: String) throws(Misuse) {
+    private func checkNames(_ index: CInt, _ place: String) throws(UsageError) {
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
             lua_settop(L, -2)
@@ -200,7 +205,7 @@ struct ValidatorBuilder {
         }
     }
 
-    private func flag(_ name: StaticString, _ index: CInt, _ place: String) throws(Misuse) -> Bool {
+    private func flag(_ name: StaticString, _ index: CInt, _ place: String) throws(UsageError) -> Bool {
         let type = vm.pushRawField(L, index, name)
         let isSet = lua_toboolean(L, -1) != 0
         lua_settop(L, -2)
@@ -214,7 +219,7 @@ struct ValidatorBuilder {
         _ index: CInt,
         _ place: String,
         isItem: Bool
-    ) throws(Misuse) {
+    ) throws(UsageError) {
         let isNullable = try flag("null", index, place)
         if isNullable { compiled.rule.flags |= UInt8(PANINI_RULE_NULL) }
         compiled.members.insert(contentsOf: Self.typeMember(compiled.type, isNullable: isNullable), at: 0)

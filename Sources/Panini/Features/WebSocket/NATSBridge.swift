@@ -147,7 +147,7 @@ final class NATSBridge {
     /// Whether a client's next command must wait, for the broker or for the service's turn, which is told by its `goOn`.
     func hold(_ client: BridgeClient) -> Bool {
         if service.connection.isCongested {
-            service.outflow.heldClients.append(client)
+            service.sendBacklog.heldClients.append(client)
             return true
         }
         guard service.turn.isWaiting || service.turn.isOver else { return false }

@@ -13,7 +13,7 @@ extension Script {
     ]
 
     /// `app.http.websocket(path, [options,] handler)`.
-    func webSocket(_ call: HostCall) throws(Misuse) -> CInt {
+    func webSocket(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         let path = try routePath(call, 1)
         let (hasOptions, index) = try webSocketPlaces(call)
@@ -42,7 +42,7 @@ extension Script {
     }
 
     /// Whether there are options, and where the handler is, which may be a table, too.
-    private func webSocketPlaces(_ call: HostCall) throws(Misuse) -> (Bool, CInt) {
+    private func webSocketPlaces(_ call: HostCall) throws(UsageError) -> (Bool, CInt) {
         guard call.type(2) == LUA_TFUNCTION else {
             return call.givenCount > 2 ? (call.type(2) == LUA_TTABLE, 3) : (false, 2)
         }
@@ -50,7 +50,7 @@ extension Script {
     }
 
     /// `app.http.nats_bridge(path, { allow = {...}, ... })`.
-    func natsBridge(_ call: HostCall) throws(Misuse) -> CInt {
+    func natsBridge(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         let path = try routePath(call, 1)
         var common = CommonOptions()
@@ -67,7 +67,7 @@ extension Script {
         let asked = try given.integer("max_subscriptions", in: 1...100_000, or: "a whole number from 1 to 100000")
         maximum = asked.map { call.bounded($0, by: maximum, "max_subscriptions") } ?? maximum
         guard !allowed.isEmpty else {
-            throw Misuse(
+            throw UsageError(
                 "\(call.name): needs allow, the subjects that its clients may subscribe to: { allow = { \"prices.>\" } }"
             )
         }
@@ -92,7 +92,7 @@ extension Script {
         _ path: String,
         _ layers: [MiddlewareLayer],
         _ call: HostCall
-    ) throws(Misuse) {
+    ) throws(UsageError) {
         let route = HTTPRoute(
             script: self,
             method: "GET",
@@ -107,7 +107,7 @@ extension Script {
         do throws(HTTPRouteError) {
             try http.routes.add(route)
         } catch {
-            throw Misuse("\(call.name): \(error.message)")
+            throw UsageError("\(call.name): \(error.message)")
         }
         compose(route)
     }
@@ -117,11 +117,11 @@ extension Script {
         _ call: HostCall,
         _ index: CInt,
         _ path: String
-    ) throws(Misuse) -> (form: WebSocketRoute.Form, origin: String) {
+    ) throws(UsageError) -> (form: WebSocketRoute.Form, origin: String) {
         let L = call.L
         if call.type(index) == LUA_TFUNCTION {
             guard options?.isSync != true else {
-                throw Misuse(
+                throw UsageError(
                     """
                     app.http.websocket: with app_strategy = "sync" the handler is a table, as in { message = \
                     function(ws, data) ... end }; a function would keep everything else waiting until its client leaves
@@ -133,7 +133,7 @@ extension Script {
             return (.function(vm.makeReference(L)), origin)
         }
         guard call.type(index) == LUA_TTABLE else {
-            throw Misuse(
+            throw UsageError(
                 "app.http.websocket: the handler must be a function or a table of functions, not \(call.typeName(index))"
             )
         }
@@ -145,13 +145,13 @@ extension Script {
             guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2), WebSocketHandlers.names.contains(name)
             else {
                 let name = lua_type(L, -2) == LUA_TSTRING ? vm.string(L, -2) ?? "?" : "a position"
-                throw Misuse(
+                throw UsageError(
                     "app.http.websocket: unknown function \"\(name)\""
                         + suggestion(for: name, in: WebSocketHandlers.names)
                 )
             }
             guard lua_type(L, -1) == LUA_TFUNCTION else {
-                throw Misuse("app.http.websocket: \(name) must be a function, not \(call.typeName(lua_gettop(L)))")
+                throw UsageError("app.http.websocket: \(name) must be a function, not \(call.typeName(lua_gettop(L)))")
             }
             if name == "message" || place == nil { place = origin(L, lua_gettop(L)) }
             let function = vm.makeReference(L)
@@ -163,7 +163,7 @@ extension Script {
             }
         }
         guard let place else {
-            throw Misuse("app.http.websocket: the handler of \(path) has none of open, message, close and reload")
+            throw UsageError("app.http.websocket: the handler of \(path) has none of open, message, close and reload")
         }
         return (.table(handlers), place)
     }
@@ -175,7 +175,7 @@ extension Script {
         var terms = WebSocketHandshake.Terms()
     }
 
-    private func read(_ given: LuaOptions, into common: inout CommonOptions) throws(Misuse) {
+    private func read(_ given: LuaOptions, into common: inout CommonOptions) throws(UsageError) {
         var settings = common.settings
         settings.idleTimeout = try given.onlySeconds("idle_timeout", in: 0.001...86400) ?? settings.idleTimeout
         // The bounds are what is there without the option. Beyond 1 GB a message does not fit into memory with its copies.
@@ -195,45 +195,47 @@ extension Script {
         common.settings = settings
     }
 
-    private func texts(_ given: LuaOptions, _ name: String) throws(Misuse) -> [String]? {
+    private func texts(_ given: LuaOptions, _ name: String) throws(UsageError) -> [String]? {
         try given.texts(name, called: "texts") { !$0.isEmpty }
     }
 
-    private func subprotocols(_ given: LuaOptions) throws(Misuse) -> [String]? {
+    private func subprotocols(_ given: LuaOptions) throws(UsageError) -> [String]? {
         guard let list = try texts(given, "protocols") else { return nil }
         for name in list where !name.utf8.allSatisfy({ ASCII.isTokenByte($0) }) {
-            throw Misuse("\(given.call.name): \"\(name)\" is no name of a subprotocol: no spaces, commas and the like")
+            throw UsageError(
+                "\(given.call.name): \"\(name)\" is no name of a subprotocol: no spaces, commas and the like"
+            )
         }
         return list
     }
 
-    private func origins(_ given: LuaOptions) throws(Misuse) -> [String]? {
+    private func origins(_ given: LuaOptions) throws(UsageError) -> [String]? {
         guard let list = try texts(given, "origins") else { return nil }
         for origin in list where origin != "*" && origin != "self" && origin != "null" {
             let rest = origin.parts(between: ASCII.slash)
             guard rest.count == 3, rest[0].ends(with: ":"), rest[1].isEmpty, !rest[2].isEmpty else {
-                throw Misuse(
+                throw UsageError(
                     """
                     \(given.call.name): "\(origin)" is no origin; it looks like https://shop.example, or is "self" or "*"
                     """
                 )
             }
         }
-        guard !list.isEmpty else { throw Misuse("\(given.call.name): origins is empty: nobody could connect") }
+        guard !list.isEmpty else { throw UsageError("\(given.call.name): origins is empty: nobody could connect") }
         return list
     }
 
-    private func permitted(_ given: LuaOptions) throws(Misuse) -> [String] {
+    private func permitted(_ given: LuaOptions) throws(UsageError) -> [String] {
         var list: [SubjectPattern] = []
         for text in try texts(given, "allow") ?? [] {
             do throws(SubjectPattern.Invalid) {
                 list.append(try SubjectPattern(text))
             } catch {
-                throw Misuse("\(given.call.name): allow: \(error.message)")
+                throw UsageError("\(given.call.name): allow: \(error.message)")
             }
         }
         // What a script may not listen to itself it cannot let others listen to.
-        if let denied = listenDenied(list) { throw Misuse("\(given.call.name): \(denied.message)") }
+        if let denied = listenDenied(list) { throw UsageError("\(given.call.name): \(denied.message)") }
         return list.map(\.subject)
     }
 }

@@ -83,7 +83,7 @@ extension Script {
     ) {
         beginActivity()
         guard vm.hasRoom(for: bytes.count + Self.coroutineBytes) else {
-            return settleUnstarted(session.activity(turn))
+            return failBeforeStart(session.activity(turn))
         }
         let co = vm.acquireCoroutine()
         let L = co.thread
@@ -169,7 +169,7 @@ extension Script {
         _ call: HostCall,
         _ block: UnsafeMutablePointer<panini_websocket>,
         _ function: CInt
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         guard let pointer = block.pointee.session else {
             let code = UInt16(clamping: block.pointee.code)
             if Int(function) == PANINI_WEBSOCKET_CLOSE {
@@ -184,7 +184,7 @@ extension Script {
         case PANINI_WEBSOCKET_SEND:
             let text = try webSocketBytes(call)
             guard UTF8Text.isValid(text) else {
-                throw Misuse("ws.send: the text is not valid UTF-8; ws.send_binary sends any bytes")
+                throw UsageError("ws.send: the text is not valid UTF-8; ws.send_binary sends any bytes")
             }
             return try send(call, session, .text, text)
         case PANINI_WEBSOCKET_SEND_BINARY: return try send(call, session, .binary, webSocketBytes(call))
@@ -192,29 +192,31 @@ extension Script {
         }
     }
 
-    private func webSocketBytes(_ call: HostCall) throws(Misuse) -> UnsafeRawBufferPointer {
+    private func webSocketBytes(_ call: HostCall) throws(UsageError) -> UnsafeRawBufferPointer {
         guard let bytes = vm.stringBytes(call.L, 1) else {
             let hint = call.type(1) == LUA_TTABLE ? "; panini.json.encode makes a text of a table" : ""
-            throw Misuse("\(call.name): the message must be a string, not \(call.typeName(1))\(hint)")
+            throw UsageError("\(call.name): the message must be a string, not \(call.typeName(1))\(hint)")
         }
         return bytes
     }
 
-    private func receive(_ call: HostCall, _ session: WebSocketSession) throws(Misuse) -> CInt {
+    private func receive(_ call: HostCall, _ session: WebSocketSession) throws(UsageError) -> CInt {
         guard session.isFunction else {
-            throw Misuse("ws.receive: the handler of this route is a table; its function message gets the messages")
+            throw UsageError("ws.receive: the handler of this route is a table; its function message gets the messages")
         }
         // When the service's slice is used up others have their turn first, and this handler goes on with a whole budget: it is
         // not to be ended because its client has sent much.
         let waits = service?.turn.isOver == true && session.receiver == nil && vm.canSuspend(call.L)
         if !waits, let message = session.connection.popMessage() {
             guard vm.hasRoom(for: message.bytes.readableBytes) else {
-                throw Misuse("ws.receive: \(LuaVM.memoryText)")
+                throw UsageError("ws.receive: \(LuaVM.memoryText)")
             }
             return message.bytes.withUnsafeReadableBytes { pushMessage(message.kind, $0, onto: call.L) }
         }
         if session.hasEnded, !session.connection.hasMessages { return call.failure(session.closedError) }
-        guard session.receiver == nil else { throw Misuse("ws.receive: another coroutine is waiting in it already") }
+        guard session.receiver == nil else {
+            throw UsageError("ws.receive: another coroutine is waiting in it already")
+        }
         try requireSuspendable(call)
         guard let id = vm.running?.id else { return 0 }
         session.receiver = id
@@ -228,7 +230,7 @@ extension Script {
         _ session: WebSocketSession,
         _ kind: WebSocketKind,
         _ bytes: UnsafeRawBufferPointer
-    ) throws(Misuse) -> CInt {
+    ) throws(UsageError) -> CInt {
         var waits = true
         if !call.isNone(2) {
             waits = try LuaOptions(call, 2, known: ["wait"]).flag("wait") ?? true
@@ -254,11 +256,11 @@ extension Script {
         }
     }
 
-    private func close(_ call: HostCall, _ session: WebSocketSession) throws(Misuse) -> CInt {
+    private func close(_ call: HostCall, _ session: WebSocketSession) throws(UsageError) -> CInt {
         var code = WebSocketCode.normal
         if !call.isNone(1) {
             guard lua_isinteger(call.L, 1) != 0, WebSocketCode.mayBeSent(lua_tointegerx(call.L, 1, nil)) else {
-                throw Misuse("ws.close: the code must be 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+                throw UsageError("ws.close: the code must be 1000 to 1003, 1007 to 1014 or 3000 to 4999")
             }
             code = UInt16(lua_tointegerx(call.L, 1, nil))
         }
@@ -266,7 +268,7 @@ extension Script {
         if !call.isNone(2) {
             let bytes = try call.bytes(2, "the reason")
             guard bytes.count <= WebSocketCode.maximumReason, UTF8Text.isValid(bytes) else {
-                throw Misuse("ws.close: the reason must be UTF-8 of at most \(WebSocketCode.maximumReason) bytes")
+                throw UsageError("ws.close: the reason must be UTF-8 of at most \(WebSocketCode.maximumReason) bytes")
             }
             reason = String(decoding: bytes, as: UTF8.self)
         }
@@ -300,7 +302,7 @@ let callWebSocketFunction:
             default: "ws.close"
             }
         let call = HostCall(L: L, script: Script.from(context), name: name)
-        do throws(Misuse) {
+        do throws(UsageError) {
             return try call.script.callFunction(call, block, function)
         } catch {
             return call.raise(error)

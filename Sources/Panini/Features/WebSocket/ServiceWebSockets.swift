@@ -12,7 +12,7 @@ final class ServiceWebSockets: ServiceFeature {
         service.webSocketsMove(from: old, to: new)
     }
 
-    override func closeAll(of version: Script) { service.webSocketsClose(of: version) }
+    override func drainTimedOut(_ version: Script) { service.webSocketsClose(of: version) }
 }
 
 extension Service {

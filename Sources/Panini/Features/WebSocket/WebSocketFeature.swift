@@ -21,7 +21,7 @@ extension Feature {
                 name: "websocket",
                 signature: "app.http.websocket(path, [options,] handler | { open =, message =, close =, reload = })"
             ) {
-                hostCall($0, $1, "app.http.websocket", takes: 3) { call throws(Misuse) in
+                hostCall($0, $1, "app.http.websocket", takes: 3) { call throws(UsageError) in
                     try call.script.webSocket(call)
                 }
             },
@@ -39,7 +39,7 @@ extension Feature {
                 name: "nats_bridge",
                 signature: "app.http.nats_bridge(path, { allow = {...}, ... })"
             ) {
-                hostCall($0, $1, "app.http.nats_bridge", takes: 2) { call throws(Misuse) in
+                hostCall($0, $1, "app.http.nats_bridge", takes: 2) { call throws(UsageError) in
                     try call.script.natsBridge(call)
                 }
             },

@@ -117,7 +117,7 @@ extension WebSocketSession: WebSocketDelegate {
         _ bytes: UnsafeRawBufferPointer
     ) -> Bool {
         guard script.phase == .live, let service = script.service else { return true }
-        guard !script.mustWait else {
+        guard !script.mustDefer else {
             script.schedule(self)
             return false
         }

@@ -154,7 +154,7 @@ extension Script {
     /// Wakes every coroutine whose Swift function has ended.
     func takeCompletions() {
         guard phase != .closed, let completions = embedding.completions else { return }
-        if depth == 0, mustWait { return self.defer(.goOn(embedding, 0)) }
+        if depth == 0, mustDefer { return self.defer(.goOn(embedding, 0)) }
         for item in completions.takeAll() {
             // A handler may close the script.
             guard phase != .closed else { return }

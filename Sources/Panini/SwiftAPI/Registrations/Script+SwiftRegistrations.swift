@@ -12,21 +12,22 @@ extension Script {
     func install(_ native: PaniniRegistrations) throws(PaniniError) {
         guard !native.isEmpty, options != nil else { return }
         for listener in native.listeners {
-            try named("listener \(listener.subjects.joined(separator: ", "))") { () throws(Misuse) in
+            try named("listener \(listener.subjects.joined(separator: ", "))") { () throws(UsageError) in
                 try install(listener)
             }
         }
         for timer in native.timers {
-            try named("timer\(timer.options.name.map { " \($0)" } ?? "")") { () throws(Misuse) in try install(timer) }
+            try named("timer\(timer.options.name.map { " \($0)" } ?? "")") { () throws(UsageError) in try install(timer)
+            }
         }
         for route in native.routes {
-            try named("\(route.method.name) \(route.path)") { () throws(Misuse) in try install(route) }
+            try named("\(route.method.name) \(route.path)") { () throws(UsageError) in try install(route) }
         }
     }
 
     /// Puts the registration's name before what is wrong with it.
-    private func named(_ what: String, _ body: () throws(Misuse) -> Void) throws(PaniniError) {
-        do throws(Misuse) {
+    private func named(_ what: String, _ body: () throws(UsageError) -> Void) throws(PaniniError) {
+        do throws(UsageError) {
             try body()
         } catch {
             throw PaniniError(
@@ -60,18 +61,18 @@ extension Script {
     private func layers(
         _ middlewares: [any PaniniMiddleware],
         of kinds: [PaniniMiddlewareKind]
-    ) throws(Misuse) -> [MiddlewareLayer] {
+    ) throws(UsageError) -> [MiddlewareLayer] {
         guard middlewares.count <= ScriptMiddlewares.maximumLayers else {
-            throw Misuse("more than \(ScriptMiddlewares.maximumLayers) middlewares")
+            throw UsageError("more than \(ScriptMiddlewares.maximumLayers) middlewares")
         }
         var layers: [MiddlewareLayer] = []
         for middleware in middlewares {
             guard !middleware.kinds.isDisjoint(with: kinds) else {
-                throw Misuse(
+                throw UsageError(
                     "the middleware \(type(of: middleware)) is for none of \(kinds.map(\.name).joined(separator: ", "))"
                 )
             }
-            layers.append(MiddlewareLayer(id: makeHandleNumber(), native: adopt(middleware)))
+            layers.append(MiddlewareLayer(id: makeHandleNumber(), swiftMiddleware: adopt(middleware)))
         }
         return layers
     }
@@ -81,12 +82,12 @@ extension Script {
         _ what: String,
         from least: Double,
         to most: Double
-    ) throws(Misuse)
+    ) throws(UsageError)
         -> Double
     {
         let seconds = duration / .seconds(1)
         guard seconds >= least, seconds <= most else {
-            throw Misuse(
+            throw UsageError(
                 "\(what) must be from \(formatted(least)) to \(formatted(most)) seconds, not \(formatted(seconds))"
             )
         }
@@ -95,16 +96,16 @@ extension Script {
 
     // MARK: - Listeners
 
-    private func install(_ native: SwiftListener) throws(Misuse) {
+    private func install(_ native: SwiftListener) throws(UsageError) {
         var patterns: [SubjectPattern] = []
         do throws(SubjectPattern.Invalid) {
             for subject in native.subjects { patterns.append(try SubjectPattern(subject)) }
         } catch {
-            throw Misuse(error.message)
+            throw UsageError(error.message)
         }
         let options = try listenerOptions(native.options)
         let layers = try layers(native.options.middlewares, of: [.listenPublish, .listenRequest])
-        guard vm.charge(256 + patterns.count * Listener.chargePerSubject) else { throw Misuse(LuaVM.memoryText) }
+        guard vm.charge(256 + patterns.count * Listener.chargePerSubject) else { throw UsageError(LuaVM.memoryText) }
         let name = "listener \(native.subjects.joined(separator: ", "))"
         let listener = Listener(
             id: makeHandleNumber(),
@@ -115,13 +116,13 @@ extension Script {
             origin: Self.origin,
             subjects: patterns.map { ListenerSubject(pattern: $0, parameters: parameters(of: $0)) },
             isDynamic: false,
-            isNative: true
+            isSwift: true
         )
         compose(listener)
         messaging.loadTimeListeners.insert(listener)
     }
 
-    private func listenerOptions(_ native: PaniniListenerOptions) throws(Misuse) -> ListenerOptions {
+    private func listenerOptions(_ native: PaniniListenerOptions) throws(UsageError) -> ListenerOptions {
         var options = ListenerOptions()
         switch native.queue {
         case .ofTheService: break
@@ -130,7 +131,7 @@ extension Script {
             do throws(SubjectPattern.Invalid) {
                 try SubjectPattern.checkQueue(name)
             } catch {
-                throw Misuse(error.message)
+                throw UsageError(error.message)
             }
             options.queue = .some(name)
         }
@@ -140,13 +141,13 @@ extension Script {
         case .bytes: options.dataType = .bytes
         }
         guard (1...1_000_000).contains(native.concurrency) else {
-            throw Misuse("concurrency must be from 1 to 1000000, not \(native.concurrency)")
+            throw UsageError("concurrency must be from 1 to 1000000, not \(native.concurrency)")
         }
         options.concurrency = native.concurrency
         if let timeout = native.timeout { options.timeout = try seconds(timeout, "timeout", from: 0.001, to: 86400) }
         if let name = native.name {
             guard !name.isEmpty, name.utf8.allSatisfy(isNameByte) else {
-                throw Misuse("name may have letters, digits, _ and - only, not \"\(name)\"")
+                throw UsageError("name may have letters, digits, _ and - only, not \"\(name)\"")
             }
             options.name = name
         }
@@ -154,14 +155,14 @@ extension Script {
         options.replies = native.replies
         options.eachWorker = native.eachWorker
         if options.eachWorker, case .some(.some(let group)) = options.queue {
-            throw Misuse("eachWorker and the queue group \"\(group)\" exclude each other")
+            throw UsageError("eachWorker and the queue group \"\(group)\" exclude each other")
         }
         return options
     }
 
     // MARK: - Timers
 
-    private func install(_ native: SwiftTimer) throws(Misuse) {
+    private func install(_ native: SwiftTimer) throws(UsageError) {
         let year = 31_536_000.0
         let interval = try seconds(native.interval, "the interval", from: 0.001, to: year)
         let jitter = try seconds(native.options.jitter, "jitter", from: 0, to: year)
@@ -183,18 +184,18 @@ extension Script {
 
     // MARK: - Routes
 
-    private func install(_ native: SwiftRoute) throws(Misuse) {
+    private func install(_ native: SwiftRoute) throws(UsageError) {
         guard options?.webServer == true else {
-            throw Misuse("this app serves no HTTP; say panini.app{ web_server = true, ... }")
+            throw UsageError("this app serves no HTTP; say panini.app{ web_server = true, ... }")
         }
         let method = native.method.name
         guard method == "*" || !method.isEmpty && method.utf8.allSatisfy({ (65...90).contains($0) || $0 == 45 }) else {
-            throw Misuse("\"\(method)\" is no method; * stands for all")
+            throw UsageError("\"\(method)\" is no method; * stands for all")
         }
         var timeout = options?.handlerTimeout ?? 30
         if let own = native.options.timeout { timeout = try seconds(own, "timeout", from: 0.001, to: 86400) }
         if let most = native.options.maximumBody, !(0...(1 << 40)).contains(most) {
-            throw Misuse("maximumBody must be from 0 to \(1 << 40) bytes, not \(most)")
+            throw UsageError("maximumBody must be from 0 to \(1 << 40) bytes, not \(most)")
         }
         let layers = try layers(native.options.middlewares, of: [.httpRequest])
         do throws(HTTPRouteError) {
@@ -217,7 +218,7 @@ extension Script {
             try http.routes.add(route)
             compose(route)
         } catch {
-            throw Misuse(error.message)
+            throw UsageError(error.message)
         }
     }
 }

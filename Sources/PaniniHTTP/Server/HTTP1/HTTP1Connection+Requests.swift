@@ -30,7 +30,7 @@ extension HTTP1Connection {
                 }
                 // Whoever responds may ask for what follows.
                 if bytes.readableBytes > 0 { swap(&bytes, &unread) }
-                server.turns.take(request, of: server)
+                server.scheduler.take(request, of: server)
                 if unread.readableBytes > 0 { swap(&bytes, &unread) }
             case .needsMore:
                 machine.parsing(false)
@@ -63,7 +63,7 @@ extension HTTP1Connection {
         machine.headEnded(
             HTTP1Machine.Request(
                 isHead: head.method == .HEAD,
-                is10: head.version == .http1_0,
+                isHTTP10: head.version == .http1_0,
                 offersUpgrade: isConnect || facts.offersUpgrade,
                 hasBody: facts.isChunked || facts.hasOtherEncoding || facts.lengths > 0 && facts.length != 0,
                 keepsAlive: facts.keepsAlive,
@@ -111,7 +111,7 @@ extension HTTP1Connection {
     }
 
     /// Looks at what came while the last request was responded to.
-    func readOn() {
+    func continueReading() {
         if unread.readableBytes > 0 {
             var bytes = ByteBuffer()
             swap(&bytes, &unread)

@@ -113,7 +113,7 @@ extension HTTP1Connection: HTTPResponder {
     ) {
         record.status = status
         let own = request?.responseHeaders ?? []
-        let is10 = machine.request.is10
+        let isHTTP10 = machine.request.isHTTP10
         let room = HTTPHeadWriter.room + headers.headBytes + own.headBytes + (body?.count ?? 0)
         out.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
             guard let start = bytes.baseAddress else { return 0 }
@@ -128,12 +128,12 @@ extension HTTP1Connection: HTTPResponder {
                     writer.writeDecimal(length)
                     writer.write("\r\n")
                 }
-            } else if !is10 {
+            } else if !isHTTP10 {
                 writer.write("transfer-encoding: chunked\r\n")
             }
             if !keepAlive {
                 writer.write("connection: close\r\n")
-            } else if is10 {
+            } else if isHTTP10 {
                 writer.write("connection: keep-alive\r\n")
             }
             writer.write("\r\n")
@@ -149,9 +149,9 @@ extension HTTP1Connection: HTTPResponder {
         request = nil
         switch machine.responseEnded(now: server.tick) {
         case .none: break
-        case .readOn:
+        case .continueReading:
             if !isReading { flush() }
-            if !machine.isParsing { readOn() }
+            if !machine.isParsing { continueReading() }
         case .close: closeWhenWritten()
         }
     }

@@ -140,7 +140,7 @@ package final class HTTP1Connection: ChannelInboundHandler, RemovableChannelHand
         case .none: break
         case .canWrite: if let request { server.delegate.canWrite(request) }
         case .sendFile: sendOn()
-        case .readOn: readOn()
+        case .continueReading: continueReading()
         }
         if isWritable, holding.bytes != 0 { account() }
         context.fireChannelWritabilityChanged()

@@ -33,7 +33,7 @@ struct HTTP1Machine: Equatable {
     /// What has to be known of a request while it is under way.
     struct Request: Equatable {
         var isHead = false
-        var is10 = false
+        var isHTTP10 = false
         /// What follows an offer to speak something else may be in that other protocol.
         var offersUpgrade = false
         var hasBody = false
@@ -214,7 +214,7 @@ struct HTTP1Machine: Equatable {
         if let length, length > maximumBody { return .refuseLength }
         let expectation = request.expectation
         request.expectation = .none
-        guard !request.is10, length != 0, phase == .body else { return .read }
+        guard !request.isHTTP10, length != 0, phase == .body else { return .read }
         switch expectation {
         case .none: return .read
         case .continue: return .sendContinue
@@ -246,7 +246,7 @@ struct HTTP1Machine: Equatable {
     /// A request is refused by the server itself. The connection is kept only where nothing of the request is left to read.
     mutating func refused(status: Int) -> RefusalAction {
         switch phase {
-        // Between requests: what follows a request that had no body was none of its end.
+        // `.idle`: the request, which has no body, has its response already, and the bytes that follow are not its end.
         case .idle, .head, .body, .responding: break
         case .streaming, .sendingFile, .finishing, .closing, .shut, .closed, .upgraded: return .ignore
         }
@@ -299,7 +299,7 @@ struct HTTP1Machine: Equatable {
     mutating func beginStream(_ number: UInt64) -> Bool {
         guard takesResponse(number) else { return false }
         // Its end is the end of the connection.
-        if request.is10 { keepsAlive = false }
+        if request.isHTTP10 { keepsAlive = false }
         phase = .streaming
         return true
     }
@@ -317,7 +317,7 @@ struct HTTP1Machine: Equatable {
     /// A piece of a stream is there.
     func piece(_ number: UInt64) -> PieceAction {
         guard number == self.number, phase == .streaming else { return .drop }
-        return request.isHead ? .omit : request.is10 ? .plain : .chunk
+        return request.isHead ? .omit : request.isHTTP10 ? .plain : .chunk
     }
 
     /// How a stream ends.
@@ -339,7 +339,7 @@ struct HTTP1Machine: Equatable {
             return .close
         }
         phase = .finishing
-        return .finish(hasLastChunk: !request.is10 && !request.isHead)
+        return .finish(hasLastChunk: !request.isHTTP10 && !request.isHead)
     }
 
     /// How a response with a file begins.
@@ -372,7 +372,7 @@ struct HTTP1Machine: Equatable {
         /// It was given up meanwhile.
         case none
         /// Write out what is written, and read on with what is held.
-        case readOn
+        case continueReading
         /// Close when everything is written: ``written(now:isServerStopping:)``.
         case close
     }
@@ -387,7 +387,7 @@ struct HTTP1Machine: Equatable {
             return .close
         }
         enter(.idle, now: now)
-        return .readOn
+        return .continueReading
     }
 
     /// What room at the client is for.
@@ -397,7 +397,7 @@ struct HTTP1Machine: Equatable {
         case canWrite
         case sendFile
         /// Look at the requests that had to wait.
-        case readOn
+        case continueReading
     }
 
     /// The client takes what it is sent, or does not.
@@ -407,7 +407,7 @@ struct HTTP1Machine: Equatable {
         switch phase {
         case .streaming: return .canWrite
         case .sendingFile: return .sendFile
-        case .idle: return isParsing ? .none : .readOn
+        case .idle: return isParsing ? .none : .continueReading
         case .head, .body, .responding, .finishing, .closing, .shut, .closed, .upgraded: return .none
         }
     }

@@ -5,8 +5,8 @@ import NIOHTTP1
 extension HTTPRequestParser.Facts {
     /// What is wrong with a head; nil when nothing is. A target in another form than a path becomes one.
     func refusal(of head: inout HTTPHead, isConnect: Bool, maximumBytes: Int) -> HTTPRefusalError? {
-        let is10 = head.version == .http1_0
-        guard head.version == .http1_1 || is10 else {
+        let isHTTP10 = head.version == .http1_0
+        guard head.version == .http1_1 || isHTTP10 else {
             if head.version.major == 1 {
                 return HTTPRefusalError(
                     .version,
@@ -19,9 +19,9 @@ extension HTTPRequestParser.Facts {
         }
         if isConnect { return .connect }
         if lengths > 0, length == nil { return HTTPRefusalError(.contentLength, "content-length is no number") }
-        if hasOtherEncoding || isChunked && is10 {
+        if hasOtherEncoding || isChunked && isHTTP10 {
             let text = "transfer-encoding can only be chunked"
-            return HTTPRefusalError(.transferEncoding, text, kind: .unsupported, status: is10 ? 400 : 501)
+            return HTTPRefusalError(.transferEncoding, text, kind: .unsupported, status: isHTTP10 ? 400 : 501)
         }
         // The parser knows the limit of the connection's beginning.
         if head.bytes.count > maximumBytes { return .headTooLarge }
@@ -35,7 +35,7 @@ extension HTTPRequestParser.Facts {
                 kind: .repeated
             )
         }
-        if hosts == 0, !is10 {
+        if hosts == 0, !isHTTP10 {
             return HTTPRefusalError(.host, "a request of HTTP/1.1 has a host field", kind: .missing)
         }
         if hasBadHost { return .badHost }

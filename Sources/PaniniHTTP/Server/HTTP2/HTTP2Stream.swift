@@ -134,7 +134,7 @@ final class HTTP2Stream: ChannelInboundHandler {
     private func end() {
         guard machine.requestEnded(), let request else { return }
         if let refusal = request.finishBody() { return refuse(refusal) }
-        server.turns.take(request, of: server)
+        server.scheduler.take(request, of: server)
     }
 
     /// Its turn has come: whether the request begins.
@@ -143,7 +143,7 @@ final class HTTP2Stream: ChannelInboundHandler {
     /// The client has taken other responses.
     func proceed() {
         guard let request, machine.phase == .queued else { return }
-        server.turns.take(request, of: server)
+        server.scheduler.take(request, of: server)
     }
 
     /// Tells the connection what is held.

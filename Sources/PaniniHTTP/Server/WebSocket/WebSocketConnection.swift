@@ -255,7 +255,7 @@ package final class WebSocketConnection: ChannelInboundHandler, HTTPFlushing {
     }
 
     /// Reads again, first what has come already.
-    private func readOn() {
+    private func continueReading() {
         guard inbox.resume() else { return }
         life.hear(now: server.tick)
         process()
@@ -271,7 +271,7 @@ package final class WebSocketConnection: ChannelInboundHandler, HTTPFlushing {
     package func popMessage() -> (kind: WebSocketKind, bytes: ByteBuffer)? {
         guard let message = inbox.take() else { return nil }
         if context == nil { account() }
-        if inbox.hasRoom(limits) { readOn() }
+        if inbox.hasRoom(limits) { continueReading() }
         return message
     }
 
@@ -369,7 +369,7 @@ package final class WebSocketConnection: ChannelInboundHandler, HTTPFlushing {
         }
         perform(life.close(WebSocketEnd(code, reason), now: server.tick))
         // To see the peer's close frame everything before it has to be read.
-        readOn()
+        continueReading()
     }
 
     private func perform(_ action: WebSocketLife.Action) {

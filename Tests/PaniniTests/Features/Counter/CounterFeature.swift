@@ -25,7 +25,7 @@ extension Feature {
         functions: [
             Function(
                 entry: HostFunctionEntry(name: "counter", signature: "app.counter(name [, by]) -> value") {
-                    hostCall($0, $1, "app.counter", takes: 2) { call throws(Misuse) in
+                    hostCall($0, $1, "app.counter", takes: 2) { call throws(UsageError) in
                         try call.script.features[ScriptCounters.self].counter(call)
                     }
                 },
@@ -39,7 +39,7 @@ extension Feature {
             Function(
                 table: "app.counters",
                 entry: HostFunctionEntry(name: "reset", signature: "app.counters.reset(name) -> value before") {
-                    hostCall($0, $1, "app.counters.reset", takes: 1) { call throws(Misuse) in
+                    hostCall($0, $1, "app.counters.reset", takes: 1) { call throws(UsageError) in
                         try call.script.features[ScriptCounters.self].reset(call)
                     }
                 },
@@ -52,7 +52,7 @@ extension Feature {
             Function(
                 table: "app.counters",
                 entry: HostFunctionEntry(name: "list", signature: "app.counters.list() -> counters by name") {
-                    hostCall($0, $1, "app.counters.list", takes: 0) { call throws(Misuse) in
+                    hostCall($0, $1, "app.counters.list", takes: 0) { call throws(UsageError) in
                         try call.script.features[ScriptCounters.self].list(call)
                     }
                 },
@@ -103,11 +103,13 @@ final class ScriptCounters: ScriptFeature {
     /// What a reload compares.
     override var registered: [(name: String, form: String)] { names.map { (name: "counter \($0)", form: "") } }
 
-    fileprivate func counter(_ call: HostCall) throws(Misuse) -> CInt {
+    fileprivate func counter(_ call: HostCall) throws(UsageError) -> CInt {
         let name = try call.string(1, "the name")
         if script.phase == .loading {
-            guard !names.contains(name) else { throw Misuse("app.counter: there is one called \"\(name)\" already") }
-            guard names.count < Self.most else { throw Misuse("app.counter: there are \(Self.most) already") }
+            guard !names.contains(name) else {
+                throw UsageError("app.counter: there is one called \"\(name)\" already")
+            }
+            guard names.count < Self.most else { throw UsageError("app.counter: there are \(Self.most) already") }
             names.append(name)
             return 0
         }
@@ -116,7 +118,7 @@ final class ScriptCounters: ScriptFeature {
         return 1
     }
 
-    fileprivate func reset(_ call: HostCall) throws(Misuse) -> CInt {
+    fileprivate func reset(_ call: HostCall) throws(UsageError) -> CInt {
         let name = try call.string(1, "the name")
         let service = try service(call, name)
         lua_pushinteger(call.L, lua_Integer(service.value(of: name)))
@@ -124,7 +126,7 @@ final class ScriptCounters: ScriptFeature {
         return 1
     }
 
-    fileprivate func list(_ call: HostCall) throws(Misuse) -> CInt {
+    fileprivate func list(_ call: HostCall) throws(UsageError) -> CInt {
         let L = call.L
         lua_createtable(L, CInt(names.count), 0)
         for (position, name) in names.sorted().enumerated() {
@@ -142,9 +144,9 @@ final class ScriptCounters: ScriptFeature {
     }
 
     /// Those of the service, for a counter that the script has declared.
-    private func service(_ call: HostCall, _ name: String) throws(Misuse) -> CounterService {
+    private func service(_ call: HostCall, _ name: String) throws(UsageError) -> CounterService {
         guard let service = script.service, names.contains(name) else {
-            throw Misuse("\(call.name): \"\(name)\" was not declared while the file ran")
+            throw UsageError("\(call.name): \"\(name)\" was not declared while the file ran")
         }
         return service.features[CounterService.self]
     }

@@ -34,7 +34,7 @@ extension Feature {
         functions: [
             Function(
                 entry: HostFunctionEntry(name: "probe", signature: "app.probe(subject, message) -> message") {
-                    hostCall($0, $1, "app.probe", takes: 2) { call throws(Misuse) in
+                    hostCall($0, $1, "app.probe", takes: 2) { call throws(UsageError) in
                         try call.script.features[ScriptProbe.self].send(call)
                     }
                 },
@@ -50,7 +50,7 @@ extension Feature {
             ),
             Function(
                 entry: HostFunctionEntry(name: "probed", signature: "app.probed(text) -> text") {
-                    hostCall($0, $1, "app.probed", takes: 1) { call throws(Misuse) in
+                    hostCall($0, $1, "app.probed", takes: 1) { call throws(UsageError) in
                         try call.script.features[ScriptProbe.self].receive(call)
                     }
                 },
@@ -139,7 +139,7 @@ final class ScriptProbe: ScriptFeature, MiddlewareComposer {
         receives = script.chain(.listenProbe, layers, to: handler)
     }
 
-    fileprivate func send(_ call: HostCall) throws(Misuse) -> CInt {
+    fileprivate func send(_ call: HostCall) throws(UsageError) -> CInt {
         let subject = try call.string(1, "the subject")
         if let restrictions = script.restrictions, !restrictions.values(of: Self.permission).contains(subject) {
             return call.failure(CallError("denied", "the script may not probe \(subject)"))

@@ -5,32 +5,32 @@ import NIOCore
 
 /// Hands requests on in the order of their arrival, some at a time.
 ///
-/// A loop asks which connections can be read, and serves all of them; a client that has its response last finds the loop asking
-/// again before it has sent its next request, and is last once more: of 64 busy connections one or two waited twice as long as the
-/// others. So after some requests the loop looks for new ones first, and those that came meanwhile go behind those that wait.
-final class HTTPTurns {
+/// A loop polls for connections that can be read, and serves all of them. The client that gets its response last has not sent
+/// its next request when the loop polls again, and is last once more: of 64 busy connections one or two waited twice as long
+/// as the others. So after some requests the loop polls for new ones first, and these go to the end of the queue.
+final class HTTPRequestScheduler {
     /// Served since the loop last looked.
     @exclusivity(unchecked) private var served = 0
     @exclusivity(unchecked) private var waiting = FIFO<HTTPRequest>()
-    /// Whoever comes goes behind those that wait.
-    @exclusivity(unchecked) private var isFull = false
+    /// New requests go to the end of the queue.
+    @exclusivity(unchecked) private var isQueueing = false
 
     /// How many are served before the loop looks for others.
     private static let length = 16
-    /// Later than the loop's look at its tasks, which it goes through before it looks at its sockets.
+    /// Long enough that the loop, which runs all tasks that are due before it polls, has polled its sockets meanwhile.
     private static let pause = TimeAmount.microseconds(3)
 
     /// A request is complete.
     func take(_ request: HTTPRequest, of server: HTTPServer) {
-        guard !isFull, served < Self.length else {
-            isFull = true
+        guard !isQueueing, served < Self.length else {
+            isQueueing = true
             waiting.append(request)
             return
         }
         if served == 0 {
             // Runs when the loop has gone through all that could be read.
             let box = NIOLoopBound(server, eventLoop: server.eventLoop)
-            server.eventLoop.execute { box.value.turns.looked(box.value) }
+            server.eventLoop.execute { box.value.scheduler.looked(box.value) }
         }
         served += 1
         server.begin(request)
@@ -38,7 +38,7 @@ final class HTTPTurns {
 
     private func looked(_ server: HTTPServer) {
         served = 0
-        if isFull { next(server) }
+        if isQueueing { next(server) }
     }
 
     private func next(_ server: HTTPServer) {
@@ -50,13 +50,13 @@ final class HTTPTurns {
             server.begin(request)
         }
         guard !waiting.isEmpty else {
-            isFull = false
+            isQueueing = false
             return
         }
         let box = NIOLoopBound(server, eventLoop: server.eventLoop)
-        server.eventLoop.scheduleTask(in: Self.pause) { box.value.turns.next(box.value) }
+        server.eventLoop.scheduleTask(in: Self.pause) { box.value.scheduler.next(box.value) }
     }
 }
 
 @available(*, unavailable)
-extension HTTPTurns: Sendable {}
+extension HTTPRequestScheduler: Sendable {}

@@ -1,4 +1,4 @@
-// Work that goes on turn by turn on an event loop, and whether the loop looks at its sockets in between.
+// Work that continues turn by turn on an event loop, and whether the loop polls its sockets in between.
 
 import Glibc
 import NIOCore
@@ -19,11 +19,11 @@ private final class Reader: ChannelInboundHandler {
 /// Turns that go on until something is read, or for very many. Loop-bound.
 private final class Turns {
     var count = 0
-    var look: SocketLook?
+    var look: PollBarrier?
 }
 
-@Suite("A look at the sockets")
-struct SocketLookTests {
+@Suite("A poll of the sockets between two turns")
+struct PollBarrierTests {
     @Test("what can be read is read between two turns", .timeLimit(.minutes(2)))
     func looks() async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -34,7 +34,7 @@ struct SocketLookTests {
             let promise = loop.makePromise(of: Int.self)
             let reader = NIOLoopBound(Reader(), eventLoop: loop)
             let turns = Turns()
-            let look = SocketLook(eventLoop: loop) {
+            let look = PollBarrier(eventLoop: loop) {
                 turns.count += 1
                 if turns.count == 10 { _ = write(output, "x", 1) }
                 guard reader.value.hasRead || turns.count == 10_000 else { return turns.look?.ask() ?? () }

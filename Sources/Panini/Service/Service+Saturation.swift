@@ -1,34 +1,34 @@
-// Owns: telling, once for each episode, that a service takes its worker for itself. Loop-bound.
+// Owns: the warning, once for each episode, that a service takes nearly all of its worker's time. Loop-bound.
 
 import Logging
 import NATS
 import ScriptRuntime
 
-/// Whether a service takes nearly all of its worker's time, as the log has it. A value.
-struct RestWatch {
-    /// Seconds that are looked back.
+/// Decides when the log says that a service takes nearly all of its worker's time. A value.
+struct SaturationMonitor {
+    /// How many seconds the measured share covers.
     static let window = 5
-    /// From here on a service takes its worker for itself, and below the other it does so no more: parts of the time.
+    /// Shares of the worker's time. A service counts as saturating from the first value on, until it falls below the second.
     private static let most = 0.9
     private static let rested = 0.5
 
-    /// An alarm for the next look is set.
+    /// An alarm for the next check is set.
     private(set) var isArmed = false
     private var isTold = false
     private var wasBusy = false
 
     /// The service has used up a slice.
     ///
-    /// - Returns: Whether an alarm for a look is to be set.
-    mutating func noteBusy() -> Bool {
+    /// - Returns: Whether to set an alarm for a check.
+    mutating func noteSliceUsed() -> Bool {
         wasBusy = true
         defer { isArmed = true }
         return !isArmed
     }
 
-    /// The alarm: the service has taken such a part of the last seconds.
+    /// The alarm: the service has taken this share of the last seconds.
     ///
-    /// - Returns: Whether the log is to be told; and whether to look again.
+    /// - Returns: Whether to log a warning, and whether to check again.
     mutating func look(_ part: Double) -> (tells: Bool, again: Bool) {
         let tells = part >= Self.most && !isTold
         if tells { isTold = true }
@@ -41,18 +41,18 @@ struct RestWatch {
 }
 
 extension Service {
-    private static let restInterval: UInt64 = 1_000_000_000
+    private static let saturationInterval: UInt64 = 1_000_000_000
 
     /// A slice is used up.
-    func wasBusy() {
-        guard housekeeping.rest.noteBusy() else { return }
-        worker.schedule(alarm(.rest), at: worker.now &+ Self.restInterval)
+    func sliceUsedUp() {
+        guard housekeeping.saturation.noteSliceUsed() else { return }
+        worker.schedule(alarm(.saturation), at: worker.now &+ Self.saturationInterval)
     }
 
-    func lookAtRest() {
+    func checkSaturation() {
         guard !lifecycle.isStopped else { return }
-        let part = turn.busy(seconds: RestWatch.window)
-        let (tells, again) = housekeeping.rest.look(part)
+        let part = turn.busy(seconds: SaturationMonitor.window)
+        let (tells, again) = housekeeping.saturation.look(part)
         if tells {
             logger.warning(
                 """
@@ -61,11 +61,11 @@ extension Service {
                 """
             )
         }
-        if again { worker.schedule(alarm(.rest), at: worker.now &+ Self.restInterval) }
+        if again { worker.schedule(alarm(.saturation), at: worker.now &+ Self.saturationInterval) }
     }
 }
 
-extension Service: TurnTaker {
+extension Service: TurnDelegate {
     /// The connection, and the versions.
     var turnSources: Int { 1 + scripts.count }
 
@@ -75,7 +75,7 @@ extension Service: TurnTaker {
         if source <= scripts.count { scripts[source - 1].runReadyIfNeeded() }
     }
 
-    func holdForTurn() { connection.holdForTurn() }
+    func pauseUntilTurn() { connection.holdForTurn() }
 
-    func turnEnded() { wasBusy() }
+    func turnEnded() { sliceUsedUp() }
 }

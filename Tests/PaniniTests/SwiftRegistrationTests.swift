@@ -100,7 +100,7 @@ extension Running {
 }
 
 @Suite("listeners and timers in Swift")
-struct NativeRegistrationTests {
+struct SwiftRegistrationTests {
     @Test func handlersOfAllShapesAnswer() async throws {
         let seen = Mutex<[String]>([])
         try await Running.with(

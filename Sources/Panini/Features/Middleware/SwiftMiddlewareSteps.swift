@@ -7,8 +7,8 @@ import LuaVM
 import PaniniHTTP
 import ScriptRuntime
 
-/// Called by C when a message comes to a native step.
-let beforeNativeMiddleware:
+/// Called by C when a message comes to a step in Swift.
+let beforeSwiftMiddleware:
     @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Int64, CInt, UnsafeMutablePointer<Int64>?) -> CInt = {
         L,
         context,
@@ -20,8 +20,8 @@ let beforeNativeMiddleware:
         return script.before(L, layer, composer, token.unsafelyUnwrapped)
     }
 
-/// Called by C when what a native step wraps has ended.
-let afterNativeMiddleware: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Int64, CInt, CInt, CInt) -> CInt =
+/// Called by C when the call that a step in Swift wraps has ended.
+let afterSwiftMiddleware: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, Int64, CInt, CInt, CInt) -> CInt =
     {
         L,
         context,
@@ -60,7 +60,7 @@ extension Script {
         _ token: UnsafeMutablePointer<Int64>
     ) -> CInt {
         // Gone for a message that was on its way when it was removed.
-        guard let middleware = middlewares.natives[layer], let slot = vm.running?.slot else {
+        guard let middleware = middlewares.swiftMiddlewares[layer], let slot = vm.running?.slot else {
             return CInt(PANINI_PROCEED)
         }
         let kind = composer.kind

@@ -1,24 +1,25 @@
-// Owns: a descriptor by which an event loop is asked to look at its sockets before something is done. Loop-bound.
+// Owns: a descriptor by which work on an event loop waits until the loop has polled its sockets. Loop-bound.
 
 import CLuaVM
 package import NIOCore
 import NIOPosix
 
-/// Calls back when the loop has looked at its sockets and has served what it found.
+/// Calls back when the loop has polled its sockets and has served the events that it found.
 ///
-/// NIO goes through all tasks and timers that are due, those that they add included, before it asks the system again: work that
-/// goes on by `execute`, or by a timer of no time, is all done before anybody else's message is read. So the loop is made to
-/// find an event: a descriptor of its own can be read. What that event calls for is done behind the other events of the same look.
-package final class SocketLook: ChannelInboundHandler {
+/// NIO runs all tasks and timers that are due, and those that they add, before it polls again. Work that continues by
+/// `execute`, or by a timer of no time, is therefore all done before anybody else's message is read. So the barrier makes a
+/// descriptor of its own readable: the next poll finds that event, and the callback runs after the other events of the same
+/// poll.
+package final class PollBarrier: ChannelInboundHandler {
     package typealias InboundIn = ByteBuffer
 
     private let eventLoop: any EventLoop
     private let body: () -> Void
-    /// -1 without one: there are no descriptors left, or the loop is none of NIO's. Time has to do then.
+    /// -1 when no descriptor is free, or the loop is not NIO's own. A short timer is used instead.
     private var descriptor: CInt = -1
     private var channel: (any Channel)?
     private var isClosed = false
-    /// Without a descriptor: long enough for the loop to run out of tasks, most often.
+    /// The time of that timer: usually long enough for the loop to run out of tasks.
     private static let pause = TimeAmount.microseconds(100)
 
     package init(eventLoop: any EventLoop, _ body: @escaping () -> Void) {
@@ -47,7 +48,7 @@ package final class SocketLook: ChannelInboundHandler {
             }
     }
 
-    /// The body is called once, after the next look.
+    /// The body is called once, after the next poll.
     package func ask() {
         if descriptor >= 0, panini_event_set(descriptor) != 0 { return }
         eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [self] in looked() }
@@ -64,7 +65,7 @@ package final class SocketLook: ChannelInboundHandler {
         let hadOne = descriptor >= 0
         descriptor = -1
         channel = nil
-        // Somebody may have asked.
+        // A request may have been lost with the descriptor.
         if hadOne, !isClosed { ask() }
     }
 
@@ -73,7 +74,7 @@ package final class SocketLook: ChannelInboundHandler {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // Behind the other events of this look.
+        // After the other events of this poll.
         eventLoop.assumeIsolated().execute { [self] in looked() }
     }
 
@@ -83,4 +84,4 @@ package final class SocketLook: ChannelInboundHandler {
 }
 
 @available(*, unavailable)
-extension SocketLook: Sendable {}
+extension PollBarrier: Sendable {}

@@ -1,17 +1,17 @@
-// Owns: what waits until the broker takes more of what a service sends, and what is counted of it. A value of a Service;
-// loop-bound. What is done with it stands in Service+Outflow.
+// Owns: the sends that wait until the broker takes more, and their counters. A value of a Service; loop-bound. The functions
+// are in Service+SendBacklog.
 
 import LoopTools
 import NATS
 import ScriptRuntime
 
 /// The sends, and the messages not begun, that wait for a broker which is slower than the service.
-struct Outflow {
+struct SendBacklog {
     /// Publishes and requests, in the order of their calls.
     var sends = LinkedQueue<WaitingSend>()
-    /// Listeners whose waiting messages are not begun: their replies would come on top. Each with its script, which they do
-    /// not keep alive.
-    var heldBack: [(script: Script, listener: Listener)] = []
+    /// Listeners whose waiting messages are not begun, because their replies would be added to the backlog. Each comes with its
+    /// script, which it does not keep alive.
+    var pausedListeners: [(script: Script, listener: Listener)] = []
     /// Clients of bridges whose next command waits.
     var heldClients: [BridgeClient] = []
     var isScheduled = false

@@ -15,21 +15,23 @@ extension Service {
     func outflowChanged(_ change: NATSCongestion) {
         switch change {
         case .began:
-            outflow.slowness.begin(at: worker.now)
+            sendBacklog.slowness.begin(at: worker.now)
             brokerStillSlow()
         case .room: sendWaiting()
         case .ended:
-            let isTold = outflow.slowness.end()
+            let isTold = sendBacklog.slowness.end()
             cancelSlownessAlarm()
             guard isTold else { return }
-            logger.info("the broker has caught up; \(outflow.waited) publishes and requests have waited for it so far")
+            logger.info(
+                "the broker has caught up; \(sendBacklog.waited) publishes and requests have waited for it so far"
+            )
         }
     }
 
     /// The broker has become slow, or may be so still: tells it, and looks again later.
     func brokerStillSlow() {
-        outflow.slownessAlarm = nil
-        if let nanoseconds = outflow.slowness.look(at: worker.now) {
+        sendBacklog.slownessAlarm = nil
+        if let nanoseconds = sendBacklog.slowness.look(at: worker.now) {
             let seconds = nanoseconds / 1_000_000_000
             logger.warning(
                 """
@@ -39,38 +41,38 @@ extension Service {
                 """
             )
         }
-        guard let next = outflow.slowness.next else { return }
-        outflow.slownessAlarm = worker.schedule(alarm(.brokerStillSlow), at: next)
+        guard let next = sendBacklog.slowness.next else { return }
+        sendBacklog.slownessAlarm = worker.schedule(alarm(.brokerStillSlow), at: next)
     }
 
     /// There is no connection any more that could be slow.
     func forgetSlowness() {
-        outflow.slowness.forget()
+        sendBacklog.slowness.forget()
         cancelSlownessAlarm()
     }
 
     private func cancelSlownessAlarm() {
-        if let alarm = outflow.slownessAlarm { worker.cancel(alarm) }
-        outflow.slownessAlarm = nil
+        if let alarm = sendBacklog.slownessAlarm { worker.cancel(alarm) }
+        sendBacklog.slownessAlarm = nil
     }
 
     /// There is room, or no connection any more: whoever waits goes on, as far as the room lasts.
     func sendWaiting() {
-        outflow.isScheduled = false
+        sendBacklog.isScheduled = false
         var left = Self.sendsPerTurn
-        while left > 0, !connection.isCongested, let send = outflow.sends.popFirst() {
+        while left > 0, !connection.isCongested, let send = sendBacklog.sends.popFirst() {
             guard goOn(send) else { break }
             left -= 1
         }
         if !connection.isCongested { beginHeldBack() }
-        guard !outflow.sends.isEmpty, !connection.isCongested else { return }
+        guard !sendBacklog.sends.isEmpty, !connection.isCongested else { return }
         scheduleGoingOn()
     }
 
     /// The same with the loop's next turn: from events of the connection, in the middle of which no script shall run.
     func scheduleGoingOn() {
-        guard !outflow.isScheduled else { return }
-        outflow.isScheduled = true
+        guard !sendBacklog.isScheduled else { return }
+        sendBacklog.isScheduled = true
         turn.later(self, ServiceWork.sends.rawValue)
     }
 
@@ -103,7 +105,7 @@ extension Service {
             }
         }
         if refusal == .bufferExceeded, connection.isConnected {
-            outflow.sends.prepend(send)
+            sendBacklog.sends.prepend(send)
             return false
         }
         forget(send)
@@ -115,11 +117,11 @@ extension Service {
     private func settle(_ send: WaitingSend, _ refusal: NATSPublishError?, _ request: NATSRequestID?) {
         let script = send.script
         if let refusal { return script.wake(send.coroutine, .failure(describe(refusal))) }
-        let job = script.jobs[Int(UInt32(truncatingIfNeeded: send.coroutine))]
+        let suspendedRun = script.suspendedRuns[Int(UInt32(truncatingIfNeeded: send.coroutine))]
         switch send.kind {
         case .publish: script.wake(send.coroutine, .success)
         case .confirmed:
-            job?.wait = .outside
+            suspendedRun?.wait = .outside
             script.wakeAtBarrier(
                 send.coroutine,
                 "app.publish_sync",
@@ -127,13 +129,13 @@ extension Service {
                 publishing: send.watched
             )
         case .request(_, let dataType):
-            if let request { job?.wait = script.messaging.wait(for: request, dataType) }
+            if let request { suspendedRun?.wait = script.messaging.wait(for: request, dataType) }
         }
     }
 
     /// Takes a send out: it has gone, or nobody waits for it any more.
     func forget(_ send: WaitingSend) {
-        outflow.sends.remove(send)
+        sendBacklog.sends.remove(send)
         if let alarm = send.alarm { worker.cancel(alarm) }
         send.alarm = nil
         send.releasePayload()
@@ -153,12 +155,12 @@ extension Service {
 
     /// Begins what was held back.
     private func beginHeldBack() {
-        let heldBack = outflow.heldBack
-        outflow.heldBack = []
-        for (script, listener) in heldBack where script.phase != .closed { script.defer(.goOn(listener, 0)) }
+        let pausedListeners = sendBacklog.pausedListeners
+        sendBacklog.pausedListeners = []
+        for (script, listener) in pausedListeners where script.phase != .closed { script.defer(.goOn(listener, 0)) }
         turnsGoOn()
-        let clients = outflow.heldClients
-        outflow.heldClients = []
+        let clients = sendBacklog.heldClients
+        sendBacklog.heldClients = []
         for client in clients { client.goOn() }
     }
 
@@ -166,16 +168,16 @@ extension Service {
 
     /// No connection took a reply: the log says so once, until there is one again.
     func replyLost(_ reason: CallError) {
-        outflow.lostReplies &+= 1
-        guard !outflow.isLossTold else { return }
-        outflow.isLossTold = true
+        sendBacklog.lostReplies &+= 1
+        guard !sendBacklog.isLossTold else { return }
+        sendBacklog.isLossTold = true
         logger.error("replies are lost: \(reason.message)")
     }
 
     /// There is a connection again.
     func repliesGoOn() {
-        guard outflow.isLossTold else { return }
-        outflow.isLossTold = false
-        logger.info("\(outflow.lostReplies) replies were lost so far")
+        guard sendBacklog.isLossTold else { return }
+        sendBacklog.isLossTold = false
+        logger.info("\(sendBacklog.lostReplies) replies were lost so far")
     }
 }

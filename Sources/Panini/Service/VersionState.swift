@@ -7,7 +7,7 @@ import LuaVM
 import ScriptRuntime
 
 /// A version as its service, and what scripts may do, see it. The first of its features: the others need it.
-final class ScriptVersion: ScriptFeature {
+final class VersionState: ScriptFeature {
     /// Values from outside the script that win over its own.
     let overrides: PaniniOverrides
     /// What an untrusted script may do; nil for all others.
@@ -34,8 +34,8 @@ final class ScriptVersion: ScriptFeature {
 }
 
 extension Script {
-    var version: ScriptVersion {
-        @inline(__always) get { features[ScriptVersion.self] }
+    var version: VersionState {
+        @inline(__always) get { features[VersionState.self] }
     }
 
     var overrides: PaniniOverrides { version.overrides }

@@ -33,7 +33,7 @@ extension ScriptPlace {
         self.clientName = clientName
         self.threadName = threadName
         self.sources = sources
-        features = [ScriptVersion.self] + list.compactMap(\.version)
+        features = [VersionState.self] + list.compactMap(\.version)
         options = list.flatMap(\.options)
         self[MiddlewareKinds.self] = MiddlewareKinds(list.flatMap(\.middlewareKinds))
         self[ScriptAPI.self] = api ?? ScriptAPI(list)

@@ -1,7 +1,7 @@
 // Owns: giving out the lowest number that is free, however many are taken. A pure value.
 
 /// Numbers from a first one on.
-struct LowestNumbers {
+struct NumberPool {
     /// A heap: each is no larger than those at twice its place.
     private var returned: [Int] = []
     private var next: Int

@@ -48,7 +48,7 @@ private func thread() -> String {
 }
 
 @Suite("sending from Swift")
-struct NativeSendingTests {
+struct SwiftSendingTests {
     // MARK: - Replies with headers
 
     @Test func aReplyHasHeaders() async throws {
