@@ -311,14 +311,17 @@ extension PlainValue {
 
 extension HostCall {
     /// Refuses a call that registers something when the file has run.
-    package func requireLoading() throws(Misuse) {
+    package func requireLoading() throws(UsageError) {
         guard script.phase == .loading else {
-            throw Misuse("\(name) registers while the file runs; it cannot be called later")
+            throw UsageError("\(name) registers while the file runs; it cannot be called later")
         }
     }
 
     /// Keeps the function at an index.
-    package func keepFunction(_ index: CInt, _ what: StaticString = "the function") throws(Misuse) -> RegisteredFunction {
+    package func keepFunction(
+        _ index: CInt,
+        _ what: StaticString = "the function"
+    ) throws(UsageError) -> RegisteredFunction {
         try requireFunction(index, what)
         try charge(256)
         let origin = script.origin(L, index)

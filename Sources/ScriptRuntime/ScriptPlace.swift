@@ -17,11 +17,11 @@ package struct ScriptPlace: Sendable {
     package init() {}
 
     /// Gives something to features, by the type that it has.
-    package mutating func give(_ value: any Sendable) { gifts[ObjectIdentifier(type(of: value))] = value }
+    package mutating func give(_ value: any Sendable) { hostValues[ObjectIdentifier(type(of: value))] = value }
 
     /// What the host gives to features, by its type: each feature knows its own.
-    package subscript<Gift: Sendable>(_ kind: Gift.Type) -> Gift? {
-        get { gifts[ObjectIdentifier(kind)] as? Gift }
-        set { gifts[ObjectIdentifier(kind)] = newValue }
+    package subscript<HostValue: Sendable>(_ kind: HostValue.Type) -> HostValue? {
+        get { hostValues[ObjectIdentifier(kind)] as? HostValue }
+        set { hostValues[ObjectIdentifier(kind)] = newValue }
     }
 }

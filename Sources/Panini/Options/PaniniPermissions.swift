@@ -26,7 +26,7 @@ public struct PaniniPermissions: Sendable, Equatable {
     public var listen: [String] = []
 
     /// What untrusted scripts may do with other features, by the names of their permissions (``PermissionDefinition``).
-    public var ofFeatures: [String: [String]] = [:]
+    var ofFeatures: [ExactText: [String]] = [:]
 
     /// Every script is an ordinary one.
     public init() {}
@@ -105,7 +105,7 @@ struct ScriptRestrictions: Sendable {
     private let folders: [[UInt8]]
     private let publish: SubjectPermissions
     private let listen: SubjectPermissions
-    private let ofFeatures: [String: [String]]
+    private let ofFeatures: [ExactText: [String]]
 
     init(_ permissions: PaniniPermissions) {
         environment = Set(permissions.environment.map(ExactText.init))
@@ -150,5 +150,5 @@ struct ScriptRestrictions: Sendable {
     func mayListen(_ subject: String) -> Bool { listen.permits(subject) }
 
     /// What is allowed of a feature's permission; the feature knows what the values mean.
-    func values(of permission: PermissionDefinition) -> [String] { ofFeatures[permission.name] ?? [] }
+    func values(of permission: PermissionDefinition) -> [String] { ofFeatures[ExactText(permission.name)] ?? [] }
 }

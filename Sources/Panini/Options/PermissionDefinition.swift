@@ -1,6 +1,8 @@
 // Owns: what an untrusted script can be allowed, one row each: its name, what its values are, the list that keeps them. Pure
 // values; any thread. Flags, configuration keys and completions are made from the rows.
 
+import Bytes
+
 /// Something that an untrusted script may do only where it is allowed: `--allow-net HOST`.
 public struct PermissionDefinition: Sendable {
     /// Where the values are kept.
@@ -80,7 +82,7 @@ public struct PermissionDefinition: Sendable {
     public func values(in permissions: PaniniPermissions) -> [String] {
         switch place {
         case .list(let path): permissions[keyPath: path]
-        case .feature: permissions.ofFeatures[name] ?? []
+        case .feature: permissions.ofFeatures[ExactText(name)] ?? []
         }
     }
 
@@ -88,7 +90,7 @@ public struct PermissionDefinition: Sendable {
     public func set(_ values: [String], in permissions: inout PaniniPermissions) {
         switch place {
         case .list(let path): permissions[keyPath: path] = values
-        case .feature: permissions.ofFeatures[name] = values
+        case .feature: permissions.ofFeatures[ExactText(name)] = values
         }
     }
 }

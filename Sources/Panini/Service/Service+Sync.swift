@@ -12,7 +12,7 @@ extension Service {
     }
 
     /// Begins a run as soon as it may: in its turn under "sync", and otherwise at the outermost level of the script, when the
-    /// service has its turn. Its owner calls ``runEnded(of:)`` when it has ended.
+    /// service has its turn. Its owner calls ``runDidEnd(of:)`` when it has ended.
     func admit(_ activity: Activity, in script: Script) {
         if sync.isOn {
             sync.append(activity)
@@ -24,7 +24,7 @@ extension Service {
     }
 
     /// A run that was admitted has ended: the next one may begin, and whoever waits for the end of the script goes on.
-    func runEnded(of script: Script) {
+    func runDidEnd(of script: Script) {
         if sync.isOn { syncEnded(script) } else { endIfAwaited(script) }
     }
 

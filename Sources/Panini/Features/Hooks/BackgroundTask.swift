@@ -31,7 +31,7 @@ final class BackgroundTask: ActivityOwner {
     }
 
     override func ended(_ activity: Activity) {
-        script.service?.runEnded(of: script)
+        script.service?.runDidEnd(of: script)
     }
 }
 

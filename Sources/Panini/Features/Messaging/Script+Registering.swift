@@ -9,19 +9,19 @@ import NATS
 import ScriptRuntime
 
 extension Script {
-    func task(_ call: HostCall) throws(Misuse) -> CInt {
+    func task(_ call: HostCall) throws(UsageError) -> CInt {
         try call.requireLoading()
         hooks.tasks.append(BackgroundTask(script: self, function: try call.keepFunction(1)))
         return 0
     }
 
-    func onStartTask(_ call: HostCall) throws(Misuse) -> CInt {
+    func onStartTask(_ call: HostCall) throws(UsageError) -> CInt {
         try call.requireLoading()
         hooks.startTasks.append(try call.keepFunction(1))
         return 0
     }
 
-    func onReload(_ call: HostCall) throws(Misuse) -> CInt {
+    func onReload(_ call: HostCall) throws(UsageError) -> CInt {
         try call.requireLoading()
         if let other = hooks.reloadHook {
             throw UsageError("app.on_reload: there is one already (\(other.origin)); one function hands over for all")
@@ -30,13 +30,13 @@ extension Script {
         return 0
     }
 
-    func onStop(_ call: HostCall) throws(Misuse) -> CInt {
+    func onStop(_ call: HostCall) throws(UsageError) -> CInt {
         try call.requireLoading()
         hooks.stopHooks.append(try call.keepFunction(1))
         return 0
     }
 
-    func addFilters(_ call: HostCall) throws(Misuse) -> CInt {
+    func addFilters(_ call: HostCall) throws(UsageError) -> CInt {
         try call.requireLoading()
         guard call.type(1) == LUA_TTABLE else {
             throw UsageError("app.add_filters: takes a table, as in app.add_filters{ include = { \"orders\" } }")
@@ -64,7 +64,7 @@ extension Script {
 
     // MARK: - Timers
 
-    func timerTask(_ call: HostCall) throws(Misuse) -> CInt {
+    func timerTask(_ call: HostCall) throws(UsageError) -> CInt {
         try call.requireLoading()
         let interval = try call.seconds(1, "the interval")
         guard interval >= 0.001 else { throw UsageError("app.timer_task: the interval must be at least 0.001 s") }

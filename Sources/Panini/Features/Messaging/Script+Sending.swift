@@ -35,7 +35,7 @@ extension Script {
         return try publishDirectly(call, force: force)
     }
 
-    func publishDirectly(_ call: HostCall, force: Bool) throws(Misuse) -> CInt {
+    func publishDirectly(_ call: HostCall, force: Bool) throws(UsageError) -> CInt {
         let service = try call.requireLive()
         let subject = try call.bytes(1, "the subject")
         if let denied = publishDenied(subject) { return call.failure(denied) }
@@ -121,7 +121,7 @@ extension Script {
         }
     }
 
-    func flush(_ call: HostCall) throws(Misuse) -> CInt {
+    func flush(_ call: HostCall) throws(UsageError) -> CInt {
         _ = try call.requireLive()
         let seconds = call.isNone(1) ? 10 : try call.seconds(1, "the timeout")
         try requireSuspendable(call)
@@ -147,7 +147,7 @@ extension Script {
         }
     }
 
-    func sleep(_ call: HostCall) throws(Misuse) -> CInt {
+    func sleep(_ call: HostCall) throws(UsageError) -> CInt {
         _ = try call.requireLive()
         let seconds = try call.seconds(1, "the duration")
         try requireSuspendable(call)
@@ -165,7 +165,7 @@ extension Script {
         return try requestDirectly(call)
     }
 
-    func requestDirectly(_ call: HostCall) throws(Misuse) -> CInt {
+    func requestDirectly(_ call: HostCall) throws(UsageError) -> CInt {
         let service = try call.requireLive()
         let subject = try call.bytes(1, "the subject")
         if let denied = publishDenied(subject) { return call.failure(denied) }

@@ -90,7 +90,7 @@ extension Script {
         }
         var kinds = try shared.kinds(call, publishes: false)
         if subject == nil { kinds = kinds.filter(\.isAwaited) }
-        guard !kinds.isEmpty else { throw Misuse("\(call.name): seconds is for requests; sends is false") }
+        guard !kinds.isEmpty else { throw UsageError("\(call.name): seconds is for requests; sends is false") }
         return try push(
             TimeoutMiddleware(
                 kinds: kinds,

@@ -155,7 +155,7 @@ final class ScriptProbe: ScriptFeature, MiddlewareComposer {
         return 2
     }
 
-    fileprivate func receive(_ call: HostCall) throws(Misuse) -> CInt {
+    fileprivate func receive(_ call: HostCall) throws(UsageError) -> CInt {
         _ = try call.string(1, "the text")
         lua_settop(call.L, 1)
         script.vm.push(receives ?? handler, onto: call.L)

@@ -49,7 +49,8 @@ struct ProbeTests {
         let lines = ProbeLog.lines(of: "probe-order")
         let expected = [
             "connected", "prepare 1 ready", "prepared", "subscribe 1", "host: started", "host: will stop", "drain",
-            "drained", "will disconnect, connected true", "given back", "disconnected", "shut", "close", "host: stopped",
+            "drained", "will disconnect, connected true", "given back", "disconnected", "shut", "close",
+            "host: stopped",
         ]
         #expect(lines == expected)
     }
@@ -179,7 +180,8 @@ struct ProbeTests {
 
     @Test("a feature may be the backend of metrics, answer the control socket and show rows")
     func ears() async throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("p-\(UUID().uuidString.prefix(8))").path
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("p-\(UUID().uuidString.prefix(8))")
+            .path
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let file = try ScriptFile(Self.script("probe-ears"), name: "own-backend.lua")
         defer { file.remove() }
