@@ -64,10 +64,18 @@ public struct ListedRegistration: Sendable, Equatable {
 
     /// A name and a value.
     public struct Detail: Sendable, Equatable {
+        /// What it is: `stream`.
         public let name: String
+        /// Its value as people read it.
         public let value: String
     }
 
+    /// A registration.
+    ///
+    /// - Parameters:
+    ///   - kind: What it is.
+    ///   - name: What the script calls it.
+    ///   - details: Names and values, in order.
     public init(kind: String, name: String, details: KeyValuePairs<String, String> = [:]) {
         self.kind = kind
         self.name = name

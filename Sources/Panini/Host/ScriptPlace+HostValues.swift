@@ -72,7 +72,7 @@ extension ScriptPlace {
     }
 
     /// With all features, and nothing from outside.
-    static var plain: ScriptPlace { ScriptPlace() }
+    static var plain: ScriptPlace { ScriptPlace(features: FeatureList.all) }
 }
 
 extension Script {

@@ -75,7 +75,8 @@ struct ProbeTests {
         let name = "probe-reload"
         let file = try ScriptFile(Self.script(name))
         defer { file.remove() }
-        try await run(Self.script(name), configure: { $0.scripts = [file.path] }) { running in
+        let configure: (inout PaniniHostConfiguration) -> Void = { $0.scripts = [file.path] }
+        try await run(Self.script(name), configure: configure) { running in
             try file.write(Self.script(name, ", probe = \"fails\""))
             let outcomes = try await running.host.reload()
             let error = #expect(throws: PaniniError.self) { try outcomes.first?.get() }
@@ -116,8 +117,9 @@ struct ProbeTests {
     func failedHost() async throws {
         let file = try ScriptFile(Self.script("probe-host"), name: "host-fails.lua")
         defer { file.remove() }
+        let configure: (inout PaniniHostConfiguration) -> Void = { $0.scripts = [file.path] }
         let error = await #expect(throws: PaniniError.self) {
-            try await run(Self.script("probe-host"), configure: { $0.scripts = [file.path] }) { _ in }
+            try await run(Self.script("probe-host"), configure: configure) { _ in }
         }
         #expect(error?.code == .notReady && error?.message == "panini: host probe: NoHost()")
         #expect(ProbeLog.lines(of: "probe-host") == [])
