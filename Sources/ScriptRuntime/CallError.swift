@@ -59,6 +59,10 @@ public struct ReplyError: Equatable, Sendable {
     package static let internalError = ReplyError(500, "internal error")
     package static let overBudget = ReplyError(504, "the handler took too much CPU time and was ended")
     package static let overloaded = ReplyError(429, "overloaded: too many messages are waiting")
+    package static let reloaded = ReplyError(
+        503,
+        "the service was reloaded, and the handler of the version before did not end in time"
+    )
     package static let stopping = ReplyError(503, "the service is stopping")
 }
 

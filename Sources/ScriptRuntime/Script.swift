@@ -127,6 +127,8 @@ public final class Script {
         for feature in features.all { feature.close() }
         runs.giveUpAll()
         vm.close()
+        // Whoever still has the script may have it longer than the service lives.
+        host = nil
     }
 
     /// Whether something waits for the end of what it runs.

@@ -43,9 +43,11 @@ extension NATSConnection {
     }
 
     /// Ends a subscription: at once, or after it has got `maximum` messages in all since it was made. The last call
-    /// wins; a maximum that is reached already ends it at once. Ended subscriptions are left alone.
+    /// wins; a maximum that is reached already ends it at once. Ended subscriptions are left alone. One that drains ends at once
+    /// when no maximum is given: what the server had sent is not delivered any more.
     package func unsubscribe(_ subscription: NATSSubscription, after maximum: Int? = nil) {
         eventLoop.assertInEventLoop()
+        if subscription.phase == .draining, maximum == nil { return end(subscription, .unsubscribed) }
         guard subscription.phase == .active else { return }
         if let maximum, maximum > subscription.delivered {
             subscription.maximum = maximum

@@ -153,8 +153,14 @@ extension Service {
         staged = nil
         for feature in features.all { feature.withdraw(staging) }
         _ = refuseWaiting(new, .stopping)
-        // Its hook may be what has just ended: not in the middle of that.
-        worker.eventLoop.assumeIsolated().execute { new.close() }
+        // Its hook may be what has just ended: not in the middle of that. The service stays until then: the script asks it.
+        worker.eventLoop.assumeIsolated().execute { [self] in close(new) }
+    }
+
+    /// Closes a version. What still waits for its turn under "sync" keeps the owners, and not the script.
+    private func close(_ version: Script) {
+        sync.replace { $0.owner.script === version ? nil : $0 }
+        version.close()
     }
 
     /// The port that the next version's web server has, when that is a new one.
@@ -223,12 +229,8 @@ extension Service {
     /// Answers whoever still waits for a replaced script 503.
     private func giveUp(_ old: Script, runsStopHooks: Bool) {
         for feature in features.all { feature.drainTimedOut(old) }
-        let reason = ReplyError(
-            503,
-            "the service was reloaded, and the handler of the version before did not end in time"
-        )
-        let running = giveUpRunning(old, reason)
-        let waiting = refuseWaiting(old, reason)
+        let running = giveUpRunning(old, .reloaded)
+        let waiting = refuseWaiting(old, .reloaded)
         logger.warning(
             """
             version \(old.generation) did not end within drain_timeout (\(formatted(options.drainTimeout)) s): \
@@ -249,7 +251,7 @@ extension Service {
         old.version.drainAlarm = nil
         // The coroutine of its last hook goes back first.
         worker.eventLoop.assumeIsolated().execute { [self] in
-            old.close()
+            close(old)
             if lifecycle.isStopping { stopIfIdle() }
         }
     }

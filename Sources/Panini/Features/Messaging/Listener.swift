@@ -119,8 +119,7 @@ final class Listener: ActivityOwner {
         self.isSwift = isSwift
         super.init(script: script)
         for (position, subject) in subjects.enumerated() {
-            subject.listener = self
-            subject.position = position
+            subject.attach(to: self, at: position)
         }
     }
 

@@ -9,8 +9,9 @@ final class ListenerSubject: NATSSubscriptionHandler {
     /// The registry's table of the pattern's named tokens, `{ name, index, ... }`; `nil` when it names none.
     let parameters: LuaReference?
     let parametersIndex: CInt
-    /// Set by the listener that owns this subject, before the first subscription.
-    unowned(unsafe) var listener: Listener?
+    /// Set by the listener that owns this subject, before the first subscription; nil when that, or its script, has ended. The
+    /// connection keeps the subject for as long as the subscription lasts, which may be longer.
+    unowned(unsafe) private(set) var listener: Listener?
     unowned(unsafe) var service: Service?
     unowned(unsafe) var messaging: ServiceMessaging?
     /// Its place among the listener's subjects.
@@ -29,7 +30,7 @@ final class ListenerSubject: NATSSubscriptionHandler {
     /// Names what the services protocol tells of it; nil when that is nothing.
     var endpointRow: UInt64?
     /// Who takes over its subscription, or has done so.
-    unowned(unsafe) var successor: ListenerSubject?
+    weak var successor: ListenerSubject?
     /// What the broker said when it denied the subscription.
     var denial: String?
 
@@ -45,8 +46,17 @@ final class ListenerSubject: NATSSubscriptionHandler {
         endpoint = other
     }
 
+    func attach(to listener: Listener, at position: Int) {
+        self.listener = listener
+        self.position = position
+    }
+
+    /// The listener is about to go. What its subscription still brings is answered 503.
+    func detach() { listener = nil }
+
     func receive(_ message: borrowing NATSInboundMessage, on subscription: NATSSubscription) {
-        guard let service, let listener else { return }
+        guard let service else { return }
+        guard let listener else { return service.receivedTooLate(reply: message.reply) }
         service.receive(
             listener,
             self,

@@ -78,6 +78,12 @@ final class ScriptMessaging: ScriptFeature {
         return "\(service)__non_docker_env_\(Int.random(in: 1...1_000_000))__\(random)"
     }
 
+    /// Subscriptions that still end at the broker keep the subjects, and neither the listeners nor the Lua state.
+    override func close() {
+        for listener in listeners { for subject in listener.subjects { subject.detach() } }
+        for listener in loadTimeListeners { for subject in listener.subjects { subject.detach() } }
+    }
+
     deinit {
         callbacks.deallocate()
         guardHost.deallocate()

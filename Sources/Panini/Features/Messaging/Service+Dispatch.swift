@@ -41,6 +41,12 @@ extension Service {
         enqueue(listener, target, arrived, subject: subject, reply: reply, headers: headers, payload: payload)
     }
 
+    /// A message has arrived for a listener that is not there any more: its version was ended while the broker still sent.
+    func receivedTooLate(reply: UnsafeRawBufferPointer) {
+        counters.messageRefused(isOneWay: reply.isEmpty)
+        if !reply.isEmpty { sendError(.reloaded, to: reply) }
+    }
+
     private func enqueue(
         _ listener: Listener,
         _ target: ListenerSubject,

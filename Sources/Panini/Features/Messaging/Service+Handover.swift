@@ -44,9 +44,11 @@ extension Service {
     }
 
     func move(_ from: ListenerSubject, _ to: ListenerSubject) {
+        // A start task has ended the listener again: the subscription is the old version's, and ends with it.
+        guard let listener = to.listener, !listener.isEnded else { return }
         guard let subscription = from.subscription, !subscription.isEnded else {
             // Ended since it was claimed, by the old version itself.
-            if let listener = to.listener, let error = subscribe(to, of: listener) {
+            if let error = subscribe(to, of: listener) {
                 logger.error("cannot subscribe to \(to.pattern.subject): \(error.message)")
             }
             return

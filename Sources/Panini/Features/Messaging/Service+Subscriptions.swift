@@ -155,7 +155,9 @@ extension Service {
     func releaseIfDone(_ listener: Listener) {
         guard listener.isEnded, listener.active == 0, listener.pending.isEmpty, !listener.isPumping else { return }
         let script = listener.script
-        guard script.messaging.listeners.remove(listener.id) != nil, script.phase != .closed else { return }
+        guard script.messaging.listeners.remove(listener.id) != nil else { return }
+        for subject in listener.subjects { subject.detach() }
+        guard script.phase != .closed else { return }
         for entry in [listener.publishEntry, listener.requestEntry] where entry.index != listener.handler.index {
             script.vm.release(entry)
         }

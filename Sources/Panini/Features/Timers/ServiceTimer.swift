@@ -28,7 +28,7 @@ final class ServiceTimer: ActivityOwner {
     var isRunning = false
     /// The timer of the version before, while a tick of it may still run; and that of the next one.
     var predecessor: ServiceTimer?
-    unowned(unsafe) var successor: ServiceTimer?
+    weak var successor: ServiceTimer?
     /// The unjittered time of the next tick.
     private(set) var due: UInt64 = 0
     private(set) var skipped: UInt64 = 0
