@@ -7,7 +7,9 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import textwrap
+import threading
 import time
 
 import pytest
@@ -904,3 +906,127 @@ def test_a_full_lua_state_is_replaced(reloading, ask):
     service.running.wait_for("memory of the Lua state is used up")
     service.reloaded(to=2)
     assert ask.ask("r.version") == {"version": 1}
+
+
+# A subscription may last longer than the listener it was made for: nothing of the version before is reached by it then.
+
+
+@pytest.mark.parametrize("end", ["handle.unsubscribe()", 'app.unsubscribe("r.dynamic")', "app.sleep(0.2) handle.unsubscribe()"])
+def test_a_start_task_may_end_a_listener_that_it_takes_over(reloading, ask, end):
+    script = version(
+        1,
+        f"""
+        app.listen("r.make", function() app.listen("r.dynamic", function() return "old" end) return "made" end)
+        app.on_reload(function() return {{ 1 }} end)
+        app.on_start_task(function(state)
+            if not state then return end
+            local handle = app.listen("r.dynamic", function() return "new" end)
+            {end}
+        end)
+        """,
+    )
+    service = reloading(script, arguments=())
+    assert ask.ask("r.make") == "made" and ask.ask("r.dynamic") == "old"
+    for number in range(2, 5):
+        service.save(script.replace("version = 1", f"version = {number}"))
+        assert service.reload().returncode == 0
+        assert ask.ask("r.version") == {"version": number}
+        # Nobody listens any more, once the broker knows that.
+        wait_until(lambda: not is_served(ask, "r.dynamic"), "the listener has ended")
+        assert ask.ask("r.make") == "made" and ask.ask("r.dynamic") == "old"
+
+
+def is_served(ask, subject):
+    try:
+        ask.request(subject, timeout=PATIENCE)
+    except NoResponders:
+        return False
+    return True
+
+
+def test_a_start_task_may_end_a_listener_of_the_file(reloading, ask):
+    service = reloading(version(1, 'app.listen("r.plain", function() return 1 end)'), arguments=())
+    assert ask.ask("r.plain") == 1
+    more = """
+    app.listen("r.plain", function() return 2 end)
+    app.on_start_task(function() app.unsubscribe("r.plain") end)
+    """
+    service.save(version(2, more))
+    assert service.reload().returncode == 0
+    assert ask.ask("r.version") == {"version": 2}
+    # A subscription without a listener would leave requests without an answer.
+    wait_until(lambda: not is_served(ask, "r.plain"), "the subscription of the version before has ended")
+
+
+def test_requests_that_come_after_the_end_of_their_version_are_answered(reloading, nats_server, ask):
+    """More of them are under way than the version before can handle in its drain_timeout."""
+    script = """
+    local app = panini.app{ service_name = "test", drain_timeout = 0.3, limits = { cpu = 1 } }
+    app.listen("r.version", function() return { version = 1 } end)
+    app.listen("r.gone", function()
+        local ends = panini.monotonic() + 0.02
+        while panini.monotonic() < ends do end
+        return "served"
+    end)
+    """
+    service = reloading(script, arguments=())
+    assert ask.ask("r.version") == {"version": 1}
+    answers = ask.subscribe("r.answers")
+    ask.flush()
+    count = 300
+    for _ in range(count):
+        ask.publish("r.gone", reply="r.answers")
+    ask.flush()
+    service.save(script.replace("version = 1", "version = 2").replace("r.gone", "r.other"))
+    assert service.reload().returncode == 0
+    seen = [answers.get(timeout=PATIENCE) for _ in range(count)]
+    assert ask.ask("r.version") == {"version": 2}
+    codes = {json.loads(message.data)["code"] for message in seen if message.data != b'"served"' and message.data != b"served"}
+    assert codes <= {503}, codes
+    assert service.running.process.poll() is None
+
+
+def test_an_unsubscribe_while_the_subscription_drains(reloading, nats_server, ask):
+    """A handler of the version before ends its listener while its messages are still under way."""
+    script = version(
+        1,
+        """
+        local handle
+        app.listen("r.make", function() handle = app.listen("r.flood", function() end) return "made" end)
+        app.listen("r.wait", function()
+            while not app.shared.get("go") do app.sleep(0.0005) end
+            handle.unsubscribe()
+            app.shared.set("go", nil)
+            app.sleep(0.01)
+            for i = 1, 2e5 do local t = {} end
+            return "ended"
+        end)
+        app.on_start_task(function() end)
+        """,
+    )
+    later = script.replace("app.on_start_task(function() end)", 'app.task(function() app.shared.set("go", 1) end)')
+    service = reloading(script, arguments=())
+    flood = threading.Event()
+
+    def publish():
+        with socket.create_connection(("127.0.0.1", nats_server.port), PATIENCE) as connection:
+            connection.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\n')
+            while not flood.is_set():
+                connection.sendall(b"PUB r.flood 2\r\n{}\r\n" * 200)
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    try:
+        for number in range(2, 14):
+            assert ask.ask("r.make") == "made"
+            waiting = ask.subscribe("r.waited")
+            ask.publish("r.wait", reply="r.waited")
+            ask.flush()
+            service.save(later.replace("version = 1", f"version = {number}"))
+            assert service.reload().returncode == 0
+            assert waiting.get(timeout=PATIENCE).data in (b'"ended"', b"ended")
+            assert ask.ask("r.version") == {"version": number}
+    finally:
+        flood.set()
+        thread.join(PATIENCE)
