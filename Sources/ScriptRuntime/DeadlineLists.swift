@@ -13,6 +13,11 @@ package struct DeadlineLists {
     /// The alarms that are set.
     package var alarms: [DeadlineHandle] { byLimit.values.compactMap(\.alarm) }
 
+    /// The script is closed: an alarm that is set all the same finds nobody.
+    package func detach() {
+        for list in byLimit.values { list.script = nil }
+    }
+
     /// The list of a limit, made when there is none.
     package mutating func list(nanoseconds: Int64) -> DeadlineList {
         if let last, last.nanoseconds == nanoseconds { return last }

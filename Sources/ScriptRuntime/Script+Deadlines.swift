@@ -25,6 +25,8 @@ extension Script {
                 expire(suspendedRun, seconds: Double(list.nanoseconds) / 1e9)
             }
         }
+        // What has ended may have been the last that the end of the script waited for.
+        guard phase != .closed else { return }
         if let suspendedRun = list.first, list.alarm == nil {
             list.alarm = worker.schedule(WorkerAlarm(list), at: suspendedRun.deadline)
         }

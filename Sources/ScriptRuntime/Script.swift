@@ -103,7 +103,10 @@ public final class Script {
         for feature in features.all { try feature.load() }
     }
 
-    deinit { vm.close() }
+    deinit {
+        deadlineLists.detach()
+        vm.close()
+    }
 
     package var path: String { file.path }
 
@@ -129,6 +132,7 @@ public final class Script {
         vm.close()
         // Whoever still has the script may have it longer than the service lives.
         host = nil
+        deadlineLists.detach()
     }
 
     /// Whether something waits for the end of what it runs.
