@@ -13,6 +13,7 @@ enum PaniniProgram {
         // So is a file that may not grow.
         signal(SIGXFSZ, SIG_IGN)
         PaniniRuntime.settleAllocator()
+        PaniniRuntime.raiseDescriptorLimit()
         PaniniRuntime.reportCrashes()
         let command: any ParsableCommand
         do {
