@@ -12,7 +12,7 @@ import pytest
 
 from harness import PATIENCE, Broker, Client, panini, wait_until
 from test_http import WEB, Web
-from test_turns import processor_time
+from test_turns import cpu
 
 FILES = 256
 SERVICE = """
@@ -52,9 +52,9 @@ def descriptors(running):
 
 def busy(running, seconds=2):
     """The part of the time that the program spends on the processor."""
-    before = processor_time(running)
+    before = cpu(running)
     time.sleep(seconds)
-    return (processor_time(running) - before) / seconds
+    return (cpu(running) - before) / seconds
 
 
 @pytest.fixture
