@@ -17,7 +17,9 @@ package struct DescriptorLimit: Sendable, Equatable {
     /// The limit that holds now.
     package static var current: DescriptorLimit {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return DescriptorLimit(all: .max) }
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return DescriptorLimit(all: .max)
+        }
         return DescriptorLimit(all: Int(clamping: limit.rlim_cur))
     }
 

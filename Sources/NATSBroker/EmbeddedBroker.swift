@@ -3,8 +3,8 @@
 // its state lives on one event loop (BrokerCore), reached through `eventLoop.execute`.
 
 import Glibc
-import LoopTools
 package import Logging
+import LoopTools
 package import NIOCore
 import NIOPosix
 
@@ -66,7 +66,9 @@ package final class EmbeddedBroker: Sendable {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPause { core.value.acceptFailed($0.errnoCode) })
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptPause { core.value.acceptFailed($0.errnoCode) }
+                    )
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)

@@ -43,7 +43,7 @@ enum PaniniProgram {
     static func finish(_ error: any Error) -> Never {
         switch error {
         case let failure as CommandError:
-            StandardError.say("panini: \(failure.message)")
+            StandardError.say("panini: \(failure.message)", indent: 4)
             if let details = failure.details {
                 StandardError.say(details)
             }

@@ -11,9 +11,12 @@ import Testing
 
 @Suite("The limit of open files")
 struct DescriptorLimitTests {
-    @Test("clients leave a quarter, at least 64, and never more than half is kept from them", arguments: [
-        (64, 32), (120, 60), (256, 192), (1024, 768), (65_536, 49_152),
-    ])
+    @Test(
+        "clients leave a quarter, at least 64, and never more than half is kept from them",
+        arguments: [
+            (64, 32), (120, 60), (256, 192), (1024, 768), (65_536, 49_152),
+        ]
+    )
     func bound(all: Int, forClients: Int) {
         let limit = DescriptorLimit(all: all)
         #expect(limit.forClients == forClients)
@@ -35,7 +38,10 @@ struct DescriptorLimitTests {
 
 @Suite("A listener that cannot accept")
 struct AcceptPauseTests {
-    @Test("what counts as a shortage", arguments: [(EMFILE, true), (ENFILE, true), (ENOMEM, true), (ENOBUFS, true), (ECONNABORTED, false)])
+    @Test(
+        "what counts as a shortage",
+        arguments: [(EMFILE, true), (ENFILE, true), (ENOMEM, true), (ENOBUFS, true), (ECONNABORTED, false)]
+    )
     func shortage(code: CInt, isOne: Bool) {
         #expect(AcceptPause.isShortage(IOError(errnoCode: code, reason: "accept")) == isOne)
     }

@@ -30,7 +30,9 @@ extension NATSConnection {
 
     /// How much one read takes at most. What is read has to be decoded as a whole: over WebSocket a read is full of frames before
     /// anybody can say that others have their turn.
-    private static func largestRead(_ address: NATSServerAddress) -> Int { address.scheme.isWebSocket ? 16384 : 262_144 }
+    private static func largestRead(_ address: NATSServerAddress) -> Int {
+        address.scheme.isWebSocket ? 16384 : 262_144
+    }
 
     /// How many reads follow each other before other connections have theirs.
     private static func mostReads(_ address: NATSServerAddress) -> UInt { address.scheme.isWebSocket ? 1 : 4 }

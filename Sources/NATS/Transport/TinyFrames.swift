@@ -40,6 +40,9 @@ struct TinyFrames: Equatable {
 
     /// Why the connection is given up.
     static var error: NATSError {
-        NATSError(.protocolViolation, "the server sent more than \(limit) WebSocket frames a second that carry next to nothing")
+        NATSError(
+            .protocolViolation,
+            "the server sent more than \(limit) WebSocket frames a second that carry next to nothing"
+        )
     }
 }
