@@ -87,7 +87,7 @@ let package = Package(
             "Bytes LoopTools NATSProtocol Logging NIOConcurrencyHelpers NIOCore NIOHTTP1 NIOPosix NIOSSL NIOTLS NIOWebSocket "
                 + "ServiceLifecycle"
         ),
-        module("NATSBroker", "Bytes NATSProtocol Logging NIOCore NIOPosix"),
+        module("NATSBroker", "Bytes LoopTools NATSProtocol Logging NIOCore NIOPosix"),
         module("PaniniHTTP", "Bytes CZlib LoopTools Crypto NIOCore NIOHPACK NIOHTTP1 NIOHTTP2 NIOPosix NIOSSL NIOTLS"),
         module("PaniniObservability", "Bytes Logging"),
         module("ScriptRuntime", "Bytes CLuaVM CScriptObjects LoopTools LuaVM Instrumentation Logging NIOCore NIOPosix"),

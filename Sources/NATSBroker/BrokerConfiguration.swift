@@ -53,6 +53,8 @@ extension EmbeddedBroker {
         package var connections = 0
         package var totalConnections = 0
         package var refusedConnections = 0
+        /// How many times nothing could be accepted, for want of descriptors or memory.
+        package var failedAccepts = 0
         package var subscriptions = 0
         package var messagesIn = 0
         package var bytesIn = 0

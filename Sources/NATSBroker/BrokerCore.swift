@@ -3,6 +3,7 @@
 // but neither sockets nor timers. Nothing is written to a socket while a burst of commands is read: clients that got
 // something are collected and flushed once when the burst ends.
 
+import Glibc
 import Logging
 import NATSProtocol
 import NIOCore
@@ -54,6 +55,18 @@ extension BrokerCore {
         statistics.totalConnections += 1
         statistics.connections = clients.count
         return client
+    }
+
+    /// A client was accepted with a descriptor that is kept for the program: it is closed.
+    func refuseDescriptor() {
+        statistics.refusedConnections += 1
+        warn(.refusal, "refused a client: the program has too many files open; a higher limit (ulimit -n) takes more")
+    }
+
+    /// A connection could not be accepted for want of descriptors or memory; nothing is accepted for a moment.
+    func acceptFailed(_ code: CInt) {
+        statistics.failedAccepts += 1
+        warn(.accept, "cannot accept connections: \(String(cString: strerror(code)))")
     }
 
     /// Forgets a client whose connection has ended, with all its subscriptions.

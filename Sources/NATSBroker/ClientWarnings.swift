@@ -13,6 +13,8 @@ struct ClientWarnings {
         case stale
         /// A subscription was refused.
         case subscription
+        /// A connection could not be accepted.
+        case accept
 
         var rest: StaticString {
             switch self {
@@ -20,6 +22,7 @@ struct ClientWarnings {
             case .slow: "more clients were closed because they did not read"
             case .stale: "more clients were closed because they did not answer"
             case .subscription: "more subscriptions were refused"
+            case .accept: "more attempts to accept a connection failed"
             }
         }
     }

@@ -4,6 +4,7 @@
 
 import Glibc
 package import Logging
+import LoopTools
 package import NIOCore
 import NIOPosix
 
@@ -63,10 +64,21 @@ package final class EmbeddedBroker: Sendable {
         let bootstrap = ServerBootstrap(group: eventLoop)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptPause { core.value.acceptFailed($0.errnoCode) }
+                    )
+                }
+            }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 64 << 10, high: 256 << 10))
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    guard hasRoom(for: channel) else {
+                        core.value.refuseDescriptor()
+                        throw ChannelError.ioOnClosedChannel
+                    }
                     try channel.pipeline.syncOperations.addHandler(
                         BrokerClientHandler(core: core.value, serverID: serverID)
                     )
@@ -114,10 +126,21 @@ package final class EmbeddedBroker: Sendable {
     /// How many connections the process has room for: it needs some files for itself, and one for each client that is told
     /// that there are too many.
     private static func mostConnections() -> Int {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return .max }
-        let files = Int(clamping: limit.rlim_cur)
-        return max(1, files - max(64, files / 8))
+        let files = DescriptorLimit.current.all
+        return max(1, files - reserve(of: files))
+    }
+
+    private static func reserve(of files: Int) -> Int { max(64, files / 8) }
+
+    /// Whether a client's descriptor is none of the last ones, which are for others in the same program (`panini dev`): a
+    /// number tells how many are in use at least. Half the reserve, as each client that is told why it is refused has one.
+    private static func hasRoom(for channel: any Channel) -> Bool {
+        let descriptor = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+            of: NIOBSDSocket.Handle.self
+        ) { $0 }
+        guard let descriptor else { return true }
+        let files = DescriptorLimit.current.all
+        return Int(descriptor) < files - min(reserve(of: files), files) / 2
     }
 
     /// 56 characters beginning with N, in the shape of a server's public key; nobody holds the private one.

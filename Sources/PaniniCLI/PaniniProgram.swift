@@ -13,6 +13,7 @@ enum PaniniProgram {
         // So is a file that may not grow.
         signal(SIGXFSZ, SIG_IGN)
         PaniniRuntime.settleAllocator()
+        PaniniRuntime.raiseDescriptorLimit()
         PaniniRuntime.reportCrashes()
         let command: any ParsableCommand
         do {
@@ -42,7 +43,7 @@ enum PaniniProgram {
     static func finish(_ error: any Error) -> Never {
         switch error {
         case let failure as CommandError:
-            StandardError.say("panini: \(failure.message)")
+            StandardError.say("panini: \(failure.message)", indent: 4)
             if let details = failure.details {
                 StandardError.say(details)
             }

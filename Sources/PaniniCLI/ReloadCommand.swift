@@ -54,7 +54,7 @@ struct ReloadCommand: ParsableCommand {
             StandardOutput.writeLine(result["line"]?.string ?? "")
         }
         let reasons = failures.map { "not reloaded: \($0.result["error"]?.string ?? "")" }
-        for reason in reasons.dropLast() { StandardError.say("panini: \(reason)") }
+        for reason in reasons.dropLast() { StandardError.say("panini: \(reason)", indent: 4) }
         if let last = reasons.last { throw CommandError(last) }
     }
 

@@ -26,8 +26,12 @@ enum StandardOutput {
 
 /// What a command says about itself.
 enum StandardError {
-    static func say(_ line: String) {
-        _ = writeAll(visibleLines(line), to: STDERR_FILENO)
+    /// Writes a text.
+    ///
+    /// - Parameter indent: Blanks before its further lines: a text that others have a part in makes no line that looks like one of
+    ///   the program's own.
+    static func say(_ line: String, indent: Int = 0) {
+        _ = writeAll(visibleLines(line, indent: indent), to: STDERR_FILENO)
     }
 }
 
@@ -56,9 +60,9 @@ enum StandardInput {
 }
 
 /// Lines with an end, and with nothing that a terminal would obey.
-private func visibleLines(_ text: String) -> [UInt8] {
+private func visibleLines(_ text: String, indent: Int = 0) -> [UInt8] {
     var bytes: [UInt8] = []
-    VisibleText.append(text, .lines(indent: 0), to: &bytes)
+    VisibleText.append(text, .lines(indent: indent), to: &bytes)
     if bytes.last != 0x0A { bytes.append(0x0A) }
     return bytes
 }

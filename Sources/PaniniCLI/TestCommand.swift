@@ -98,7 +98,10 @@ struct TestCommand: AsyncParsableCommand {
                 }
             } catch {
                 total.broken += 1
-                StandardOutput.writeLine("  FAIL  \(error)")
+                let text = "\(error)".split(separator: "\n", omittingEmptySubsequences: false).joined(
+                    separator: "\n        "
+                )
+                StandardOutput.writeLine("  FAIL  \(text)")
             }
         }
         log.shutdown()

@@ -9,6 +9,7 @@ import nats.errors
 import pytest
 
 from harness import PATIENCE, Broker, Client, NoResponders, wait_until
+from serving import Acceptor
 
 WORK = """
     app.listen("work", { queue = "group" }, function(msg)
@@ -200,3 +201,21 @@ def _losses(program):
 
 def _returns(program):
     return program.output.count("connected to the broker again")
+
+
+def test_a_broker_that_drops_its_clients_is_not_hammered(start):
+    made = []
+
+    def drop(connection):
+        made.append(time.monotonic())
+        connection.sendall(b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576,"headers":true,"proto":1}\r\nPONG\r\n')
+
+    broker = Acceptor(drop)
+    running = start(f"nats://127.0.0.1:{broker.port}", "", options="reconnecting_time_sleep = 0", ready=False)
+    wait_until(lambda: len(made) > 3, "it comes back")
+    time.sleep(3)
+    assert len(made) < 30
+    assert running.output.count("the connection to the broker is lost") <= 3, running.output
+    running.expected_exit = (0, 1)
+    running.stop()
+    broker.close()

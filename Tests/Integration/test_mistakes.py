@@ -1,5 +1,7 @@
 """Mistakes in a script: found by `panini check`, named with file and line, with a hint where there is one."""
 
+import re
+
 import pytest
 
 from harness import panini
@@ -164,6 +166,12 @@ def test_a_runtime_error_at_file_level(check):
 @pytest.mark.parametrize("statement", ["error()", "error({})", "error(setmetatable({}, {__tostring = error}))", "error{ code = 5, message = 'told' }"])
 def test_odd_errors_at_file_level(check, statement):
     refused(check(statement), "test.lua")
+
+
+def test_an_error_of_several_lines_makes_no_line_of_its_own(check):
+    result = check('error("one\\nFORGED")')
+    assert result.returncode == 1
+    assert re.search(r"^panini: .*test\.lua:2: one\n    FORGED$", result.stderr, re.MULTILINE), result.stderr
 
 
 def test_bytecode_is_refused(check, tmp_path):

@@ -6,11 +6,13 @@ import re
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
 from harness import PATIENCE, panini
 from serving import Acceptor
+from test_turns import cpu
 
 INFO = b'INFO {"server_id":"X","version":"2.10.0","proto":1,"host":"x","port":1,"max_payload":1048576,"headers":true}\r\n'
 
@@ -52,6 +54,10 @@ class HastyBroker:
                 self.published += payload
                 for _ in range(payload.count(b"PING\r\n")):
                     connection.sendall(frame(b"PONG\r\n"))
+                    self.greeted(connection)
+
+    def greeted(self, connection):
+        """The handshake is over."""
 
     @staticmethod
     def _take(data):
@@ -74,3 +80,24 @@ def test_what_comes_with_the_upgrade_is_read(cut):
     result = panini("publish", "x", "hello", "--server", f"ws://127.0.0.1:{broker.port}")
     assert result.returncode == 0, result.stderr
     assert b"PUB x 5\r\nhello\r\n" in broker.published
+
+
+class FragmentingBroker(HastyBroker):
+    """Sends pieces of a message without end, with next to nothing in each."""
+
+    PIECES = b"\x00\x00" * 30000
+
+    def greeted(self, connection):
+        connection.sendall(b"\x02\x00")
+        while True:
+            connection.sendall(self.PIECES)
+
+
+def test_frames_that_carry_nothing_end_the_connection(start):
+    broker = FragmentingBroker(None)
+    running = start(f"ws://127.0.0.1:{broker.port}", "", ready=False)
+    running.wait_for("the connection to the broker is lost: .*WebSocket frames a second that carry next to nothing")
+    before = cpu(running)
+    time.sleep(3)
+    assert cpu(running) - before < 0.6
+    running.expected_exit = (0, 1)

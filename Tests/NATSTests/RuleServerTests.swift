@@ -100,6 +100,34 @@ private final class Walk {
         #expect(pool.disconnected(lived: .milliseconds(5)) == .connect(after: .seconds(2)))
     }
 
+    @Test(
+        "rule 13: without a wait, too, a server that drops clients at once is not hammered, and one that refuses them"
+    )
+    func leastPauses() throws {
+        let pool = try pool(["a"]) { $0.wait = .zero }
+        for pause in [0, 50, 100, 200, 400, 800, 800] as [Int64] {
+            #expect(pool.disconnected(lived: .milliseconds(249)) == .connect(after: .milliseconds(pause)))
+            pool.succeeded()
+        }
+        // One that lived, and what somebody asks for, begin anew.
+        #expect(pool.disconnected(lived: .milliseconds(250)) == .connect(after: .zero))
+        #expect(pool.disconnected(lived: .zero) == .connect(after: .zero))
+        #expect(pool.disconnected(lived: .zero) == .connect(after: .milliseconds(50)))
+        #expect(pool.disconnected(lived: nil) == .connect(after: .zero))
+        #expect(pool.disconnected(lived: .zero) == .connect(after: .zero))
+        for pause in [0, 50, 100, 200, 400, 800, 800] as [Int64] {
+            #expect(pool.failed() == .connect(after: .milliseconds(pause)))
+        }
+        // The longest wait holds for these as well.
+        let quick = try self.pool(["a"]) {
+            $0.wait = .milliseconds(1)
+            $0.maximumWait = .milliseconds(5)
+        }
+        for pause in [1, 5, 5] as [Int64] {
+            #expect(quick.disconnected(lived: .zero) == .connect(after: .milliseconds(pause)))
+        }
+    }
+
     @Test("rule 18: attempts are counted per server, and without a server it is over")
     func dropsServers() throws {
         let pool = try pool(["a", "b"]) { $0.maximumAttempts = 2 }

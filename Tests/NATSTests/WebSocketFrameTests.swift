@@ -187,6 +187,55 @@ import Testing
     }
 
     @Test(
+        "frames without end that carry next to nothing end the connection, with a reason",
+        arguments: [
+            // Empty pieces of one message, empty messages, pings, pongs that nobody asked for.
+            ([0x02, 0x00], [0x00, 0x00]), ([], [0x82, 0x00]), ([], [0x89, 0x00]), ([], [0x8A, 0x00]),
+        ] as [([UInt8], [UInt8])]
+    )
+    func tinyFrames(_ first: [UInt8], _ frame: [UInt8]) async throws {
+        let server = try await MockServer.start()
+        let harness = try await harness(server) { $0.reconnect = false }
+        let socket = try await connect(harness, server)
+        try await socket.peer.send(first + (0...TinyFrames.limit).flatMap { _ in frame })
+        try await harness.eventually("the end") { connection, _ in connection.state == .closed }
+        let messages = try await harness.on { _, recorder in
+            recorder.events.compactMap { event -> String? in
+                if case .closed(let error) = event { error?.message } else { nil }
+            }
+        }
+        #expect(messages.count == 1 && messages[0].contains("carry next to nothing"), "\(messages)")
+    }
+
+    @Test("so many tiny frames are taken in a second, and again in the next; whole operations make up for some")
+    func tinyFramesAllowed() {
+        var frames = TinyFrames()
+        var now = NIODeadline.uptimeNanoseconds(1)
+        func fill() {
+            for number in 0..<TinyFrames.limit {
+                let isTaken = frames.takes(number % TinyFrames.shortest)
+                #expect(isTaken)
+            }
+            let isTaken = frames.takes(0)
+            #expect(!isTaken)
+        }
+        fill()
+        frames.settle(at: now)
+        now = now + TinyFrames.interval - .nanoseconds(1)
+        frames.settle(at: now)
+        #expect(frames.count == TinyFrames.limit)
+        now = now + .nanoseconds(1)
+        frames.settle(at: now)
+        fill()
+        for _ in 0..<TinyFrames.limit {
+            let isTaken = frames.takes(TinyFrames.shortest) && frames.takes(0)
+            #expect(isTaken)
+        }
+        let isTaken = frames.takes(0)
+        #expect(!isTaken)
+    }
+
+    @Test(
         "rule 28: frames that break the rules, or are too large, end the connection",
         arguments: [
             // A fragmented ping, a ping of 126 bytes, a frame of 2^40 bytes.

@@ -43,6 +43,7 @@ struct HTTPFileTests {
             switch folder.open(Array(path.utf8)) {
             case .folder: return "folder"
             case .notFound: return "nothing"
+            case .full: return "full"
             case .found(let file):
                 defer { file.close() }
                 return "\(file.size) \(file.mediaType)"

@@ -336,8 +336,8 @@ private func docs_embedding_343() async throws {
     }
 }
 
-// docs/embedding.md, line 406
-private func docs_embedding_406() async throws {
+// docs/embedding.md, line 408
+private func docs_embedding_408() async throws {
     let logger = Logger(label: "snippet")
     var configuration = PaniniHostConfiguration(scripts: [])
     let host: PaniniHost = given()

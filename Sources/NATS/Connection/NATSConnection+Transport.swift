@@ -28,6 +28,15 @@ extension NATSConnection {
         }.nonisolated()
     }
 
+    /// How much one read takes at most. What is read has to be decoded as a whole: over WebSocket a read is full of frames before
+    /// anybody can say that others have their turn.
+    private static func largestRead(_ address: NATSServerAddress) -> Int {
+        address.scheme.isWebSocket ? 16384 : 262_144
+    }
+
+    /// How many reads follow each other before other connections have theirs.
+    private static func mostReads(_ address: NATSServerAddress) -> UInt { address.scheme.isWebSocket ? 1 : 4 }
+
     private func connect(
         _ address: NATSServerAddress,
         _ handler: NATSChannelHandler,
@@ -42,8 +51,9 @@ extension NATSConnection {
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 4096, maximum: 262_144)
+                value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 4096, maximum: Self.largestRead(address))
             )
+            .channelOption(.maxMessagesPerRead, value: Self.mostReads(address))
             .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

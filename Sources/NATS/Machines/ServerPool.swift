@@ -59,6 +59,14 @@ struct ServerPool {
     private(set) var failures = 0
     /// How many laps over all servers have failed since the last success.
     private(set) var laps = 0
+    /// How many connections in a row were lost right after they were made.
+    private var shortLives = 0
+
+    /// A connection that was lost sooner was never of use.
+    static let shortLife = TimeAmount.milliseconds(250)
+    /// The pause before the second of such attempts, which doubles up to ``longestRest``, whatever the settings' wait is.
+    static let shortestRest = TimeAmount.milliseconds(50)
+    static let longestRest = TimeAmount.milliseconds(800)
 
     init(_ seeds: [NATSServerAddress], _ settings: Settings, using generator: inout some RandomNumberGenerator) {
         self.settings = settings
@@ -101,7 +109,9 @@ struct ServerPool {
         for index in servers.indices {
             servers[index].isTriedInLap = false
         }
-        return .connect(after: wait(lap: laps, using: &generator))
+        let pause = wait(lap: laps, using: &generator)
+        // Without a wait of its own it would knock as often as the system lets it.
+        return .connect(after: settings.wait == .zero && settings.delay == nil ? max(pause, rest(laps)) : pause)
     }
 
     /// An established connection was lost: the others come first now, in a new order, so that the clients of a server
@@ -118,9 +128,19 @@ struct ServerPool {
         servers.append(last)
         guard let lived else {
             restart()
+            shortLives = 0
             return .connect(after: .zero)
         }
-        return .connect(after: lived < settings.wait ? wait(lap: 1, using: &generator) : .zero)
+        shortLives = lived < Self.shortLife ? min(shortLives + 1, 16) : 0
+        let pause = lived < settings.wait ? wait(lap: 1, using: &generator) : .zero
+        return .connect(after: max(pause, rest(shortLives)))
+    }
+
+    /// The least pause after so many attempts that were good for nothing: none after the first.
+    private func rest(_ attempts: Int) -> TimeAmount {
+        guard attempts > 1 else { return .zero }
+        let grown = Self.shortestRest.nanoseconds << Int64(min(attempts - 2, 16))
+        return .nanoseconds(min(grown, Self.longestRest.nanoseconds, max(0, settings.maximumWait.nanoseconds)))
     }
 
     /// A handshake succeeded: what failed before is forgotten.
@@ -240,7 +260,8 @@ struct ServerPool {
     }
 }
 
-/// Two pools are equal when they have come equally far; the settings are not looked at, since they never change.
+/// Two pools are equal when they have come equally far; the settings are not looked at, since they never change, nor is how long
+/// the next pause will be.
 extension ServerPool: Hashable {
     static func == (one: ServerPool, other: ServerPool) -> Bool {
         one.servers == other.servers && one.announced == other.announced && one.failures == other.failures

@@ -15,15 +15,24 @@ final class WebSocketByteStream: ChannelDuplexHandler {
     private var owedPongs: OwedPongs
     /// What the newest ping without an answer carries: it alone need be answered (RFC 6455, 5.5.3).
     private var newestPing = ByteBuffer()
+    private var tinyFrames = TinyFrames()
+    /// The connection was given up for what the server sends; the rest of the read does not count.
+    private var isGivenUp = false
 
     init(maximumOwedPongs: Int) {
         owedPongs = OwedPongs(limit: maximumOwedPongs)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isGivenUp else { return }
         let frame = unwrapInboundIn(data)
+        guard tinyFrames.takes(frame.bytesForNATS) else {
+            isGivenUp = true
+            return context.fireErrorCaught(TinyFrames.error)
+        }
         switch frame.opcode {
         case .binary, .text, .continuation:
+            guard frame.length > 0 else { return }
             context.fireChannelRead(wrapInboundOut(frame.unmaskedData))
         case .ping:
             guard !isClosing else { return }
@@ -38,6 +47,7 @@ final class WebSocketByteStream: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        tinyFrames.settle(at: .now())
         if hasUnflushed {
             hasUnflushed = false
             context.flush()
@@ -87,6 +97,16 @@ final class WebSocketByteStream: ChannelDuplexHandler {
 
     private func send(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ context: ChannelHandlerContext) {
         context.writeAndFlush(wrapOutboundOut(Self.frame(opcode, data)), promise: nil)
+    }
+}
+
+extension WebSocketFrame {
+    /// How many bytes it has for the NATS protocol.
+    fileprivate var bytesForNATS: Int {
+        switch opcode {
+        case .binary, .text, .continuation: length
+        default: 0
+        }
     }
 }
 

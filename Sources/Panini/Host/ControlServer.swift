@@ -3,6 +3,7 @@
 
 import Bytes
 import Glibc
+import LoopTools
 import NATSProtocol
 import NIOCore
 import NIOPosix
@@ -41,6 +42,12 @@ final class ControlServer {
         unlink(socket)
         let box = NIOLoopBound(self, eventLoop: loop)
         ServerBootstrap(group: loop)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    // Whoever asks waits meanwhile; the web server and the broker say why.
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause { _ in })
+                }
+            }
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(box.value.makeHandler())

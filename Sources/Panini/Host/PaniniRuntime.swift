@@ -2,6 +2,7 @@
 
 import CLuaVM
 import Glibc
+import LoopTools
 import LuaVM
 import NIOCore
 
@@ -48,6 +49,10 @@ public enum PaniniRuntime {
     /// Has the C library give large blocks back to the system when they are freed, so that what a script had at its worst
     /// does not stay with the process. For programs whose first concern is to run scripts; once, before other threads exist.
     public static func settleAllocator() { panini_settle_allocator() }
+
+    /// Raises the limit of open files to what the system allows the process. For programs whose first concern is to run
+    /// scripts; once, at the start.
+    public static func raiseDescriptorLimit() { DescriptorLimit.raise() }
 
     /// Has the C library give free memory back to the system. Any thread; it takes about as long as there is free memory to
     /// look at, some milliseconds for hundreds of megabytes.

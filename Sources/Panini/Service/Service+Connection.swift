@@ -84,9 +84,15 @@ extension Service {
         switch event {
         case .disconnected(let error):
             if !lifecycle.isStopping, !lifecycle.isStopped {
-                logger.warning("the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")")
+                settleLosses()
+                if losses.lost(at: worker.now) {
+                    logger.warning(
+                        "the connection to the broker is lost\(error.map { ": \(oneLine($0.message))" } ?? "")"
+                    )
+                }
+                noteWork()
             }
-        case .reconnected: logger.info("connected to the broker again")
+        case .reconnected: if losses.isSaid { logger.info("connected to the broker again") }
         // Whatever retry_on_start says: a start with wrong credentials ends at once.
         case .retryingConnect(_, let error)
         where lifecycle.isStarting && !lifecycle.hasConnected && Self.isFinal(error):
@@ -102,6 +108,12 @@ extension Service {
         case .closed(let error): connectionClosed(error)
         default: break
         }
+    }
+
+    /// Says how often the connection was lost since the last line, where that is over.
+    func settleLosses() {
+        guard let count = losses.settle(at: worker.now) else { return }
+        logger.warning("the connection to the broker was lost \(count) more \(count == 1 ? "time" : "times")")
     }
 
     /// For how long attempts go on when the broker refuses credentials that it took before.
@@ -123,6 +135,25 @@ extension Service {
             )
         perform(lifecycle.connectionEnded(failure))
     }
+}
+
+/// Which losses of the connection are logged: a broker that takes clients and drops them makes as many as it likes.
+struct BrokerLosses {
+    private var episode = LogEpisode()
+    /// The last one was, and so its end is.
+    private(set) var isSaid = true
+
+    var isOpen: Bool { episode.isOpen }
+
+    /// One more; call ``settle(at:)`` before.
+    ///
+    /// - Returns: Whether it is to be logged.
+    mutating func lost(at now: UInt64) -> Bool {
+        isSaid = episode.note(at: now)
+        return isSaid
+    }
+
+    mutating func settle(at now: UInt64) -> Int? { episode.settle(at: now) }
 }
 
 /// The text on one line: what TLS libraries and servers say may have several.

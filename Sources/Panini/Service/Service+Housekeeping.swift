@@ -60,6 +60,10 @@ extension Service {
         housekeeping.isBusy = false
         var looksAgain = wasBusy
         for feature in features.all where feature.housekeep() { looksAgain = true }
+        if losses.isOpen {
+            settleLosses()
+            looksAgain = true
+        }
         script.writer.removeAll()
         let bytes = script.vm.memoryInUse
         let hasCalmedDown = script.suspendedPeak > 500 && script.suspendedCount * 2 < script.suspendedPeak

@@ -49,6 +49,8 @@ final class Service: ScriptHost {
     @exclusivity(unchecked) private(set) var features = ServiceFeatures()
 
     @exclusivity(unchecked) var housekeeping = Housekeeping()
+    /// Which losses of the connection to the broker were logged.
+    @exclusivity(unchecked) var losses = BrokerLosses()
     /// - Parameter isReplacement: It takes the place of one that was lost, so that its start is none of the service's.
     init(
         worker: Worker,

@@ -2,6 +2,7 @@
 // any thread.
 
 import Glibc
+import LoopTools
 
 /// An open file and what its headers say of it. Whoever has it closes it.
 package struct HTTPFile {
@@ -23,6 +24,8 @@ package enum HTTPFileLookup {
     /// A folder without a slash at its end.
     case folder
     case notFound
+    /// The process has no descriptor left for it.
+    case full
 }
 
 /// A folder whose files are served.
@@ -61,7 +64,12 @@ package struct HTTPFolder: Sendable {
         // Not waiting: a pipe would.
         let whole = (root + [UInt8(ascii: "/")] + relative.utf8 + [0]).map { CChar(bitPattern: $0) }
         let descriptor = Glibc.open(whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-        guard descriptor >= 0 else { return .notFound }
+        guard descriptor >= 0 else { return errno == EMFILE || errno == ENFILE ? .full : .notFound }
+        // A client that does not read keeps it open, and may ask for any number of files.
+        guard DescriptorLimit.current.admits(descriptor) else {
+            _ = Glibc.close(descriptor)
+            return .full
+        }
         var status = stat()
         guard fstat(descriptor, &status) == 0, let real = Self.name(of: descriptor), isInside(real) else {
             _ = Glibc.close(descriptor)

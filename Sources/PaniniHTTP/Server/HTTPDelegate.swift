@@ -16,8 +16,22 @@ package protocol HTTPDelegate: AnyObject {
     func responded(_ report: HTTPAccessReport)
     /// A connection was ended for what its client cost.
     func shed(_ shedding: HTTPShedding)
+    /// Connections were refused, or not accepted, for want of descriptors.
+    func ranShort(_ shortage: HTTPShortage)
     /// Much of what the connections held has gone: a good time to give memory back to the system.
     func webMemoryCalmedDown()
+}
+
+extension HTTPDelegate {
+    package func ranShort(_ shortage: HTTPShortage) {}
+}
+
+/// Why a server could not take a connection that somebody wanted, beside its own limits.
+package enum HTTPShortage: Equatable {
+    /// The process has `limit` descriptors; those that clients may have, all but `reserve`, are taken.
+    case descriptors(limit: Int, reserve: Int)
+    /// The system gave none: accept failed. Nothing is accepted for a moment.
+    case accept(errno: CInt)
 }
 
 /// One line of an access log.

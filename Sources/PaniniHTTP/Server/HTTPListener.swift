@@ -2,6 +2,7 @@
 // what is spoken behind that.
 
 import Glibc
+import LoopTools
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -15,6 +16,8 @@ final class HTTPListener {
     /// What new connections begin with; nil: no TLS.
     var tls: NIOSSLContext?
     private var isClosed = false
+    /// Told of connections that are not taken for want of descriptors.
+    var onShortage: ((HTTPShortage) -> Void)?
 
     init(eventLoop: any EventLoop, sockets: HTTPSockets) {
         self.eventLoop = eventLoop
@@ -62,12 +65,20 @@ final class HTTPListener {
                 value: configuration.sharesPort ? 1 : 0
             )
             .serverChannelOption(.autoRead, value: false)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptPause { box.value.0.onShortage?(.accept(errno: $0.errnoCode)) }
+                    )
+                }
+            }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.maxMessagesPerRead, value: 4)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let (listener, serve) = box.value
+                    guard listener.hasRoom(for: channel) else { throw ChannelError.ioOnClosedChannel }
                     guard listener.sockets.accepted(channel) else { throw ChannelError.ioOnClosedChannel }
                     try serve(channel)
                 }
@@ -82,6 +93,16 @@ final class HTTPListener {
             if listener.isClosed { channel.close(promise: nil) }
             return address
         }
+    }
+
+    /// Whether a connection may stay. It may not when its descriptor is one of those that are kept for the program itself: it
+    /// is closed without a word then, as saying one would keep the descriptor for as long as the client likes.
+    private func hasRoom(for channel: any Channel) -> Bool {
+        guard let descriptor = HTTPSockets.descriptor(of: channel) else { return true }
+        let limit = DescriptorLimit.current
+        if limit.admits(descriptor) { return true }
+        onShortage?(.descriptors(limit: limit.all, reserve: limit.reserve))
+        return false
     }
 
     private func bind(

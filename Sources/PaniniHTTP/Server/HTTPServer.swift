@@ -72,6 +72,7 @@ package final class HTTPServer {
         clock = HTTPServerClock(HTTPTimeLimits(configuration))
         defer { self.reference.server = self }
         compressor = configuration.compresses ? HTTPCompressor() : nil
+        listener.onShortage = { reference.value.server?.ranShort($0) }
     }
 
     deinit { reference.server = nil }
@@ -174,6 +175,14 @@ package final class HTTPServer {
 
     @inline(never)
     private func begins(_ request: HTTPRequest) -> Bool { request.connection?.begins() == true }
+
+    private func ranShort(_ shortage: HTTPShortage) {
+        switch shortage {
+        case .descriptors: counters.surplusConnections &+= 1
+        case .accept: counters.failedAccepts &+= 1
+        }
+        delegate.ranShort(shortage)
+    }
 
     func countRequest() { counters.requests &+= 1 }
     func countRefusal(_ status: Int) { counters.refusedRequests[status, default: 0] &+= 1 }

@@ -53,6 +53,10 @@ package struct HTTPServerConfiguration: Sendable {
 package struct HTTPServerCounters: Sendable, Equatable {
     package var connections: UInt64 = 0
     package var refusedConnections: UInt64 = 0
+    /// Connections closed as soon as they were accepted, because the descriptors for clients are taken.
+    package var surplusConnections: UInt64 = 0
+    /// How many times nothing could be accepted, for want of descriptors or memory.
+    package var failedAccepts: UInt64 = 0
     package var requests: UInt64 = 0
     /// Requests that the server itself refused, by the status it gave.
     package var refusedRequests: [Int: UInt64] = [:]

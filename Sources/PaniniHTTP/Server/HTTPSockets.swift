@@ -58,11 +58,13 @@ package final class HTTPSockets: Sendable {
         return true
     }
 
+    /// Nil for a channel that is no socket.
+    static func descriptor(of channel: any Channel) -> CInt? {
+        try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
+    }
+
     private static func socket(of channel: any Channel) -> Socket? {
-        let descriptor = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
-            of: NIOBSDSocket.Handle.self
-        ) { $0 }
-        return descriptor.flatMap { descriptor in
+        descriptor(of: channel).flatMap { descriptor in
             inode(descriptor).map { Socket(descriptor: descriptor, inode: $0) }
         }
     }

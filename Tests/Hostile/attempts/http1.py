@@ -1,6 +1,8 @@
 """HTTP/1: answers that nobody reads, bodies that never end, requests that no parser should take."""
 
 import gzip
+import os
+import resource
 import socket
 import time
 
@@ -71,6 +73,21 @@ def drip(head, piece, every, seconds, most):
             except OSError:
                 return
         a.check(time.monotonic() - began < most, f"still there after {most} s")
+
+    return attack
+
+
+def descriptors_taken(files, count):
+    """More idle clients than the program may have files open: it keeps what it needs itself."""
+
+    def attack(a):
+        resource.prlimit(a.pid, resource.RLIMIT_NOFILE, (files, files))
+        for _ in range(count):
+            a.connect()
+        a.sleep(1)
+        taken = len(os.listdir(f"/proc/{a.pid}/fd"))
+        a.check(taken <= files - 64, f"{taken} of {files} descriptors are taken")
+        a.check(a.ask("alive"), "no answer with all clients there")
 
     return attack
 
@@ -164,6 +181,7 @@ ROWS = [
     row("drip.trailers", drip(CHUNKED + b"0\r\n", b"X: y\r\n", 0.3, 8, 6), options="web_body_timeout = 2"),
     # ---- connections
     row("connections.silent", held(800)),
+    row("connections.all-descriptors", descriptors_taken(256, 600)),
     row("connections.opened-and-closed", opened_and_closed(3000)),
     row("connections.asked-and-closed", opened_and_closed(1500, get("/big"))),
     row("connections.half-asked-and-closed", opened_and_closed(2000, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")),

@@ -207,6 +207,9 @@ extension Script {
         }
         switch folder.open(Array(vm.stringBytes(L, file) ?? emptyBytes)) {
         case .notFound: refuse(request, ReplyError(404, "there is nothing here"))
+        case .full:
+            service?.ranShortOfFiles()
+            refuse(request, ReplyError(503, "the server has too many files open"))
         case .folder:
             let query = request.query.isEmpty ? "" : "?\(request.query)"
             let location: HTTPFields = [("location", "\(request.path)/\(query)")]

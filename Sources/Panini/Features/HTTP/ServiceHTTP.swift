@@ -83,6 +83,8 @@ final class ServiceHTTP: ServiceFeature {
         var counters = WorkerCounters()
         counters[.httpConnections] = http.connections
         counters[.httpRefusedConnections] = http.refusedConnections
+        counters[.httpSurplusConnections] = http.surplusConnections
+        counters[.httpFailedAccepts] = http.failedAccepts
         counters[.httpRejectedRequests] = http.refusedRequests.values.reduce(0, &+)
         counters[.webSockets] = sockets.opened
         counters[.webSocketReceived] = sockets.received
@@ -109,6 +111,8 @@ final class ServiceHTTP: ServiceFeature {
 extension WorkerCounter {
     static let httpConnections = WorkerCounter("panini_http_connections")
     static let httpRefusedConnections = WorkerCounter("panini_http_refused_connections")
+    static let httpSurplusConnections = WorkerCounter("panini_http_surplus_connections")
+    static let httpFailedAccepts = WorkerCounter("panini_http_failed_accepts")
     static let httpRejectedRequests = WorkerCounter("panini_http_rejected_requests")
     static let httpShedConnections = WorkerCounter("panini_http_shed_connections")
     static let httpOverfullConnections = WorkerCounter("panini_http_overfull_connections")

@@ -1,7 +1,9 @@
 // Owns: telling of connections that the web server has ended for what their clients cost, once per episode: clients can cause as
 // many as they like. Loop-bound; the state is a value.
 
+import Glibc
 import Logging
+import LoopTools
 import NATS
 import NATSProtocol
 import PaniniHTTP
@@ -16,12 +18,18 @@ struct WebFaults {
         case connection
         /// A client flooded one of HTTP/2.
         case flood
+        /// The descriptors for clients are taken.
+        case descriptors
+        /// Nothing could be accepted.
+        case accept
 
         var rest: StaticString {
             switch self {
             case .memory: "more connections were closed because the web server held too much"
             case .connection: "more connections were closed because each of them held too much"
             case .flood: "more connections were closed because their clients flooded them"
+            case .descriptors: "more connections or files were refused for want of descriptors"
+            case .accept: "more attempts to accept a connection failed"
             }
         }
     }
@@ -65,6 +73,37 @@ extension Service {
                 """
             )
         }
+    }
+
+    /// Logs the first of an episode in which descriptors are missing.
+    func ranShort(_ shortage: HTTPShortage) {
+        switch shortage {
+        case .descriptors(let limit, let reserve):
+            webFault(
+                .descriptors,
+                """
+                the web server closed a new connection: of the \(limit) files that the program may have open, all but the \
+                \(reserve) that it keeps for itself are in use; a higher limit (ulimit -n) takes more clients
+                """
+            )
+        case .accept(let code):
+            webFault(
+                .accept,
+                "the web server cannot accept connections: \(String(cString: strerror(code))); it tries again 10 times a second"
+            )
+        }
+    }
+
+    /// The same for a file that a response was to send.
+    func ranShortOfFiles() {
+        let limit = DescriptorLimit.current
+        webFault(
+            .descriptors,
+            """
+            a file was not sent: of the \(limit.all) files that the program may have open, all but the \(limit.reserve) that \
+            it keeps for itself are in use; a higher limit (ulimit -n) takes more clients
+            """
+        )
     }
 
     private func webFault(_ kind: WebFaults.Kind, _ text: @autoclosure () -> String) {

@@ -58,6 +58,10 @@ package final class HTTP1Connection: ChannelInboundHandler, RemovableChannelHand
         guard server.add(self) else {
             machine.connectionRefused()
             write(.failure(503, "too many connections"), keepAlive: false)
+            // The server does not look at it again, so that a client which never reads, or never hangs up, would stay for good.
+            let channel = context.channel
+            let end = context.eventLoop.scheduleTask(in: .seconds(1)) { channel.close(promise: nil) }
+            channel.closeFuture.whenComplete { _ in end.cancel() }
             return closeWhenWritten()
         }
     }
