@@ -7,8 +7,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "panini_kill.h"
-
 static inline size_t piece_of(size_t length) { return length < PANINI_WORK ? length : PANINI_WORK; }
 
 void panini_copy(lua_State *L, char *to, const char *from, size_t length) {
@@ -30,7 +28,7 @@ void panini_add_bytes(lua_State *L, luaL_Buffer *buffer, const char *from, size_
     }
 }
 
-const char *panini_find_byte(lua_State *L, const char *at, const char *end, char byte) {
+const char *panini_find_far_byte(lua_State *L, const char *at, const char *end, char byte) {
     while (at < end) {
         size_t piece = piece_of((size_t)(end - at));
         const char *found = memchr(at, byte, piece);
@@ -127,9 +125,11 @@ const char *panini_find_text(lua_State *L, const char *at, size_t length, const 
     // Behind the last place where it could begin.
     const char *end = at + (length - text_length) + 1;
     if (text_length <= SHORT_TEXT) {
+        bool is_far = length > PANINI_WORK;
+        if (!is_far) panini_spend(L, length);
         for (; (at = panini_find_byte(L, at, end, *text)) != NULL; at++) {
             if (memcmp(at, text, text_length) == 0) return at;
-            panini_spend(L, SHORT_TEXT);
+            if (is_far) panini_spend(L, SHORT_TEXT);
         }
         return NULL;
     }

@@ -54,6 +54,32 @@ static inline bool in_class(uint8_t byte, uint8_t letter) {
     return letter & 0x20 ? is_in : !is_in;
 }
 
+// Whether a byte is one of those from `*set` to `stop`; `last` is at the closing bracket, `*set` goes behind what was read.
+static inline bool is_among(uint8_t byte, const char **set, const char *stop, const char *last) {
+    const char *at = *set;
+    while (at < stop) {
+        uint8_t first = (uint8_t)*at++;
+        if (first == '%') {
+            if (in_class(byte, (uint8_t)*at++)) return true;
+        } else if (*at == '-' && at + 1 < last) {
+            if (first <= byte && byte <= (uint8_t)at[1]) return true;
+            at += 2;
+        } else if (first == byte) {
+            return true;
+        }
+    }
+    *set = at;
+    return false;
+}
+
+static bool is_in_long_set(const matching *m, uint8_t byte, const char *set, const char *last) {
+    while (set < last) {
+        if (is_among(byte, &set, last - set > PIECE ? set + PIECE : last, last)) return true;
+        panini_check(m->L);
+    }
+    return false;
+}
+
 // `set` is behind the bracket, `last` at the closing one. The caller counts the set.
 static bool in_set(const matching *m, uint8_t byte, const char *set, const char *last) {
     bool found = true;
@@ -61,22 +87,8 @@ static bool in_set(const matching *m, uint8_t byte, const char *set, const char 
         found = false;
         set++;
     }
-    while (set < last) {
-        const char *stop = last - set > PIECE ? set + PIECE : last;
-        while (set < stop) {
-            uint8_t first = (uint8_t)*set++;
-            if (first == '%') {
-                if (in_class(byte, (uint8_t)*set++)) return found;
-            } else if (*set == '-' && set + 1 < last) {
-                if (first <= byte && byte <= (uint8_t)set[1]) return found;
-                set += 2;
-            } else if (first == byte) {
-                return found;
-            }
-        }
-        if (set < last) panini_check(m->L);
-    }
-    return !found;
+    bool is_there = last - set > PIECE ? is_in_long_set(m, byte, set, last) : is_among(byte, &set, last, last);
+    return is_there ? found : !found;
 }
 
 // ---- steps
@@ -109,14 +121,17 @@ static inline const char *item_end(matching *m, const char *p) {
 }
 
 // Whether the byte at `s` is one of the item from `p` to `end`. The caller counts the item.
-static inline bool fits(const matching *m, const char *s, const char *p, const char *end) {
-    if (s >= m->end) return false;
+static inline bool takes(const matching *m, const char *s, const char *p, const char *end) {
     switch (*p) {
         case '.': return true;
         case '%': return in_class((uint8_t)*s, (uint8_t)p[1]);
         case '[': return in_set(m, (uint8_t)*s, p + 1, end - 1);
         default: return *s == *p;
     }
+}
+
+static inline bool fits(const matching *m, const char *s, const char *p, const char *end) {
+    return s < m->end && takes(m, s, p, end);
 }
 
 // How far the text may be read from `s` on when each byte of it counts as `cost` bytes, before what was read is counted.
@@ -138,7 +153,7 @@ static const char *most(matching *m, const char *s, const char *p, const char *e
         size_t cost = (size_t)(end - p);
         for (const char *from = s, *stop; from < m->end; from = last) {
             stop = next_stop(m, from, cost);
-            while (last < stop && fits(m, last, p, end)) last++;
+            while (last < stop && takes(m, last, p, end)) last++;
             match_spend(m, (size_t)(last - from + 1) * cost);
             if (last < stop) break;
         }
@@ -156,7 +171,8 @@ static const char *fewest(matching *m, const char *s, const char *p, const char 
         const char *found = match(m, s, end + 1);
         if (found != NULL) return found;
         if (!fits(m, s, p, end)) return NULL;
-        match_spend(m, (size_t)(end - p));
+        // Looked at with the next item.
+        m->work += (size_t)(end - p);
     }
 }
 

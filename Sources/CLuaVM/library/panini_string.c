@@ -29,15 +29,15 @@ static size_t first_position(lua_Integer position, size_t length) {
 // ---- find, match
 
 static bool has_specials(lua_State *L, const char *pattern, size_t length) {
-    for (const char *end = pattern + length; pattern < end;) {
-        size_t piece = (size_t)(end - pattern) < PANINI_WORK ? (size_t)(end - pattern) : PANINI_WORK;
-        for (const char *stop = pattern + piece; pattern < stop; pattern++) {
-            switch (*pattern) {
-                case '^': case '$': case '*': case '+': case '?': case '.': case '(': case '[': case '%': case '-': return true;
-                default: break;
-            }
+    for (; length > PANINI_WORK; pattern += PANINI_WORK, length -= PANINI_WORK) {
+        if (has_specials(L, pattern, PANINI_WORK)) return true;
+        panini_check(L);
+    }
+    for (size_t i = 0; i < length; i++) {
+        switch (pattern[i]) {
+            case '^': case '$': case '*': case '+': case '?': case '.': case '(': case '[': case '%': case '-': return true;
+            default: break;
         }
-        panini_spend(L, piece);
     }
     return false;
 }
@@ -129,16 +129,14 @@ static int string_gmatch(lua_State *L) {
 
 // ---- gsub
 
-// Appends so many bytes, which lie neither in the buffer nor on top of the stack.
-static void add_bytes(matching *m, luaL_Buffer *buffer, const char *from, size_t length) {
-    while (length > PANINI_WORK) {
-        luaL_addlstring(buffer, from, PANINI_WORK);
-        match_spend(m, PANINI_WORK);
-        from += PANINI_WORK;
-        length -= PANINI_WORK;
+// Appends so many bytes, which are not the buffer's own. Whoever goes on looks.
+static inline void add_bytes(matching *m, luaL_Buffer *buffer, const char *from, size_t length) {
+    if (length > PANINI_WORK) {
+        panini_add_bytes(m->L, buffer, from, length);
+        return;
     }
     luaL_addlstring(buffer, from, length);
-    match_spend(m, length);
+    m->work += length;
 }
 
 // Appends the replacement text, with its references to captures.
@@ -150,7 +148,7 @@ static void add_text(matching *m, luaL_Buffer *buffer, const char *at, const cha
         const char *percent = memchr(text, '%', piece);
         if (percent == NULL) {
             add_bytes(m, buffer, text, piece);
-            text += piece;
+            if ((text += piece) < last) match_spend(m, 0);
             continue;
         }
         add_bytes(m, buffer, text, (size_t)(percent - text));
@@ -196,8 +194,9 @@ static bool add_replacement(matching *m, luaL_Buffer *buffer, const char *at, co
         return false;
     }
     if (!lua_isstring(L, -1)) luaL_error(L, "invalid replacement value (a %s)", luaL_typename(L, -1));
-    match_spend(m, lua_type(L, -1) == LUA_TSTRING ? lua_rawlen(L, -1) : 0);
+    size_t before = buffer->n;
     luaL_addvalue(buffer);
+    m->work += buffer->n - before;
     return true;
 }
 
@@ -268,11 +267,19 @@ static int string_rep(lua_State *L) {
     (void)panini_has_room(panini_vm_of(L), total);
     luaL_Buffer buffer;
     char *to = luaL_buffinitsize(L, &buffer, total);
-    panini_copy(L, to, text, length);
-    if (times > 1) panini_copy(L, to + length, separator, between);
+    if (unit <= PANINI_WORK) {
+        memcpy(to, text, length);
+        if (times > 1) memcpy(to + length, separator, between);
+        for (; filled <= PANINI_WORK / 2 && filled < total; filled *= 2) {
+            memcpy(to + filled, to, filled < total - filled ? filled : total - filled);
+        }
+        panini_spend(L, filled);
+    } else {
+        panini_copy(L, to, text, length);
+        if (times > 1) panini_copy(L, to + length, separator, between);
+    }
     // So many units as are copied at once lie at the beginning.
     for (size_t copied = filled; filled < total; filled += copied) {
-        if (filled < PANINI_WORK) copied = filled;
         if (copied > total - filled) copied = total - filled;
         panini_copy(L, to + filled, to, copied);
     }
@@ -418,18 +425,19 @@ static int string_format(lua_State *L) {
 
 // Lua's own functions read a format of string.pack in one go: it must not be long. They allow for one argument each but for
 // blanks and padding.
-static const char *check_pack_format(lua_State *L, size_t *length) {
+static void check_pack_format(lua_State *L) {
     enum { MOST = 1 << 20 };
-    const char *format = luaL_checklstring(L, 1, length);
-    if (*length > MOST) luaL_error(L, "the format is longer than %d bytes", (int)MOST);
-    return format;
+    if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > MOST) {
+        luaL_error(L, "the format is longer than %d bytes", (int)MOST);
+    }
 }
 
 // The same of what a format pads the texts with.
 static void check_padding(lua_State *L) {
     enum { MOST_PADDING = 16 << 20 };
     size_t length, padding = 0;
-    const char *format = check_pack_format(L, &length), *end = format + length;
+    check_pack_format(L);
+    const char *format = luaL_checklstring(L, 1, &length), *end = format + length;
     for (const char *at = format; (at = memchr(at, 'c', (size_t)(end - at))) != NULL;) {
         size_t size = 0;
         while (++at < end && *at >= '0' && *at <= '9' && size <= MOST_PADDING) size = size * 10 + (size_t)(*at - '0');
@@ -447,8 +455,7 @@ static void check_padding(lua_State *L) {
 
 // string.unpack and string.packsize. Upvalue: Lua's own function.
 static int string_unpack(lua_State *L) {
-    size_t length;
-    check_pack_format(L, &length);
+    check_pack_format(L);
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 

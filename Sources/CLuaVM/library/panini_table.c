@@ -123,10 +123,12 @@ static int table_concat(lua_State *L) {
         if (!lua_isstring(L, -1)) {
             return luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)at);
         }
-        panini_spend(L, ELEMENT_COST + (lua_type(L, -1) == LUA_TSTRING ? lua_rawlen(L, -1) : 0));
+        size_t before = buffer.n;
         luaL_addvalue(&buffer);
         if (at == last) break;
-        panini_add_bytes(L, &buffer, separator, between);
+        if (between <= PANINI_WORK) luaL_addlstring(&buffer, separator, between);
+        else panini_add_bytes(L, &buffer, separator, between);
+        panini_spend(L, ELEMENT_COST + (buffer.n - before));
         at++;
     }
     luaL_pushresult(&buffer);
@@ -214,11 +216,6 @@ static inline void copy_positions(lua_State *L, uint32_t *to, const uint32_t *fr
     else for (uint64_t i = 0; i < count; i++) to[i] = from[i];
 }
 
-static inline void copy_integers(lua_State *L, int64_t *to, const int64_t *from, size_t count) {
-    if (count > FEW) panini_copy(L, (char *)to, (const char *)from, count * sizeof *to);
-    else for (size_t i = 0; i < count; i++) to[i] = from[i];
-}
-
 // Sorts `count` positions; both arrays are as long. Returns the one with the result.
 static uint32_t *sort_positions(sorting *s, uint32_t *from, uint32_t *to, uint32_t count) {
     enum { PIECE = 6 };
@@ -259,15 +256,23 @@ static int64_t *sort_integers(lua_State *L, int64_t *from, int64_t *to, size_t c
             size_t middle = first + width < count ? first + width : count;
             size_t end = first + 2 * width < count ? first + 2 * width : count;
             size_t left = first, right = middle, out = first;
+            if (end - first <= PIECE) {
+                panini_spend(L, (end - first) * sizeof *to);
+                while (left < middle && right < end) to[out++] = from[right] < from[left] ? from[right++] : from[left++];
+                while (left < middle) to[out++] = from[left++];
+                while (right < end) to[out++] = from[right++];
+                continue;
+            }
             while (left < middle && right < end) {
+                panini_check(L);
                 size_t stop = end - out < PIECE ? end : out + PIECE;
-                panini_spend(L, (stop - out) * sizeof *to);
                 while (out < stop && left < middle && right < end) {
                     to[out++] = from[right] < from[left] ? from[right++] : from[left++];
                 }
             }
-            copy_integers(L, to + out, from + left, middle - left);
-            copy_integers(L, to + out + (middle - left), from + right, end - right);
+            panini_copy(L, (char *)(to + out), (const char *)(from + left), (middle - left) * sizeof *to);
+            out += middle - left;
+            panini_copy(L, (char *)(to + out), (const char *)(from + right), (end - right) * sizeof *to);
         }
         int64_t *other = from;
         from = to;

@@ -91,6 +91,7 @@ static int utf8_offset(lua_State *L) {
 // Lua's own iterator of utf8.codes, upvalue 1, goes over all that continues a character before it is at the next one, which in a
 // text that is none may be far: it is told to begin right before.
 static int next_code(lua_State *L) {
+    if (lua_rawlen(L, 1) <= PANINI_WORK) return lua_tocfunction(L, lua_upvalueindex(1))(L);
     size_t length;
     const char *text = luaL_checklstring(L, 1, &length);
     lua_Unsigned at = (lua_Unsigned)lua_tointeger(L, 2);
