@@ -54,41 +54,42 @@ static inline bool in_class(uint8_t byte, uint8_t letter) {
     return letter & 0x20 ? is_in : !is_in;
 }
 
-// Whether a byte is one of those from `*set` to `stop`; `last` is at the closing bracket, `*set` goes behind what was read.
-static inline bool is_among(uint8_t byte, const char **set, const char *stop, const char *last) {
-    const char *at = *set;
-    while (at < stop) {
-        uint8_t first = (uint8_t)*at++;
-        if (first == '%') {
-            if (in_class(byte, (uint8_t)*at++)) return true;
-        } else if (*at == '-' && at + 1 < last) {
-            if (first <= byte && byte <= (uint8_t)at[1]) return true;
-            at += 2;
-        } else if (first == byte) {
-            return true;
-        }
-    }
-    *set = at;
-    return false;
-}
-
-static bool is_in_long_set(const matching *m, uint8_t byte, const char *set, const char *last) {
-    while (set < last) {
-        if (is_among(byte, &set, last - set > PIECE ? set + PIECE : last, last)) return true;
-        panini_check(m->L);
-    }
-    return false;
+// Whether a byte is of the member at `*set`, which goes on behind it.
+static inline bool is_member(uint8_t byte, const char **set, const char *last) {
+    uint8_t first = (uint8_t)*(*set)++;
+    if (first == '%') return in_class(byte, (uint8_t)*(*set)++);
+    if (**set != '-' || *set + 1 >= last) return first == byte;
+    bool is_one = first <= byte && byte <= (uint8_t)(*set)[1];
+    *set += 2;
+    return is_one;
 }
 
 // `set` is behind the bracket, `last` at the closing one. The caller counts the set.
-static bool in_set(const matching *m, uint8_t byte, const char *set, const char *last) {
-    bool found = true;
-    if (*set == '^') {
-        found = false;
-        set++;
+static bool in_set(uint8_t byte, const char *set, const char *last) {
+    bool found = *set != '^';
+    if (!found) set++;
+    while (set < last) {
+        if (is_member(byte, &set, last)) return found;
     }
-    bool is_there = last - set > PIECE ? is_in_long_set(m, byte, set, last) : is_among(byte, &set, last, last);
-    return is_there ? found : !found;
+    return !found;
+}
+
+// The same with looks, for long sets.
+static bool in_long_set(const matching *m, uint8_t byte, const char *set, const char *last) {
+    bool found = *set != '^';
+    if (!found) set++;
+    for (const char *stop = set + PIECE; set < last;) {
+        if (is_member(byte, &set, last)) return found;
+        if (set < stop) continue;
+        stop = set + PIECE;
+        panini_check(m->L);
+    }
+    return !found;
+}
+
+// Whether the set from `p` to `end` has a byte.
+static inline bool has(const matching *m, uint8_t byte, const char *p, const char *end) {
+    return end - p > PIECE ? in_long_set(m, byte, p + 1, end - 1) : in_set(byte, p + 1, end - 1);
 }
 
 // ---- steps
@@ -125,7 +126,7 @@ static inline bool takes(const matching *m, const char *s, const char *p, const 
     switch (*p) {
         case '.': return true;
         case '%': return in_class((uint8_t)*s, (uint8_t)p[1]);
-        case '[': return in_set(m, (uint8_t)*s, p + 1, end - 1);
+        case '[': return has(m, (uint8_t)*s, p, end);
         default: return *s == *p;
     }
 }
@@ -266,7 +267,7 @@ static const char *match(matching *m, const char *s, const char *p) {
                     const char *end = item_end(m, p);
                     uint8_t before = s == m->begin ? 0 : (uint8_t)s[-1], here = s < m->end ? (uint8_t)*s : 0;
                     m->work += 2 * (size_t)(end - p);
-                    if (in_set(m, before, p + 1, end - 1) || !in_set(m, here, p + 1, end - 1)) {
+                    if (has(m, before, p, end) || !has(m, here, p, end)) {
                         s = NULL;
                         goto done;
                     }
