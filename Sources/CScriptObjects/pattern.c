@@ -60,6 +60,17 @@ static const uint8_t *balanced(matcher *m, const uint8_t *item, const uint8_t *a
     return NULL;
 }
 
+// Behind all bytes from here on that an item takes; NULL when the steps are used up.
+static const uint8_t *behind_taken(matcher *m, const uint8_t *item, const uint8_t *at) {
+    enum { PIECE = 8192 };
+    for (;;) {
+        const uint8_t *from = at, *stop = m->end - at > PIECE ? at + PIECE : m->end;
+        while (at < stop && takes(m, item, at)) at++;
+        if (!spend(m, at - from)) return NULL;
+        if (at < stop || at == m->end) return at;
+    }
+}
+
 static bool match(matcher *m, int item_index, const uint8_t *at) {
     for (;; item_index++) {
         if (!spend(m, 1)) return false;
@@ -115,8 +126,7 @@ static bool match(matcher *m, int item_index, const uint8_t *at) {
                 return true;
             default: {
                 const uint8_t *least = item[1] == PANINI_PLUS ? at + 1 : at;
-                while (takes(m, item, at)) at++;
-                if (at < least || !spend(m, at - least)) return false;
+                if ((at = behind_taken(m, item, at)) == NULL || at < least) return false;
                 // Nothing follows: only the longest run can reach the end.
                 if (item_index + 1 == m->item_count) return at == m->end;
                 for (;; at--) {

@@ -91,6 +91,101 @@ import Testing
         #expect(machine.finish(next, machine.resume(next)) == ["100", "false", #""x""#])
     }
 
+    // MARK: - One call over long texts
+
+    /// One call each, in the library's own C, that takes long for what a pattern, a text or a replacement holds.
+    static let longCalls: [(name: String, script: String)] = [
+        ("a replacement of many references", #"return #(("x"):rep(1000):gsub("(x-)", ("%1"):rep(1e7)))"#),
+        ("a replacement of long references", #"while true do ("x"):rep(1e6):gsub(".*", ("%0"):rep(50)) end"#),
+        ("a pattern of many items", #"return ("a"):rep(2e6):match(("a"):rep(1e6) .. "b")"#),
+        ("a pattern of many optional items", #"return ("x"):rep(1e5):find(("a?"):rep(1e6) .. "b")"#),
+        ("a long set", #"return ("x"):rep(1e5):match("[" .. ("ab"):rep(5e5) .. "]")"#),
+        ("a long set, many times", #"return ("x"):rep(1e5):match("[^" .. ("ab"):rep(5e5) .. "]*")"#),
+        ("a long set, few times", #"return ("x"):rep(1e5):match("[^" .. ("ab"):rep(5e5) .. "]-y")"#),
+        ("a long set of classes", #"return ("x"):rep(1e5):match("[^" .. ("%d"):rep(5e5) .. "]*")"#),
+        ("a long set that may be there", #"return ("x"):rep(1e5):match(("[" .. ("ab"):rep(5e5) .. "]?"):rep(20) .. "y")"#),
+        ("a long set at a frontier", #"return ("x"):rep(1e5):find("%f[" .. ("ab"):rep(5e5) .. "]")"#),
+        ("a long set in gmatch", #"for _ in ("x"):rep(1e5):gmatch("[" .. ("ab"):rep(5e5) .. "]") do end"#),
+        ("a long set in gsub", #"return (("x"):rep(1e5):gsub("[" .. ("ab"):rep(5e5) .. "]", ""))"#),
+        ("balanced texts", #"return ("("):rep(4e5):find("%b()")"#),
+        ("long captures again", #"return ("x"):rep(4e5):find("(x*)%1y")"#),
+        ("find from many places", #"local s, n = ("a"):rep(2e7), ("a"):rep(1e5) .. "b" for i = 1, 1e9 do s:find(n, i, true) end"#),
+        ("plain find of a long text", #"local s, n = ("ab"):rep(1e7), ("ba"):rep(2e6) .. "c" while true do s:find(n, 1, true) end"#),
+        ("rep with a long separator", #"while true do ("x"):rep(300, ("y"):rep(1e5)) end"#),
+        ("table.concat of long texts", #"local t = {} for i = 1, 300 do t[i] = ("x"):rep(1e5) end while true do table.concat(t, t[1]) end"#),
+        ("a long text quoted", #"local s = ("\0"):rep(5e6) while true do ("%q"):format(s) end"#),
+        ("a long format", #"local s = ("%%"):rep(1e7) while true do s:format() end"#),
+        ("a text of bytes that continue", #"local s = ("\x80"):rep(3e7) while true do utf8.offset(s, 0, 3e7) end"#),
+        (
+            "the iterator of utf8.codes on such a text",
+            #"local s, f = "a" .. ("\x80"):rep(3e7), utf8.codes("a") while true do f(s, 1) end"#
+        ),
+        ("lower and upper", #"local s = ("a"):rep(2e7) while true do s:upper():lower():reverse() end"#),
+        ("numbers to sort", #"local t = {} for i = 1, 1e6 do t[i] = -i end while true do table.sort(t) end"#),
+    ]
+
+    @Test(arguments: longCalls) func endsWithinACallOverLongTexts(_ name: String, _ script: String) throws {
+        let budget = 0.15
+        let machine = try Machine {
+            $0.cpuLimit = budget
+            $0.memoryLimit = 256 << 20
+        }
+        for caught in [script, "pcall(function() \(script) end) while true do end"] {
+            let co = try machine.coroutine(caught)
+            let begin = threadTime()
+            #expect(machine.resume(co) == .failed)
+            let used = threadTime() - begin
+            let error = machine.vm.takeError(co)
+            #expect(error.kind == .cpu, "\(error.message)")
+            #expect(error.message.hasSuffix("more than 0.15 s of CPU time"), "\(error.message)")
+            // Without the counts the first ones took from some seconds to a minute and more.
+            #expect(used < 2 * budget, "\(used)")
+        }
+        let next = try machine.coroutine("return ('a-b'):gsub('[%w]', '<%0>')")
+        #expect(machine.finish(next, machine.resume(next)) == [#""<a>-<b>""#, "2"])
+    }
+
+    @Test func longTextsGiveWhatShortOnesGive() throws {
+        let machine = try Machine { $0.memoryLimit = 256 << 20 }
+        try machine.run(
+            #"""
+            -- Each of these goes in several pieces.
+            local long, n = ("ab"):rep(1e5), 2e5
+            assert(long:gsub("b", "%%%0c") == ("a%bc"):rep(1e5))
+            assert(("x"):gsub("x", (long:gsub("a", "%%0"))) == ("xb"):rep(1e5))
+            assert(("ab"):rep(1e4):match("^[" .. ("%d"):rep(3000) .. "a-b]*$") == ("ab"):rep(1e4))
+            assert(long:match("[^" .. ("x-y"):rep(1e4) .. "a]") == "b")
+            assert(long:match("^[ab]-$") == long and long:match("^(.*)%1$") == ("ab"):rep(5e4))
+            assert(("(" .. long .. ")"):match("%b()") == "(" .. long .. ")")
+            assert((long .. "c"):find("c") == n + 1 and (long .. "c"):find("c", 1, true) == n + 1)
+            for _, size in ipairs{ 10, 40, 300, 4095, 4097, 70001 } do
+                local needle = ("ab"):rep(size) .. "c"
+                assert((long .. needle .. long):find(needle, 1, true) == n + 1)
+                assert((long .. needle .. long):find(needle, n + 2, true) == nil)
+                assert(long:find(needle, 1, true) == nil)
+                local other = ("aab"):rep(size)
+                assert((long .. other):find(other, 1, true) == n + 1)
+            end
+            assert(("xy"):rep(5e4, ", ") == ("xy, "):rep(5e4 - 1) .. "xy")
+            assert(long:rep(3, "-") == long .. "-" .. long .. "-" .. long)
+            assert(table.concat({ long, long }, long) == long:rep(3))
+            assert(("<%s|%q|%%>"):format(long:rep(6), "a\n\"\0001") == "<" .. long:rep(6) .. '|"a\\\n\\"\\0001"|%>')
+            assert(load("return " .. ("%q"):format(("a\r\n\"\\\0001"):rep(2e5)))() == ("a\r\n\"\\\0001"):rep(2e5))
+            assert(long:upper() == ("AB"):rep(1e5) and long:upper():lower() == long and long:reverse() == ("ba"):rep(1e5))
+            assert(("abc"):reverse() == "cba" and (""):reverse() == "" and (""):upper() == "")
+            local count = 0
+            for at, code in utf8.codes(("é"):rep(1e5)) do count = count + 1 assert(code == 0xe9 and at == 2 * count - 1) end
+            assert(count == 1e5)
+            assert(not pcall(string.pack, (" "):rep(2e6)) and not pcall(string.unpack, (" "):rep(2e6), ""))
+            assert(string.packsize(("b"):rep(1e5)) == 1e5 and #string.pack("c1000000", "x") == 1e6)
+            local t = {}
+            for i = 1, 3e5 do t[i] = (i * 7919) % 300007 end
+            table.sort(t)
+            for i = 2, #t do assert(t[i - 1] < t[i]) end
+            """#
+        )
+    }
+
     // MARK: - One instruction that grows the stack
 
     /// Each step of the stack's growth takes four times as long as the one before: a run that is met at the next one only takes

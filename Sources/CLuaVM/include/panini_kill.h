@@ -45,6 +45,19 @@ static inline void panini_check_turn(lua_State *L, uint64_t turn) {
     if ((turn & 1023) == 1023) panini_check(L);
 }
 
+// What is done between two looks, in bytes that are read or copied.
+enum { PANINI_WORK = 1 << 16 };
+
+// The same for work that depends on a script's data: looks when so many bytes have come together, whatever calls they are of.
+// A text of any length is therefore worked on in pieces (panini_bytes.h).
+static inline void panini_spend(lua_State *L, size_t bytes) {
+    panini_vm *vm = panini_vm_of(L);
+    vm->kill.work += bytes;
+    if (vm->kill.work < PANINI_WORK) return;
+    vm->kill.work = 0;
+    panini_check(L);
+}
+
 // Ends the run from within: the next instruction raises. Safe in the allocator. `reason` is one of those above.
 void panini_kill_for(panini_vm *vm, int reason);
 

@@ -60,6 +60,8 @@ struct panini_kill_note;
 typedef struct panini_kill {
     // The run is to end: set by a signal, looked at by the hook and by every long loop.
     volatile int is_due;
+    // What functions in C have done since one of them looked at that last, in bytes: see panini_spend.
+    size_t work;
     // It has raised the error that ends it.
     int has_note;
     // What for: PANINI_KILL_FOR_... of panini_kill.h.

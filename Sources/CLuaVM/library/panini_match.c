@@ -1,6 +1,7 @@
-// Owns: matching Lua patterns. Lua's own matcher cannot be interrupted; this one looks every few thousand steps whether its
-// run is to end. Everything else is as the manual says, with Lua's texts for errors. The caller keeps the texts (panini_vm.h has
-// the rule).
+// Owns: matching Lua patterns. Lua's own matcher cannot be interrupted; this one counts what it does, bytes of the pattern and
+// of the text alike, and looks whether its run is to end each time that it has done so much (panini_kill.h says how much).
+// Whatever takes as long as a text or a pattern is long goes in pieces. Everything else is as the manual says, with Lua's texts
+// for errors. The caller keeps the texts (panini_vm.h has the rule).
 #include "panini_match.h"
 
 #include <ctype.h>
@@ -9,9 +10,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "panini_kill.h"
-
-enum { DEEPEST = 200, LOOK_EVERY = 4096 };
+// What a turn of the loops counts as, in bytes; of a set, so many bytes are read between two looks.
+enum { DEEPEST = 200, TURN = 8, PIECE = 4096 };
 
 // ---- classes of characters
 
@@ -54,61 +54,93 @@ static inline bool in_class(uint8_t byte, uint8_t letter) {
     return letter & 0x20 ? is_in : !is_in;
 }
 
-// `set` is behind the bracket, `last` at the closing one.
+// Whether a byte is of the member at `*set`, which goes on behind it.
+static inline bool is_member(uint8_t byte, const char **set, const char *last) {
+    uint8_t first = (uint8_t)*(*set)++;
+    if (first == '%') return in_class(byte, (uint8_t)*(*set)++);
+    if (**set != '-' || *set + 1 >= last) return first == byte;
+    bool is_one = first <= byte && byte <= (uint8_t)(*set)[1];
+    *set += 2;
+    return is_one;
+}
+
+// `set` is behind the bracket, `last` at the closing one. The caller counts the set.
 static bool in_set(uint8_t byte, const char *set, const char *last) {
-    bool found = true;
-    if (*set == '^') {
-        found = false;
-        set++;
-    }
+    bool found = *set != '^';
+    if (!found) set++;
     while (set < last) {
-        uint8_t first = (uint8_t)*set++;
-        if (first == '%') {
-            if (in_class(byte, (uint8_t)*set++)) return found;
-        } else if (*set == '-' && set + 1 < last) {
-            if (first <= byte && byte <= (uint8_t)set[1]) return found;
-            set += 2;
-        } else if (first == byte) {
-            return found;
-        }
+        if (is_member(byte, &set, last)) return found;
     }
     return !found;
 }
 
+// The same with looks, for long sets.
+static bool in_long_set(const matching *m, uint8_t byte, const char *set, const char *last) {
+    bool found = *set != '^';
+    if (!found) set++;
+    for (const char *stop = set + PIECE; set < last;) {
+        if (is_member(byte, &set, last)) return found;
+        if (set < stop) continue;
+        stop = set + PIECE;
+        panini_check(m->L);
+    }
+    return !found;
+}
+
+// Whether the set from `p` to `end` has a byte.
+static inline bool has(const matching *m, uint8_t byte, const char *p, const char *end) {
+    return end - p > PIECE ? in_long_set(m, byte, p + 1, end - 1) : in_set(byte, p + 1, end - 1);
+}
+
 // ---- steps
 
-static inline void spend(matching *m, uint32_t turns) {
-    m->turns += turns;
-    if (m->turns < LOOK_EVERY) return;
-    m->turns = 0;
-    panini_check(m->L);
+// Behind the set that begins at `p`.
+static const char *find_set_end(matching *m, const char *p) {
+    const char *at = p + 1, *stop = at + PIECE;
+    if (*at == '^') at++;
+    do {
+        if (at == m->pattern_end) luaL_error(m->L, "malformed pattern (missing ']')");
+        if (*at++ == '%' && at < m->pattern_end) at++;
+        if (at < stop) continue;
+        stop = at + PIECE;
+        panini_check(m->L);
+    } while (*at != ']');
+    m->set = p;
+    m->set_end = at + 1;
+    // In a pattern of many sets each is looked for again.
+    match_spend(m, (size_t)(at - p));
+    return at + 1;
 }
 
 // Behind the one item, set or class that begins at `p`.
-static const char *item_end(matching *m, const char *p) {
-    char first = *p++;
-    if (first == '%') {
-        if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (ends with '%%')");
-        return p + 1;
-    }
-    if (first != '[') return p;
-    if (*p == '^') p++;
-    do {
-        if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (missing ']')");
-        if (*p++ == '%' && p < m->pattern_end) p++;
-    } while (*p != ']');
+static inline const char *item_end(matching *m, const char *p) {
+    // The end of a set is looked for once, however often the item is tried.
+    if (*p == '[') return p == m->set ? m->set_end : find_set_end(m, p);
+    if (*p++ != '%') return p;
+    if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (ends with '%%')");
     return p + 1;
 }
 
-// Whether the byte at `s` is one of the item from `p` to `end`.
-static inline bool fits(const matching *m, const char *s, const char *p, const char *end) {
-    if (s >= m->end) return false;
+// Whether the byte at `s` is one of the item from `p` to `end`. The caller counts the item.
+static inline bool takes(const matching *m, const char *s, const char *p, const char *end) {
     switch (*p) {
         case '.': return true;
         case '%': return in_class((uint8_t)*s, (uint8_t)p[1]);
-        case '[': return in_set((uint8_t)*s, p + 1, end - 1);
+        case '[': return has(m, (uint8_t)*s, p, end);
         default: return *s == *p;
     }
+}
+
+static inline bool fits(const matching *m, const char *s, const char *p, const char *end) {
+    return s < m->end && takes(m, s, p, end);
+}
+
+// How far the text may be read from `s` on when each byte of it counts as `cost` bytes, before what was read is counted.
+static inline const char *next_stop(const matching *m, const char *s, size_t cost) {
+    size_t left = (size_t)(m->end - s);
+    if (left * cost <= PANINI_WORK) return m->end;
+    size_t count = PANINI_WORK / cost + 1;
+    return left < count ? m->end : s + count;
 }
 
 static const char *match(matching *m, const char *s, const char *p);
@@ -119,11 +151,14 @@ static const char *most(matching *m, const char *s, const char *p, const char *e
     if (*p == '.') {
         last = m->end;
     } else {
-        for (; fits(m, last, p, end); last++) {
-            if (((last - s) & 0xFFFF) == 0xFFFF) panini_check(m->L);
+        size_t cost = (size_t)(end - p);
+        for (const char *from = s, *stop; from < m->end; from = last) {
+            stop = next_stop(m, from, cost);
+            while (last < stop && takes(m, last, p, end)) last++;
+            match_spend(m, (size_t)(last - from + 1) * cost);
+            if (last < stop) break;
         }
     }
-    spend(m, (uint32_t)((last - s) >> 3));
     for (; last >= s; last--) {
         const char *found = match(m, last, end + 1);
         if (found != NULL) return found;
@@ -137,6 +172,8 @@ static const char *fewest(matching *m, const char *s, const char *p, const char 
         const char *found = match(m, s, end + 1);
         if (found != NULL) return found;
         if (!fits(m, s, p, end)) return NULL;
+        // Looked at with the next item.
+        m->work += (size_t)(end - p);
     }
 }
 
@@ -165,19 +202,18 @@ static const char *balanced(matching *m, const char *s, const char *p) {
     if (m->pattern_end - p < 2) luaL_error(m->L, "malformed pattern (missing arguments to '%%b')");
     if (s >= m->end || *s != p[0]) return NULL;
     size_t open = 1;
-    const char *from = s;
-    while (++s < m->end) {
-        if (((s - from) & 0xFFFF) == 0) panini_check(m->L);
-        if (*s == p[1]) {
-            if (--open == 0) {
-                spend(m, (uint32_t)((s - from) >> 3));
+    for (const char *from = ++s, *stop; from < m->end; from = s) {
+        stop = next_stop(m, from, 1);
+        for (; s < stop; s++) {
+            if (*s == p[1]) {
+                if (--open > 0) continue;
+                match_spend(m, (size_t)(s - from));
                 return s + 1;
             }
-        } else if (*s == p[0]) {
-            open++;
+            if (*s == p[0]) open++;
         }
+        match_spend(m, (size_t)(s - from));
     }
-    spend(m, (uint32_t)((s - from) >> 3));
     return NULL;
 }
 
@@ -189,17 +225,27 @@ static const char *repeated(matching *m, const char *s, int digit) {
     }
     // Of a position, no text is that long.
     size_t length = (size_t)m->captures[index].length;
-    if ((size_t)(m->end - s) < length || memcmp(s, m->captures[index].at, length) != 0) return NULL;
-    spend(m, (uint32_t)(length >> 5));
-    return s + length;
+    if ((size_t)(m->end - s) < length) return NULL;
+    for (const char *at = m->captures[index].at; length > 0;) {
+        size_t piece = length < PANINI_WORK ? length : PANINI_WORK;
+        if (memcmp(s, at, piece) != 0) {
+            match_spend(m, piece);
+            return NULL;
+        }
+        match_spend(m, piece);
+        s += piece;
+        at += piece;
+        length -= piece;
+    }
+    return s;
 }
 
 // Where a match of the rest of the pattern ends. Recursion happens where there is a choice; what must be so is a turn of the
 // loop.
 static const char *match(matching *m, const char *s, const char *p) {
     if (m->depth-- == 0) luaL_error(m->L, "pattern too complex");
-    spend(m, 1);
     while (p != m->pattern_end) {
+        match_spend(m, TURN);
         switch (*p) {
             case '(':
                 s = p[1] == ')' ? open_capture(m, s, p + 2, CAPTURE_POSITION) : open_capture(m, s, p + 1, CAPTURE_OPEN);
@@ -220,7 +266,8 @@ static const char *match(matching *m, const char *s, const char *p) {
                     if (*p != '[') luaL_error(m->L, "missing '[' after '%%f' in pattern");
                     const char *end = item_end(m, p);
                     uint8_t before = s == m->begin ? 0 : (uint8_t)s[-1], here = s < m->end ? (uint8_t)*s : 0;
-                    if (in_set(before, p + 1, end - 1) || !in_set(here, p + 1, end - 1)) {
+                    m->work += 2 * (size_t)(end - p);
+                    if (has(m, before, p, end) || !has(m, here, p, end)) {
                         s = NULL;
                         goto done;
                     }
@@ -236,6 +283,7 @@ static const char *match(matching *m, const char *s, const char *p) {
             default: break;
         }
         const char *end = item_end(m, p);
+        m->work += (size_t)(end - p);
         switch (end < m->pattern_end ? *end : 0) {
             case '?': {
                 const char *found;
@@ -269,12 +317,12 @@ void match_begin(
     matching *m, lua_State *L, const char *subject, size_t length, const char *pattern, size_t pattern_length) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, fill_tables);
-    m->L = L;
+    match_resume(m, L);
     m->begin = subject;
     m->end = subject + length;
     m->pattern = pattern;
     m->pattern_end = pattern + pattern_length;
-    m->turns = 0;
+    m->set = NULL;
     // The byte behind the pattern is a zero.
     bool is_plain = pattern_length > 0 && *pattern != 0 && strchr("$.([%)", *pattern) == NULL;
     bool must_be_there = pattern[pattern_length > 0] == 0 || strchr("*?-", pattern[1]) == NULL;
@@ -287,21 +335,33 @@ const char *match_at(matching *m, const char *at) {
     return match(m, at, m->pattern);
 }
 
-const char *match_candidate(const matching *m, const char *at) {
+const char *match_candidate(matching *m, const char *at) {
     if (m->finder == NULL) return at;
-    return at < m->end ? memchr(at, *m->finder, (size_t)(m->end - at)) : NULL;
+    while (at < m->end) {
+        size_t piece = (size_t)(m->end - at) < PANINI_WORK ? (size_t)(m->end - at) : PANINI_WORK;
+        const char *found = memchr(at, *m->finder, piece);
+        match_spend(m, found != NULL ? (size_t)(found - at) : piece);
+        if (found != NULL) return found;
+        at += piece;
+    }
+    return NULL;
 }
 
 void match_push_capture(matching *m, int index, const char *at, const char *end) {
     if (index >= m->count) {
         if (index != 0) luaL_error(m->L, "invalid capture index %%%d", index + 1);
+        match_spend(m, (size_t)(end - at));
         lua_pushlstring(m->L, at, (size_t)(end - at));
         return;
     }
     ptrdiff_t length = m->captures[index].length;
     if (length == CAPTURE_OPEN) luaL_error(m->L, "unfinished capture");
-    else if (length == CAPTURE_POSITION) lua_pushinteger(m->L, m->captures[index].at - m->begin + 1);
-    else lua_pushlstring(m->L, m->captures[index].at, (size_t)length);
+    if (length == CAPTURE_POSITION) {
+        lua_pushinteger(m->L, m->captures[index].at - m->begin + 1);
+        return;
+    }
+    match_spend(m, (size_t)length);
+    lua_pushlstring(m->L, m->captures[index].at, (size_t)length);
 }
 
 int match_push_captures(matching *m, const char *at, const char *end, int whole) {

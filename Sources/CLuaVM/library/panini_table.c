@@ -7,6 +7,7 @@
 #include <lualib.h>
 #include <stdbool.h>
 
+#include "panini_bytes.h"
 #include "panini_kill.h"
 #include "panini_library.h"
 
@@ -115,15 +116,19 @@ static int table_concat(lua_State *L) {
     lua_Integer at = luaL_optinteger(L, 3, 1), last = luaL_optinteger(L, 4, length);
     luaL_Buffer buffer;
     luaL_buffinit(L, &buffer);
-    for (uint64_t turn = 0; at <= last; turn++) {
-        panini_check_turn(L, turn);
+    // What an element takes beside its bytes, in bytes.
+    enum { ELEMENT_COST = 64 };
+    while (at <= last) {
         lua_geti(L, 1, at);
         if (!lua_isstring(L, -1)) {
             return luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)at);
         }
+        size_t before = buffer.n;
         luaL_addvalue(&buffer);
         if (at == last) break;
-        luaL_addlstring(&buffer, separator, between);
+        if (between <= PANINI_WORK) luaL_addlstring(&buffer, separator, between);
+        else panini_add_bytes(L, &buffer, separator, between);
+        panini_spend(L, ELEMENT_COST + (buffer.n - before));
         at++;
     }
     luaL_pushresult(&buffer);
@@ -150,6 +155,8 @@ static int table_unpack(lua_State *L) {
 // can lead anywhere. The values lie on the stack, or in a list when there are too many.
 
 enum { FUNCTION = 2, BUFFER = 3, VALUES = 4 };
+// So many positions are copied one by one.
+enum { FEW = 64 };
 // More than that would come too close to the end of Lua's stack.
 static const lua_Integer MOST_ON_STACK = 200000;
 
@@ -203,6 +210,12 @@ static bool precedes(sorting *s, uint32_t left, uint32_t right) {
     return result;
 }
 
+// The rest of a piece, which is in order.
+static inline void copy_positions(lua_State *L, uint32_t *to, const uint32_t *from, uint64_t count) {
+    if (count > FEW) panini_copy(L, (char *)to, (const char *)from, count * sizeof *to);
+    else for (uint64_t i = 0; i < count; i++) to[i] = from[i];
+}
+
 // Sorts `count` positions; both arrays are as long. Returns the one with the result.
 static uint32_t *sort_positions(sorting *s, uint32_t *from, uint32_t *to, uint32_t count) {
     enum { PIECE = 6 };
@@ -225,8 +238,8 @@ static uint32_t *sort_positions(sorting *s, uint32_t *from, uint32_t *to, uint32
                     to[out++] = precedes(s, from[right], from[left]) ? from[right++] : from[left++];
                 }
             }
-            while (left < middle) to[out++] = from[left++];
-            while (right < end) to[out++] = from[right++];
+            copy_positions(s->L, to + out, from + left, middle - left);
+            copy_positions(s->L, to + out + (middle - left), from + right, end - right);
         }
         uint32_t *other = from;
         from = to;
@@ -237,15 +250,29 @@ static uint32_t *sort_positions(sorting *s, uint32_t *from, uint32_t *to, uint32
 
 // Whole numbers need neither Lua's comparison nor its stack.
 static int64_t *sort_integers(lua_State *L, int64_t *from, int64_t *to, size_t count) {
+    enum { PIECE = PANINI_WORK / sizeof *to };
     for (size_t width = 1; width < count; width *= 2) {
         for (size_t first = 0; first < count; first += 2 * width) {
-            if ((first & 0xFFFF) == 0) panini_check(L);
             size_t middle = first + width < count ? first + width : count;
             size_t end = first + 2 * width < count ? first + 2 * width : count;
             size_t left = first, right = middle, out = first;
-            while (left < middle && right < end) to[out++] = from[right] < from[left] ? from[right++] : from[left++];
-            while (left < middle) to[out++] = from[left++];
-            while (right < end) to[out++] = from[right++];
+            if (end - first <= PIECE) {
+                panini_spend(L, (end - first) * sizeof *to);
+                while (left < middle && right < end) to[out++] = from[right] < from[left] ? from[right++] : from[left++];
+                while (left < middle) to[out++] = from[left++];
+                while (right < end) to[out++] = from[right++];
+                continue;
+            }
+            while (left < middle && right < end) {
+                panini_check(L);
+                size_t stop = end - out < PIECE ? end : out + PIECE;
+                while (out < stop && left < middle && right < end) {
+                    to[out++] = from[right] < from[left] ? from[right++] : from[left++];
+                }
+            }
+            panini_copy(L, (char *)(to + out), (const char *)(from + left), (middle - left) * sizeof *to);
+            out += middle - left;
+            panini_copy(L, (char *)(to + out), (const char *)(from + right), (end - right) * sizeof *to);
         }
         int64_t *other = from;
         from = to;
@@ -281,6 +308,7 @@ static int table_sort(lua_State *L) {
         int64_t *numbers = lua_newuserdatauv(L, (size_t)length * 2 * sizeof *numbers, 0);
         lua_replace(L, BUFFER);
         for (lua_Integer i = 0; i < length; i++) {
+            panini_check_turn(L, (uint64_t)i);
             if (s.is_list) push_value(&s, (uint32_t)i);
             numbers[i] = lua_tointeger(L, s.is_list ? -1 : VALUES + (int)i);
             if (s.is_list) lua_pop(L, 1);
@@ -295,7 +323,10 @@ static int table_sort(lua_State *L) {
     }
     uint32_t *positions = lua_newuserdatauv(L, (size_t)length * 2 * sizeof *positions, 0);
     lua_replace(L, BUFFER);
-    for (uint32_t i = 0; i < (uint32_t)length; i++) positions[i] = i;
+    for (uint32_t i = 0; i < (uint32_t)length; i++) {
+        panini_check_turn(L, i);
+        positions[i] = i;
+    }
     positions = sort_positions(&s, positions, positions + length, (uint32_t)length);
     for (lua_Integer i = 0; i < length; i++) {
         panini_check_turn(L, (uint64_t)i);

@@ -60,23 +60,27 @@ static int utf8_offset(lua_State *L) {
     lua_Integer length = (lua_Integer)size, wanted = luaL_checkinteger(L, 2);
     lua_Integer at = position(luaL_optinteger(L, 3, wanted >= 0 ? 1 : length + 1), size);
     luaL_argcheck(L, at >= 1 && --at <= length, 3, "position out of bounds");
-    uint64_t turn = 0;
     if (wanted == 0) {
-        while (at > 0 && continues(text + at)) at--;
+        while (at > 0 && continues(text + at)) {
+            panini_spend(L, 1);
+            at--;
+        }
         lua_pushinteger(L, at + 1);
         return 1;
     }
     if (continues(text + at)) return luaL_error(L, "initial position is a continuation byte");
     for (; wanted < 0 && at > 0; wanted++) {
-        panini_check_turn(L, turn++);
-        do at--;
-        while (at > 0 && continues(text + at));
+        do {
+            panini_spend(L, 1);
+            at--;
+        } while (at > 0 && continues(text + at));
     }
     if (wanted > 0) {
         for (wanted--; wanted > 0 && at < length; wanted--) {
-            panini_check_turn(L, turn++);
-            do at++;
-            while (continues(text + at));
+            do {
+                panini_spend(L, 1);
+                at++;
+            } while (continues(text + at));
         }
     }
     if (wanted == 0) lua_pushinteger(L, at + 1);
@@ -84,9 +88,53 @@ static int utf8_offset(lua_State *L) {
     return 1;
 }
 
+// Lua's own iterator of utf8.codes, upvalue 1, goes over all that continues a character before it is at the next one, which in a
+// text that is none may be far: it is told to begin right before.
+static int next_code(lua_State *L) {
+    if (lua_rawlen(L, 1) <= PANINI_WORK) return lua_tocfunction(L, lua_upvalueindex(1))(L);
+    size_t length;
+    const char *text = luaL_checklstring(L, 1, &length);
+    lua_Unsigned at = (lua_Unsigned)lua_tointeger(L, 2);
+    if (at > 0 && at < length && continues(text + at)) {
+        do {
+            panini_spend(L, 1);
+            at++;
+        } while (at < length && continues(text + at));
+        // Lua's position counts from 1.
+        lua_settop(L, 2);
+        lua_pushinteger(L, (lua_Integer)at);
+        lua_replace(L, 2);
+    }
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+// Upvalues: Lua's own function, and what stands for its iterators, the strict one and the other.
+static int utf8_codes(lua_State *L) {
+    bool is_lax = lua_toboolean(L, 2);
+    int count = lua_tocfunction(L, lua_upvalueindex(1))(L);
+    lua_pushvalue(L, lua_upvalueindex(is_lax ? 3 : 2));
+    lua_replace(L, -1 - count);
+    return count;
+}
+
+// The library is on top.
+static void open_codes(lua_State *L) {
+    lua_getfield(L, -1, "codes");
+    for (int is_lax = 0; is_lax <= 1; is_lax++) {
+        lua_pushvalue(L, -1 - is_lax);
+        lua_pushliteral(L, "");
+        lua_pushboolean(L, is_lax);
+        lua_call(L, 2, 1);
+        lua_pushcclosure(L, next_code, 1);
+    }
+    lua_pushcclosure(L, utf8_codes, 3);
+    lua_setfield(L, -2, "codes");
+}
+
 int panini_open_utf8(lua_State *L) {
     static const luaL_Reg replaced[] = {{"len", utf8_len}, {"offset", utf8_offset}, {NULL, NULL}};
     luaopen_utf8(L);
+    open_codes(L);
     panini_set_bounded(L, "char");
     luaL_setfuncs(L, replaced, 0);
     return 1;
