@@ -8,7 +8,7 @@ package import LuaVM
 /// A wrong call: becomes a Lua error at the line that made it.
 package struct UsageError: Error {
     /// A message shows names and values of the script, which may be of any length, in bytes.
-    private static let longest = 8192
+    package static let longest = 8192
 
     package let message: String
 

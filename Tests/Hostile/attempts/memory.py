@@ -117,6 +117,15 @@ on("y", function() local c = 0 for i = 1, 20 do c = c + #app.shared.keys() end r
     filled("json-schema", "v:json_schema()", 400, """
 local enum = {} for i = 1, 60 do enum[i] = ("x"):rep(100000) .. i end
 local v = panini.validator{ a = { type = "string", enum = enum } }"""),
+    copied("validator-pattern", 'pcall(panini.validator, { a = { type = "string", pattern = text } })', 'local text = ("a"):rep(30 * MB)',
+        quick=True),
+    copied("validator-choice", 'pcall(panini.validator, { a = { type = "string", enum = { text } } })', 'local text = ("a"):rep(30 * MB)'),
+    copied("validator-names", "pcall(panini.validator, fields)", """
+local fields = {} for i = 1, 7000 do fields[("n"):rep(6000) .. i * 7919 % 7001] = { type = "any" } end"""),
+    copied("validator-many-names", "pcall(panini.validator, fields)", """
+local fields, one = {}, { type = "any" } for i = 1, 300000 do fields["n" .. i * 7919 % 300007] = one end"""),
+    copied("validator-default-of-many", "pcall(panini.validator, fields)", """
+local fields, one = {}, { type = "string", default = ("x"):rep(MB) } for i = 1, 9000 do fields["n" .. i] = one end"""),
     filled("violations", "select(2, v:validate(value))", 400, """
 local v = panini.validator({ a = { type = "any", optional = true } }, { unknown = "refuse", max_violations = 10000 })
 local value = {} for i = 1, 200 do value[("k"):rep(20000) .. i] = i end"""),
