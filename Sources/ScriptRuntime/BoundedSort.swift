@@ -42,6 +42,11 @@ extension LuaVM {
     }
 }
 
+extension [String] {
+    /// Whether it has a text of the same bytes. A long text is not looked at: Swift's `==` looks at its characters.
+    func holds(_ text: String) -> Bool { contains { $0.utf8.count == text.utf8.count && $0 == text } }
+}
+
 extension HostCall {
     /// The elements in order.
     ///

@@ -188,6 +188,11 @@ app.http.get("/s", function() return panini.response{{ stream = function(write) 
     copied("shared-set-list", "for i = 1, 10 do pcall(app.shared.set, 'k' .. i, list) end", LIST, must=Must(grow=190, keep=190)),
     copied("shared-set-many", "for i = 1, 10000 do app.shared.set('k' .. i, text) end", 'local text = ("x"):rep(MB)', must=Must(grow=190, keep=190)),
     copied("fetch-form", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = { a = list }, timeout = 1 })", LIST),
+    copied("fetch-form-names", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = fields, timeout = 1 })", """
+local fields = {} for i = 1, 7000 do fields[("n"):rep(6000) .. i * 7919 % 7001] = "x" end"""),
+    copied("fetch-header-names", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { headers = fields, timeout = 1 })", """
+local fields = {} for i = 1, 7000 do fields[("n"):rep(6000) .. i * 7919 % 7001] = "x" end"""),
+    copied("route-of-combining-marks", "pcall(app.http.get, text, print)", 'local text = ("\\u{301}"):rep(15 * MB)', quick=True),
     copied("fetch-json-of-list", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { json = list, timeout = 1 })", LIST),
     copied("fetch-headers", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { headers = { a = list }, timeout = 1 })", LIST),
     copied("listen-subjects", "pcall(app.listen, list, function() end)", 'local one = ("x"):rep(1000) local list = {} for i = 1, 60000 do list[i] = one .. i end'),
