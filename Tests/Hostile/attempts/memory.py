@@ -186,6 +186,15 @@ app.http.get("/s", function() return panini.response{{ stream = function(write) 
     copied("publish-json-of-list", "pcall(app.publish, 'nobody.listens', list)", LIST),
     copied("publish-many", "for i = 1, 300 do app.publish('nobody.listens', text) end", 'local text = ("x"):rep(1000000)', must=Must(grow=190, keep=190)),
     copied("shared-set-list", "for i = 1, 10 do pcall(app.shared.set, 'k' .. i, list) end", LIST, must=Must(grow=190, keep=190)),
+    copied("shared-set-below-a-long-key", "pcall(app.shared.set, 'k', tree)", """
+local tree = {} local inner = tree for i = 1, 126 do inner[1] = {} inner = inner[1] end tree = { [("x"):rep(7 * MB)] = tree }""",
+        quick=True),
+    copied("shared-get-small-tables", "pcall(app.shared.get, 'k')", """
+app.task(function()
+    local c = {} for i = 1, 120 do c = { [true] = c } end
+    local list = {} for i = 1, 20000 do list[i] = c end
+    app.shared.set("k", list)
+end)"""),
     copied("shared-set-many", "for i = 1, 10000 do app.shared.set('k' .. i, text) end", 'local text = ("x"):rep(MB)', must=Must(grow=190, keep=190)),
     copied("fetch-form", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = { a = list }, timeout = 1 })", LIST),
     copied("fetch-form-names", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = fields, timeout = 1 })", """
