@@ -16,6 +16,9 @@ package struct CopyAllowance {
         self.left = vm.bytesLeft / 2
     }
 
+    /// What may still be taken, in bytes.
+    package var rest: Int { max(left, 0) }
+
     /// Takes the bytes of one value. False: it may not be copied, for want of memory or because the run is to end.
     package mutating func take(_ bytes: Int) -> Bool {
         left -= bytes

@@ -8,7 +8,7 @@ package import LuaVM
 /// A wrong call: becomes a Lua error at the line that made it.
 package struct UsageError: Error {
     /// A message shows names and values of the script, which may be of any length, in bytes.
-    private static let longest = 8192
+    package static let longest = 8192
 
     package let message: String
 
@@ -28,6 +28,9 @@ package struct HostCall {
     package let script: Script
     /// `app.publish`: for error texts.
     package let name: StaticString
+
+    /// Texts of up to so many bytes are copied without a look at the limit of memory.
+    private static let usualText = 64 << 10
 
     package init(L: OpaquePointer, script: Script, name: StaticString) {
         self.L = L
@@ -117,7 +120,10 @@ package struct HostCall {
     }
 
     package func string(_ index: CInt, _ what: StaticString) throws(UsageError) -> String {
-        String(decoding: try bytes(index, what), as: UTF8.self)
+        let bytes = try bytes(index, what)
+        // Most texts are names: a long one is a copy that counts.
+        if bytes.count > Self.usualText { try requireRoom(for: bytes.count) }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     package func requireFunction(_ index: CInt, _ what: StaticString) throws(UsageError) {
@@ -154,7 +160,7 @@ package struct HostCall {
             throw UsageError("\(name): options must be a table, not \(typeName(index))")
         }
         let members = try members(index)
-        for (key, _) in members where !known.contains(key) {
+        for (key, _) in members where !known.holds(key) {
             throw UsageError("\(name): unknown option \"\(key.beginning(200))\"" + suggestion(for: key, in: known))
         }
         return members
@@ -231,7 +237,8 @@ extension PlainValue {
         guard left.entries >= 0 else {
             throw Unreadable(message: "a table has more than \(Self.mostEntries) entries")
         }
-        guard left.bytes.take(lua_type(L, index) == LUA_TSTRING ? Int(lua_rawlen(L, index)) : 0) else {
+        // An entry is more than its text.
+        guard left.bytes.take((lua_type(L, index) == LUA_TSTRING ? Int(lua_rawlen(L, index)) : 0) + 64) else {
             throw Unreadable(message: LuaVM.memoryText)
         }
         switch lua_type(L, index) {
@@ -290,7 +297,10 @@ extension PlainValue {
         }
         guard items.isEmpty else { throw Unreadable(message: "a table mixes names and positions") }
         // Lua's order is not stable; texts and tests want one that is.
-        return .object(members.sorted { $0.0 < $1.0 })
+        guard let sorted = vm.sorted(members, by: { ByteOrder.precedes($0.0, $1.0) }) else {
+            throw Unreadable(message: "the run is over")
+        }
+        return .object(sorted)
     }
 
     /// The value on top; on an error the key and the value are taken off the stack.

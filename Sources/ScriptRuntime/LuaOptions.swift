@@ -1,6 +1,7 @@
 // Owns: the options table of one call from Lua, read by name with types and bounds, and what is said of a wrong value. Worker's
 // thread, during the call. Knows no function of the host.
 
+import Bytes
 import LuaVM
 
 /// The options that a script has given in a call.
@@ -66,14 +67,16 @@ package struct LuaOptions {
     /// One of the given texts. The error quotes a text that is not among them.
     package func choice(_ name: String, of choices: [String]) throws(UsageError) -> String? {
         guard let text = try text(name) else { return nil }
-        guard choices.contains(text) else { throw must(name, "be \(Self.list(choices)), not \"\(text)\"") }
+        guard choices.holds(text) else {
+            throw must(name, "be \(Self.list(choices)), not \"\(text.beginning(UsageError.longest))\"")
+        }
         return text
     }
 
     /// One of the given texts. The error is the same for every other value.
     package func oneOf(_ name: String, _ choices: [String]) throws(UsageError) -> String? {
         guard let value = self[name] else { return nil }
-        guard case .string(let text) = value, choices.contains(text) else {
+        guard case .string(let text) = value, choices.holds(text) else {
             throw must(name, "be \(Self.list(choices))")
         }
         return text

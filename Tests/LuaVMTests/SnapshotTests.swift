@@ -68,4 +68,85 @@ struct SnapshotTests {
         let problem = #expect(throws: LuaSnapshotError.self) { try snapshot(vm) }
         #expect(problem?.message.contains(text) == true, "\(problem?.message ?? "")")
     }
+
+    // MARK: - Bounds
+
+    @Test("errors show the beginning of a long place, which no level of the data copies")
+    func longPlace() throws {
+        let vm = try LuaVM()
+        try vm.run(
+            """
+            function value()
+              local inner = { print }
+              for _ = 1, 100 do inner = { inner } end
+              return { [("x"):rep(1000000)] = { [("y"):rep(1000000)] = inner } }
+            end
+            """
+        )
+        let problem = #expect(throws: LuaSnapshotError.self) { try snapshot(vm) }
+        let message = try #require(problem?.message)
+        #expect(message.hasPrefix("xxxx") && message.hasSuffix(" is a function, not plain data"))
+        #expect(message.utf8.count < 10_000, "\(message.utf8.count)")
+    }
+
+    @Test(
+        "a value takes no more in Lua than its snapshot says",
+        arguments: [
+            "local t = {} for i = 1, 100 do t = { [true] = t } end local l = {} for i = 1, 2000 do l[i] = t end return l",
+            "local l = {} for i = 1, 70000 do l[i] = i end return l",
+            "local l = {} for i = 1, 70000 do l[i * 1.5] = true end return l",
+            "local l = {} for i = 1, 70000 do l['key ' .. i] = 'value ' .. i end return l",
+            "local l = {} for i = 1, 70000 do l[i] = {} end return l",
+            "return ('x'):rep(1000000)", "return { ('x'):rep(1000000), ('y'):rep(1000000) }",
+        ]
+    )
+    func sizeInLua(source: String) throws {
+        let from = try LuaVM()
+        try from.run("function value() \(source) end")
+        let snapshot = try snapshot(from)
+        let to = try LuaVM()
+        to.collectGarbage()
+        let before = to.memoryInUse
+        // What it needs on the way counts, too.
+        #expect(to.push(snapshot, onto: to.state))
+        #expect(to.memoryInUse - before <= snapshot.sizeInLua + 4096)
+        #expect(snapshot.sizeInLua < 48 * snapshot.bytes.count + 4096)
+    }
+
+    @Test("a snapshot that takes long to push ends with the run, and leaves nil")
+    func pushEnds() throws {
+        let from = try LuaVM()
+        try from.run(
+            "function value() local t = {} for i = 1, 100 do t = { [true] = t } end "
+                + "local l = {} for i = 1, 20000 do l[i] = t end return l end"
+        )
+        let snapshot = try snapshot(from)
+        let to = try LuaVM()
+        to.cpuLimit = 0.05
+        let top = lua_gettop(to.state)
+        var isWhole = true
+        // A fifth of the budget, for some two million tables.
+        let isInTime = to.withinBudget { isWhole = to.push(snapshot, onto: to.state) }
+        #expect(!isWhole && !isInTime)
+        #expect(lua_gettop(to.state) == top + 1 && lua_type(to.state, -1) == LUA_TNIL)
+        lua_settop(to.state, top)
+        to.collectGarbage()
+        #expect(try to.run("return 1") == [1])
+    }
+
+    @Test("a copy takes no more bytes than it may, and says that it was the memory")
+    func most() throws {
+        let vm = try LuaVM()
+        try vm.run("text, list = ('x'):rep(10000), {} for i = 1, 1000 do list[i] = i end")
+        for name in ["text", "list"] as [StaticString] {
+            lua_rawgeti(vm.state, CInt(PANINI_REGISTRY_INDEX), lua_Integer(LUA_RIDX_GLOBALS))
+            _ = vm.pushRawField(vm.state, -1, name)
+            let problem = #expect(throws: LuaSnapshotError.self) {
+                try vm.snapshot(vm.state, -1, most: 5000)
+            }
+            #expect(problem?.isMemory == true && problem?.message == "not enough memory")
+            #expect(try vm.snapshot(vm.state, -1, most: 100_000).bytes.count > 5000)
+            lua_settop(vm.state, -3)
+        }
+    }
 }

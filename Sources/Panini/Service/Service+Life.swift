@@ -65,20 +65,30 @@ extension Service {
         }
     }
 
+    private static func stateFailure(_ why: String) -> PaniniError {
+        PaniniError(code: .startTaskFailed, message: "what on_reload returned cannot be handed over: \(why)")
+    }
+
     /// Runs a script's start tasks, with what the version before handed over.
     func runStartTasks(
         of script: Script,
         state: LuaSnapshot = .none,
         completion: @escaping (PaniniError?) -> Void
     ) {
+        guard script.hooks.startTasks.isEmpty || script.vm.hasRoom(for: state.sizeInLua) else {
+            return completion(Self.stateFailure(LuaVM.memoryText))
+        }
+        var failure: PaniniError?
         script.hooks.runner.run(
             .start,
             script.hooks.startTasks,
             push: { L in
-                script.vm.push(state, onto: L)
+                var isWhole = true
+                let isInTime = script.vm.withinBudget { isWhole = script.vm.push(state, onto: L) }
+                if !isWhole || !isInTime { failure = Self.stateFailure("it took too much CPU time to copy the data") }
                 return 1
             },
-            completion: completion
+            completion: { completion($0 ?? failure) }
         )
     }
 

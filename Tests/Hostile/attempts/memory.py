@@ -117,6 +117,15 @@ on("y", function() local c = 0 for i = 1, 20 do c = c + #app.shared.keys() end r
     filled("json-schema", "v:json_schema()", 400, """
 local enum = {} for i = 1, 60 do enum[i] = ("x"):rep(100000) .. i end
 local v = panini.validator{ a = { type = "string", enum = enum } }"""),
+    copied("validator-pattern", 'pcall(panini.validator, { a = { type = "string", pattern = text } })', 'local text = ("a"):rep(30 * MB)',
+        quick=True),
+    copied("validator-choice", 'pcall(panini.validator, { a = { type = "string", enum = { text } } })', 'local text = ("a"):rep(30 * MB)'),
+    copied("validator-names", "pcall(panini.validator, fields)", """
+local fields = {} for i = 1, 7000 do fields[("n"):rep(6000) .. i * 7919 % 7001] = { type = "any" } end"""),
+    copied("validator-many-names", "pcall(panini.validator, fields)", """
+local fields, one = {}, { type = "any" } for i = 1, 300000 do fields["n" .. i * 7919 % 300007] = one end"""),
+    copied("validator-default-of-many", "pcall(panini.validator, fields)", """
+local fields, one = {}, { type = "string", default = ("x"):rep(MB) } for i = 1, 9000 do fields["n" .. i] = one end"""),
     filled("violations", "select(2, v:validate(value))", 400, """
 local v = panini.validator({ a = { type = "any", optional = true } }, { unknown = "refuse", max_violations = 10000 })
 local value = {} for i = 1, 200 do value[("k"):rep(20000) .. i] = i end"""),
@@ -177,8 +186,22 @@ app.http.get("/s", function() return panini.response{{ stream = function(write) 
     copied("publish-json-of-list", "pcall(app.publish, 'nobody.listens', list)", LIST),
     copied("publish-many", "for i = 1, 300 do app.publish('nobody.listens', text) end", 'local text = ("x"):rep(1000000)', must=Must(grow=190, keep=190)),
     copied("shared-set-list", "for i = 1, 10 do pcall(app.shared.set, 'k' .. i, list) end", LIST, must=Must(grow=190, keep=190)),
+    copied("shared-set-below-a-long-key", "pcall(app.shared.set, 'k', tree)", """
+local tree = {} local inner = tree for i = 1, 126 do inner[1] = {} inner = inner[1] end tree = { [("x"):rep(7 * MB)] = tree }""",
+        quick=True),
+    copied("shared-get-small-tables", "pcall(app.shared.get, 'k')", """
+app.task(function()
+    local c = {} for i = 1, 120 do c = { [true] = c } end
+    local list = {} for i = 1, 20000 do list[i] = c end
+    app.shared.set("k", list)
+end)"""),
     copied("shared-set-many", "for i = 1, 10000 do app.shared.set('k' .. i, text) end", 'local text = ("x"):rep(MB)', must=Must(grow=190, keep=190)),
     copied("fetch-form", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = { a = list }, timeout = 1 })", LIST),
+    copied("fetch-form-names", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { form = fields, timeout = 1 })", """
+local fields = {} for i = 1, 7000 do fields[("n"):rep(6000) .. i * 7919 % 7001] = "x" end"""),
+    copied("fetch-header-names", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { headers = fields, timeout = 1 })", """
+local fields = {} for i = 1, 7000 do fields[("n"):rep(6000) .. i * 7919 % 7001] = "x" end"""),
+    copied("route-of-combining-marks", "pcall(app.http.get, text, print)", 'local text = ("\\u{301}"):rep(15 * MB)', quick=True),
     copied("fetch-json-of-list", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { json = list, timeout = 1 })", LIST),
     copied("fetch-headers", "pcall(app.http.fetch, 'http://127.0.0.1:9/', { headers = { a = list }, timeout = 1 })", LIST),
     copied("listen-subjects", "pcall(app.listen, list, function() end)", 'local one = ("x"):rep(1000) local list = {} for i = 1, 60000 do list[i] = one .. i end'),

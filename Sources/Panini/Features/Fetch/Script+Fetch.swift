@@ -95,17 +95,16 @@ extension Script {
         var limit: Int?
         lua_pushnil(L)
         while panini_next(L, 2) != 0 {
-            guard lua_type(L, top + 1) == LUA_TSTRING, let name = vm.string(L, top + 1),
-                Self.fetchOptions.contains(name)
-            else {
-                let name = lua_type(L, top + 1) == LUA_TSTRING ? vm.string(L, top + 1) ?? "?" : "1"
+            let text = lua_type(L, top + 1) == LUA_TSTRING ? vm.string(L, top + 1, upTo: UsageError.longest) : nil
+            guard let name = text, Self.fetchOptions.contains(name) else {
+                let name = text ?? "1"
                 throw UsageError(
                     "app.http.fetch: unknown option \"\(name)\"" + suggestion(for: name, in: Self.fetchOptions)
                 )
             }
             let value = top + 2
             switch (name, lua_type(L, value)) {
-            case ("method", LUA_TSTRING): fetch.method = try fetchMethod(vm.string(L, value) ?? "")
+            case ("method", LUA_TSTRING): fetch.method = try fetchMethod(call, value)
             case ("headers", LUA_TTABLE):
                 fetch.headers.add(
                     try headerFields(
@@ -147,8 +146,8 @@ extension Script {
                 fetch.maximumRedirects = Int(lua_tointegerx(L, value, nil))
             case ("stream", LUA_TFUNCTION): break
             case ("ca_file", LUA_TSTRING):
-                let path = vm.string(L, value) ?? ""
-                let file = path.hasPrefix("/") ? path : "\(directory)/\(path)"
+                let path = try call.string(value, "ca_file")
+                let file = path.begins(with: "/") ? path : "\(directory)/\(path)"
                 try requireReadable(file, "app.http.fetch: ca_file")
                 fetch.tls.authorityFile = file
             case ("verify", LUA_TBOOLEAN): fetch.tls.verifies = lua_toboolean(L, value) != 0
@@ -170,7 +169,11 @@ extension Script {
     }
 
     /// Like all methods, in capitals; `get` is a slip that helps nobody.
-    private func fetchMethod(_ text: String) throws(UsageError) -> String {
+    private func fetchMethod(_ call: HostCall, _ index: CInt) throws(UsageError) -> String {
+        guard lua_rawlen(call.L, index) <= UsageError.longest else {
+            throw UsageError("app.http.fetch: the method is longer than \(UsageError.longest) bytes")
+        }
+        let text = vm.string(call.L, index) ?? ""
         let method = text.uppercased()
         guard !method.isEmpty, method.utf8.allSatisfy(ASCII.isTokenByte), method != "CONNECT", method != "TRACE" else {
             throw UsageError("app.http.fetch: \"\(text)\" is no method that can be fetched with")
@@ -221,7 +224,10 @@ extension Script {
         }
         var form: [UInt8] = []
         form.reserveCapacity(fields.reduce(0) { $0 + $1.name.count + $1.value.count + 2 })
-        for (name, value) in fields.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
+        guard let sorted = vm.sorted(fields, by: { ByteOrder.precedes($0.name, $1.name) }) else {
+            throw UsageError("app.http.fetch: the run is over")
+        }
+        for (name, value) in sorted where !vm.isRunOver {
             if !form.isEmpty { form.append(UInt8(ascii: "&")) }
             form += name
             form.append(UInt8(ascii: "="))
@@ -235,14 +241,25 @@ extension Script {
         _ bytes: UnsafeRawBufferPointer,
         _ allowance: inout CopyAllowance
     ) throws(UsageError) -> [UInt8] {
-        var count = bytes.count + 64
-        for byte in bytes where PercentCoding.formByte(byte) == nil { count += 2 }
-        try allowance.take(count, for: "app.http.fetch")
+        try allowance.take(64, for: "app.http.fetch")
+        var count = 0
+        for start in stride(from: 0, to: bytes.count, by: Self.formStep) {
+            let part = bytes[start..<min(start + Self.formStep, bytes.count)]
+            let length = part.reduce(part.count) { PercentCoding.formByte($1) == nil ? $0 + 2 : $0 }
+            try allowance.take(length, for: "app.http.fetch")
+            count += length
+        }
         var text: [UInt8] = []
-        text.reserveCapacity(count - 64)
-        PercentCoding.appendForm(bytes, to: &text)
+        text.reserveCapacity(count)
+        for start in stride(from: 0, to: bytes.count, by: Self.formStep) where !vm.isRunOver {
+            let part = bytes[start..<min(start + Self.formStep, bytes.count)]
+            PercentCoding.appendForm(UnsafeRawBufferPointer(rebasing: part), to: &text)
+        }
         return text
     }
+
+    /// How many bytes of a form are written between two looks at the run's end.
+    private static let formStep = 64 << 10
 
     private func formValue(
         _ L: OpaquePointer,

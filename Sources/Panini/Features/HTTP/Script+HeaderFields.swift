@@ -51,7 +51,11 @@ extension Script {
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
             guard lua_type(L, top + 1) == LUA_TSTRING else { throw UsageError("\(call): headers must have names") }
-            try allowance.take(Int(lua_rawlen(L, top + 1)), for: call)
+            let length = Int(lua_rawlen(L, top + 1))
+            guard length <= UsageError.longest else {
+                throw UsageError("\(call): the name of a header is longer than \(UsageError.longest) bytes")
+            }
+            try allowance.take(length, for: call)
             let name = (vm.string(L, top + 1) ?? "").lowercased()
             guard !name.isEmpty, name.utf8.allSatisfy(ASCII.isTokenByte) else {
                 throw UsageError("\(call): \"\(name)\" is no name for a header")
@@ -73,7 +77,10 @@ extension Script {
             }
             lua_settop(L, top + 1)
         }
-        return HTTPFields(headers.sorted { $0.name < $1.name })
+        guard let sorted = vm.sorted(Array(headers), by: { ByteOrder.precedes($0.name, $1.name) }) else {
+            throw UsageError("\(call): the run is over")
+        }
+        return HTTPFields(sorted)
     }
 
     private func fieldValue(

@@ -23,8 +23,9 @@ extension Script {
         var kinds: [String] = []
         lua_pushnil(L)
         while panini_next(L, 1) != 0 {
-            guard lua_type(L, 2) == LUA_TSTRING, let name = vm.string(L, 2), known.contains(name) else {
-                let name = vm.string(L, 2) ?? "a position"
+            let text = vm.string(L, 2, upTo: UsageError.longest)
+            guard lua_type(L, 2) == LUA_TSTRING, let name = text, known.contains(name) else {
+                let name = text ?? "a position"
                 throw UsageError("panini.response: unknown member \"\(name)\"" + suggestion(for: name, in: known))
             }
             if Self.bodies.contains(name) { kinds.append(name) }
@@ -346,7 +347,7 @@ extension Script {
         let known = ["event", "data", "id", "retry"]
         lua_pushnil(call.L)
         while panini_next(call.L, 1) != 0 {
-            let name = lua_type(call.L, -2) == LUA_TSTRING ? vm.string(call.L, -2) ?? "?" : "a position"
+            let name = lua_type(call.L, -2) == LUA_TSTRING ? vm.string(call.L, -2, upTo: 8192) ?? "?" : "a position"
             guard known.contains(name) else {
                 throw UsageError("send: unknown member \"\(name)\"" + suggestion(for: name, in: known))
             }

@@ -9,6 +9,9 @@ import ScriptRuntime
 extension Script {
     private static let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
+    /// The longest pattern of a route, in bytes: clients' targets are shorter.
+    private static let longestPath = 65_536
+
     /// `app.http.get(path, [options,] handler)` and its likes.
     func route(_ call: HostCall, _ method: String) throws(UsageError) -> CInt {
         try requireWebServer(call)
@@ -20,6 +23,9 @@ extension Script {
 
     func anyRoute(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
+        guard try call.bytes(1, "the method").count <= UsageError.longest else {
+            throw UsageError("app.http.route: the method is longer than 64 bytes")
+        }
         let name = try call.string(1, "the method")
         // `get` is a slip that helps nobody: methods have a case, and all that are known have capitals.
         let method = name.uppercased()
@@ -49,8 +55,9 @@ extension Script {
         var found: [String] = []
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
-            guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2), verbs.contains(name) else {
-                let name = vm.string(L, -2) ?? "?"
+            let text = vm.string(L, -2, upTo: UsageError.longest)
+            guard lua_type(L, -2) == LUA_TSTRING, let name = text, verbs.contains(name) else {
+                let name = text ?? "?"
                 throw UsageError("app.http.view: unknown verb \"\(name)\"" + suggestion(for: name, in: verbs))
             }
             found.append(name)
@@ -73,8 +80,9 @@ extension Script {
     }
 
     func requireWebServer(_ call: HostCall) throws(UsageError) {
-        if lua_type(call.L, 1) == LUA_TSTRING, let text = vm.string(call.L, 1), text.contains("://"),
-            lua_type(call.L, call.argumentCount) != LUA_TFUNCTION
+        // An address has it near its beginning.
+        if lua_type(call.L, 1) == LUA_TSTRING, let text = vm.stringBytes(call.L, 1)?.prefix(UsageError.longest),
+            holdsScheme(text), lua_type(call.L, call.argumentCount) != LUA_TFUNCTION
         {
             throw UsageError("\(call.name) makes a route; to get something from elsewhere there is app.http.fetch")
         }
@@ -84,7 +92,15 @@ extension Script {
         }
     }
 
+    /// Whether `://` stands in it.
+    private func holdsScheme(_ text: Slice<UnsafeRawBufferPointer>) -> Bool {
+        text.indices.contains { text[$0] == ASCII.colon && text[$0...].starts(with: "://".utf8) }
+    }
+
     func routePath(_ call: HostCall, _ index: CInt) throws(UsageError) -> String {
+        guard try call.bytes(index, "the path").count <= Self.longestPath else {
+            throw UsageError("\(call.name): the path is longer than \(Self.longestPath) bytes")
+        }
         let path = try call.string(index, "the path")
         do throws(HTTPRouteError) {
             _ = try HTTPRouteTable.names(of: path)

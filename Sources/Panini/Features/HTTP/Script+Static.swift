@@ -1,6 +1,7 @@
 // Owns: `app.http.static`. Worker's thread: registered while the file runs, its handler runs as every other one does, so that
 // middlewares stand before files, too.
 
+import Bytes
 import CLuaVM
 import CScriptObjects
 import LuaVM
@@ -12,13 +13,13 @@ extension Script {
     func serveFolder(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         var prefix = try routePath(call, 1)
-        guard !prefix.contains("{") else { throw UsageError("app.http.static: a prefix has no parameters") }
-        while prefix.hasSuffix("/") { prefix.removeLast() }
+        guard !prefix.utf8.contains(UInt8(ascii: "{")) else { throw UsageError("app.http.static: a prefix has no parameters") }
+        while prefix.utf8.last == UInt8(ascii: "/") { prefix = String(Substring(prefix.utf8.dropLast())) }
         let path = try call.string(2, "the folder")
-        guard let folder = HTTPFolder(path.hasPrefix("/") ? path : "\(directory)/\(path)") else {
+        guard let folder = HTTPFolder(path.begins(with: "/") ? path : "\(directory)/\(path)") else {
             throw UsageError("app.http.static: there is no folder \"\(path)\" beside the script")
         }
-        try requireReadable(path.hasPrefix("/") ? path : "\(directory)/\(path)", "app.http.static")
+        try requireReadable(path.begins(with: "/") ? path : "\(directory)/\(path)", "app.http.static")
         let given = try LuaOptions(call, 3, known: ["max_age", "middlewares"])
         let age = try given.integer("max_age", in: 0...31_536_000, or: "a number of seconds from 0 to a year")
         let layers = call.isNone(3) ? [] : try ownMiddlewares(call, 3, of: [.httpRequest])

@@ -52,10 +52,11 @@ extension Script {
         let methods =
             try texts(options, "methods")?.joined(separator: ", ") ?? "GET, HEAD, POST, PUT, PATCH, DELETE"
         var origins: Set<ExactText>?
-        var isOpen = options["origins"] == .string("*")
+        var isOpen = false
+        if case .string(let text)? = options["origins"] { isOpen = text.isExactly("*") }
         if !isOpen, let list = try texts(options, "origins") {
-            if list == ["*"] { isOpen = true } else { origins = Set(list.map(ExactText.init)) }
-            for origin in list where origin != "*" && !Self.isOrigin(origin) {
+            if list.count == 1, list[0].isExactly("*") { isOpen = true } else { origins = Set(list.map(ExactText.init)) }
+            for origin in list where !origin.isExactly("*") && !Self.isOrigin(origin) {
                 throw UsageError("\(call.name): \"\(origin)\" is no origin; it looks like https://shop.example")
             }
             if list.count > 1, list.contains(where: { $0.isExactly("*") }) {
@@ -89,7 +90,16 @@ extension Script {
         return !rest.isEmpty && !rest.contains(ASCII.slash) && !text.contains(where: \.isWhitespace)
     }
 
+    /// The longest list of an option, in bytes.
+    private static var longestList: Int { 1 << 20 }
+
     private func texts(_ options: LuaOptions, _ name: String) throws(UsageError) -> [String]? {
-        try options.texts(name, called: "strings") { !$0.utf8.contains { $0 < 0x20 } }
+        let texts = try options.texts(name, called: "strings") {
+            $0.utf8.count > Self.longestList || !$0.utf8.contains { $0 < 0x20 }
+        }
+        guard (texts ?? []).reduce(0, { $0 + $1.utf8.count }) <= Self.longestList else {
+            throw options.must(name, "have at most \(Self.longestList) bytes in all")
+        }
+        return texts
     }
 }

@@ -145,7 +145,7 @@ extension Script {
         let names = middlewareNames
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
-            guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2) else {
+            guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2, upTo: UsageError.longest) else {
                 throw UsageError("\(call.name): \(what) must have functions by their names")
             }
             guard names.contains(name) else {

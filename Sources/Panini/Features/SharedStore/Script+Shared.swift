@@ -8,7 +8,27 @@ import ScriptRuntime
 extension Script {
     private var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
 
-    private func key(_ call: HostCall) throws(UsageError) -> [UInt8] { Array(try call.bytes(1, "the key")) }
+    /// The longest key, in bytes: the store compares keys while its other users wait.
+    private static let longestKey = 65_536
+
+    private func key(_ call: HostCall) throws(UsageError) -> [UInt8] {
+        let bytes = try call.bytes(1, "the key")
+        guard bytes.count <= Self.longestKey else {
+            throw UsageError("\(call.name): the key is longer than \(Self.longestKey) bytes")
+        }
+        return Array(bytes)
+    }
+
+    /// Copies the table at an index. Garbage takes no room: it is collected when it is in the way.
+    private func snapshot(_ call: HostCall, _ index: CInt) throws(LuaSnapshotError) -> LuaSnapshot {
+        do throws(LuaSnapshotError) {
+            // It grows by doubling: for a moment there are two of it.
+            return try vm.snapshot(call.L, index, most: vm.bytesLeft / 2)
+        } catch {
+            guard error.isMemory, vm.hasRoom(for: 2 * LuaSnapshot.maximumBytes) else { throw error }
+            return try vm.snapshot(call.L, index)
+        }
+    }
 
     private func value(_ call: HostCall, _ index: CInt, _ what: String) throws(UsageError) -> SharedValue {
         switch call.type(index) {
@@ -16,11 +36,15 @@ extension Script {
         case LUA_TNUMBER:
             return lua_isinteger(call.L, index) != 0
                 ? .integer(Int64(lua_tointegerx(call.L, index, nil))) : .number(lua_tonumberx(call.L, index, nil))
-        case LUA_TSTRING: return .string(Array(vm.stringBytes(call.L, index) ?? emptyBytes))
+        case LUA_TSTRING:
+            let bytes = vm.stringBytes(call.L, index) ?? emptyBytes
+            try call.requireRoom(for: bytes.count)
+            return .string(Array(bytes))
         case LUA_TTABLE:
             do throws(LuaSnapshotError) {
-                return .table(try vm.snapshot(call.L, index))
+                return .table(try snapshot(call, index))
             } catch {
+                guard !error.isMemory else { throw UsageError("\(call.name): \(error.message)") }
                 throw UsageError("\(call.name): \(what) must be plain data: \(error.message)")
             }
         default:
@@ -130,7 +154,13 @@ extension Script {
     }
 
     func sharedKeys(_ call: HostCall) throws(UsageError) -> CInt {
-        let prefix = call.isNone(1) ? [] : Array(try call.bytes(1, "the prefix"))
+        let bytes = call.isNone(1) ? emptyBytes : try call.bytes(1, "the prefix")
+        // No key begins with more than the longest key.
+        guard bytes.count <= Self.longestKey else {
+            lua_createtable(call.L, 0, 0)
+            return 1
+        }
+        let prefix = Array(bytes)
         guard let keys = sharing.store.keys(prefix, now: now, unless: { vm.isRunOver }) else { return 0 }
         // A text, and its place in the table.
         try call.requireRoom(for: keys.reduce(0) { $0 + $1.count + 48 })

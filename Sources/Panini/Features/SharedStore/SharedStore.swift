@@ -23,9 +23,9 @@ enum SharedValue: Sendable, Equatable {
         }
     }
 
-    /// About what it takes in a Lua state: a text is its bytes, a table has nodes around its values.
+    /// What it takes in a Lua state at most: a text is its bytes, a table has nodes around its values.
     var sizeInLua: Int {
-        if case .table = self { size * 4 } else { size }
+        if case .table(let snapshot) = self { snapshot.sizeInLua } else { size }
     }
 }
 

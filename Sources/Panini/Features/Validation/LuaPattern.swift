@@ -12,6 +12,9 @@ struct LuaPattern {
         init(_ message: String) { self.message = message }
     }
 
+    /// The longest text of a pattern, in bytes: items are few, and a set in brackets has 256 bytes at most to name.
+    static let longestText = 65_536
+
     struct Item {
         var kind: Int
         var repetition = Int(PANINI_ONCE)
@@ -30,16 +33,19 @@ struct LuaPattern {
     private var closed: Set<Int> = []
 
     init(_ text: [UInt8]) throws(Invalid) {
+        guard text.count <= Self.longestText else { throw Invalid("too long: more than \(Self.longestText) bytes") }
         self.text = text
         end = text.count
         // The anchors say what holds anyway.
         if text.first == UInt8(ascii: "^") { at = 1 }
         if end > at, text[end - 1] == UInt8(ascii: "$"), !isEscaped(end - 1) { end -= 1 }
-        while at < end { try item() }
-        guard open.isEmpty else { throw Invalid("unfinished capture") }
-        guard items.count <= Int(PANINI_PATTERN_ITEMS) else {
-            throw Invalid("too long: more than \(PANINI_PATTERN_ITEMS) items")
+        while at < end {
+            try item()
+            guard items.count <= Int(PANINI_PATTERN_ITEMS) else {
+                throw Invalid("too long: more than \(PANINI_PATTERN_ITEMS) items")
+            }
         }
+        guard open.isEmpty else { throw Invalid("unfinished capture") }
     }
 
     /// The bytes for `panini_pattern_matches`.

@@ -50,6 +50,9 @@ extension Script {
         }
         lua_getiuservalue(L, 1, 1)
         lua_rawgeti(L, -1, lua_Integer(PANINI_VALIDATOR_SCHEMA))
+        let length = Int(lua_rawlen(L, -1))
+        // The members, the text around them, and what it becomes in Lua.
+        try call.requireRoom(for: 3 * length)
         let members = vm.string(L, -1) ?? ""
         let text = "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\",\(members)}"
         do throws(LuaJSONError) {

@@ -33,7 +33,9 @@ extension ValidatorBuilder {
         _ compiled: inout Compiled
     ) throws(UsageError) -> FieldType {
         vm.pushRawField(L, index, "type")
-        if let name = vm.string(L, -1) {
+        if let bytes = vm.stringBytes(L, -1) {
+            // What is longer is unknown, and is not shown in full.
+            let name = String(decoding: bytes.prefix(UsageError.longest), as: UTF8.self)
             lua_settop(L, -2)
             if let type = FieldType(name: name) { return type }
             if let ours = FieldType.elsewhere[name] {
@@ -60,6 +62,7 @@ extension ValidatorBuilder {
         }
         lua_getiuservalue(L, -1, 1)
         lua_rawgeti(L, -1, lua_Integer(PANINI_VALIDATOR_SCHEMA))
+        try takeSchema(Int(lua_rawlen(L, -1)), place)
         compiled.members.append(vm.string(L, -1) ?? "")
         lua_settop(L, -3)
         compiled.rule.validator_slot = keep()
@@ -155,9 +158,10 @@ extension ValidatorBuilder {
         }
         let list = lua_gettop(L)
         let count = type == LUA_TTABLE ? Int(lua_rawlen(L, list)) : 0
-        guard count > 0, let text = json(list), text.hasPrefix("[") else {
+        guard count > 0, let text = try schemaText(list, place), text.utf8.first == UInt8(ascii: "[") else {
             throw misuse(place, "enum must be a list of values, as in { \"small\", \"large\" }")
         }
+        try call.requireRoom(for: count * 64)
         lua_createtable(L, 0, CInt(clamping: count))
         var shown: [String] = []
         for position in 1...count {
@@ -166,7 +170,10 @@ extension ValidatorBuilder {
             guard isChoice(compiled.type) else {
                 throw misuse(place, "enum: entry \(position) must be a \(compiled.type.name), not \(call.typeName(-1))")
             }
-            if position <= 10 { shown.append(json(-1) ?? "") }
+            if position <= 10 {
+                try take(2 * Int(lua_type(L, -1) == LUA_TSTRING ? lua_rawlen(L, -1) : 0))
+                shown.append(json(-1) ?? "")
+            }
             lua_pushboolean(L, 1)
             lua_rawset(L, list + 1)
         }
@@ -203,6 +210,10 @@ extension ValidatorBuilder {
         guard let bytes = vm.stringBytes(L, -1) else {
             throw misuse(place, "pattern must be a string, not \(call.typeName(-1))")
         }
+        guard bytes.count <= LuaPattern.longestText else {
+            throw misuse(place, "pattern is longer than \(LuaPattern.longestText) bytes")
+        }
+        try take(3 * bytes.count)
         let text = String(decoding: bytes, as: UTF8.self)
         let pattern: LuaPattern
         do throws(LuaPattern.Invalid) {
@@ -214,11 +225,14 @@ extension ValidatorBuilder {
         compiled.rule.pattern = vm.stringBytes(L, -1)?.bindMemory(to: UInt8.self).baseAddress
         _ = keep()
         compiled.rule.pattern_text_slot = keep("must match the pattern \"\(text)\"")
-        if let expression = pattern.regularExpression {
-            compiled.members.append("\"pattern\":\(Self.quoted(expression))")
-        } else {
-            compiled.members.append("\"$comment\":\(Self.quoted("Lua pattern: \(text)"))")
-        }
+        let member =
+            if let expression = pattern.regularExpression {
+                "\"pattern\":\(Self.quoted(expression))"
+            } else {
+                "\"$comment\":\(Self.quoted("Lua pattern: \(text)"))"
+            }
+        try takeSchema(member.utf8.count, place)
+        compiled.members.append(member)
     }
 
     private mutating func items(
@@ -236,6 +250,6 @@ extension ValidatorBuilder {
         let element = try field(lua_gettop(L), place + "items: ", depth: level + 1, isItem: true)
         rules.append(element.rule)
         compiled.rule.items = Int32(rules.count - 1)
-        compiled.members.append("\"items\":{\(element.members.joined(separator: ","))}")
+        compiled.members.append("\"items\":{\(try joined(element.members))}")
     }
 }

@@ -14,6 +14,10 @@ struct ValidatorBuilder {
         "type", "many", "null", "default", "optional", "min", "max", "enum", "pattern", "items", "check",
     ]
     static let maximumWeight: Int32 = 10_000
+    /// The longest JSON Schema of a validator, in bytes.
+    static let longestSchema = 8 << 20
+    /// The longest name of a field, in bytes.
+    static let longestName = 65_536
 
     let call: HostCall
     let L: OpaquePointer
@@ -24,6 +28,10 @@ struct ValidatorBuilder {
     var rules: [panini_rule] = []
     var depth: Int32 = 1
     var weight: Int32 = 0
+    /// What may still be copied out of Lua, and joined here.
+    private var allowance: CopyAllowance
+    /// How long the schema is by now, in bytes.
+    private var schemaLength = 0
 
     /// A rule and its part of the schema: members of an object, ready to be joined.
     struct Compiled {
@@ -36,8 +44,49 @@ struct ValidatorBuilder {
         self.call = call
         L = call.L
         vm = call.script.vm
+        allowance = CopyAllowance(vm)
         lua_createtable(L, 8, 0)
         constants = lua_gettop(L)
+    }
+
+    // MARK: - Memory
+
+    /// Takes the bytes of a copy that is about to be made.
+    mutating func take(_ bytes: Int) throws(UsageError) { try allowance.take(bytes, for: call.name) }
+
+    /// Takes the bytes of a part of the schema.
+    mutating func takeSchema(_ bytes: Int, _ place: String) throws(UsageError) {
+        schemaLength += bytes
+        guard schemaLength <= Self.longestSchema else {
+            throw misuse(place, "the validator's JSON Schema is longer than \(Self.longestSchema >> 20) MiB")
+        }
+        try take(bytes)
+    }
+
+    /// The members of an object of the schema as one text; it is a copy of them.
+    mutating func joined(_ members: [String]) throws(UsageError) -> String {
+        try take(members.reduce(0) { $0 + $1.utf8.count + 1 })
+        return members.joined(separator: ",")
+    }
+
+    /// The JSON text of the value at an index, as a part of the schema; nil when it has none.
+    mutating func schemaText(_ index: CInt, _ place: String) throws(UsageError) -> String? {
+        let most = Self.longestSchema - schemaLength
+        let writer = ByteWriter()
+        do throws(LuaJSONError) {
+            // The text is there twice for a moment.
+            try vm.encodeJSON(L, index, into: writer, limit: min(most + 1, allowance.rest / 2))
+        } catch {
+            if error.kind == .memory {
+                // Which of the two bounds was it?
+                try takeSchema(min(most + 1, allowance.rest / 2) + 1, place)
+                throw misuse(place, LuaVM.memoryText)
+            }
+            guard error.kind != .time else { throw misuse(place, error.description) }
+            return nil
+        }
+        try takeSchema(writer.count, place)
+        return String(decoding: writer.bytes, as: UTF8.self)
     }
 
     func misuse(_ place: String, _ text: String) -> UsageError { UsageError("\(call.name): \(place)\(text)") }
@@ -89,7 +138,9 @@ struct ValidatorBuilder {
             lua_rawset(L, constants + 1)
             vm.pushString(L, name)
             lua_rawget(L, fields)
-            var compiled = try field(lua_gettop(L), "field \"\(name)\": ", depth: 1)
+            // Errors show no more of a name than this.
+            let place = "field \"\(name.beginning(UsageError.longest))\": "
+            var compiled = try field(lua_gettop(L), place, depth: 1)
             lua_settop(L, constants + 1)
             vm.pushString(L, name)
             let bytes = vm.stringBytes(L, -1) ?? emptyBytes
@@ -97,18 +148,22 @@ struct ValidatorBuilder {
             compiled.rule.name_length = bytes.count
             compiled.rule.name_slot = keep()
             rules[position] = compiled.rule
-            properties.append("\(Self.quoted(name)):{\(compiled.members.joined(separator: ","))}")
+            let quoted = Self.quoted(name)
+            try takeSchema(quoted.utf8.count + 4, place)
+            properties.append("\(quoted):{\(try joined(compiled.members))}")
             if compiled.rule.flags & UInt8(PANINI_RULE_OPTIONAL) == 0, compiled.rule.default_slot == 0 {
-                required.append(Self.quoted(name))
+                try takeSchema(quoted.utf8.count + 1, place)
+                required.append(quoted)
             }
         }
         lua_rawseti(L, constants, lua_Integer(PANINI_VALIDATOR_NAMES))
         guard weight <= Self.maximumWeight else {
             throw misuse("", "more than \(Self.maximumWeight) fields, those of nested validators counted")
         }
-        var schema = "\"properties\":{\(properties.joined(separator: ","))}"
-        if !required.isEmpty { schema += ",\"required\":[\(required.joined(separator: ","))]" }
+        var schema = "\"properties\":{\(try joined(properties))}"
+        if !required.isEmpty { schema += ",\"required\":[\(try joined(required))]" }
         if refusesUnknown { schema += ",\"additionalProperties\":false" }
+        try call.requireRoom(for: schema.utf8.count)
         vm.pushString(L, schema)
         lua_rawseti(L, constants, lua_Integer(PANINI_VALIDATOR_SCHEMA))
         let validator = panini_validator_push(L, call.script.validators.type, CInt(rules.count)).unsafelyUnwrapped
@@ -124,7 +179,8 @@ struct ValidatorBuilder {
     }
 
     /// The names in order, so that violations have one.
-    private func fieldNames(_ fields: CInt) throws(UsageError) -> [String] {
+    private mutating func fieldNames(_ fields: CInt) throws(UsageError) -> [String] {
+        try countFields(fields)
         var names: [String] = []
         lua_pushnil(L)
         while panini_next(L, fields) != 0 {
@@ -132,12 +188,30 @@ struct ValidatorBuilder {
             guard let bytes = vm.stringBytes(L, -1) else {
                 throw misuse("", "fields must have names, as in panini.validator{ id = { type = \"integer\" } }")
             }
+            guard bytes.count <= Self.longestName else {
+                throw misuse("", "a field's name is longer than \(Self.longestName) bytes")
+            }
+            // The name, and its place in the list.
+            try take(bytes.count + 64)
             guard let name = String(validating: bytes, as: UTF8.self) else {
                 throw misuse("", "a field's name is not valid UTF-8")
             }
             names.append(name)
         }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return try call.sorted(names, by: ByteOrder.precedes)
+    }
+
+    /// Refuses too many fields before any of their names is copied.
+    private func countFields(_ fields: CInt) throws(UsageError) {
+        var count = 0
+        lua_pushnil(L)
+        while panini_next(L, fields) != 0 {
+            lua_settop(L, -2)
+            count += 1
+            guard count <= Self.maximumWeight else {
+                throw misuse("", "more than \(Self.maximumWeight) fields, those of nested validators counted")
+            }
+        }
     }
 
     /// A default must pass the field's own rule; it is filled in as messages would be.
@@ -175,6 +249,11 @@ struct ValidatorBuilder {
         }
         try checkNames(index, place)
         weight += 1
+        guard weight <= Self.maximumWeight else {
+            throw misuse("", "more than \(Self.maximumWeight) fields, those of nested validators counted")
+        }
+        // The rule, and small parts of the schema.
+        try take(MemoryLayout<panini_rule>.stride + 256)
         depth = max(depth, level)
         let isMany = try flag("many", index, place)
         var compiled: Compiled
@@ -186,7 +265,7 @@ struct ValidatorBuilder {
             compiled.rule.items = Int32(rules.count - 1)
             var members = element.members
             members.insert(contentsOf: Self.typeMember(element.type, isNullable: false), at: 0)
-            compiled.members = ["\"items\":{\(members.joined(separator: ","))}"]
+            compiled.members = ["\"items\":{\(try joined(members))}"]
         } else {
             compiled = try value(index, place, depth: level)
         }
@@ -198,7 +277,9 @@ struct ValidatorBuilder {
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
             lua_settop(L, -2)
-            guard let name = vm.string(L, -1) else { throw misuse(place, "options must have names") }
+            guard let bytes = vm.stringBytes(L, -1) else { throw misuse(place, "options must have names") }
+            // What is longer is unknown, and is not shown in full.
+            let name = String(decoding: bytes.prefix(UsageError.longest), as: UTF8.self)
             guard Self.fieldOptions.contains(name) else {
                 throw misuse(place, "unknown option \"\(name)\"" + suggestion(for: name, in: Self.fieldOptions))
             }
@@ -224,7 +305,8 @@ struct ValidatorBuilder {
         if isNullable { compiled.rule.flags |= UInt8(PANINI_RULE_NULL) }
         compiled.members.insert(contentsOf: Self.typeMember(compiled.type, isNullable: isNullable), at: 0)
         if isNullable, let choices = compiled.members.firstIndex(where: { $0.hasPrefix("\"enum\":[") }) {
-            compiled.members[choices] = compiled.members[choices].dropLast() + ",null]"
+            // As bytes: characters may be long.
+            compiled.members[choices] = "\(Substring(compiled.members[choices].utf8.dropLast())),null]"
         }
         let isOptional = try flag("optional", index, place)
         let hasDefault = vm.pushRawField(L, index, "default") != LUA_TNIL
@@ -234,7 +316,7 @@ struct ValidatorBuilder {
         }
         if isOptional { compiled.rule.flags |= UInt8(PANINI_RULE_OPTIONAL) }
         guard hasDefault else { return }
-        guard let text = json(-1) else { throw misuse(place, "the default must be plain data that JSON can hold") }
+        guard let text = try schemaText(-1, place) else { throw misuse(place, "the default must be plain data that JSON can hold") }
         // A copy of its own: later changes of the script's table are not the default's.
         do throws(LuaJSONError) {
             try vm.pushJSON(text: text, onto: L)
@@ -256,8 +338,15 @@ struct ValidatorBuilder {
 extension LuaVM {
     /// Reads the JSON text of a Swift string and pushes its value; pushes nothing when it throws.
     func pushJSON(text: String, onto L: OpaquePointer) throws(LuaJSONError) {
-        try Array(text.utf8).withUnsafeBufferPointer { (bytes) throws(LuaJSONError) in
-            try pushJSON(UnsafeRawBufferPointer(bytes), onto: L)
+        var text = text
+        var failure: LuaJSONError?
+        text.withUTF8 { bytes in
+            do throws(LuaJSONError) {
+                try pushJSON(UnsafeRawBufferPointer(bytes), onto: L)
+            } catch {
+                failure = error
+            }
         }
+        if let failure { throw failure }
     }
 }

@@ -142,9 +142,9 @@ extension Script {
         lua_settop(L, index)
         lua_pushnil(L)
         while panini_next(L, index) != 0 {
-            guard lua_type(L, -2) == LUA_TSTRING, let name = vm.string(L, -2), WebSocketHandlers.names.contains(name)
-            else {
-                let name = lua_type(L, -2) == LUA_TSTRING ? vm.string(L, -2) ?? "?" : "a position"
+            let text = lua_type(L, -2) == LUA_TSTRING ? vm.string(L, -2, upTo: UsageError.longest) : nil
+            guard let name = text, WebSocketHandlers.names.contains(name) else {
+                let name = text ?? "a position"
                 throw UsageError(
                     "app.http.websocket: unknown function \"\(name)\""
                         + suggestion(for: name, in: WebSocketHandlers.names)

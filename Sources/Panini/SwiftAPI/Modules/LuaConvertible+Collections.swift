@@ -18,7 +18,8 @@ extension LuaConvertible {
         defer { lua_settop(L, top) }
         let count = Int(lua_rawlen(L, argument.index))
         var list: [Self] = []
-        list.reserveCapacity(count)
+        // What Lua calls the length of a table with gaps may be anything.
+        list.reserveCapacity(min(count, 1024))
         for position in stride(from: 1, through: count, by: 1) {
             guard !argument.script.vm.isRunOver else { throw LuaMismatch("is too large") }
             lua_rawgeti(L, argument.index, lua_Integer(position))
