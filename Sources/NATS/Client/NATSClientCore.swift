@@ -9,7 +9,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     let connection: NATSConnection
     let outbox: NATSOutbox
     private let events: EventHub
-    private let logger: Logger
+    let logger: Logger
     private let proxy: DelegateProxy
     /// What the outbox was told last.
     private var terms: NATSOutbox.Terms?
@@ -161,8 +161,13 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         return result
     }
 
-    func forget(_ messages: MessageQueue) {
+    func forget(_ messages: any DrainedQueue) {
         readers.remove(messages)
+    }
+
+    /// A drain waits for whoever works on what came out of it.
+    func remember(_ messages: any DrainedQueue) {
+        readers.add(messages)
     }
 
     func subscribe(
