@@ -3,9 +3,16 @@
 
 import NIOCore
 
-final class DeliveryQueue: DrainedQueue {
+/// What tasks have done with the messages of a queue.
+struct DeliveriesDone {
+    var taken = 0
+    var bytes = 0
+    var settled: [JetStreamDeliveryID] = []
+}
+
+final class DeliveryQueue<Element: Sendable>: DrainedQueue {
     private struct Item {
-        let message: JetStreamMessage
+        let message: Element
         let size: Int
     }
 
@@ -23,13 +30,6 @@ final class DeliveryQueue: DrainedQueue {
         var onLeave: (@Sendable () -> Void)?
     }
 
-    /// What the tasks have done.
-    struct Done {
-        var taken = 0
-        var bytes = 0
-        var settled: [JetStreamDeliveryID] = []
-    }
-
     private let state = WaitableBox(State())
     /// After how many taken messages the loop is asked to look.
     private let batch: Int
@@ -42,7 +42,7 @@ final class DeliveryQueue: DrainedQueue {
 
     // MARK: - The loop
 
-    func append(_ message: JetStreamMessage, size: Int) {
+    func append(_ message: Element, size: Int) {
         let mustWake = state.withValueAndWaiters { state, hasWaiters in
             guard !state.isEnded else { return false }
             state.buffer.append(Item(message: message, size: size))
@@ -52,9 +52,9 @@ final class DeliveryQueue: DrainedQueue {
     }
 
     /// What was done since the last call.
-    func collect() -> Done {
+    func collect() -> DeliveriesDone {
         state.withValue { state in
-            let done = Done(taken: state.taken, bytes: state.takenBytes, settled: state.settled)
+            let done = DeliveriesDone(taken: state.taken, bytes: state.takenBytes, settled: state.settled)
             state.taken = 0
             state.takenBytes = 0
             state.settled.removeAll(keepingCapacity: true)
@@ -64,7 +64,7 @@ final class DeliveryQueue: DrainedQueue {
     }
 
     /// Takes back what nobody has taken.
-    func takeBack() -> (messages: [JetStreamMessage], bytes: Int) {
+    func takeBack() -> (messages: [Element], bytes: Int) {
         state.withValue { state in
             defer { state.buffer.removeAll() }
             return (state.buffer.map(\.message), state.buffer.reduce(0) { $0 + $1.size })
@@ -94,17 +94,17 @@ final class DeliveryQueue: DrainedQueue {
     ///   - reader: counts as working on the message until it comes again, or leaves.
     ///   - hop: called when the loop should look at what was taken.
     func next(
-        for reader: DeliveryReader,
+        for reader: DeliveryReader<Element>,
         isolation actor: isolated (any Actor)?,
         _ hop: () -> Void
-    ) async throws(JetStreamError) -> JetStreamMessage? {
+    ) async throws(JetStreamError) -> Element? {
         let key = ObjectIdentifier(reader)
         while true {
             if Task.isCancelled {
                 leave(key)
                 return nil
             }
-            let (message, isEnded, error, mustHop) = state.withValue { state -> (JetStreamMessage?, Bool, JetStreamError?, Bool) in
+            let (message, isEnded, error, mustHop) = state.withValue { state -> (Element?, Bool, JetStreamError?, Bool) in
                 guard let item = state.buffer.popFirst() else {
                     defer { state.error = nil }
                     return (nil, state.isEnded, state.error, request(&state, if: state.taken > 0))
@@ -146,10 +146,10 @@ final class DeliveryQueue: DrainedQueue {
 }
 
 /// One iterator of a queue. It leaves when it is dropped.
-final class DeliveryReader {
-    private let queue: DeliveryQueue
+final class DeliveryReader<Element: Sendable> {
+    private let queue: DeliveryQueue<Element>
 
-    init(_ queue: DeliveryQueue) { self.queue = queue }
+    init(_ queue: DeliveryQueue<Element>) { self.queue = queue }
 
     deinit { queue.leave(ObjectIdentifier(self)) }
 }

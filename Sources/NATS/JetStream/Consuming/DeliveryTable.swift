@@ -7,6 +7,9 @@ import NIOCore
 package struct JetStreamDeliveryID: Hashable, Sendable {
     let slot: Int
     let generation: UInt64
+
+    /// That of a delivery which is not to be settled.
+    static let none = JetStreamDeliveryID(slot: -1, generation: 0)
 }
 
 struct DeliveryTable {
@@ -47,7 +50,7 @@ struct DeliveryTable {
     /// A delivery is settled; false when it was before.
     @discardableResult
     mutating func remove(_ id: JetStreamDeliveryID) -> Bool {
-        guard id.slot < entries.count, entries[id.slot].isUsed, entries[id.slot].generation == id.generation else {
+        guard id.slot >= 0, id.slot < entries.count, entries[id.slot].isUsed, entries[id.slot].generation == id.generation else {
             return false
         }
         entries[id.slot].isUsed = false

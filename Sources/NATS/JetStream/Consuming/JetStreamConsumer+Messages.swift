@@ -25,7 +25,7 @@ extension JetStreamConsumer {
         guard configuration.push == nil else {
             throw JetStreamError(.invalidArgument, "the consumer \(name) pushes to \(configuration.push?.deliverSubject ?? "")")
         }
-        let queue = DeliveryQueue(limit: options.messages, bytes: options.bytes)
+        let queue = DeliveryQueue<JetStreamMessage>(limit: options.messages, bytes: options.bytes)
         let source = JetStreamMessageSource(client: context.client, queue: queue)
         try await source.start(self, options.reader(configuration), JetStreamSettler.Rules(configuration))
         return JetStreamMessages(source: source)

@@ -118,7 +118,7 @@ public struct JetStreamMessages: AsyncSequence, Sendable {
     /// Takes messages one by one.
     public struct Iterator: AsyncIteratorProtocol {
         let source: JetStreamMessageSource
-        private let reader: DeliveryReader
+        private let reader: DeliveryReader<JetStreamMessage>
 
         init(source: JetStreamMessageSource) {
             self.source = source
@@ -142,10 +142,10 @@ public struct JetStreamMessages: AsyncSequence, Sendable {
 /// What the readers of one sequence share; the last one to go stops it.
 final class JetStreamMessageSource: Sendable {
     let client: NATSClient
-    let queue: DeliveryQueue
+    let queue: DeliveryQueue<JetStreamMessage>
     private let reader: NIOLoopBoundBox<JetStreamReader?>
 
-    init(client: NATSClient, queue: DeliveryQueue) {
+    init(client: NATSClient, queue: DeliveryQueue<JetStreamMessage>) {
         self.client = client
         self.queue = queue
         reader = NIOLoopBoundBox.makeBoxSendingValue(nil, eventLoop: client.eventLoop)
@@ -163,7 +163,7 @@ final class JetStreamMessageSource: Sendable {
     /// Has the loop look at what was taken.
     func hop() {
         client.eventLoop.execute { [reader, queue] in
-            if let reader = reader.value { DeliveryFeeder.collect(queue, reader) }
+            if let reader = reader.value { reader.note(queue.collect()) }
         }
     }
 
@@ -200,13 +200,13 @@ final class JetStreamMessageSource: Sendable {
 final class DeliveryFeeder: JetStreamReaderDelegate {
     private let consumer: JetStreamConsumer
     private let rules: JetStreamSettler.Rules
-    private let queue: DeliveryQueue
+    private let queue: DeliveryQueue<JetStreamMessage>
     private let box: NIOLoopBoundBox<JetStreamReader?>
 
     init(
         consumer: JetStreamConsumer,
         rules: JetStreamSettler.Rules,
-        queue: DeliveryQueue,
+        queue: DeliveryQueue<JetStreamMessage>,
         box: NIOLoopBoundBox<JetStreamReader?>
     ) {
         self.consumer = consumer
@@ -215,11 +215,6 @@ final class DeliveryFeeder: JetStreamReaderDelegate {
         self.box = box
     }
 
-    static func collect(_ queue: DeliveryQueue, _ reader: JetStreamReader) {
-        let done = queue.collect()
-        for id in done.settled { reader.settled(id) }
-        if done.taken > 0 { reader.taken(done.taken, bytes: done.bytes) }
-    }
 
     func reader(_ reader: JetStreamReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery) {
         guard let metadata = JetStreamMetadata(ackSubject: delivery.reply) else { return }
@@ -232,11 +227,11 @@ final class DeliveryFeeder: JetStreamReaderDelegate {
     }
 
     func readerTicked(_ reader: JetStreamReader) {
-        Self.collect(queue, reader)
+        reader.note(queue.collect())
     }
 
     func reader(_ reader: JetStreamReader, warns warning: PullMachine.Warning) {
-        consumer.context.client.log(warning, consumer)
+        consumer.context.client.log(warning, consumer.stream.name, consumer.name)
     }
 
     func readerRestarted(_ reader: JetStreamReader) {
@@ -261,7 +256,7 @@ extension DeliveryFeeder: Sendable {}
 
 extension NATSClient {
     /// Says what a reader warns of.
-    func log(_ warning: PullMachine.Warning, _ consumer: JetStreamConsumer) {
+    func log(_ warning: PullMachine.Warning, _ stream: String, _ consumer: String) {
         let text =
             switch warning {
             case .bytesRaised(let bytes): "a message is larger than the limit in bytes, which is now \(bytes)"
@@ -270,9 +265,6 @@ extension NATSClient {
             case .silent: "nothing comes from the consumer, not even heartbeats"
             case .status(let text): "the server refuses a pull: \(text)"
             }
-        bound.value.logger.warning(
-            "\(text)",
-            metadata: ["stream": "\(consumer.stream.name)", "consumer": "\(consumer.name)"]
-        )
+        bound.value.logger.warning("\(text)", metadata: ["stream": "\(stream)", "consumer": "\(consumer)"])
     }
 }

@@ -45,7 +45,9 @@ package struct JetStreamDelivery: Sendable {
 package protocol JetStreamReaderDelegate: AnyObject {
     /// One message, in the middle of a read burst. It waits here until `taken` is called.
     func reader(_ reader: JetStreamReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery)
-    /// A second has passed, or the read burst is over: a time to look for what was taken and settled elsewhere.
+    /// The server is there, and tells the number of the last delivery.
+    func reader(_ reader: JetStreamReader, heartbeat consumerSequence: UInt64)
+    /// A second has passed: a time to look for what was taken and settled elsewhere.
     func readerTicked(_ reader: JetStreamReader)
     /// Something that somebody should hear of, once.
     func reader(_ reader: JetStreamReader, warns warning: PullMachine.Warning)
@@ -53,6 +55,10 @@ package protocol JetStreamReaderDelegate: AnyObject {
     func readerRestarted(_ reader: JetStreamReader)
     /// Nothing comes any more; nil when somebody asked for that.
     func readerEnded(_ reader: JetStreamReader, error: JetStreamError?)
+}
+
+extension JetStreamReaderDelegate {
+    package func reader(_ reader: JetStreamReader, heartbeat consumerSequence: UInt64) {}
 }
 
 /// Reads one consumer.
@@ -124,6 +130,8 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     package var faults: PullMachine.Faults { machine.faults }
     /// How many messages the server still owes for what was asked, and how many wait here.
     package var load: (outstanding: Int, held: Int) { (machine.outstanding, machine.held) }
+    /// What waits here.
+    package var waiting: (count: Int, bytes: Int) { (machine.held, machine.heldBytes) }
 
     // MARK: - Beginning and end
 
@@ -145,6 +153,16 @@ package final class JetStreamReader: NATSSubscriptionHandler {
         machine.stop()
         guard let subscription, !subscription.isEnded else { return }
         _ = connection.drain(subscription)
+    }
+
+    /// Ends at once: what is under way is passed over. The delegate is not told.
+    package func abandon() {
+        delegate = nil
+        machine.stop()
+        timerStorage?.cancelAll()
+        guard let subscription else { return }
+        self.subscription = nil
+        connection.unsubscribe(subscription)
     }
 
     private func end(_ error: JetStreamError?) {
@@ -182,7 +200,9 @@ package final class JetStreamReader: NATSSubscriptionHandler {
         if let token = token(of: message.subject) {
             guard let status = PullStatus(headers: message.headers) else { return }
             if case .wrongPin = status.kind { pinID = nil }
-            return carryOut(machine.received(status, token: token, at: .now()))
+            carryOut(machine.received(status, token: token, at: .now()))
+            if case .heartbeat(let sequence?) = status.kind { delegate?.reader(self, heartbeat: sequence) }
+            return
         }
         guard let delegate, let numbers = AckSubject(message.reply) else { return }
         let now = NIODeadline.now()
@@ -190,12 +210,15 @@ package final class JetStreamReader: NATSSubscriptionHandler {
         machine.received(bytes: size, at: now)
         if options.group.name != nil, message.hasHeaders { notePin(message.headers) }
         let reply = String(decoding: message.reply, as: UTF8.self)
-        let id = table.insert(
-            sequence: numbers.streamSequence,
-            reply: reply,
-            at: now,
-            until: options.extends.map { now + $0 } ?? now
-        )
+        var id = JetStreamDeliveryID.none
+        if options.ackWait != nil || options.recreation != nil {
+            id = table.insert(
+                sequence: numbers.streamSequence,
+                reply: reply,
+                at: now,
+                until: options.extends.map { now + $0 } ?? now
+            )
+        }
         beginTicking()
         delegate.reader(self, received: message, JetStreamDelivery(id: id, numbers: numbers, reply: reply, size: size))
         arm()
@@ -216,6 +239,17 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     /// Messages that waited here are being handled, or were given back.
     package func taken(_ count: Int, bytes: Int) {
         carryOut(machine.taken(count, bytes: bytes, at: .now()))
+    }
+
+    /// What was done elsewhere.
+    func note(_ done: DeliveriesDone) {
+        for id in done.settled { table.remove(id) }
+        if done.taken > 0 { taken(done.taken, bytes: done.bytes) }
+    }
+
+    /// Messages that an earlier reader has brought still wait here; to be said before the start.
+    package func inherit(_ load: (count: Int, bytes: Int)) {
+        machine.inherit(load.count, bytes: load.bytes)
     }
 
     /// Settles a delivery, once.

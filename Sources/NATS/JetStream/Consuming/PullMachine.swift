@@ -202,6 +202,12 @@ package struct PullMachine {
         if pulls[0].messages <= 0 || (pulls[0].bytes ?? 1) <= 0 { pulls.removeFirst() }
     }
 
+    /// Messages that an earlier reader has brought still wait here.
+    mutating func inherit(_ count: Int, bytes: Int) {
+        held += count
+        heldBytes += bytes
+    }
+
     /// Messages that waited here were taken, or given back.
     mutating func taken(_ count: Int, bytes: Int, at now: NIODeadline) -> Action {
         held = max(0, held - count)
