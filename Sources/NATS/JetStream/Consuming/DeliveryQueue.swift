@@ -51,6 +51,9 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
         if mustWake { state.wake() }
     }
 
+    /// Whether nothing waits to be taken.
+    var isEmpty: Bool { state.withValue { $0.buffer.isEmpty } }
+
     /// What was done since the last call.
     func collect() -> DeliveriesDone {
         state.withValue { state in

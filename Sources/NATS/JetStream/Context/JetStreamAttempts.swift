@@ -38,6 +38,8 @@ package struct JetStreamAttempts: Sendable {
     package let deadline: NIODeadline
     /// Whether it does no harm to do it twice: only then an attempt whose outcome is unknown is made again (J31).
     package let isRepeatable: Bool
+    /// Whether there is one attempt alone, because another one would change the order of several calls.
+    package let isSingle: Bool
     /// How many attempts have failed.
     package private(set) var failures = 0
     /// Whether one of them may have been done all the same.
@@ -45,9 +47,10 @@ package struct JetStreamAttempts: Sendable {
     private var pause = firstPause
     private var attemptTime = firstAttempt
 
-    package init(deadline: NIODeadline, isRepeatable: Bool) {
+    package init(deadline: NIODeadline, isRepeatable: Bool, isSingle: Bool = false) {
         self.deadline = deadline
         self.isRepeatable = isRepeatable
+        self.isSingle = isSingle
     }
 
     /// When the attempt that begins now must have its answer.
@@ -60,6 +63,10 @@ package struct JetStreamAttempts: Sendable {
     /// - Parameter room: a number between 0 and 1 that spreads the pauses of many callers.
     package mutating func failed(_ failure: Failure, at now: NIODeadline, jitter: Double) -> Action {
         failures += 1
+        if isSingle {
+            mayBeDone = failure == .noAnswer || failure == .connectionLost
+            return .fail(error(of: failure))
+        }
         switch failure {
         case .noAnswer:
             mayBeDone = true

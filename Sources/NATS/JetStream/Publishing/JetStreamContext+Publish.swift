@@ -101,12 +101,30 @@ extension JetStreamContext {
         return value
     }
 
+    /// Publishes a message in one attempt, which keeps the order of several; see ``publishLater(_:to:headers:options:)``.
+    ///
+    /// - Parameter stream: which stream must take it.
+    func publishOnce(
+        _ payload: ByteBuffer,
+        to subject: String,
+        expecting stream: String
+    ) async throws(JetStreamError) -> JetStreamPublishReceipt {
+        var options = JetStreamPublishOptions()
+        options.expecting.stream = stream
+        let room = client.eventLoop.makePromise(of: Void.self)
+        let receipt = try start(payload, subject, NATSHeaders(), options, room: room, isSingle: true)
+        // It never fails.
+        try? await room.futureResult.get()
+        return receipt
+    }
+
     private func start(
         _ payload: ByteBuffer,
         _ subject: String,
         _ headers: NATSHeaders,
         _ options: JetStreamPublishOptions,
-        room: EventLoopPromise<Void>? = nil
+        room: EventLoopPromise<Void>? = nil,
+        isSingle: Bool = false
     ) throws(JetStreamError) -> JetStreamPublishReceipt {
         let block: [UInt8]
         do throws(JetStreamError) {
@@ -120,7 +138,8 @@ extension JetStreamContext {
         }
         let receipt = JetStreamPublishReceipt(client: client)
         let deadline = NIODeadline.now() + (options.timeout ?? timeout)
-        receipt.begin(subject, block, payload, JetStreamAttempts(deadline: deadline, isRepeatable: options.id != nil), room)
+        let attempts = JetStreamAttempts(deadline: deadline, isRepeatable: options.id != nil, isSingle: isSingle)
+        receipt.begin(subject, block, payload, attempts, room)
         return receipt
     }
 }
