@@ -17,7 +17,7 @@ import Testing
 
     private func publish(_ js: JetStreamContext, _ numbers: Range<Int>) async throws {
         var receipts: [JetStreamPublishReceipt] = []
-        for number in numbers { receipts.append(try await js.publishLater("\(number)", to: "a.\(number % 3)")) }
+        for number in numbers { receipts.append(try await js.publishLater("\(number)", to: "a.\(number % 3)", options: .unique())) }
         for receipt in receipts { _ = try await receipt.ack() }
     }
 
@@ -164,12 +164,16 @@ import Testing
         let server = try JetStreamServer()
         let js = try await server.context()
         let stream = try await js.makeStream("S", ["a.*"])
-        try await publish(js, 0..<100)
+        try await publish(js, 0..<3)
         var options = JetStreamReadOptions()
-        options.messages = 4
+        options.messages = 10
         let messages = try await stream.read(options)
+        let names = try await stream.consumerNames()
+        for name in names { try await stream.consumer(name).delete() }
+        #expect(try await eventually { try await stream.consumerNames().contains { !names.contains($0) } })
+        try await publish(js, 3..<100)
+        // It is full, and asks for nothing: only a reader can bring it on.
         for name in try await stream.consumerNames() { try await stream.consumer(name).delete() }
-        #expect(try await eventually { try await stream.consumerNames().count == 1 })
         #expect(try await texts(messages, 100) == (0..<100).map { "\($0)" })
         let end = Task { try await texts(messages) }
         await js.client.close()

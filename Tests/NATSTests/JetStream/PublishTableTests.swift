@@ -74,7 +74,8 @@ import Testing
             hold(table.admitted == admitted.count && table.count == admitted.count + waiting.count, "miscounted")
             hold(table.admitted <= 5 && table.admittedBytes <= 300, "beyond the bound")
             hold(waiting.isEmpty || !admitted.isEmpty, "stuck")
-            hold(table.ids(onlyAdmitted: true).count == admitted.count, "ids")
+            hold(Set(table.ids(onlyAdmitted: true).map(\.slot)) == Set(admitted.map(\.slot)), "ids")
+            hold(Array(table.ids().suffix(waiting.count)) == waiting, "not in the order of their calls")
         }
     }
 }

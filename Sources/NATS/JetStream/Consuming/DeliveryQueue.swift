@@ -19,6 +19,8 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
     private struct State {
         var buffer = CircularBuffer<Item>(initialCapacity: 16)
         var isEnded = false
+        /// Nothing more is handed out.
+        var isStopped = false
         var error: JetStreamError?
         var taken = 0
         var takenBytes = 0
@@ -84,6 +86,12 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
         state.wake()
     }
 
+    /// Nothing more is handed out; what waits is taken back with ``takeBack()``.
+    func stop() {
+        state.withValue { $0.isStopped = true }
+        state.wake()
+    }
+
     // MARK: - Tasks
 
     /// A delivery was settled.
@@ -108,9 +116,9 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
                 return nil
             }
             let (message, isEnded, error, mustHop) = state.withValue { state -> (Element?, Bool, JetStreamError?, Bool) in
-                guard let item = state.buffer.popFirst() else {
+                guard !state.isStopped, let item = state.buffer.popFirst() else {
                     defer { state.error = nil }
-                    return (nil, state.isEnded, state.error, request(&state, if: state.taken > 0))
+                    return (nil, state.isEnded || state.isStopped, state.error, request(&state, if: state.taken > 0))
                 }
                 state.taken += 1
                 state.takenBytes += item.size
@@ -122,7 +130,7 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
             leave(key)
             if let error { throw error }
             if isEnded { return nil }
-            await state.wait(isolation: actor) { !$0.buffer.isEmpty || $0.isEnded }
+            await state.wait(isolation: actor) { !$0.buffer.isEmpty || $0.isEnded || $0.isStopped }
         }
     }
 

@@ -154,6 +154,7 @@ final class JetStreamMessageSource: Sendable {
     deinit { stop() }
 
     func stop() {
+        queue.stop()
         client.eventLoop.execute { [client, reader, queue] in
             reader.value?.stop()
             client.bound.value.forget(queue)

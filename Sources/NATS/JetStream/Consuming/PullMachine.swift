@@ -103,6 +103,7 @@ package struct PullMachine {
 
     private(set) var settings: Settings
     private var phase = Phase.disconnected
+    private var isConnected = false
     private var pulls: [Entry] = []
     private var nextToken: UInt64 = 1
     /// Tokens below it were given up.
@@ -172,19 +173,25 @@ package struct PullMachine {
 
     /// The connection is there, and the subscription is made (J11).
     mutating func connectionUp(at now: NIODeadline) -> Action {
-        guard phase != .stopped, phase != .ended, phase != .recreating, phase != .asking else {
-            giveUpAll()
-            return .none
-        }
+        isConnected = true
         giveUpAll()
-        phase = .active
-        missedBeats = 0
-        return refill(now)
+        switch phase {
+        // A question that is open is answered over the new connection.
+        case .asking, .recreating, .stopped, .ended: return .none
+        case .disconnected, .active, .resting:
+            phase = .active
+            missedBeats = 0
+            return refill(now)
+        }
     }
 
     mutating func connectionLost() {
+        isConnected = false
         giveUpAll()
-        if phase != .stopped, phase != .ended { phase = .disconnected }
+        switch phase {
+        case .asking, .recreating, .stopped, .ended: break
+        case .disconnected, .active, .resting: phase = .disconnected
+        }
     }
 
     // MARK: - Messages
@@ -369,7 +376,7 @@ package struct PullMachine {
         guard phase == .recreating else { return .none }
         guard isDone else { return rest(now) }
         warned.isGone = false
-        phase = .active
+        phase = isConnected ? .active : .disconnected
         return refill(now)
     }
 
@@ -452,7 +459,7 @@ package struct PullMachine {
         random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         // 90 to 110 of a hundred.
         let spread = 90 + Int64(random >> 33) % 21
-        phase = .resting(now + .nanoseconds(time / 100 * spread))
+        phase = isConnected ? .resting(now + .nanoseconds(time / 100 * spread)) : .disconnected
         return .none
     }
 

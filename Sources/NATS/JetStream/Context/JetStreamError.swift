@@ -94,11 +94,11 @@ public struct JetStreamError: Error, Sendable, Hashable, CustomStringConvertible
         public static let invalidName = Code(.invalidName)
         /// The stream takes no time to live, or not this one (10165, 10166).
         public static let invalidTTL = Code(.invalidTTL)
-        /// Headers and payload are larger than the stream or the server takes (10054, 10057).
+        /// Headers and payload are larger than the stream or the server takes (10054).
         public static let messageTooLarge = Code(.messageTooLarge)
         /// There is no such consumer (10014, 10149).
         public static let noConsumer = Code(.noConsumer)
-        /// There is no such message, key or object (10037, status 404).
+        /// There is no such message, key or object (10037, 10043, status 404).
         public static let noMessage = Code(.noMessage)
         /// There is no such stream, or none that takes the subject (10059).
         public static let noStream = Code(.noStream)
@@ -211,9 +211,9 @@ extension JetStreamError.Code {
             case 10013: .consumerNameInUse
             case 10014, 10149: .noConsumer
             case 10025, 10052: .invalidConfiguration
-            case 10037: .noMessage
+            case 10037, 10043: .noMessage
             case 10039, 10076: .notEnabled
-            case 10054, 10057: .messageTooLarge
+            case 10054: .messageTooLarge
             case 10058: .streamExists
             case 10059: .noStream
             case 10060: .wrongStream

@@ -57,7 +57,7 @@ extension JetStreamContext {
 
     /// Creates a stream; one with the same settings may be there already.
     ///
-    /// - Returns: what it is; ``JetStreamStream/Info/wasCreated`` tells whether it is new.
+    /// - Returns: what it is.
     /// - Throws: ``JetStreamError``: `streamExists` when there is one with other settings, `subjectsOverlap`,
     ///   `invalidConfiguration`, `resources`, `apiLevel`, `invalidName`, `invalidArgument`, and what every call throws: `notEnabled`,
     ///   `unavailable`, `timeout`, `disconnected`, `permission`, `cancelled`, `connection`.

@@ -18,8 +18,6 @@ extension JetStreamStream {
         public let mirror: SourceInfo?
         /// How far its sources are.
         public let sources: [SourceInfo]
-        /// Whether it was made by this call; false when it was there.
-        public let wasCreated: Bool
 
         init(json: JSONValue) throws(JetStreamError) {
             guard let configuration = json["config"], let state = json["state"] else { throw .unexpected("the stream's info") }
@@ -29,7 +27,6 @@ extension JetStreamStream {
             cluster = json["cluster"].map { JetStreamClusterInfo(json: $0) }
             mirror = json["mirror"].map { SourceInfo(json: $0) }
             sources = json["sources"]?.array?.map { SourceInfo(json: $0) } ?? []
-            wasCreated = json.flag("did_create")
         }
     }
 

@@ -44,7 +44,8 @@ extension JetStreamContext {
     /// Publishes a message and does not wait for its acknowledgement, which can be had later, or not at all.
     ///
     /// Returns when fewer than 4000 messages and 8 MiB of this connection are unacknowledged (J33), and so keeps pace with
-    /// the stream. The messages of one task are sent in their order.
+    /// the stream. The messages of one task are sent in their order, also behind a lost connection; one that is tried again because
+    /// nobody answered comes behind others.
     ///
     /// - Parameters:
     ///   - payload: any bytes, may be empty.

@@ -90,7 +90,11 @@ package final class JetStreamPublisher: NATSSubscriptionHandler, NATSConnectionA
     private func send(_ id: NATSRequestID) {
         guard var publish = table[id] else { return }
         guard connection.isConnected else {
-            return follow(id, publish.attempts.failed(.notConnected, at: .now(), jitter: jitter), &publish)
+            // It goes with the others, in the order of their calls, when there is a connection.
+            timer.cancel(publish.alarm)
+            publish.alarm = timer.schedule(.again(id), at: publish.attempts.deadline)
+            table[id] = publish
+            return
         }
         do throws(NATSError) {
             if subscription == nil {
@@ -162,11 +166,17 @@ package final class JetStreamPublisher: NATSSubscriptionHandler, NATSConnectionA
         case .again(let id):
             guard let publish = table[id] else { return }
             if publish.attempts.deadline <= .now() {
-                let error = JetStreamError(.timeout, "there was no room to send it in time")
-                return finish(id, .failure(error))
+                return finish(id, .failure(late(publish)))
             }
             send(id)
         }
+    }
+
+    /// What is said of a publish whose time is over before it could be sent again.
+    private func late(_ publish: PendingPublish) -> JetStreamError {
+        let once = publish.attempts.mayBeDone ? "; whether an earlier attempt was stored is unknown" : ""
+        guard connection.isConnected else { return JetStreamError(.disconnected, "there is no connection\(once)") }
+        return JetStreamError(.timeout, "there was no room to send it in time\(once)")
     }
 
     private func finish(_ id: NATSRequestID, _ result: Result<JetStreamPublishAck, JetStreamError>) {

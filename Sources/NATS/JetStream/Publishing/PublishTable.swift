@@ -46,6 +46,8 @@ struct PublishTable {
     private struct Slot {
         var generation: UInt64 = 0
         var publish: PendingPublish?
+        /// Its place among all.
+        var number: UInt64 = 0
         /// Whether it has room; false while it waits in line.
         var isAdmitted = false
     }
@@ -54,6 +56,7 @@ struct PublishTable {
     private var slots: [Slot] = []
     private var free: [UInt32] = []
     private var line = FIFO<NATSRequestID>()
+    private var lastNumber: UInt64 = 0
     /// How many have room.
     private(set) var admitted = 0
     /// How many bytes those have.
@@ -81,6 +84,8 @@ struct PublishTable {
         let slot = free.popLast() ?? UInt32(slots.count)
         if Int(slot) == slots.count { slots.append(Slot()) }
         slots[Int(slot)].publish = publish
+        lastNumber += 1
+        slots[Int(slot)].number = lastNumber
         let id = NATSRequestID(slot: slot, generation: slots[Int(slot)].generation)
         line.append(id)
         return id
@@ -118,11 +123,11 @@ struct PublishTable {
         return publish
     }
 
-    /// The ids of all that have room, or of all with those in line, in the order of their slots.
+    /// The ids of all that have room, or of all with those in line, in the order of their calls.
     func ids(onlyAdmitted: Bool = false) -> [NATSRequestID] {
-        slots.indices.compactMap { index in
-            guard slots[index].publish != nil, slots[index].isAdmitted || !onlyAdmitted else { return nil }
-            return NATSRequestID(slot: UInt32(index), generation: slots[index].generation)
+        let indices = slots.indices.filter { slots[$0].publish != nil && (slots[$0].isAdmitted || !onlyAdmitted) }
+        return indices.sorted { slots[$0].number < slots[$1].number }.map {
+            NATSRequestID(slot: UInt32($0), generation: slots[$0].generation)
         }
     }
 }
