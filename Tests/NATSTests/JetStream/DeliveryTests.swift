@@ -12,14 +12,21 @@ import Testing
         #expect(nine.stream == "S" && nine.consumer == "c" && nine.domain == "" && nine.deliveries == 2)
         #expect(nine.streamSequence == 7 && nine.consumerSequence == 9 && nine.pending == 5 && nine.isRedelivered)
         #expect(nine.time.nanoseconds == 1_700_000_000_000_000_001)
-        for subject in ["$JS.ACK.hub.HASH.S.c.1.7.9.3.5", "$JS.ACK.hub.HASH.S.c.1.7.9.3.5.more", "$JS.ACK.hub.HASH.S.c.1.7.9.3.5.a.b"] {
+        for subject in [
+            "$JS.ACK.hub.HASH.S.c.1.7.9.3.5", "$JS.ACK.hub.HASH.S.c.1.7.9.3.5.more",
+            "$JS.ACK.hub.HASH.S.c.1.7.9.3.5.a.b",
+        ] {
             let long = try #require(JetStreamMetadata(ackSubject: subject))
-            #expect(long.stream == "S" && long.consumer == "c" && long.domain == "hub" && long.deliveries == 1 && long.pending == 5)
+            #expect(
+                long.stream == "S" && long.consumer == "c" && long.domain == "hub" && long.deliveries == 1
+                    && long.pending == 5
+            )
         }
         #expect(JetStreamMetadata(ackSubject: "$JS.ACK._.HASH.S.c.1.7.9.3.5")?.domain == "")
         for subject in [
             "", "$JS.ACK.", "_INBOX.x", "$JS.ACK.S.c.1.2.3.4", "$JS.ACK.S.c.1.2.3.4.5.6", "$JS.ACK.S.c.x.2.3.4.5",
-            "$JS.ACK.S.c.1.2.3.4.", "$JS.ACK.S.c.1.2.3.4.-5", "$JS.ACK.S.c.99999999999999999999999.2.3.4.5", "$JS.NAK.S.c.1.2.3.4.5",
+            "$JS.ACK.S.c.1.2.3.4.", "$JS.ACK.S.c.1.2.3.4.-5", "$JS.ACK.S.c.99999999999999999999999.2.3.4.5",
+            "$JS.NAK.S.c.1.2.3.4.5",
         ] {
             #expect(JetStreamMetadata(ackSubject: subject) == nil, "\(subject)")
         }
@@ -81,7 +88,9 @@ import Testing
         table.remove(settled)
         var asked: [String: [Int64]] = [:]
         for second in 0..<100 {
-            table.extend(at: start + .seconds(Int64(second)), each: .seconds(10)) { asked[$0, default: []].append(Int64(second)) }
+            table.extend(at: start + .seconds(Int64(second)), each: .seconds(10)) {
+                asked[$0, default: []].append(Int64(second))
+            }
         }
         #expect(asked == ["long": [10, 20, 30, 40, 50], "short": [10]])
     }

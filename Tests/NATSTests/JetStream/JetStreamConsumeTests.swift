@@ -1,8 +1,8 @@
 // Consuming on a real server: the sequence, settling, and what servers do to those who read for months.
 
 import NATSProtocol
-import NIOCore
 import NIOConcurrencyHelpers
+import NIOCore
 import Testing
 
 @testable import NATS
@@ -35,7 +35,10 @@ import Testing
         return texts
     }
 
-    @Test("D8: ten thousand messages come once each, in order, and few are asked for at a time", arguments: [1, 2, 16, 100])
+    @Test(
+        "D8: ten thousand messages come once each, in order, and few are asked for at a time",
+        arguments: [1, 2, 16, 100]
+    )
     func many(_ limit: Int) async throws {
         let server = try JetStreamServer()
         let count = limit == 1 ? 500 : 10_000
@@ -65,12 +68,61 @@ import Testing
         let first = try #require(try await iterator.next())
         #expect(first.subject == "a.b" && first.payload == ByteBuffer(bytes: [0, 255]) && first.headers == ["H": "1"])
         let metadata = first.metadata
-        #expect(metadata.stream == "S" && metadata.consumer == "d" && metadata.deliveries == 1 && !metadata.isRedelivered)
+        #expect(
+            metadata.stream == "S" && metadata.consumer == "d" && metadata.deliveries == 1 && !metadata.isRedelivered
+        )
         #expect(metadata.streamSequence == 1 && metadata.consumerSequence == 1 && metadata.pending == 1)
         let second = try #require(try await iterator.next())
         #expect(second.headers == ["Status": "408"] && second.metadata.streamSequence == 3)
         try first.ack()
         try second.ack()
+    }
+
+    @Test("D7: with the longer subjects of acknowledgements the meaning is the same", arguments: [false, true])
+    func acknowledgementSubjects(_ isLong: Bool) async throws {
+        let server = try JetStreamServer(isLong ? "feature_flags { js_ack_fc_v2: true }" : "")
+        let consumer = try await prepare(server, messages: 10)
+        var iterator = try await consumer.messages().makeAsyncIterator()
+        for number in 1...10 {
+            let message = try #require(try await iterator.next())
+            #expect(message.settler.reply.split(separator: ".").count == (isLong ? 11 : 9))
+            let metadata = message.metadata
+            #expect(
+                metadata.stream == "S" && metadata.consumer == "d" && metadata.deliveries == 1 && metadata.domain == ""
+            )
+            #expect(metadata.streamSequence == UInt64(number) && metadata.consumerSequence == UInt64(number))
+            #expect(metadata.pending == UInt64(10 - number))
+            try await message.ackConfirmed()
+        }
+        #expect(try await consumer.info().pendingAcks == 0)
+    }
+
+    @Test("J12: a consumer of a work queue that is made again begins with what is left")
+    func recreatedWorkQueue() async throws {
+        let server = try JetStreamServer()
+        let js = try await server.context(timeout: .seconds(50))
+        let stream = try await js.makeStream("W", ["w"]) { $0.retention = .workQueue }
+        for number in 0..<40 { try await js.publish("\(number)", to: "w") }
+        try await stream.createConsumer(.durable("d"))
+        var options = JetStreamConsumeOptions()
+        options.messages = 10
+        options.heartbeat = .milliseconds(500)
+        options.onDeleted = .recreate(.durable("d"))
+        let messages = try await stream.consumer("d").messages(options)
+        let seen = NIOLockedValueBox<Set<String>>([])
+        let reading = Task {
+            for try await message in messages {
+                try message.ack()
+                if seen.withLockedValue({ $0.insert(message.text).inserted && $0.count == 20 }) {
+                    try await stream.consumer("d").delete()
+                }
+            }
+        }
+        // What was acknowledged to the consumer that was gone already comes again, and nothing is left out.
+        #expect(try await eventually { try await stream.info().state.messages == 0 })
+        #expect(seen.withLockedValue { $0.count } == 40)
+        messages.stop()
+        try await reading.value
     }
 
     @Test("J21: each delivery is settled once")

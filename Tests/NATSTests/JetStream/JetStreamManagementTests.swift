@@ -7,7 +7,9 @@ import Testing
 @testable import NATS
 
 @Suite(.timeLimit(.minutes(5))) struct JetStreamManagementTests {
-    @Test("D6: a server without JetStream, an account without it and a wrong domain are told apart from others, in one line")
+    @Test(
+        "D6: a server without JetStream, an account without it and a wrong domain are told apart from others, in one line"
+    )
     func notEnabled() async throws {
         let plain = try RealServer()
         let js = try await TestClient.connect(plain).jetStream(timeout: .seconds(20))
@@ -81,7 +83,9 @@ import Testing
         let stream = try js.stream("S")
         for number in 0..<5 { try await js.publish("\(number)", to: "a.\(number % 2)") }
         let info = try await stream.info(subjects: ">", withDeleted: true)
-        #expect(info.state.messages == 5 && info.state.subjects == ["a.0": 3, "a.1": 2] && info.state.subjectCount == 2)
+        #expect(
+            info.state.messages == 5 && info.state.subjects == ["a.0": 3, "a.1": 2] && info.state.subjectCount == 2
+        )
         try await stream.deleteMessage(2)
         #expect(await jetStreamCode { try await stream.deleteMessage(99) } == .noMessage)
         let deleted = try await stream.info(withDeleted: true).state
@@ -155,13 +159,18 @@ import Testing
         configuration.filters = ["a.>"]
         configuration.acks.maxPending = 5
         let info = try await stream.createConsumer(configuration)
-        #expect(info.name == "d" && info.stream == "S" && info.configuration.acks.maxPending == 5 && info.configuration.isDurable)
+        #expect(
+            info.name == "d" && info.stream == "S" && info.configuration.acks.maxPending == 5
+                && info.configuration.isDurable
+        )
         #expect(try await stream.createConsumer(configuration).created == info.created)
         configuration.acks.maxPending = 6
         #expect(await jetStreamCode { try await stream.createConsumer(configuration) } == .consumerExists)
         #expect(try await stream.updateConsumer(configuration).configuration.acks.maxPending == 6)
         configuration.deliver = .new
-        #expect(await jetStreamCode { try await stream.createOrUpdateConsumer(configuration) } == .consumerUpdateRefused)
+        #expect(
+            await jetStreamCode { try await stream.createOrUpdateConsumer(configuration) } == .consumerUpdateRefused
+        )
         #expect(await jetStreamCode { try await stream.updateConsumer(.durable("none")) } == .noConsumer)
         var several = JetStreamConsumer.Configuration(name: "several")
         several.filters = ["a.b", "a.c.>"]

@@ -14,7 +14,9 @@ import Testing
         }.get()
     }
 
-    @Test("D43: the same id is stored once, and the second acknowledgement says so; after the window it is stored again")
+    @Test(
+        "D43: the same id is stored once, and the second acknowledgement says so; after the window it is stored again"
+    )
     func duplicates() async throws {
         let server = try JetStreamServer()
         let js = try await server.context()
@@ -24,10 +26,12 @@ import Testing
         let second = try await js.publish("x", to: "a", options: JetStreamPublishOptions(id: "1"))
         #expect(second.sequence == 1 && second.isDuplicate)
         #expect(try await stream.info().state.messages == 1)
-        #expect(try await eventually {
-            try await Task.sleep(for: .milliseconds(100))
-            return try await !js.publish("x", to: "a", options: JetStreamPublishOptions(id: "1")).isDuplicate
-        })
+        #expect(
+            try await eventually {
+                try await Task.sleep(for: .milliseconds(100))
+                return try await !js.publish("x", to: "a", options: JetStreamPublishOptions(id: "1")).isDuplicate
+            }
+        )
         #expect(try await stream.info().state.messages == 2)
     }
 
@@ -75,7 +79,9 @@ import Testing
         #expect(try await eventually { try await self.publisher(js).pending == 0 })
     }
 
-    @Test("D46: what is too large for the server is refused before it is sent, and what is too large for the stream by it")
+    @Test(
+        "D46: what is too large for the server is refused before it is sent, and what is too large for the stream by it"
+    )
     func tooLarge() async throws {
         let server = try JetStreamServer("max_payload: 2000")
         let js = try await server.context()
@@ -86,7 +92,9 @@ import Testing
         }
         let text = String(repeating: "x", count: 2001)
         #expect(await jetStreamCode { try await js.publish(text, to: "a") } == .messageTooLarge)
-        let refused = await #expect(throws: JetStreamError.self) { try await js.publish(String(text.prefix(1500)), to: "a") }
+        let refused = await #expect(throws: JetStreamError.self) {
+            try await js.publish(String(text.prefix(1500)), to: "a")
+        }
         #expect(refused?.code == .messageTooLarge && refused?.errorCode == 10054)
         try await js.publish("x", to: "a")
         #expect(await jetStreamCode { try await js.publish("x", to: "a") } == .streamFull)

@@ -17,7 +17,9 @@ import Testing
 
     private func publish(_ js: JetStreamContext, _ numbers: Range<Int>) async throws {
         var receipts: [JetStreamPublishReceipt] = []
-        for number in numbers { receipts.append(try await js.publishLater("\(number)", to: "a.\(number % 3)", options: .unique())) }
+        for number in numbers {
+            receipts.append(try await js.publishLater("\(number)", to: "a.\(number % 3)", options: .unique()))
+        }
         for receipt in receipts { _ = try await receipt.ack() }
     }
 
@@ -36,17 +38,21 @@ import Testing
         #expect(try await texts(try await stream.read(options)) == (0..<5000).filter { $0 % 3 == 1 }.map { "\($0)" })
         options.filters = ["a.1", "a.2"]
         options.start = .fromSequence(4990)
-        #expect(try await texts(try await stream.read(options)) == ["4990", "4991", "4993", "4994", "4996", "4997", "4999"])
+        #expect(
+            try await texts(try await stream.read(options)) == ["4990", "4991", "4993", "4994", "4996", "4997", "4999"]
+        )
         options.start = .lastPerSubject
         options.filters = []
         options.headersOnly = true
         #expect(try await texts(try await stream.read(options)) == ["", "", ""])
         #expect(try await eventually { try await stream.consumerNames().isEmpty })
         #expect(await jetStreamCode { _ = try await js.stream("none").read() } == .noStream)
-        #expect(await jetStreamCode {
-            options.filters = ["a b"]
-            _ = try await stream.read(options)
-        } == .invalidName)
+        #expect(
+            await jetStreamCode {
+                options.filters = ["a b"]
+                _ = try await stream.read(options)
+            } == .invalidName
+        )
     }
 
     @Test("J17: it waits for what is new, and ends when it is dropped, with its consumer")

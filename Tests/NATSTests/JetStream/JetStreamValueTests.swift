@@ -38,7 +38,9 @@ import Testing
 
     @Test("A4: names that would end up in a subject are refused before anything is sent")
     func names() {
-        for name in ["", "a b", "a\tb", "a.b", "a*", ">", "a/b", "a\\b", "a\u{7f}", "\u{1}", String(repeating: "x", count: 256)] {
+        for name in [
+            "", "a b", "a\tb", "a.b", "a*", ">", "a/b", "a\\b", "a\u{7f}", "\u{1}", String(repeating: "x", count: 256),
+        ] {
             #expect(throws: JetStreamError.self) { try JetStreamNames.check(name, "stream") }
         }
         for name in ["a", "A-1_b", "ä", "$X", String(repeating: "x", count: 255)] {
@@ -103,7 +105,8 @@ import Testing
         let written = text(stream.json)
         for name in [
             "max_msgs", "max_bytes", "max_age", "max_msgs_per_subject", "max_msg_size", "max_consumers", "discard",
-            "discard_new_per_subject", "num_replicas", "no_ack", "duplicate_window", "placement", "sources", "compression",
+            "discard_new_per_subject", "num_replicas", "no_ack", "duplicate_window", "placement", "sources",
+            "compression",
             "first_seq", "subject_transform", "republish", "allow_direct", "mirror_direct", "sealed", "deny_delete",
             "deny_purge", "allow_rollup_hdrs", "consumer_limits", "allow_msg_ttl", "subject_delete_marker_ttl",
             "allow_msg_counter", "allow_atomic", "allow_msg_schedules", "allow_batched", "persist_mode", "metadata",
@@ -226,7 +229,9 @@ import Testing
             ]
         )
         #expect(try JetStreamPublishOptions.TimeToLive.after(.milliseconds(1500)).header() == "1500000000ns")
-        #expect(throws: JetStreamError.self) { try JetStreamPublishOptions.TimeToLive.after(.milliseconds(999)).header() }
+        #expect(throws: JetStreamError.self) {
+            try JetStreamPublishOptions.TimeToLive.after(.milliseconds(999)).header()
+        }
         var none = NATSHeaders()
         #expect(throws: JetStreamError.self) { try JetStreamPublishOptions(id: "a\r\nb").write(to: &none) }
         #expect(throws: JetStreamError.self) { try JetStreamPublishOptions(id: "").write(to: &none) }
@@ -237,13 +242,20 @@ import Testing
         func read(_ text: String) -> Result<JetStreamPublishAck, JetStreamError>? {
             Array(text.utf8).withUnsafeBytes { JetStreamPublishAck.read($0) }
         }
-        for text in ["", "ok", "{}", "[]", #"{"seq":1}"#, #"{"stream":1}"#, #"{"error":"no"}"#, #"{"stream":"S""#, "+ACK"] {
+        for text in [
+            "", "ok", "{}", "[]", #"{"seq":1}"#, #"{"stream":1}"#, #"{"error":"no"}"#, #"{"stream":"S""#, "+ACK",
+        ] {
             #expect(read(text) == nil, "\(text)")
         }
-        let ack = try read(#"{"stream":"S","seq":7,"duplicate":true,"domain":"d","val":"123456789012345678901","batch":"b","count":3}"#)?.get()
+        let ack = try read(
+            #"{"stream":"S","seq":7,"duplicate":true,"domain":"d","val":"123456789012345678901","batch":"b","count":3}"#
+        )?.get()
         #expect(ack?.stream == "S" && ack?.sequence == 7 && ack?.isDuplicate == true && ack?.domain == "d")
         #expect(ack?.value == "123456789012345678901" && ack?.batchCount == 3)
-        guard case .failure(let error)? = read(#"{"error":{"code":400,"err_code":10071,"description":"wrong"},"stream":"S","seq":0}"#)
+        guard
+            case .failure(let error)? = read(
+                #"{"error":{"code":400,"err_code":10071,"description":"wrong"},"stream":"S","seq":0}"#
+            )
         else {
             Issue.record("no error")
             return
@@ -263,7 +275,8 @@ import Testing
     func directMessages() throws {
         var headers = NATSHeaders()
         for (name, value) in [
-            ("Own", "1"), ("Nats-Subject", "its own"), ("Nats-Stream", "S"), ("Nats-Subject", "a.b"), ("Nats-Sequence", "5"),
+            ("Own", "1"), ("Nats-Subject", "its own"), ("Nats-Stream", "S"), ("Nats-Subject", "a.b"),
+            ("Nats-Sequence", "5"),
             ("Nats-Time-Stamp", "1970-01-01T00:00:01Z"),
         ] { headers.add(name, value) }
         let block = headers.encoded()

@@ -48,8 +48,13 @@ import Testing
         configuration.markers = .seconds(10)
         let stream = try configuration.stream()
         #expect(stream.name == "KV_b" && stream.subjects == ["$KV.b.>"] && stream.limits.messagesPerSubject == 5)
-        #expect(stream.limits.discard == .new && stream.limits.age == .seconds(60) && stream.duplicateWindow == .seconds(60))
-        #expect(stream.access.allowsRollup && stream.access.deniesDelete && stream.access.allowsDirect && !stream.access.deniesPurge)
+        #expect(
+            stream.limits.discard == .new && stream.limits.age == .seconds(60) && stream.duplicateWindow == .seconds(60)
+        )
+        #expect(
+            stream.access.allowsRollup && stream.access.deniesDelete && stream.access.allowsDirect
+                && !stream.access.deniesPurge
+        )
         #expect(stream.features.allowsMessageTTL && stream.features.deleteMarkerTTL == .seconds(10))
         for history in [0, 65] {
             configuration.history = history
@@ -67,7 +72,9 @@ import Testing
         #expect(try await bucket.get("a") == nil)
         #expect(try await bucket.put("1", for: "a") == 1)
         let entry = try #require(try await bucket.get("a"))
-        #expect(entry.text == "1" && entry.revision == 1 && entry.key == "a" && entry.bucket == "b" && entry.time != nil)
+        #expect(
+            entry.text == "1" && entry.revision == 1 && entry.key == "a" && entry.bucket == "b" && entry.time != nil
+        )
         #expect(try await bucket.update("a", "2", revision: 1) == 2)
         #expect(await jetStreamCode { try await bucket.update("a", "3", revision: 1) } == .wrongSequence)
         #expect(try await bucket.get("a", from: .leader)?.text == "2")
@@ -192,10 +199,18 @@ import Testing
             return told
         }
         #expect(try await told { _ in }.filter { $0 != "ready" && !$0.hasPrefix("end") } == ["a=3", "b="])
-        #expect(try await told { $0.history = true }.filter { $0 != "ready" && !$0.hasPrefix("end") } == ["a=1", "a=2", "a=3", "b=x", "b="])
+        #expect(
+            try await told { $0.history = true }.filter { $0 != "ready" && !$0.hasPrefix("end") } == [
+                "a=1", "a=2", "a=3", "b=x", "b=",
+            ]
+        )
         #expect(try await told { $0.ignoresDeletes = true }.filter { $0 != "ready" && !$0.hasPrefix("end") } == ["a=3"])
         #expect(try await told { $0.keysOnly = true }.filter { $0 != "ready" && !$0.hasPrefix("end") } == ["a=", "b="])
-        #expect(try await told { $0.fromRevision = 3 }.filter { $0 != "ready" && !$0.hasPrefix("end") } == ["a=3", "b=x", "b="])
+        #expect(
+            try await told { $0.fromRevision = 3 }.filter { $0 != "ready" && !$0.hasPrefix("end") } == [
+                "a=3", "b=x", "b=",
+            ]
+        )
         #expect(try await told { $0.updatesOnly = true } == ["ready"])
     }
 
@@ -239,7 +254,8 @@ import Testing
         _ = try await iterator.next()
         let start = ContinuousClock.now
         try await bucket.put("x", for: "a", timeToLive: .seconds(1))
-        guard case .entry(let put)? = try await iterator.next(), case .entry(let gone)? = try await iterator.next() else {
+        guard case .entry(let put)? = try await iterator.next(), case .entry(let gone)? = try await iterator.next()
+        else {
             Issue.record("no entries")
             return
         }
@@ -255,9 +271,11 @@ import Testing
         let bucket = try await bucket(server) { $0.allowsAtomicChanges = true }
         let first = try await bucket.apply([.put("a", [49]), .create("b", [50]), .put("c", [51])])
         #expect(first == 3)
-        #expect(await jetStreamCode {
-            try await bucket.apply([.put("a", [57]), .update("b", [57], revision: 1), .delete("c")])
-        } == .wrongSequence)
+        #expect(
+            await jetStreamCode {
+                try await bucket.apply([.put("a", [57]), .update("b", [57], revision: 1), .delete("c")])
+            } == .wrongSequence
+        )
         #expect(try await all(bucket.entries()) == ["a=1:put", "b=2:put", "c=3:put"])
         try await bucket.apply([.update("b", [57], revision: 2), .delete("c", revision: 3)])
         #expect(try await all(bucket.entries()) == ["a=1:put", "b=9:put", "c=:delete"])

@@ -19,7 +19,11 @@ import Testing
         return (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
     }
 
-    private func pieces(_ bytes: [UInt8], of size: Int, failAt: Int? = nil) -> AsyncThrowingStream<ByteBuffer, any Error> {
+    private func pieces(
+        _ bytes: [UInt8],
+        of size: Int,
+        failAt: Int? = nil
+    ) -> AsyncThrowingStream<ByteBuffer, any Error> {
         AsyncThrowingStream { continuation in
             var index = 0
             while index < bytes.count {
@@ -51,14 +55,25 @@ import Testing
     func descriptions() throws {
         let text =
             #"{"name":"n","description":"d","headers":{"H":["1","2"]},"metadata":{"m":"x"},"options":{"link":{"bucket":"b","name":"t"},"max_chunk_size":5},"bucket":"o","nuid":"N","size":12,"chunks":3,"digest":"SHA-256=x","deleted":true}"#
-        let info = try #require(JetStreamObjectStore.Info(payload: ByteBuffer(string: text), revision: 7, modified: nil))
+        let info = try #require(
+            JetStreamObjectStore.Info(payload: ByteBuffer(string: text), revision: 7, modified: nil)
+        )
         #expect(String(decoding: info.json.bytes(), as: UTF8.self) == text)
         #expect(info.headers == ["H": ["1", "2"]] && info.link?.name == "t" && info.isDeleted && info.size == 12)
         #expect(JetStreamObjectStore.Info(payload: ByteBuffer(string: "{}"), revision: 7, modified: nil) == nil)
-        #expect(JetStreamObjectStore.Info(payload: ByteBuffer(string: #"{"name":"n","new":[]}"#), revision: 7, modified: nil) != nil)
+        #expect(
+            JetStreamObjectStore.Info(
+                payload: ByteBuffer(string: #"{"name":"n","new":[]}"#),
+                revision: 7,
+                modified: nil
+            ) != nil
+        )
     }
 
-    @Test("A13: objects of every size come back as they were, from pieces of every size", arguments: [0, 1, 99, 100, 101, 1000, 1050])
+    @Test(
+        "A13: objects of every size come back as they were, from pieces of every size",
+        arguments: [0, 1, 99, 100, 101, 1000, 1050]
+    )
     func sizes(_ size: Int) async throws {
         let server = try JetStreamServer()
         let store = try await store(server)

@@ -19,7 +19,10 @@ import Testing
     }
 
     /// Makes it read again, and gives where the consumer begins.
-    private func restart(_ machine: inout OrderedMachine, created: NATSTimestamp? = nil) -> JetStreamConsumer.DeliverPolicy? {
+    private func restart(
+        _ machine: inout OrderedMachine,
+        created: NATSTimestamp? = nil
+    ) -> JetStreamConsumer.DeliverPolicy? {
         guard
             case .create(let policy, _) = machine.streamAnswered(
                 .exists(created: created ?? self.created, lastSequence: 100),
@@ -61,7 +64,12 @@ import Testing
         #expect(machine.begin() == .look && machine.begin() == .none)
         var attempts: [Int] = []
         for _ in 0..<3 {
-            guard case .create(_, let attempt) = machine.streamAnswered(.exists(created: created, lastSequence: 0), at: start) else {
+            guard
+                case .create(_, let attempt) = machine.streamAnswered(
+                    .exists(created: created, lastSequence: 0),
+                    at: start
+                )
+            else {
                 Issue.record("no consumer")
                 return
             }
@@ -114,7 +122,10 @@ import Testing
         #expect(restart(&last) == .lastPerSubject)
         var new = OrderedMachine(.new, seed: 1)
         _ = new.begin()
-        #expect(new.streamAnswered(.exists(created: created, lastSequence: 7), at: start) == .create(.fromSequence(8), attempt: 1))
+        #expect(
+            new.streamAnswered(.exists(created: created, lastSequence: 7), at: start)
+                == .create(.fromSequence(8), attempt: 1)
+        )
         _ = new.failed(at: start)
         _ = new.due(at: start + .seconds(100))
         // What came meanwhile is new as well.
@@ -139,7 +150,10 @@ import Testing
         #expect(gone.streamAnswered(.gone, at: start) == .discard && gone.isStreamGone)
     }
 
-    @Test("J17, J20: whatever is lost, every message is delivered once and in order, and it never stops", arguments: 0..<60)
+    @Test(
+        "J17, J20: whatever is lost, every message is delivered once and in order, and it never stops",
+        arguments: 0..<60
+    )
     func random(_ seed: UInt64) {
         var generator = WalkGenerator(state: seed)
         var machine = OrderedMachine(.all, seed: seed)
@@ -157,7 +171,12 @@ import Testing
             switch pending {
             case .look:
                 let isThere = isKind || Int.random(in: 0..<4, using: &generator) > 0
-                follow(machine.streamAnswered(isThere ? .exists(created: created, lastSequence: published) : .unavailable, at: now))
+                follow(
+                    machine.streamAnswered(
+                        isThere ? .exists(created: created, lastSequence: published) : .unavailable,
+                        at: now
+                    )
+                )
                 return
             case .create(let policy, _):
                 if isKind || Int.random(in: 0..<4, using: &generator) > 0 {

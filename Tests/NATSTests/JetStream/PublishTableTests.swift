@@ -56,7 +56,8 @@ import Testing
         var admitted: [NATSRequestID] = []
         for number in 0..<2000 {
             switch Int.random(in: 0..<3, using: &generator) {
-            case 0: waiting.append(table.insert(publish(UInt64(number), bytes: Int.random(in: 1...120, using: &generator))))
+            case 0:
+                waiting.append(table.insert(publish(UInt64(number), bytes: Int.random(in: 1...120, using: &generator))))
             case 1:
                 if let index = admitted.indices.randomElement(using: &generator) {
                     hold(table.remove(admitted.remove(at: index)) != nil, "lost")

@@ -8,7 +8,8 @@ import Testing
 @Suite(.timeLimit(.minutes(5))) struct PullMachineTests {
     private let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
 
-    private func machine(_ messages: Int = 10, _ change: (inout PullMachine.Settings) -> Void = { _ in }) -> PullMachine {
+    private func machine(_ messages: Int = 10, _ change: (inout PullMachine.Settings) -> Void = { _ in }) -> PullMachine
+    {
         var settings = PullMachine.Settings()
         settings.messages = messages
         change(&settings)
@@ -52,7 +53,9 @@ import Testing
             }
         }
         #expect(Array("NATS/1.0\r\nA: b\r\n\r\n".utf8).withUnsafeBytes { PullStatus(headers: $0) } == nil)
-        #expect(PullStatus.duration("1.5s") == .milliseconds(1500) && PullStatus.duration("250ms") == .milliseconds(250))
+        #expect(
+            PullStatus.duration("1.5s") == .milliseconds(1500) && PullStatus.duration("250ms") == .milliseconds(250)
+        )
         #expect(PullStatus.duration("") == nil && PullStatus.duration("5") == nil && PullStatus.duration("5y") == nil)
     }
 
@@ -108,7 +111,10 @@ import Testing
         // The first is charged out for us; the server still owes two of it, and two of the second.
         let later = start + .seconds(30)
         _ = machine.received(status(.expired, pending: 2), token: 1, at: later)
-        #expect(machine.outstanding == 2 + 0 || machine.outstanding > 2, "the second owes two, and what is missing is asked for")
+        #expect(
+            machine.outstanding == 2 + 0 || machine.outstanding > 2,
+            "the second owes two, and what is missing is asked for"
+        )
         _ = machine.received(status(.expired, pending: 2), token: 2, at: later)
         #expect(machine.outstanding + machine.held <= 10)
         // The other way round: the second ends first, and the first owes more than we thought.
@@ -258,7 +264,11 @@ import Testing
         var machine = machine(10)
         _ = machine.connectionUp(at: start)
         for second in 1...6 {
-            _ = machine.received(status(.heartbeat(consumerSequence: nil)), token: 1, at: start + .seconds(Int64(second * 5)))
+            _ = machine.received(
+                status(.heartbeat(consumerSequence: nil)),
+                token: 1,
+                at: start + .seconds(Int64(second * 5))
+            )
         }
         #expect(machine.deadline == start + .seconds(31))
         #expect(pull(machine.due(at: start + .seconds(31)))?.messages == 10)
@@ -322,7 +332,10 @@ import Testing
         var pulls: [(token: UInt64, left: Int, until: NIODeadline)] = []
     }
 
-    @Test("J3: in whatever order, what is asked for and waits here stays within the limit, and it never stops asking", arguments: 0..<60)
+    @Test(
+        "J3: in whatever order, what is asked for and waits here stays within the limit, and it never stops asking",
+        arguments: 0..<60
+    )
     func random(_ seed: UInt64) {
         var generator = WalkGenerator(state: seed)
         let limit = [1, 2, 3, 10, 50][Int(seed % 5)]
@@ -356,7 +369,9 @@ import Testing
                 pull.left -= 1
                 if pull.left > 0 { model.pulls.append(pull) }
             case 45..<80:
-                if machine.held > 0 { follow(machine.taken(Int.random(in: 1...machine.held, using: &generator), bytes: 10, at: now)) }
+                if machine.held > 0 {
+                    follow(machine.taken(Int.random(in: 1...machine.held, using: &generator), bytes: 10, at: now))
+                }
             case 80..<84 where isConnected:
                 if let index = model.pulls.indices.randomElement(using: &generator) {
                     let pull = model.pulls.remove(at: index)
@@ -371,7 +386,9 @@ import Testing
                 model.pulls = []
                 for pull in pulls { follow(machine.received(status(.deleted), token: pull.token, at: now)) }
             case 87 where isConnected:
-                if let pull = model.pulls.popLast() { follow(machine.received(status(.noResponders), token: pull.token, at: now)) }
+                if let pull = model.pulls.popLast() {
+                    follow(machine.received(status(.noResponders), token: pull.token, at: now))
+                }
             case 88 where isConnected:
                 machine.connectionLost()
                 isConnected = false
@@ -383,7 +400,12 @@ import Testing
                 switch asked {
                 case .ask?:
                     asked = nil
-                    follow(machine.infoAnswered([.exists, .gone, .unavailable].randomElement(using: &generator) ?? .exists, at: now))
+                    follow(
+                        machine.infoAnswered(
+                            [.exists, .gone, .unavailable].randomElement(using: &generator) ?? .exists,
+                            at: now
+                        )
+                    )
                 case .recreate?:
                     asked = nil
                     follow(machine.recreated(Bool.random(using: &generator), at: now))
@@ -397,11 +419,16 @@ import Testing
                     follow(machine.received(status(.expired, pending: pull.left), token: pull.token, at: now))
                 }
                 model.pulls.removeAll { $0.until <= now }
-                if let pull = model.pulls.first { follow(machine.received(status(.heartbeat(consumerSequence: nil)), token: pull.token, at: now)) }
+                if let pull = model.pulls.first {
+                    follow(machine.received(status(.heartbeat(consumerSequence: nil)), token: pull.token, at: now))
+                }
             }
             if let deadline = machine.deadline, deadline <= now { follow(machine.due(at: now)) }
             // What was given up may still come: one limit more.
-            hold(machine.outstanding + machine.held <= 2 * limit, "\(machine.outstanding) + \(machine.held) of \(limit)")
+            hold(
+                machine.outstanding + machine.held <= 2 * limit,
+                "\(machine.outstanding) + \(machine.held) of \(limit)"
+            )
             let owed = model.pulls.reduce(0) { $0 + $1.left }
             hold(owed <= 2 * limit, "the server owes \(owed) of \(limit)")
             // Something goes on: it waits for the server, for a time, for an answer, for a connection or for a reader.
@@ -411,11 +438,25 @@ import Testing
             )
         }
         // At the end it can always be brought to ask again.
-        if !isConnected { isConnected = true; follow(machine.connectionUp(at: now)) }
-        if case .ask? = asked { asked = nil; follow(machine.infoAnswered(.exists, at: now)) }
-        if case .recreate? = asked { asked = nil; follow(machine.recreated(true, at: now)) }
+        if !isConnected {
+            isConnected = true
+            follow(machine.connectionUp(at: now))
+        }
+        if case .ask? = asked {
+            asked = nil
+            follow(machine.infoAnswered(.exists, at: now))
+        }
+        if case .recreate? = asked {
+            asked = nil
+            follow(machine.recreated(true, at: now))
+        }
         if machine.held > 0 { follow(machine.taken(machine.held, bytes: 0, at: now)) }
-        for _ in 0..<5 { if let deadline = machine.deadline, machine.outstanding == 0 { now = deadline; follow(machine.due(at: now)) } }
+        for _ in 0..<5 {
+            if let deadline = machine.deadline, machine.outstanding == 0 {
+                now = deadline
+                follow(machine.due(at: now))
+            }
+        }
         hold(machine.outstanding > 0, "it does not ask any more")
     }
 }

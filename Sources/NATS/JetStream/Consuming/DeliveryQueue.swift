@@ -1,5 +1,6 @@
-// Owns: the messages of a consumer between the connection's loop and the tasks that read them, and what the tasks have done
-// since the loop looked: how many were taken, which were settled. Safe on any thread; nobody's code runs under its lock.
+// Owns: the messages of a consumer between the connection's loop and the tasks that read them, and what the tasks have
+// done since the loop looked: how many were taken, which were settled. Safe on any thread; nobody's code runs under its
+// lock.
 
 import NIOCore
 
@@ -115,7 +116,8 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
                 leave(key)
                 return nil
             }
-            let (message, isEnded, error, mustHop) = state.withValue { state -> (Element?, Bool, JetStreamError?, Bool) in
+            let (message, isEnded, error, mustHop) = state.withValue {
+                state -> (Element?, Bool, JetStreamError?, Bool) in
                 guard !state.isStopped, let item = state.buffer.popFirst() else {
                     defer { state.error = nil }
                     return (nil, state.isEnded || state.isStopped, state.error, request(&state, if: state.taken > 0))
@@ -123,7 +125,9 @@ final class DeliveryQueue<Element: Sendable>: DrainedQueue {
                 state.taken += 1
                 state.takenBytes += item.size
                 state.working[key] = MessageReader.currentTask ?? 0
-                return (item.message, false, nil, request(&state, if: state.taken >= batch || state.takenBytes >= byteBatch))
+                return (
+                    item.message, false, nil, request(&state, if: state.taken >= batch || state.takenBytes >= byteBatch)
+                )
             }
             if mustHop { hop() }
             if let message { return message }

@@ -1,5 +1,5 @@
-// Owns: the deliveries that are not settled yet: which need more time (J23), and with which message a consumer that is made again
-// has to begin (J12). A value without I/O, used on one loop.
+// Owns: the deliveries that are not settled yet: which need more time (J23), and with which message a consumer that is
+// made again has to begin (J12). A value without I/O, used on one loop.
 
 import NIOCore
 
@@ -35,7 +35,12 @@ struct DeliveryTable {
     /// - Parameters:
     ///   - reply: where it is settled.
     ///   - end: until when more time is asked for.
-    mutating func insert(sequence: UInt64, reply: String, at now: NIODeadline, until end: NIODeadline) -> JetStreamDeliveryID {
+    mutating func insert(
+        sequence: UInt64,
+        reply: String,
+        at now: NIODeadline,
+        until end: NIODeadline
+    ) -> JetStreamDeliveryID {
         let slot = free.popLast() ?? entries.count
         if slot == entries.count { entries.append(Entry()) }
         entries[slot].isUsed = true
@@ -50,7 +55,9 @@ struct DeliveryTable {
     /// A delivery is settled; false when it was before.
     @discardableResult
     mutating func remove(_ id: JetStreamDeliveryID) -> Bool {
-        guard id.slot >= 0, id.slot < entries.count, entries[id.slot].isUsed, entries[id.slot].generation == id.generation else {
+        guard id.slot >= 0, id.slot < entries.count, entries[id.slot].isUsed,
+            entries[id.slot].generation == id.generation
+        else {
             return false
         }
         entries[id.slot].isUsed = false
@@ -66,8 +73,8 @@ struct DeliveryTable {
         }
     }
 
-    /// The sequence behind which everything is still to be delivered: what was settled with all before it stays done. Nil when
-    /// nothing was delivered.
+    /// The sequence behind which everything is still to be delivered: what was settled with all before it stays done.
+    /// Nil when nothing was delivered.
     var firstUnsettled: UInt64? {
         guard lastSequence > 0 else { return nil }
         var first = lastSequence + 1

@@ -15,15 +15,18 @@ extension JetStreamConsumer {
     /// ```
     ///
     /// - Parameter options: how much is asked for, and what follows when the consumer is gone.
-    /// - Throws: ``JetStreamError``: `noConsumer`, `noStream`, `invalidArgument` for a consumer that pushes, and what every call
-    ///   throws.
+    /// - Throws: ``JetStreamError``: `noConsumer`, `noStream`, `invalidArgument` for a consumer that pushes, and what
+    ///   every call throws.
     public func messages(
         _ options: JetStreamConsumeOptions = JetStreamConsumeOptions()
     ) async throws(JetStreamError) -> JetStreamMessages {
         try options.check()
         let configuration = try await info().configuration
         guard configuration.push == nil else {
-            throw JetStreamError(.invalidArgument, "the consumer \(name) pushes to \(configuration.push?.deliverSubject ?? "")")
+            throw JetStreamError(
+                .invalidArgument,
+                "the consumer \(name) pushes to \(configuration.push?.deliverSubject ?? "")"
+            )
         }
         let queue = DeliveryQueue<JetStreamMessage>(limit: options.messages, bytes: options.bytes)
         let source = JetStreamMessageSource(client: context.client, queue: queue)
@@ -36,8 +39,8 @@ extension JetStreamConsumer {
     /// - Parameters:
     ///   - count: how many at most.
     ///   - wait: for how long; what has come by then is returned.
-    ///   - bytes: how many bytes of subjects, headers and payloads at most; nil for no limit. A first message that is larger is
-    ///     not delivered, and an error says so.
+    ///   - bytes: how many bytes of subjects, headers and payloads at most; nil for no limit. A first message that is
+    ///     larger is not delivered, and an error says so.
     /// - Returns: the messages, none when there are none.
     /// - Throws: ``JetStreamError``: `noConsumer`, `messageTooLarge` when the next message is larger than `bytes`,
     ///   `invalidArgument`, `unavailable`, `disconnected`, `permission`, `cancelled`, `connection`.
@@ -101,8 +104,10 @@ extension JetStreamConsumer {
     private func error(_ kind: PullStatus.Kind) -> JetStreamError? {
         switch kind {
         case .heartbeat, .noMessages, .expired, .batchCompleted: nil
-        case .exceedsBytes: JetStreamError(.messageTooLarge, "the next message is larger than the bytes that were asked for")
-        case .leadershipChange, .serverShutdown: JetStreamError(.unavailable, "another server is about to lead the consumer")
+        case .exceedsBytes:
+            JetStreamError(.messageTooLarge, "the next message is larger than the bytes that were asked for")
+        case .leadershipChange, .serverShutdown:
+            JetStreamError(.unavailable, "another server is about to lead the consumer")
         case .tooManyPulls: JetStreamError(.tooManyRequests, "too many pulls wait for the consumer \(name)")
         case .beyond: JetStreamError(.invalidArgument, "the consumer \(name) does not allow so much")
         case .deleted: JetStreamError(.noConsumer, "the consumer \(name) was deleted")

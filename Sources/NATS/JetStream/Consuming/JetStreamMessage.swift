@@ -4,8 +4,8 @@ public import NATSProtocol
 public import NIOCore
 import Synchronization
 
-/// A message that a consumer delivers. It is delivered again unless it is settled in time with ``ack()``, ``nak(delay:)`` or
-/// ``term(reason:)``, each of which can be done once.
+/// A message that a consumer delivers. It is delivered again unless it is settled in time with ``ack()``,
+/// ``nak(delay:)`` or ``term(reason:)``, each of which can be done once.
 public struct JetStreamMessage: Sendable {
     /// The message.
     public let message: NATSMessage
@@ -22,10 +22,11 @@ public struct JetStreamMessage: Sendable {
     /// The payload as text; what is not UTF-8 is replaced by U+FFFD.
     public var text: String { message.text }
 
-    /// Says that it is done. Returns when that is buffered; the server's word for it is to be had with ``ackConfirmed(timeout:)``.
+    /// Says that it is done. Returns when that is buffered; the server's word for it is to be had with
+    /// ``ackConfirmed(timeout:)``.
     ///
-    /// - Throws: ``JetStreamError``: `settled` when it was settled before; `connection` when it cannot be sent, and it can be
-    ///   settled again.
+    /// - Throws: ``JetStreamError``: `settled` when it was settled before; `connection` when it cannot be sent, and it
+    ///   can be settled again.
     public func ack() throws(JetStreamError) {
         try settler.settle(.ack, metadata.deliveries)
     }
@@ -33,8 +34,9 @@ public struct JetStreamMessage: Sendable {
     /// Says that it is done, and waits until the server has noted that (J27).
     ///
     /// - Parameter timeout: how long to try; nil for the context's time.
-    /// - Throws: ``JetStreamError``: `settled` when it was settled before; `timeout`, `unavailable`, `disconnected` when the server said
-    ///   nothing: whether it has noted it is unknown, and it can be settled again. `cancelled`, `connection`.
+    /// - Throws: ``JetStreamError``: `settled` when it was settled before; `timeout`, `unavailable`, `disconnected`
+    ///   when the server said nothing: whether it has noted it is unknown, and it can be settled again. `cancelled`,
+    ///   `connection`.
     public func ackConfirmed(timeout: TimeAmount? = nil) async throws(JetStreamError) {
         try await settler.confirm(timeout)
     }
@@ -102,7 +104,11 @@ final class JetStreamSettler: Sendable {
     }
 
     private func begin() throws(JetStreamError) {
-        let result = state.compareExchange(expected: State.open, desired: State.settled, ordering: .acquiringAndReleasing)
+        let result = state.compareExchange(
+            expected: State.open,
+            desired: State.settled,
+            ordering: .acquiringAndReleasing
+        )
         guard result.exchanged else { throw JetStreamError(.settled, "the message was settled before") }
     }
 

@@ -1,5 +1,5 @@
-// Owns: the messages of a consumer as an async sequence, and its side on the loop. The reader there pulls as messages are taken;
-// what nobody has taken at the end is given back (J28).
+// Owns: the messages of a consumer as an async sequence, and its side on the loop. The reader there pulls as messages
+// are taken; what nobody has taken at the end is given back (J28).
 
 import Logging
 import NATSProtocol
@@ -7,15 +7,15 @@ public import NIOCore
 
 /// How a consumer is read.
 public struct JetStreamConsumeOptions: Sendable {
-    /// How many messages may be asked for and wait here, together. Default 100. All of them are this client's: where several
-    /// share a consumer, or messages take long, fewer are better (J3).
+    /// How many messages may be asked for and wait here, together. Default 100. All of them are this client's: where
+    /// several share a consumer, or messages take long, fewer are better (J3).
     public var messages = 100
     /// The same in bytes of subjects, headers and payloads; nil for no limit. A message that is larger raises it.
     public var bytes: Int?
     /// How long a pull waits at the server. Default 30 s.
     public var expires = TimeAmount.seconds(30)
-    /// How often the server says that it is there; twice this time without a word, and it is asked anew. Default 5 s, at most
-    /// half of ``expires``.
+    /// How often the server says that it is there; twice this time without a word, and it is asked anew. Default 5 s,
+    /// at most half of ``expires``.
     public var heartbeat = TimeAmount.seconds(5)
     /// For how long, from its delivery, more time is asked for a message that is not settled (J23), so that it is not
     /// delivered again while it is handled or waits here. Nil for never. Default 2 min.
@@ -34,8 +34,8 @@ public struct JetStreamConsumeOptions: Sendable {
         case stop
         /// It waits for another consumer of this name.
         case wait
-        /// The consumer is created again, with these settings, from behind the last message that was settled with all before
-        /// it. What was not settled is delivered again.
+        /// The consumer is created again, with these settings, from behind the last message that was settled with all
+        /// before it. What was not settled is delivered again.
         case recreate(JetStreamConsumer.Configuration)
     }
 
@@ -57,8 +57,12 @@ public struct JetStreamConsumeOptions: Sendable {
     }
 
     func check() throws(JetStreamError) {
-        guard messages > 0 else { throw JetStreamError(.invalidArgument, "at least one message is asked for, not \(messages)") }
-        if let bytes, bytes <= 0 { throw JetStreamError(.invalidArgument, "at least one byte is asked for, not \(bytes)") }
+        guard messages > 0 else {
+            throw JetStreamError(.invalidArgument, "at least one message is asked for, not \(messages)")
+        }
+        if let bytes, bytes <= 0 {
+            throw JetStreamError(.invalidArgument, "at least one byte is asked for, not \(bytes)")
+        }
         guard expires >= .milliseconds(10), heartbeat > .zero, heartbeat * 2 <= expires else {
             throw JetStreamError(.invalidArgument, "expires must be 10 ms at least, and a heartbeat at most half of it")
         }
@@ -97,9 +101,9 @@ public struct JetStreamConsumeOptions: Sendable {
 
 /// The messages of a consumer, see ``JetStreamConsumer/messages(_:)``.
 ///
-/// Each message goes to one reader. The sequence goes on over lost connections, and ends when it is stopped, when the client
-/// closes or drains, or when the reading task is cancelled. Dropping the sequence and its iterators stops it; what was not
-/// taken by then is given back to the server at once.
+/// Each message goes to one reader. The sequence goes on over lost connections, and ends when it is stopped, when the
+/// client closes or drains, or when the reading task is cancelled. Dropping the sequence and its iterators stops it;
+/// what was not taken by then is given back to the server at once.
 public struct JetStreamMessages: AsyncSequence, Sendable {
     /// What a step of the iteration gives.
     public typealias Element = JetStreamMessage
@@ -108,8 +112,8 @@ public struct JetStreamMessages: AsyncSequence, Sendable {
 
     let source: JetStreamMessageSource
 
-    /// Stops: what was not taken is given back to the server at once (J28), and the sequence ends. What was taken can still be
-    /// settled.
+    /// Stops: what was not taken is given back to the server at once (J28), and the sequence ends. What was taken can
+    /// still be settled.
     public func stop() { source.stop() }
 
     /// Begins the iteration.
@@ -128,7 +132,9 @@ public struct JetStreamMessages: AsyncSequence, Sendable {
         /// The next message, nil when the sequence has ended or the task is cancelled.
         ///
         /// - Throws: ``JetStreamError``: `noConsumer`, `permission`, or why the server refuses the pulls.
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws(JetStreamError) -> JetStreamMessage? {
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(JetStreamError) -> JetStreamMessage? {
             try await source.queue.next(for: reader, isolation: actor, source.hop)
         }
 
@@ -216,8 +222,11 @@ final class DeliveryFeeder: JetStreamReaderDelegate {
         self.box = box
     }
 
-
-    func reader(_ reader: JetStreamReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery) {
+    func reader(
+        _ reader: JetStreamReader,
+        received message: borrowing NATSInboundMessage,
+        _ delivery: JetStreamDelivery
+    ) {
         guard let metadata = JetStreamMetadata(ackSubject: delivery.reply) else { return }
         let id = delivery.id
         let settler = JetStreamSettler(context: consumer.context, reply: delivery.reply, rules: rules) { [queue] in

@@ -1,5 +1,5 @@
-// Owns: what the reply subject of a delivery tells about it (A7; ADR-15): nine tokens, or eleven and more with the domain in
-// front. Pure; numbers are read in place.
+// Owns: what the reply subject of a delivery tells about it (A7; ADR-15): nine tokens, or eleven and more with the
+// domain in front. Pure; numbers are read in place.
 
 import Bytes
 
@@ -69,7 +69,9 @@ package struct AckSubject: Equatable, Sendable {
             guard index == subject.count || subject[index] == ASCII.dot else { continue }
             let place = token - streamToken - 2
             if place >= 0, place < 5 {
-                guard let number = Self.number(UnsafeRawBufferPointer(rebasing: subject[start..<index])) else { return nil }
+                guard let number = Self.number(UnsafeRawBufferPointer(rebasing: subject[start..<index])) else {
+                    return nil
+                }
                 switch place {
                 case 0: numbers.0 = number
                 case 1: numbers.1 = number

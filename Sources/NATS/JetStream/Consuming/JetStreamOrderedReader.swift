@@ -1,5 +1,6 @@
-// Owns: reading a stream in order on a connection's loop. Each consumer that the machine asks for has a reader of its own; what an
-// older one still brings is passed over. Goes on until it is stopped, whoever reads meanwhile (J20). Loop-bound.
+// Owns: reading a stream in order on a connection's loop. Each consumer that the machine asks for has a reader of its
+// own; what an older one still brings is passed over. Goes on until it is stopped, whoever reads meanwhile (J20).
+// Loop-bound.
 
 import Bytes
 import NATSProtocol
@@ -23,7 +24,11 @@ package struct JetStreamOrderedOptions: Sendable {
 /// Whoever handles the messages. Called on the loop.
 package protocol JetStreamOrderedDelegate: AnyObject {
     /// One message, in order, in the middle of a read burst. It waits here until `taken` is called.
-    func ordered(_ reader: JetStreamOrderedReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery)
+    func ordered(
+        _ reader: JetStreamOrderedReader,
+        received message: borrowing NATSInboundMessage,
+        _ delivery: JetStreamDelivery
+    )
     /// A consumer is there, with so many messages before it. The first of several calls tells of the begin.
     func ordered(_ reader: JetStreamOrderedReader, created pending: UInt64)
     /// The stream is another one of the name: what comes now begins anew (J19).
@@ -231,7 +236,8 @@ package final class JetStreamOrderedReader: JetStreamReaderDelegate {
         _ delivery: JetStreamDelivery
     ) {
         guard reader === self.reader, let delegate else { return }
-        switch machine.received(delivery: delivery.numbers.consumerSequence, sequence: delivery.numbers.streamSequence) {
+        switch machine.received(delivery: delivery.numbers.consumerSequence, sequence: delivery.numbers.streamSequence)
+        {
         case .deliver: delegate.ordered(self, received: message, delivery)
         case .skip: reader.taken(1, bytes: delivery.size)
         case .gap:

@@ -1,5 +1,6 @@
-// Owns: reading a consumer on a connection's loop: the subscription, the pulls that the machine asks for, the deliveries that need
-// more time, and what follows when the consumer is gone. Loop-bound; a message costs neither a task nor a closure.
+// Owns: reading a consumer on a connection's loop: the subscription, the pulls that the machine asks for, the
+// deliveries that need more time, and what follows when the consumer is gone. Loop-bound; a message costs neither a
+// task nor a closure.
 
 import Bytes
 import LoopTools
@@ -44,7 +45,11 @@ package struct JetStreamDelivery: Sendable {
 /// Whoever handles the messages of a reader. Called on the loop.
 package protocol JetStreamReaderDelegate: AnyObject {
     /// One message, in the middle of a read burst. It waits here until `taken` is called.
-    func reader(_ reader: JetStreamReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery)
+    func reader(
+        _ reader: JetStreamReader,
+        received message: borrowing NATSInboundMessage,
+        _ delivery: JetStreamDelivery
+    )
     /// The server is there, and tells the number of the last delivery.
     func reader(_ reader: JetStreamReader, heartbeat consumerSequence: UInt64)
     /// A second has passed: a time to look for what was taken and settled elsewhere.
@@ -84,7 +89,8 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     /// When the machine is called next, and by which entry.
     private var armed: (time: NIODeadline, handle: DeadlineHandle)?
     private var isTicking = false
-    /// Whether a consumer that is made again may not begin at a sequence: that of a work queue, which keeps what is not settled.
+    /// Whether a consumer that is made again may not begin at a sequence: that of a work queue, which keeps what is not
+    /// settled.
     private var recreatesWhole = false
 
     /// - Parameters:
@@ -105,7 +111,8 @@ package final class JetStreamReader: NATSSubscriptionHandler {
         self.options = options
         self.delegate = delegate
         var settings = options.pull
-        settings.maximumPayload = connection.maximumPayload == .max ? settings.maximumPayload : connection.maximumPayload
+        settings.maximumPayload =
+            connection.maximumPayload == .max ? settings.maximumPayload : connection.maximumPayload
         machine = PullMachine(settings, seed: .random(in: 0...UInt64.max))
         prefix = Array("\(connection.configuration.inboxPrefix).\(NATSConnection.uniqueName()).".utf8)
     }
@@ -147,8 +154,8 @@ package final class JetStreamReader: NATSSubscriptionHandler {
         if connection.isConnected { carryOut(machine.connectionUp(at: .now())) }
     }
 
-    /// Ends without loss (J28): what was asked for is taken back, what is under way is still delivered, then the delegate is told
-    /// that it has ended. Whoever has messages that were not begun gives them back.
+    /// Ends without loss (J28): what was asked for is taken back, what is under way is still delivered, then the
+    /// delegate is told that it has ended. Whoever has messages that were not begun gives them back.
     package func stop() {
         machine.stop()
         guard let subscription, !subscription.isEnded else { return }
@@ -224,9 +231,11 @@ package final class JetStreamReader: NATSSubscriptionHandler {
         arm()
     }
 
-    /// The token of a pull, when `subject` is the reply subject of one: what is delivered has the stream's subject (A6).
+    /// The token of a pull, when `subject` is the reply subject of one: what is delivered has the stream's subject
+    /// (A6).
     private func token(of subject: UnsafeRawBufferPointer) -> UInt64? {
-        guard subject.count > prefix.count, UnsafeRawBufferPointer(rebasing: subject[0..<prefix.count]).elementsEqual(prefix)
+        guard subject.count > prefix.count,
+            UnsafeRawBufferPointer(rebasing: subject[0..<prefix.count]).elementsEqual(prefix)
         else { return nil }
         return ASCII.decimal(UnsafeRawBufferPointer(rebasing: subject[prefix.count...])).map(UInt64.init) ?? 0
     }
@@ -256,7 +265,11 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     ///
     /// - Returns: false when it was settled before; nothing is sent then.
     @discardableResult
-    package func settle(_ delivery: JetStreamDelivery, _ settlement: JetStreamSettlement, backoff: [TimeAmount] = []) -> Bool {
+    package func settle(
+        _ delivery: JetStreamDelivery,
+        _ settlement: JetStreamSettlement,
+        backoff: [TimeAmount] = []
+    ) -> Bool {
         guard table.remove(delivery.id) else { return false }
         publish(settlement.body(deliveries: delivery.numbers.deliveries, backoff: backoff), to: delivery.reply)
         return true
@@ -364,7 +377,8 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     }
 
     private func askInfo() {
-        JetStreamLoopCall.start(on: connection, "\(apiPrefix)CONSUMER.INFO.\(stream).\(consumer)") { [weak self] result in
+        JetStreamLoopCall.start(on: connection, "\(apiPrefix)CONSUMER.INFO.\(stream).\(consumer)") {
+            [weak self] result in
             guard let self, delegate != nil else { return }
             let info: PullMachine.Info =
                 switch result {
@@ -383,6 +397,8 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     private func recreate() {
         guard var configuration = options.recreation else { return carryOut(machine.recreated(false, at: .now())) }
         configuration.name = consumer
+        // What was settled elsewhere since the last look counts.
+        delegate?.readerTicked(self)
         if !recreatesWhole, let first = table.firstUnsettled { configuration.deliver = .fromSequence(first) }
         var body = JSONMembers()
         body.set("stream_name", stream)

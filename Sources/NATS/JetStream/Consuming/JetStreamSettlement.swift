@@ -15,8 +15,8 @@ public enum JetStreamSettlement: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - deliveries: how often the message was delivered.
-    ///   - backoff: the waits of the consumer. From the second delivery on the server adds the difference of its steps to a
-    ///     delay, which is taken off here; so a delay may be negative.
+    ///   - backoff: the waits of the consumer. From the second delivery on the server adds the difference of its steps
+    ///     to a delay, which is taken off here; so a delay may be negative.
     package func body(deliveries: Int = 1, backoff: [TimeAmount] = []) -> [UInt8] {
         switch self {
         case .ack: return Array("+ACK".utf8)

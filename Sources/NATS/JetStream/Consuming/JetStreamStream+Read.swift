@@ -17,8 +17,8 @@ public struct JetStreamReadOptions: Sendable {
     public var messages = 500
     /// The same in bytes; nil for no limit. A message that is larger raises it.
     public var bytes: Int?
-    /// Called, on the connection's loop, when the stream is another one of its name (J19): the messages behind begin anew, with
-    /// the first of that stream.
+    /// Called, on the connection's loop, when the stream is another one of its name (J19): the messages behind begin
+    /// anew, with the first of that stream.
     public var onRestart: (@Sendable () -> Void)?
 
     /// All messages from the first one, and on.
@@ -55,13 +55,14 @@ public struct JetStreamOrderedMessage: Sendable {
 extension JetStreamStream {
     /// The messages of the stream, in order and each once, without anything to acknowledge (ADR-17).
     ///
-    /// The consumer behind it is made anew whenever it is lost, or something is missing: the sequence goes on behind the last
-    /// message, over lost connections and servers, and ends only when it is stopped, when the client closes, when the task is
-    /// cancelled, or with ``JetStreamReadOptions/End/last``. Behind such a loss, a start at the last message of each
-    /// subject shows values that later ones have superseded (J18).
+    /// The consumer behind it is made anew whenever it is lost, or something is missing: the sequence goes on behind
+    /// the last message, over lost connections and servers, and ends only when it is stopped, when the client closes,
+    /// when the task is cancelled, or with ``JetStreamReadOptions/End/last``. Behind such a loss, a start at the last
+    /// message of each subject shows values that later ones have superseded (J18).
     ///
     /// - Parameter options: what is read, and from where.
-    /// - Throws: ``JetStreamError``: `noStream`, `invalidName`, `invalidArgument`, `filters`, and what every call throws.
+    /// - Throws: ``JetStreamError``: `noStream`, `invalidName`, `invalidArgument`, `filters`, and what every call
+    ///   throws.
     public func read(
         _ options: JetStreamReadOptions = JetStreamReadOptions()
     ) async throws(JetStreamError) -> JetStreamOrderedMessages {
@@ -75,7 +76,11 @@ extension JetStreamStream {
         guard options.messages > 0, options.bytes ?? 1 > 0 else {
             throw JetStreamError(.invalidArgument, "messages and bytes must be positive")
         }
-        let source = OrderedSource<JetStreamOrderedMessage>(client: context.client, limit: options.messages, bytes: options.bytes)
+        let source = OrderedSource<JetStreamOrderedMessage>(
+            client: context.client,
+            limit: options.messages,
+            bytes: options.bytes
+        )
         let (end, onRestart) = (options.end, options.onRestart)
         try await source.start(self, ordered) { queue, box, began in
             OrderedFeeder(queue: queue, box: box, began: began, end: end, onRestart: onRestart)
@@ -114,7 +119,9 @@ public struct JetStreamOrderedMessages: AsyncSequence, Sendable {
         /// The next message, nil when the sequence has ended or the task is cancelled.
         ///
         /// - Throws: ``JetStreamError``: `permission`, `connection`.
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws(JetStreamError) -> JetStreamOrderedMessage? {
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(JetStreamError) -> JetStreamOrderedMessage? {
             try await source.queue.next(for: reader, isolation: actor, source.hop)
         }
 
@@ -162,7 +169,8 @@ final class OrderedSource<Element: Sendable>: Sendable {
     func start(
         _ stream: JetStreamStream,
         _ options: JetStreamOrderedOptions,
-        _ makeFeeder: @escaping @Sendable (DeliveryQueue<Element>, Box, EventLoopPromise<Void>) -> any JetStreamOrderedDelegate
+        _ makeFeeder:
+            @escaping @Sendable (DeliveryQueue<Element>, Box, EventLoopPromise<Void>) -> any JetStreamOrderedDelegate
     ) async throws(JetStreamError) {
         try await stream.context.onLoop { [client, reader, queue] core -> EventLoopFuture<Void> in
             let began = client.eventLoop.makePromise(of: Void.self)
@@ -204,9 +212,16 @@ final class OrderedFeeder: JetStreamOrderedDelegate {
         self.onRestart = onRestart
     }
 
-    func ordered(_ reader: JetStreamOrderedReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery) {
+    func ordered(
+        _ reader: JetStreamOrderedReader,
+        received message: borrowing NATSInboundMessage,
+        _ delivery: JetStreamDelivery
+    ) {
         guard let metadata = JetStreamMetadata(ackSubject: delivery.reply) else { return }
-        queue.append(JetStreamOrderedMessage(message: NATSMessage(copying: message), metadata: metadata), size: delivery.size)
+        queue.append(
+            JetStreamOrderedMessage(message: NATSMessage(copying: message), metadata: metadata),
+            size: delivery.size
+        )
         if delivery.numbers.pending == 0 { caughtUp(reader) }
     }
 

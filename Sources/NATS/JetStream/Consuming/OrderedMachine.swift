@@ -1,5 +1,6 @@
-// Owns: reading a stream in order without acknowledgements (J17 to J20; ADR-17): which consumer is made when, what is passed over,
-// when something is missing, and whether it is still the same stream. A value without I/O. It never ends by itself.
+// Owns: reading a stream in order without acknowledgements (J17 to J20; ADR-17): which consumer is made when, what is
+// passed over, when something is missing, and whether it is still the same stream. A value without I/O. It never ends
+// by itself.
 
 package import NIOCore
 
@@ -8,7 +9,7 @@ package struct OrderedMachine {
         case none
         /// Ask for the stream's info, and tell ``streamAnswered(_:at:)``.
         case look
-        /// Create a consumer that begins there, and tell ``created(pending:at:)`` or ``failed(at:)``.
+        /// Create a consumer that begins there, and tell ``created(at:)`` or ``failed(at:)``.
         case create(JetStreamConsumer.DeliverPolicy, attempt: Int)
         /// Throw the consumer away that is read, and wait for the ``deadline``.
         case discard
@@ -140,8 +141,8 @@ package struct OrderedMachine {
         return .deliver
     }
 
-    /// The server tells the last delivery; true when that did not come. Without acknowledgements nothing else would tell that
-    /// the last messages were lost with a connection.
+    /// The server tells the last delivery; true when that did not come. Without acknowledgements nothing else would
+    /// tell that the last messages were lost with a connection.
     package mutating func isMissing(upTo delivery: UInt64) -> Bool {
         guard phase == .reading, delivery >= nextDelivery else { return false }
         gaps += 1

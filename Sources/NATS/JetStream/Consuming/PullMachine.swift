@@ -1,6 +1,6 @@
-// Owns: when a consumer is pulled and for how much, and what follows from what the server says or does not say (J1 to J16). A
-// value without I/O: each event returns what is to be done. What is asked for is kept pull by pull, and the tokens of pulls that
-// were given up mean nothing any more.
+// Owns: when a consumer is pulled and for how much, and what follows from what the server says or does not say (J1 to
+// J16). A value without I/O: each event returns what is to be done. What is asked for is kept pull by pull, and the
+// tokens of pulls that were given up mean nothing any more.
 
 package import NIOCore
 
@@ -266,8 +266,8 @@ package struct PullMachine {
         }
     }
 
-    /// The end of a pull, with what the server says was left of it. The server serves pulls in turn, and we charge the oldest: the
-    /// others are set right by the difference.
+    /// The end of a pull, with what the server says was left of it. The server serves pulls in turn, and we charge the
+    /// oldest: the others are set right by the difference.
     private mutating func end(_ token: UInt64, _ status: PullStatus) {
         var known = 0
         var knownBytes = 0

@@ -1,5 +1,5 @@
-// Owns: what the server says about a pull instead of a message (A6; ADR-13, 37, 42): a number, a text, and what was left of the
-// pull. Pure; read in place.
+// Owns: what the server says about a pull instead of a message (A6; ADR-13, 37, 42): a number, a text, and what was
+// left of the pull. Pure; read in place.
 
 import Bytes
 import NATSProtocol
@@ -83,7 +83,9 @@ struct PullStatus: Equatable {
 
     private static func conflict(_ text: String) -> Kind {
         let lower = text.inLowerASCII
-        func limit(_ start: String) -> Substring? { lower.begins(with: start) ? lower.dropFirst(start.utf8.count) : nil }
+        func limit(_ start: String) -> Substring? {
+            lower.begins(with: start) ? lower.dropFirst(start.utf8.count) : nil
+        }
         if lower.begins(with: "batch completed") { return .batchCompleted }
         if lower.begins(with: "message size exceeds maxbytes") { return .exceedsBytes }
         if lower.begins(with: "leadership change") { return .leadershipChange }
@@ -93,7 +95,9 @@ struct PullStatus: Equatable {
         if lower.begins(with: "consumer is push based") { return .refused(JetStreamError(.invalidArgument, text)) }
         if let number = limit("exceeded maxrequestbatch of ").flatMap({ Int($0) }) { return .beyond(.batch(number)) }
         if let number = limit("exceeded maxrequestmaxbytes of ").flatMap({ Int($0) }) { return .beyond(.bytes(number)) }
-        if let time = limit("exceeded maxrequestexpires of ").flatMap({ duration($0) }) { return .beyond(.expires(time)) }
+        if let time = limit("exceeded maxrequestexpires of ").flatMap({ duration($0) }) {
+            return .beyond(.expires(time))
+        }
         return .other("409 \(text)")
     }
 

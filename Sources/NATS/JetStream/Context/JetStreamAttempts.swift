@@ -1,5 +1,5 @@
-// Owns: what follows when an attempt of a call fails: another one, after which pause, or the end (J30, J31, J36). A value
-// without I/O; whoever makes the attempts asks it. Times are those of the caller's clock.
+// Owns: what follows when an attempt of a call fails: another one, after which pause, or the end (J30, J31, J36). A
+// value without I/O; whoever makes the attempts asks it. Times are those of the caller's clock.
 
 package import NIOCore
 

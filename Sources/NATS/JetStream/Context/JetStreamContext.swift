@@ -1,5 +1,5 @@
-// Owns: the door to JetStream: where its API is, how long calls may take, and how a call is made and made again. Sendable, any
-// thread. Knows no stream and no consumer: what there is to do with them stands in the folders above.
+// Owns: the door to JetStream: where its API is, how long calls may take, and how a call is made and made again.
+// Sendable, any thread. Knows no stream and no consumer: what there is to do with them stands in the folders above.
 
 import Bytes
 import NATSProtocol
@@ -10,8 +10,8 @@ extension NATSClient {
     ///
     /// - Parameters:
     ///   - domain: the JetStream domain to ask, nil for that of the server this client is connected to.
-    ///   - prefix: what the API's subjects begin with where an account imports them under another name; with a domain it
-    ///     cannot be given.
+    ///   - prefix: what the API's subjects begin with where an account imports them under another name; with a domain
+    ///     it cannot be given.
     ///   - timeout: how long a call may take in all, with everything that is tried again (J36).
     /// - Throws: ``JetStreamError`` with code `invalidName`.
     public func jetStream(

@@ -1,10 +1,10 @@
-// Owns: the one error type of JetStream calls: a code that can grow without breaking users, the server's own number, and a
-// message for people. Which number of the server means which code stands here alone. A value, any thread.
+// Owns: the one error type of JetStream calls: a code that can grow without breaking users, the server's own number,
+// and a message for people. Which number of the server means which code stands here alone. A value, any thread.
 
 /// Why something with JetStream did not work.
 ///
-/// Decide on ``code``, or on ``errorCode`` where a server's number has no code of its own; ``message`` is text for people
-/// and may change. The server's numbers are those of ADR-7 (`err_code`).
+/// Decide on ``code``, or on ``errorCode`` where a server's number has no code of its own; ``message`` is text for
+/// people and may change. The server's numbers are those of ADR-7 (`err_code`).
 public struct JetStreamError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The kind of a failure. More kinds may come; compare with the static members.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
@@ -108,7 +108,8 @@ public struct JetStreamError: Error, Sendable, Hashable, CustomStringConvertible
         public static let offline = Code(.offline)
         /// The server denied the publish or the subscription.
         public static let permission = Code(.permission)
-        /// Servers, storage or limits of the account do not suffice (10002, 10005, 10023, 10026 to 10028, 10047, 10074).
+        /// Servers, storage or limits of the account do not suffice (10002, 10005, 10023, 10026 to 10028, 10047,
+        /// 10074).
         public static let resources = Code(.resources)
         /// The stream takes no rollups (10111).
         public static let rollupRefused = Code(.rollupRefused)

@@ -1,5 +1,6 @@
-// Owns: how JSON of the API is read and written: members that are there only when they are set (the server refuses fields that
-// it does not know, A1), durations in nanoseconds, times as RFC 3339. Unknown members of replies are passed over. Pure.
+// Owns: how JSON of the API is read and written: members that are there only when they are set (the server refuses
+// fields that it does not know, A1), durations in nanoseconds, times as RFC 3339. Unknown members of replies are passed
+// over. Pure.
 
 import Bytes
 import NATSProtocol

@@ -1,5 +1,5 @@
-// Owns: a call of the API from a connection's loop, without a task: for readers that ask for, make and remove consumers. Such
-// calls are rare, and so each may cost a closure. Loop-bound.
+// Owns: a call of the API from a connection's loop, without a task: for readers that ask for, make and remove
+// consumers. Such calls are rare, and so each may cost a closure. Loop-bound.
 
 import Bytes
 import NATSProtocol

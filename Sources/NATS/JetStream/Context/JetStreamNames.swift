@@ -7,8 +7,8 @@ import NATSProtocol
 enum JetStreamNames {
     static let longestName = 255
 
-    /// Refuses what cannot name a stream or a consumer: 1 to 255 bytes, none of `. * > / \`, no white space and no control
-    /// character (A4).
+    /// Refuses what cannot name a stream or a consumer: 1 to 255 bytes, none of `. * > / \`, no white space and no
+    /// control character (A4).
     static func check(_ name: String, _ what: StaticString) throws(JetStreamError) {
         let bytes = name.utf8
         guard !bytes.isEmpty, bytes.count <= longestName, bytes.allSatisfy(isNameByte) else {

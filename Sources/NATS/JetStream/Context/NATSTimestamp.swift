@@ -1,5 +1,5 @@
-// Owns: points in time as JetStream tells them: RFC 3339 on the wire, nanoseconds since 1970 here. A value, any thread; no
-// Foundation, no time zone tables.
+// Owns: points in time as JetStream tells them: RFC 3339 on the wire, nanoseconds since 1970 here. A value, any thread;
+// no Foundation, no time zone tables.
 
 import Bytes
 import Glibc
@@ -54,7 +54,9 @@ public struct NATSTimestamp: Sendable, Hashable, Comparable, CustomStringConvert
                 let day = number(2), take(UInt8(ascii: "T")), let hour = number(2), take(ASCII.colon),
                 let minute = number(2), take(ASCII.colon), let second = number(2)
             else { return nil }
-            guard (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second <= 60 else { return nil }
+            guard (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second <= 60 else {
+                return nil
+            }
             guard let fraction = fraction(), let offset = offset(), position == bytes.count else { return nil }
             let seconds = days(year, month, day) * 86_400 + Int64(hour * 3600 + minute * 60 + second) - offset
             let (product, isTooLarge) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
@@ -106,7 +108,8 @@ public struct NATSTimestamp: Sendable, Hashable, Comparable, CustomStringConvert
             return isEast ? seconds : -seconds
         }
 
-        /// Days since 1970 of a date in the calendar that is in use, reckoned from March, so that the leap day comes last.
+        /// Days since 1970 of a date in the calendar that is in use, reckoned from March, so that the leap day comes
+        /// last.
         private func days(_ year: Int, _ month: Int, _ day: Int) -> Int64 {
             let shifted = month <= 2 ? year - 1 : year
             let era = shifted / 400

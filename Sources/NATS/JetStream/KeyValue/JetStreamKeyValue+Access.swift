@@ -11,8 +11,8 @@ extension JetStreamKeyValue {
     ///
     /// - Parameters:
     ///   - key: the key.
-    ///   - reader: who is asked. With ``JetStreamStream/Reader/any``, the default, a value may be a little old, but never older than
-    ///     what this handle has written; the leader knows all.
+    ///   - reader: who is asked. With ``JetStreamStream/Reader/any``, the default, a value may be a little old, but
+    ///     never older than what this handle has written; the leader knows all.
     /// - Returns: nil when the key has no value: it was never put, was deleted, or has expired.
     /// - Throws: ``JetStreamError``: `noStream`, `invalidName`, and what every call throws.
     public func get(
@@ -44,16 +44,24 @@ extension JetStreamKeyValue {
     }
 
     /// The last change of a key, deletions included; nil when there is none.
-    private func last(_ key: String, _ reader: JetStreamStream.Reader) async throws(JetStreamError) -> JetStreamKeyValueEntry? {
+    private func last(
+        _ key: String,
+        _ reader: JetStreamStream.Reader
+    ) async throws(JetStreamError) -> JetStreamKeyValueEntry? {
         try Self.check(key)
         let written = written.revision(of: key)
         var found = try await lastMessage(key, reader)
         // Older than what was written here: the server that answered is behind (J40).
-        if case .any = reader, written > 0, (found?.sequence ?? 0) < written { found = try await lastMessage(key, .leader) }
+        if case .any = reader, written > 0, (found?.sequence ?? 0) < written {
+            found = try await lastMessage(key, .leader)
+        }
         return found.flatMap { JetStreamKeyValueEntry(self, $0) }
     }
 
-    private func lastMessage(_ key: String, _ reader: JetStreamStream.Reader) async throws(JetStreamError) -> JetStreamStoredMessage? {
+    private func lastMessage(
+        _ key: String,
+        _ reader: JetStreamStream.Reader
+    ) async throws(JetStreamError) -> JetStreamStoredMessage? {
         do throws(JetStreamError) {
             return try await stream.lastMessage(of: subjectPrefix + key, from: reader)
         } catch {
@@ -69,11 +77,12 @@ extension JetStreamKeyValue {
     /// - Parameters:
     ///   - value: any bytes.
     ///   - key: the key.
-    ///   - timeToLive: when the value expires, at least 1 s; the bucket must have markers. With a history of more than one value the
-    ///     one before comes back then, and the server raises it to the markers' time (A8): it is meant for a history of one.
+    ///   - timeToLive: when the value expires, at least 1 s; the bucket must have markers. With a history of more than
+    ///     one value the one before comes back then, and the server raises it to the markers' time (A8): it is meant
+    ///     for a history of one.
     /// - Returns: the number of the change.
     /// - Throws: ``JetStreamError``: `invalidName`, `invalidTTL`, `messageTooLarge`, `streamFull`, and what
-    ///   ``JetStreamContext/publish(_:to:headers:options:)-(Sequence<UInt8>,_,_,_)`` throws.
+    ///   `JetStreamContext.publish(_:to:headers:options:)` throws.
     @discardableResult
     public func put(
         _ value: some Sequence<UInt8>,
@@ -85,19 +94,23 @@ extension JetStreamKeyValue {
 
     /// Gives a key a text as UTF-8. Works as the form that takes bytes.
     @discardableResult
-    public func put(_ text: String, for key: String, timeToLive: TimeAmount? = nil) async throws(JetStreamError) -> UInt64 {
+    public func put(
+        _ text: String,
+        for key: String,
+        timeToLive: TimeAmount? = nil
+    ) async throws(JetStreamError) -> UInt64 {
         try await put(text.utf8, for: key, timeToLive: timeToLive)
     }
 
-    /// Gives a key a value if it has none: if it was never put, was deleted or purged, or has expired (J39). Of many who do so at once
-    /// one succeeds.
+    /// Gives a key a value if it has none: if it was never put, was deleted or purged, or has expired (J39). Of many
+    /// who do so at once one succeeds.
     ///
     /// - Parameters:
     ///   - key: the key.
     ///   - value: any bytes.
     ///   - timeToLive: when the value expires, at least 1 s; the bucket must have markers.
     /// - Returns: the number of the change.
-    /// - Throws: ``JetStreamError``: `exists` when the key has a value; see ``put(_:for:timeToLive:)-(Sequence<UInt8>,_,_)``.
+    /// - Throws: ``JetStreamError``: `exists` when the key has a value; see `put(_:for:timeToLive:)`.
     @discardableResult
     public func create(
         _ key: String,
@@ -119,7 +132,9 @@ extension JetStreamKeyValue {
             } else {
                 expected = 0
             }
-            if attempt > 0 { try await JetStreamContext.pause(.again(after: .milliseconds(.random(in: 1...20) << Int64(attempt)))) }
+            if attempt > 0 {
+                try await JetStreamContext.pause(.again(after: .milliseconds(.random(in: 1...20) << Int64(attempt))))
+            }
         }
         throw JetStreamError(.wrongSequence, "the key \(key) changes all the time")
     }
@@ -129,7 +144,11 @@ extension JetStreamKeyValue {
 
     /// Creates a key with a text as UTF-8. Works as the form that takes bytes.
     @discardableResult
-    public func create(_ key: String, _ text: String, timeToLive: TimeAmount? = nil) async throws(JetStreamError) -> UInt64 {
+    public func create(
+        _ key: String,
+        _ text: String,
+        timeToLive: TimeAmount? = nil
+    ) async throws(JetStreamError) -> UInt64 {
         try await create(key, text.utf8, timeToLive: timeToLive)
     }
 
@@ -142,7 +161,7 @@ extension JetStreamKeyValue {
     ///   - timeToLive: when the value expires, at least 1 s; the time begins anew. The bucket must have markers.
     /// - Returns: the number of the change.
     /// - Throws: ``JetStreamError``: `wrongSequence` when it has changed (J34); see
-    ///   ``put(_:for:timeToLive:)-(Sequence<UInt8>,_,_)``.
+    ///   `put(_:for:timeToLive:)`.
     @discardableResult
     public func update(
         _ key: String,
@@ -164,13 +183,14 @@ extension JetStreamKeyValue {
         try await update(key, text.utf8, revision: revision, timeToLive: timeToLive)
     }
 
-    /// Reads a key, and gives it what `change` makes of that, again and again until nobody else has changed it meanwhile.
+    /// Reads a key, and gives it what `change` makes of that, again and again until nobody else has changed it
+    /// meanwhile.
     ///
     /// - Parameters:
     ///   - key: the key.
     ///   - change: makes the new value of the old one, nil for none; nil deletes the key. May be called several times.
     /// - Returns: the number of the change; nil when there was nothing to delete.
-    /// - Throws: ``JetStreamError``: `wrongSequence` after a hundred attempts; see ``put(_:for:timeToLive:)-(Sequence<UInt8>,_,_)``.
+    /// - Throws: ``JetStreamError``: `wrongSequence` after a hundred attempts; see `put(_:for:timeToLive:)`.
     @discardableResult
     public func change(
         _ key: String,
@@ -267,13 +287,18 @@ extension JetStreamKeyValue {
         rollup: JetStreamPublishOptions.Rollup? = nil
     ) async throws(JetStreamError) -> UInt64 {
         try Self.check(key)
-        // With an id, so that an attempt whose answer is missing is made again and counts once: an expectation alone would
-        // take its own first attempt for another's change.
+        // With an id, so that an attempt whose answer is missing is made again and counts once: an expectation alone
+        // would take its own first attempt for another's change.
         var options = JetStreamPublishOptions.unique()
         options.expecting.lastSubjectSequence = revision
         options.timeToLive = timeToLive.map { .after($0) }
         options.rollup = rollup
-        let ack = try await context.publish(value.readableBytesView, to: writePrefix + key, headers: headers, options: options)
+        let ack = try await context.publish(
+            value.readableBytesView,
+            to: writePrefix + key,
+            headers: headers,
+            options: options
+        )
         written.note(key, ack.sequence)
         return ack.sequence
     }
@@ -297,8 +322,9 @@ extension JetStreamKeyValue {
     ///
     /// - Parameter changes: 1 to 1000.
     /// - Returns: the number of the last change.
-    /// - Throws: ``JetStreamError``: `wrongSequence` when one of the keys has changed, `batch` when the bucket does not allow it,
-    ///   `invalidName`, `invalidArgument`, and what ``JetStreamContext/publishAtomically(_:timeout:)`` throws.
+    /// - Throws: ``JetStreamError``: `wrongSequence` when one of the keys has changed, `batch` when the bucket does not
+    ///   allow it, `invalidName`, `invalidArgument`, and what ``JetStreamContext/publishAtomically(_:timeout:)``
+    ///   throws.
     @discardableResult
     public func apply(_ changes: [Change]) async throws(JetStreamError) -> UInt64 {
         var messages: [JetStreamBatchMessage] = []

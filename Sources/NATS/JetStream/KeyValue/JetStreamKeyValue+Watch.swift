@@ -1,5 +1,5 @@
-// Owns: watching keys, and listing them (J41, J42): the ordered reader of the bucket's stream, with changes instead of messages. A
-// watch never ends by itself. Any thread.
+// Owns: watching keys, and listing them (J41, J42): the ordered reader of the bucket's stream, with changes instead of
+// messages. A watch never ends by itself. Any thread.
 
 import NATSProtocol
 import NIOCore
@@ -22,14 +22,15 @@ public struct JetStreamWatchOptions: Sendable {
     public var ignoresDeletes = false
     /// Whether values are left behind.
     public var keysOnly = false
-    /// Only changes of this number or behind; nil for all. To go on where another watch has ended, give its last revision + 1.
+    /// Only changes of this number or behind; nil for all. To go on where another watch has ended, give its last
+    /// revision + 1.
     public var fromRevision: UInt64?
 
     /// The last value of each key, and all changes behind.
     public init() {}
 }
 
-/// The changes of keys, see ``JetStreamKeyValue/watch(_:_:)``.
+/// The changes of keys, see `JetStreamKeyValue.watch(_:_:)`.
 public struct JetStreamKeyValueWatch: AsyncSequence, Sendable {
     /// What a step of the iteration gives.
     public typealias Element = JetStreamKeyValueEvent
@@ -57,7 +58,9 @@ public struct JetStreamKeyValueWatch: AsyncSequence, Sendable {
         /// The next event, nil when the watch was stopped or the task is cancelled.
         ///
         /// - Throws: ``JetStreamError``: `permission`, `connection`.
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws(JetStreamError) -> JetStreamKeyValueEvent? {
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(JetStreamError) -> JetStreamKeyValueEvent? {
             try await source.queue.next(for: reader, isolation: actor, source.hop)
         }
 
@@ -68,7 +71,8 @@ public struct JetStreamKeyValueWatch: AsyncSequence, Sendable {
     }
 }
 
-/// Entries of a bucket, as far as they are there; see ``JetStreamKeyValue/history(_:)`` and ``JetStreamKeyValue/entries(_:)``.
+/// Entries of a bucket, as far as they are there; see ``JetStreamKeyValue/history(_:)`` and
+/// ``JetStreamKeyValue/entries(_:)``.
 public struct JetStreamKeyValueEntries: AsyncSequence, Sendable {
     /// What a step of the iteration gives.
     public typealias Element = JetStreamKeyValueEntry
@@ -87,7 +91,9 @@ public struct JetStreamKeyValueEntries: AsyncSequence, Sendable {
         /// The next entry, nil behind the last one or when the task is cancelled.
         ///
         /// - Throws: ``JetStreamError``: `permission`, `connection`.
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws(JetStreamError) -> JetStreamKeyValueEntry? {
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(JetStreamError) -> JetStreamKeyValueEntry? {
             while let event = try await iterator.next(isolation: actor) {
                 if case .entry(let entry) = event { return entry }
             }
@@ -104,8 +110,9 @@ public struct JetStreamKeyValueEntries: AsyncSequence, Sendable {
 extension JetStreamKeyValue {
     /// Watches keys: tells their values, says once that these were all, and tells every change behind.
     ///
-    /// It goes on over lost connections and servers, and tells revisions in rising order, each once; a value that was superseded
-    /// while the connection was lost may be left out. When the bucket was deleted and created again, it begins anew.
+    /// It goes on over lost connections and servers, and tells revisions in rising order, each once; a value that was
+    /// superseded while the connection was lost may be left out. When the bucket was deleted and created again, it
+    /// begins anew.
     ///
     /// - Parameters:
     ///   - pattern: which keys, with the wildcards `*` for one token and `>` for the rest.
@@ -118,7 +125,7 @@ extension JetStreamKeyValue {
         try await watch([pattern], options)
     }
 
-    /// Watches the keys of several patterns. Works as ``watch(_:_:)-(String,_)``.
+    /// Watches the keys of several patterns. Works as `watch(_:_:)`.
     public func watch(
         _ patterns: [String],
         _ options: JetStreamWatchOptions = JetStreamWatchOptions()
@@ -172,7 +179,10 @@ extension JetStreamKeyValue {
         guard !patterns.isEmpty else { throw JetStreamError(.invalidArgument, "at least one pattern is watched") }
         for pattern in patterns { try Self.checkPattern(pattern) }
         guard !options.updatesOnly || options.fromRevision == nil, !options.history || !options.updatesOnly else {
-            throw JetStreamError(.invalidArgument, "updates only cannot be asked for together with history or a revision")
+            throw JetStreamError(
+                .invalidArgument,
+                "updates only cannot be asked for together with history or a revision"
+            )
         }
         var ordered = JetStreamOrderedOptions()
         ordered.filters = patterns.map { subjectPrefix + $0 }
@@ -185,7 +195,11 @@ extension JetStreamKeyValue {
             } else {
                 .lastPerSubject
             }
-        let source = OrderedSource<JetStreamKeyValueEvent>(client: context.client, limit: ordered.pull.messages, bytes: nil)
+        let source = OrderedSource<JetStreamKeyValueEvent>(
+            client: context.client,
+            limit: ordered.pull.messages,
+            bytes: nil
+        )
         let bucket = self
         let ignoresDeletes = options.ignoresDeletes
         try await source.start(stream, ordered) { queue, box, began in
@@ -228,7 +242,11 @@ final class WatchFeeder: JetStreamOrderedDelegate {
         self.endsWhenReady = endsWhenReady
     }
 
-    func ordered(_ reader: JetStreamOrderedReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery) {
+    func ordered(
+        _ reader: JetStreamOrderedReader,
+        received message: borrowing NATSInboundMessage,
+        _ delivery: JetStreamDelivery
+    ) {
         let copy = NATSMessage(copying: message)
         let entry = JetStreamKeyValueEntry(
             bucket,

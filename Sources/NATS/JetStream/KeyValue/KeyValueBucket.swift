@@ -1,10 +1,11 @@
-// Owns: buckets of keys and values: what they are as streams (A12; ADR-8, 48, 57), and how they are made and found. Any thread.
+// Owns: buckets of keys and values: what they are as streams (A12; ADR-8, 48, 57), and how they are made and found. Any
+// thread.
 
 import Bytes
 public import NIOCore
 
-/// A bucket of keys and values, by its name: a handle that costs nothing but what it remembers of its own writes. Made by
-/// ``JetStreamContext/keyValue(_:)`` and ``JetStreamContext/createKeyValue(_:)``.
+/// A bucket of keys and values, by its name: a handle that costs nothing but what it remembers of its own writes. Made
+/// by ``JetStreamContext/keyValue(_:)`` and ``JetStreamContext/createKeyValue(_:)``.
 public struct JetStreamKeyValue: Sendable {
     /// Where it is.
     public let context: JetStreamContext
@@ -33,8 +34,8 @@ public struct JetStreamKeyValue: Sendable {
         public var history = 1
         /// When a value expires, nil for never.
         public var timeToLive: TimeAmount?
-        /// How long a marker stays where a key has expired, so that watchers hear of it; at least 1 s. It also allows keys
-        /// to have a time to live of their own (ADR-43, 48, server 2.11). Nil for neither.
+        /// How long a marker stays where a key has expired, so that watchers hear of it; at least 1 s. It also allows
+        /// keys to have a time to live of their own (ADR-43, 48, server 2.11). Nil for neither.
         public var markers: TimeAmount?
         /// How many bytes all values may take, nil for no limit.
         public var maxBytes: Int64?
@@ -113,11 +114,13 @@ public struct JetStreamKeyValue: Sendable {
     static func isBucket(_ name: String) -> Bool {
         let bytes = name.utf8
         return !bytes.isEmpty && bytes.count <= JetStreamNames.longestName - 4
-            && bytes.allSatisfy { ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == ASCII.minus || $0 == UInt8(ascii: "_") }
+            && bytes.allSatisfy {
+                ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == ASCII.minus || $0 == UInt8(ascii: "_")
+            }
     }
 
-    /// Refuses what cannot be a key: bytes other than letters and digits of ASCII and `-/_=.`, dots at the ends or two in a
-    /// row, and what begins with `_kv`.
+    /// Refuses what cannot be a key: bytes other than letters and digits of ASCII and `-/_=.`, dots at the ends or two
+    /// in a row, and what begins with `_kv`.
     static func check(_ key: String) throws(JetStreamError) {
         guard isKey(key, wildcards: false) else { throw JetStreamError(.invalidName, "\"\(key)\" cannot be a key") }
     }
@@ -164,8 +167,8 @@ extension JetStreamContext {
 
     /// Creates a bucket; one with the same settings may be there already.
     ///
-    /// - Throws: ``JetStreamError``: `streamExists` when there is one with other settings, `invalidName`, `invalidArgument`,
-    ///   `apiLevel`, `resources`, and what every call throws.
+    /// - Throws: ``JetStreamError``: `streamExists` when there is one with other settings, `invalidName`,
+    ///   `invalidArgument`, `apiLevel`, `resources`, and what every call throws.
     @discardableResult
     public func createKeyValue(
         _ configuration: JetStreamKeyValue.Configuration

@@ -2,8 +2,8 @@
 
 import Bytes
 import NATSProtocol
-public import NIOCore
 import NIOConcurrencyHelpers
+public import NIOCore
 
 /// A value of a key, or that the key has none any more.
 public struct JetStreamKeyValueEntry: Sendable {

@@ -1,12 +1,12 @@
-// Owns: the configuration of a consumer (A5 of the notes; ADR-37, 42) as a value, and its JSON in both directions. Pure, any
-// thread.
+// Owns: the configuration of a consumer (A5 of the notes; ADR-37, 42) as a value, and its JSON in both directions.
+// Pure, any thread.
 
 import Bytes
 import NATSProtocol
 public import NIOCore
 
-/// A consumer of a stream, by its name: a handle that costs nothing. Made by ``JetStreamStream/consumer(_:)`` and by what
-/// creates one.
+/// A consumer of a stream, by its name: a handle that costs nothing. Made by ``JetStreamStream/consumer(_:)`` and by
+/// what creates one.
 public struct JetStreamConsumer: Sendable {
     /// The stream that it reads.
     public let stream: JetStreamStream
@@ -118,11 +118,11 @@ extension JetStreamConsumer {
         public var policy = AckPolicy.explicit
         /// For how long; then a delivery is made again. The server's default is 30 s.
         public var wait: TimeAmount?
-        /// How often a message is delivered at most; nil for no limit. Past it the message is neither delivered nor told of
-        /// again, and stays in the stream (J25): better to count deliveries than to set it.
+        /// How often a message is delivered at most; nil for no limit. Past it the message is neither delivered nor
+        /// told of again, and stays in the stream (J25): better to count deliveries than to set it.
         public var maxDeliver: Int?
-        /// The waits of the deliveries in turn; sets the first one as ``wait``. It changes what the delay of a NAK means
-        /// (A7): better to give delays (J24).
+        /// The waits of the deliveries in turn; sets the first one as ``wait``. It changes what the delay of a NAK
+        /// means (A7): better to give delays (J24).
         public var backoff: [TimeAmount] = []
         /// How many deliveries may be unacknowledged, over all clients. The server's default is 1000.
         public var maxPending: Int?

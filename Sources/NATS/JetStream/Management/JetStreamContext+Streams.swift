@@ -1,5 +1,5 @@
-// Owns: the calls of the API about the account and its streams (A2). Any thread; each call is made again while its time lasts
-// and that helps (J36).
+// Owns: the calls of the API about the account and its streams (A2). Any thread; each call is made again while its time
+// lasts and that helps (J36).
 
 import Bytes
 import NATSProtocol
@@ -24,8 +24,8 @@ extension JetStreamContext {
 
     /// What the account has; tells also whether JetStream is there at all.
     ///
-    /// - Throws: ``JetStreamError``: `notEnabled` when it is not there, with the API that was asked; `timeout`, `disconnected`,
-    ///   `cancelled`, `unavailable`.
+    /// - Throws: ``JetStreamError``: `notEnabled` when it is not there, with the API that was asked; `timeout`,
+    ///   `disconnected`, `cancelled`, `unavailable`.
     public func account() async throws(JetStreamError) -> Account {
         let json: JSONValue
         do throws(JetStreamError) {
@@ -33,7 +33,11 @@ extension JetStreamContext {
         } catch {
             guard error.underlying?.code == .noResponders else { throw error }
             let place = domain.map { "the domain \"\($0)\" is not there" } ?? "the server has no JetStream"
-            throw JetStreamError(.notEnabled, "nobody answers at \(self.place.apiPrefix)INFO: \(place)", underlying: error.underlying)
+            throw JetStreamError(
+                .notEnabled,
+                "nobody answers at \(self.place.apiPrefix)INFO: \(place)",
+                underlying: error.underlying
+            )
         }
         return Account(
             memory: json.sequence("memory"),
@@ -59,19 +63,24 @@ extension JetStreamContext {
     ///
     /// - Returns: what it is.
     /// - Throws: ``JetStreamError``: `streamExists` when there is one with other settings, `subjectsOverlap`,
-    ///   `invalidConfiguration`, `resources`, `apiLevel`, `invalidName`, `invalidArgument`, and what every call throws: `notEnabled`,
-    ///   `unavailable`, `timeout`, `disconnected`, `permission`, `cancelled`, `connection`.
+    ///   `invalidConfiguration`, `resources`, `apiLevel`, `invalidName`, `invalidArgument`, and what every call throws:
+    ///   `notEnabled`, `unavailable`, `timeout`, `disconnected`, `permission`, `cancelled`, `connection`.
     @discardableResult
-    public func createStream(_ configuration: JetStreamStream.Configuration) async throws(JetStreamError) -> JetStreamStream.Info {
+    public func createStream(
+        _ configuration: JetStreamStream.Configuration
+    ) async throws(JetStreamError) -> JetStreamStream.Info {
         try await send(configuration, "CREATE")
     }
 
-    /// Gives a stream other settings. Fields that are not set get the server's defaults, so begin with those that it has.
+    /// Gives a stream other settings. Fields that are not set get the server's defaults, so begin with those that it
+    /// has.
     ///
     /// - Throws: ``JetStreamError``: `noStream`, `invalidConfiguration` for what cannot be changed; see
     ///   ``createStream(_:)``.
     @discardableResult
-    public func updateStream(_ configuration: JetStreamStream.Configuration) async throws(JetStreamError) -> JetStreamStream.Info {
+    public func updateStream(
+        _ configuration: JetStreamStream.Configuration
+    ) async throws(JetStreamError) -> JetStreamStream.Info {
         try await send(configuration, "UPDATE")
     }
 

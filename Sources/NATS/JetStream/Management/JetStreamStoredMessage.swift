@@ -1,5 +1,5 @@
-// Owns: messages as a stream has them, and how one or several are asked for (A2, A9; ADR-31): from the leader, which knows
-// all, or directly from any server that has the stream. Any thread.
+// Owns: messages as a stream has them, and how one or several are asked for (A2, A9; ADR-31): from the leader, which
+// knows all, or directly from any server that has the stream. Any thread.
 
 import Bytes
 public import NATSProtocol
@@ -93,8 +93,8 @@ extension JetStreamStream {
     public enum Reader: Sendable {
         /// The server that leads the stream, which knows all that was acknowledged.
         case leader
-        /// Any server that has it, which may be a little behind (ADR-8, ADR-31); the leader where the stream allows no such
-        /// reads.
+        /// Any server that has it, which may be a little behind (ADR-8, ADR-31); the leader where the stream allows no
+        /// such reads.
         case any
     }
 
@@ -123,7 +123,10 @@ extension JetStreamStream {
     ///   - sequence: its number in the stream.
     ///   - reader: who is asked.
     /// - Throws: ``JetStreamError``: `noMessage`, `noStream`, and what every call throws.
-    public func message(_ sequence: UInt64, from reader: Reader = .leader) async throws(JetStreamError) -> JetStreamStoredMessage {
+    public func message(
+        _ sequence: UInt64,
+        from reader: Reader = .leader
+    ) async throws(JetStreamError) -> JetStreamStoredMessage {
         try await message(.sequence(sequence), reader)
     }
 
@@ -205,8 +208,8 @@ extension JetStreamStream {
         )
     }
 
-    /// The last message of each subject, as they were at one moment; directly, from any server that has the stream (server
-    /// 2.11).
+    /// The last message of each subject, as they were at one moment; directly, from any server that has the stream
+    /// (server 2.11).
     ///
     /// - Parameters:
     ///   - subjects: may hold wildcards; not more than 1024 subjects may match.
@@ -269,6 +272,9 @@ extension JetStreamStream {
             if error.code == .serverError { throw JetStreamError(.api, error.message) }
             throw JetStreamError(error)
         }
-        throw JetStreamError(.timeout, Task.isCancelled ? "the task was cancelled" : "the last messages did not all come in time")
+        throw JetStreamError(
+            .timeout,
+            Task.isCancelled ? "the task was cancelled" : "the last messages did not all come in time"
+        )
     }
 }

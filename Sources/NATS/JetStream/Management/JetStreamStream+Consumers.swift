@@ -129,8 +129,8 @@ extension JetStreamConsumer {
 
     /// Has it begin anew (server 2.14): the numbers of its deliveries begin at 1 again.
     ///
-    /// - Parameter sequence: with which message of the stream; nil for the one behind the last that is acknowledged with all
-    ///   before it. Not below where a consumer that begins at a sequence began.
+    /// - Parameter sequence: with which message of the stream; nil for the one behind the last that is acknowledged
+    ///   with all before it. Not below where a consumer that begins at a sequence began.
     /// - Throws: ``JetStreamError``: `noConsumer`, `noStream`, `invalidArgument`, and what every call throws.
     @discardableResult
     public func reset(to sequence: UInt64? = nil) async throws(JetStreamError) -> Info {

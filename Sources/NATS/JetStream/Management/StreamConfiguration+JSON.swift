@@ -60,7 +60,9 @@ extension JetStreamStream.Configuration {
         retention = JetStreamStream.Retention(rawValue: json.text("retention")) ?? .limits
         storage = JetStreamStream.Storage(rawValue: json.text("storage")) ?? .file
         replicas = json.positive("num_replicas")
-        placement = json["placement"].map { JetStreamStream.Placement(cluster: $0.text("cluster"), tags: $0.texts("tags")) }
+        placement = json["placement"].map {
+            JetStreamStream.Placement(cluster: $0.text("cluster"), tags: $0.texts("tags"))
+        }
         limits = JetStreamStream.Limits(json: json)
         duplicateWindow = json.positive("duplicate_window").map { .nanoseconds(Int64($0)) }
         mirror = json["mirror"].map { JetStreamStream.Source(json: $0) }

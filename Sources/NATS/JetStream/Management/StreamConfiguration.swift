@@ -153,8 +153,8 @@ extension JetStreamStream {
         public var allowsFastBatches = false
         /// Whether messages may be schedules (ADR-51, server 2.12). Cannot be taken back.
         public var allowsSchedules = false
-        /// Whether the server acknowledges before it has written (server 2.12): one replica only, and what was acknowledged may
-        /// be lost.
+        /// Whether the server acknowledges before it has written (server 2.12): one replica only, and what was
+        /// acknowledged may be lost.
         public var persistsLater = false
 
         /// None of them.

@@ -20,7 +20,9 @@ extension JetStreamStream {
         public let sources: [SourceInfo]
 
         init(json: JSONValue) throws(JetStreamError) {
-            guard let configuration = json["config"], let state = json["state"] else { throw .unexpected("the stream's info") }
+            guard let configuration = json["config"], let state = json["state"] else {
+                throw .unexpected("the stream's info")
+            }
             self.configuration = Configuration(json: configuration)
             self.state = State(json: state)
             created = json.time("created")

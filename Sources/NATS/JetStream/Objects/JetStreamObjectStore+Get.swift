@@ -1,5 +1,5 @@
-// Owns: getting objects (J44): chunks in order, as fast as they are read, with their number, size and digest checked before the end
-// is said to be good. Any thread.
+// Owns: getting objects (J44): chunks in order, as fast as they are read, with their number, size and digest checked
+// before the end is said to be good. Any thread.
 
 import Bytes
 import NATSProtocol
@@ -15,11 +15,12 @@ extension JetStreamObjectStore {
     ///
     /// - Parameters:
     ///   - name: its name; a link is followed.
-    ///   - range: which bytes, cut to those that are there; nil for all. Chunks before it are passed over without being read, where
-    ///     they lie one behind the other. Of a part the digest cannot be checked.
+    ///   - range: which bytes, cut to those that are there; nil for all. Chunks before it are passed over without being
+    ///     read, where they lie one behind the other. Of a part the digest cannot be checked.
     ///   - stall: how long nothing may come before it fails.
     /// - Returns: what is told about it, and its bytes.
-    /// - Throws: ``JetStreamError``: `noMessage` when there is no such object, `corrupt`, `noStream`, and what every call throws.
+    /// - Throws: ``JetStreamError``: `noMessage` when there is no such object, `corrupt`, `noStream`, and what every
+    ///   call throws.
     public func get(
         _ name: String,
         range: Range<UInt64>? = nil,
@@ -44,12 +45,15 @@ extension JetStreamObjectStore {
     /// - Parameters:
     ///   - name: its name; a link is followed.
     ///   - maximum: how many bytes it may have.
-    /// - Throws: ``JetStreamError``: `noMessage` when there is no such object, `messageTooLarge` when it has more bytes, `corrupt`, `timeout`,
-    ///   `noStream`, and what every call throws.
+    /// - Throws: ``JetStreamError``: `noMessage` when there is no such object, `messageTooLarge` when it has more
+    ///   bytes, `corrupt`, `timeout`, `noStream`, and what every call throws.
     public func bytes(_ name: String, upTo maximum: Int) async throws(JetStreamError) -> ByteBuffer {
         let object = try await get(name)
         guard object.info.size <= UInt64(max(0, maximum)) else {
-            throw JetStreamError(.messageTooLarge, "the object \(name) has \(object.info.size) bytes, more than \(maximum)")
+            throw JetStreamError(
+                .messageTooLarge,
+                "the object \(name) has \(object.info.size) bytes, more than \(maximum)"
+            )
         }
         var bytes = ByteBuffer()
         bytes.reserveCapacity(Int(object.info.size))
@@ -57,11 +61,17 @@ extension JetStreamObjectStore {
         return bytes
     }
 
-    private func open(_ info: Info, _ range: Range<UInt64>?, _ stall: TimeAmount) async throws(JetStreamError) -> JetStreamObject {
+    private func open(
+        _ info: Info,
+        _ range: Range<UInt64>?,
+        _ stall: TimeAmount
+    ) async throws(JetStreamError) -> JetStreamObject {
         let wanted = range.map { $0.clamped(to: 0..<info.size) } ?? 0..<info.size
         guard !wanted.isEmpty else {
             // Of an object without bytes nothing is stored but its description.
-            if info.size == 0, info.chunks > 0 { throw JetStreamError(.corrupt, "the object \(info.name) has chunks and no bytes") }
+            if info.size == 0, info.chunks > 0 {
+                throw JetStreamError(.corrupt, "the object \(info.name) has chunks and no bytes")
+            }
             return JetStreamObject(info: info, range: wanted, start: 0, source: nil)
         }
         guard info.chunks > 0, NATSSubject.isValidForPublish(chunkSubject(info.id)) else {
@@ -85,7 +95,10 @@ extension JetStreamObjectStore {
     }
 
     /// Where the chunk with a byte lies, when all chunks but the last have one size and lie one behind the other.
-    private func place(of byte: UInt64, in info: Info) async throws(JetStreamError) -> (sequence: UInt64, offset: UInt64)? {
+    private func place(
+        of byte: UInt64,
+        in info: Info
+    ) async throws(JetStreamError) -> (sequence: UInt64, offset: UInt64)? {
         let size = UInt64(max(0, info.chunkSize))
         guard size > 0, (info.size + size - 1) / size == UInt64(info.chunks) else { return nil }
         let index = byte / size
@@ -107,8 +120,8 @@ extension JetStreamObjectStore {
 
 /// An object that is being read: its bytes, piece by piece. Can be iterated once.
 ///
-/// The sequence throws ``JetStreamError``: `corrupt` when a part is missing or the digest differs, and `timeout` when nothing
-/// comes; only when it ends without an error is what was read the object.
+/// The sequence throws ``JetStreamError``: `corrupt` when a part is missing or the digest differs, and `timeout` when
+/// nothing comes; only when it ends without an error is what was read the object.
 public struct JetStreamObject: AsyncSequence, Sendable {
     /// What a step of the iteration gives.
     public typealias Element = ByteBuffer
@@ -166,7 +179,9 @@ public struct JetStreamObject: AsyncSequence, Sendable {
                 // What is outside of the range is left out.
                 let front = object.range.lowerBound > begin ? object.range.lowerBound - begin : 0
                 let end = Swift.min(UInt64(chunk.readableBytes), object.range.upperBound - begin)
-                guard front < end, let piece = chunk.getSlice(at: chunk.readerIndex + Int(front), length: Int(end - front)) else {
+                guard front < end,
+                    let piece = chunk.getSlice(at: chunk.readerIndex + Int(front), length: Int(end - front))
+                else {
                     continue
                 }
                 chunk = piece
@@ -226,7 +241,11 @@ final class ChunkFeeder: JetStreamOrderedDelegate {
         self.stall = stall
     }
 
-    func ordered(_ reader: JetStreamOrderedReader, received message: borrowing NATSInboundMessage, _ delivery: JetStreamDelivery) {
+    func ordered(
+        _ reader: JetStreamOrderedReader,
+        received message: borrowing NATSInboundMessage,
+        _ delivery: JetStreamDelivery
+    ) {
         lastArrival = .now()
         let chunk = ByteBuffer(bytes: message.payload)
         queue.append(chunk, size: delivery.size)

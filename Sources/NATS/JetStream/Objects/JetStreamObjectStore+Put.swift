@@ -1,5 +1,5 @@
-// Owns: putting objects, and what changes their descriptions (J43). Chunks go out under a new id, a few at a time; the description
-// comes last, so that nobody sees half an object; then the chunks before are purged. Any thread.
+// Owns: putting objects, and what changes their descriptions (J43). Chunks go out under a new id, a few at a time; the
+// description comes last, so that nobody sees half an object; then the chunks before are purged. Any thread.
 
 import Bytes
 import NATSProtocol
@@ -26,18 +26,19 @@ extension JetStreamObjectStore {
         public init() {}
     }
 
-    /// Puts an object, in the place of one of this name. Until all of it is stored the old one is there; when it fails, nothing of
-    /// the new one stays.
+    /// Puts an object, in the place of one of this name. Until all of it is stored the old one is there; when it fails,
+    /// nothing of the new one stays.
     ///
-    /// Chunks are not tried again, which would change their order: while a leader is chosen it fails with `unavailable`.
+    /// Chunks are not tried again, which would change their order: while a leader is chosen it fails with
+    /// `unavailable`.
     ///
     /// - Parameters:
     ///   - name: any text but an empty one.
     ///   - pieces: its bytes in pieces of any size, which are read as fast as they are stored.
     ///   - description: what is said about it.
     /// - Returns: what is told about it.
-    /// - Throws: what `pieces` throws; ``JetStreamError``: `noStream`, `invalidName`, `streamFull`, `sealed`, `wrongStream`, `unavailable`, `timeout`,
-    ///   `disconnected`, and what every call throws.
+    /// - Throws: what `pieces` throws; ``JetStreamError``: `noStream`, `invalidName`, `streamFull`, `sealed`,
+    ///   `wrongStream`, `unavailable`, `timeout`, `disconnected`, and what every call throws.
     @discardableResult
     public func put(
         _ name: String,
@@ -94,8 +95,8 @@ extension JetStreamObjectStore {
     ///   - name: its name.
     ///   - change: changes what is told; a new name must not be that of another object.
     /// - Returns: what is told now.
-    /// - Throws: ``JetStreamError``: `noMessage` when there is none, `exists` when there is one of the new name, `wrongSequence` when it
-    ///   has changed meanwhile, `noStream`, and what every call throws.
+    /// - Throws: ``JetStreamError``: `noMessage` when there is none, `exists` when there is one of the new name,
+    ///   `wrongSequence` when it has changed meanwhile, `noStream`, and what every call throws.
     @discardableResult
     public func update(_ name: String, _ change: (inout Info) -> Void) async throws(JetStreamError) -> Info {
         guard let old = try await info(name) else { throw JetStreamError(.noMessage, "there is no object \(name)") }
@@ -117,10 +118,14 @@ extension JetStreamObjectStore {
     ///   - name: its name.
     ///   - target: an object that is there and is no link itself.
     ///   - store: the target's store; nil for this one.
-    /// - Throws: ``JetStreamError``: `noMessage` when there is no target, `invalidArgument` when that is a link, `exists` when there is
-    ///   an object of the name that is no link, `noStream`, and what every call throws.
+    /// - Throws: ``JetStreamError``: `noMessage` when there is no target, `invalidArgument` when that is a link,
+    ///   `exists` when there is an object of the name that is no link, `noStream`, and what every call throws.
     @discardableResult
-    public func link(_ name: String, to target: String, in store: JetStreamObjectStore? = nil) async throws(JetStreamError) -> Info {
+    public func link(
+        _ name: String,
+        to target: String,
+        in store: JetStreamObjectStore? = nil
+    ) async throws(JetStreamError) -> Info {
         let store = store ?? self
         guard let found = try await store.info(target) else {
             throw JetStreamError(.noMessage, "there is no object \(target)")

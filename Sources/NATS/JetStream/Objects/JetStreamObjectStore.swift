@@ -1,5 +1,5 @@
-// Owns: stores of objects: what they are as streams (A13; ADR-20), how they are made and found, and what is told about an object.
-// Any thread.
+// Owns: stores of objects: what they are as streams (A13; ADR-20), how they are made and found, and what is told about
+// an object. Any thread.
 
 import Bytes
 import NATSProtocol
@@ -77,7 +77,9 @@ public struct JetStreamObjectStore: Sendable {
     static func isBucket(_ name: String) -> Bool {
         let bytes = name.utf8
         return !bytes.isEmpty && bytes.count <= JetStreamNames.longestName - 4
-            && bytes.allSatisfy { ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == ASCII.minus || $0 == UInt8(ascii: "_") }
+            && bytes.allSatisfy {
+                ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == ASCII.minus || $0 == UInt8(ascii: "_")
+            }
     }
 
     /// The subject of an object's chunks.
@@ -211,8 +213,8 @@ extension JetStreamContext {
 
     /// Creates a store; one with the same settings may be there already.
     ///
-    /// - Throws: ``JetStreamError``: `streamExists` when there is one with other settings, `invalidName`, `resources`, and what every
-    ///   call throws.
+    /// - Throws: ``JetStreamError``: `streamExists` when there is one with other settings, `invalidName`, `resources`,
+    ///   and what every call throws.
     @discardableResult
     public func createObjectStore(
         _ configuration: JetStreamObjectStore.Configuration
@@ -284,7 +286,8 @@ extension JetStreamObjectStore {
         options.end = .last
         var infos: [ExactText: Info] = [:]
         for try await message in try await stream.read(options) {
-            guard let info = Info(payload: message.payload, revision: message.sequence, modified: message.metadata.time) else {
+            guard let info = Info(payload: message.payload, revision: message.sequence, modified: message.metadata.time)
+            else {
                 continue
             }
             infos[ExactText(message.subject)] = info
@@ -326,10 +329,16 @@ public struct JetStreamObjectWatch: AsyncSequence, Sendable {
         /// The next description, nil when the watch was stopped or the task is cancelled.
         ///
         /// - Throws: ``JetStreamError``: `permission`, `connection`.
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws(JetStreamError) -> JetStreamObjectStore.Info? {
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(JetStreamError) -> JetStreamObjectStore.Info? {
             while let message = try await iterator.next(isolation: actor) {
                 let time = message.metadata.time
-                if let info = JetStreamObjectStore.Info(payload: message.payload, revision: message.sequence, modified: time) {
+                if let info = JetStreamObjectStore.Info(
+                    payload: message.payload,
+                    revision: message.sequence,
+                    modified: time
+                ) {
                     return info
                 }
             }

@@ -1,5 +1,5 @@
-// Owns: batches of messages that a stream stores all or none (ADR-50). The first message asks for the batch, those behind it
-// have no answers, the last one commits it.
+// Owns: batches of messages that a stream stores all or none (ADR-50). The first message asks for the batch, those
+// behind it have no answers, the last one commits it.
 
 public import NATSProtocol
 public import NIOCore
@@ -12,8 +12,8 @@ public struct JetStreamBatchMessage: Sendable {
     public var payload: ByteBuffer
     /// Its own headers.
     public var headers: NATSHeaders
-    /// What is asked of the stream. The last sequence may be expected by the first message of a batch only; a timeout is not
-    /// looked at.
+    /// What is asked of the stream. The last sequence may be expected by the first message of a batch only; a timeout
+    /// is not looked at.
     public var options: JetStreamPublishOptions
 
     /// A message of bytes.
@@ -58,22 +58,26 @@ extension JetStreamContext {
 
     /// Publishes messages that are stored all or none (ADR-50, server 2.12). The stream must allow it.
     ///
-    /// Opening the batch is tried again while time is left. The commit is not: when its answer is missing, the error says
-    /// `timeout` or `disconnected`, and all messages may be stored, or none.
+    /// Opening the batch is tried again while time is left. The commit is not: when its answer is missing, the error
+    /// says `timeout` or `disconnected`, and all messages may be stored, or none.
     ///
     /// - Parameters:
     ///   - messages: 1 to 1000, stored in this order, one behind the other.
-    ///   - timeout: how long it may take in all; nil for the context's time. The server gives a batch up that nothing is added to for 10 s.
+    ///   - timeout: how long it may take in all; nil for the context's time. The server gives a batch up that nothing
+    ///     is added to for 10 s.
     /// - Returns: the acknowledgement of the last message, with the number of messages.
-    /// - Throws: ``JetStreamError``: `batch` when the stream takes no batches, `wrongSequence` and the others of a message that cannot be
-    ///   stored, `invalidArgument`, and what ``publish(_:to:headers:options:)-(Sequence<UInt8>,_,_,_)`` throws.
+    /// - Throws: ``JetStreamError``: `batch` when the stream takes no batches, `wrongSequence` and the others of a
+    ///   message that cannot be stored, `invalidArgument`, and what `publish(_:to:headers:options:)` throws.
     @discardableResult
     public func publishAtomically(
         _ messages: [JetStreamBatchMessage],
         timeout: TimeAmount? = nil
     ) async throws(JetStreamError) -> JetStreamPublishAck {
         guard !messages.isEmpty, messages.count <= Self.largestBatch else {
-            throw JetStreamError(.invalidArgument, "a batch has 1 to \(Self.largestBatch) messages, not \(messages.count)")
+            throw JetStreamError(
+                .invalidArgument,
+                "a batch has 1 to \(Self.largestBatch) messages, not \(messages.count)"
+            )
         }
         for message in messages {
             try JetStreamNames.checkSubject(message.subject)
@@ -103,15 +107,20 @@ extension JetStreamContext {
         }
         var options = JetStreamPublishOptions()
         options.timeout = deadline - .now()
-        let ack = try await publish(last.payload.readableBytesView, to: last.subject, headers: headers, options: options)
+        let ack = try await publish(
+            last.payload.readableBytesView,
+            to: last.subject,
+            headers: headers,
+            options: options
+        )
         guard ack.batchCount == messages.count else {
             throw JetStreamError(.batch, "the stream \(ack.stream) takes no batches: it has stored single messages")
         }
         return ack
     }
 
-    /// Sends the first of several messages until the stream has opened a batch. An attempt that had no answer is given up with
-    /// its batch, which the server forgets.
+    /// Sends the first of several messages until the stream has opened a batch. An attempt that had no answer is given
+    /// up with its batch, which the server forgets.
     private func openBatch(
         _ messages: [JetStreamBatchMessage],
         until deadline: NIODeadline
@@ -133,7 +142,10 @@ extension JetStreamContext {
                 switch reply.payload.withUnsafeReadableBytes({ JetStreamPublishAck.read($0) }) {
                 case .failure(let error)?: failure = .refused(error)
                 case .success(let ack)?:
-                    throw NATSError(.serverError, "the stream \(ack.stream) takes no batches: it has stored a single message")
+                    throw NATSError(
+                        .serverError,
+                        "the stream \(ack.stream) takes no batches: it has stored a single message"
+                    )
                 case nil: throw NATSError(.protocolViolation, "the reply to the first message of a batch")
                 }
             } catch {

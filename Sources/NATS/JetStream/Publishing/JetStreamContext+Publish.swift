@@ -1,5 +1,5 @@
-// Owns: the async face of publishing with acknowledgement. Each publish crosses to the loop once; the publisher there does the
-// rest.
+// Owns: the async face of publishing with acknowledgement. Each publish crosses to the loop once; the publisher there
+// does the rest.
 
 public import NATSProtocol
 import NIOCore
@@ -7,9 +7,9 @@ import NIOCore
 extension JetStreamContext {
     /// Publishes a message, and returns when the stream has stored it.
     ///
-    /// While nobody answers, as when a leader is chosen, and while there is no connection, attempts are made again until the
-    /// time is over (J30). An attempt whose answer is missing is made again only with an id (J31): without one the error
-    /// says `timeout` or `disconnected`, and the message may be stored.
+    /// While nobody answers, as when a leader is chosen, and while there is no connection, attempts are made again
+    /// until the time is over (J30). An attempt whose answer is missing is made again only with an id (J31): without
+    /// one the error says `timeout` or `disconnected`, and the message may be stored.
     ///
     /// - Parameters:
     ///   - payload: any bytes, may be empty.
@@ -17,9 +17,10 @@ extension JetStreamContext {
     ///   - headers: the message's own. What begins with `Nats-` means something to the server and is stored.
     ///   - options: what is asked of the stream.
     /// - Returns: where it is stored.
-    /// - Throws: ``JetStreamError``: `unavailable` when no stream takes the subject or there is no leader, `wrongSequence`,
-    ///   `wrongMessageID`, `wrongStream`, `streamFull`, `messageTooLarge`, `invalidTTL`, `rollupRefused`, `schedule`, `counter`,
-    ///   `sealed`, `timeout`, `disconnected`, `permission`, `cancelled`, `invalidName`, `invalidArgument`, `connection`.
+    /// - Throws: ``JetStreamError``: `unavailable` when no stream takes the subject or there is no leader,
+    ///   `wrongSequence`, `wrongMessageID`, `wrongStream`, `streamFull`, `messageTooLarge`, `invalidTTL`,
+    ///   `rollupRefused`, `schedule`, `counter`, `sealed`, `timeout`, `disconnected`, `permission`, `cancelled`,
+    ///   `invalidName`, `invalidArgument`, `connection`.
     @discardableResult
     public func publish(
         _ payload: some Sequence<UInt8>,
@@ -43,17 +44,17 @@ extension JetStreamContext {
 
     /// Publishes a message and does not wait for its acknowledgement, which can be had later, or not at all.
     ///
-    /// Returns when fewer than 4000 messages and 8 MiB of this connection are unacknowledged (J33), and so keeps pace with
-    /// the stream. The messages of one task are sent in their order, also behind a lost connection; one that is tried again because
-    /// nobody answered comes behind others.
+    /// Returns when fewer than 4000 messages and 8 MiB of this connection are unacknowledged (J33), and so keeps pace
+    /// with the stream. The messages of one task are sent in their order, also behind a lost connection; one that is
+    /// tried again because nobody answered comes behind others.
     ///
     /// - Parameters:
     ///   - payload: any bytes, may be empty.
     ///   - subject: one that a stream takes, without wildcards.
     ///   - headers: the message's own.
     ///   - options: what is asked of the stream.
-    /// - Throws: ``JetStreamError``: `invalidName`, `invalidArgument`, `invalidTTL`. The receipt throws everything else; it
-    ///   throws `cancelled` when the task is cancelled while it waits for room, and nothing is sent then.
+    /// - Throws: ``JetStreamError``: `invalidName`, `invalidArgument`, `invalidTTL`. The receipt throws everything
+    ///   else; it throws `cancelled` when the task is cancelled while it waits for room, and nothing is sent then.
     public func publishLater(
         _ payload: some Sequence<UInt8>,
         to subject: String,
@@ -90,7 +91,7 @@ extension JetStreamContext {
     ///   - number: what is added; may be negative.
     /// - Returns: what the counter has come to, a whole number that may be larger than any of Swift's.
     /// - Throws: ``JetStreamError``: `counter` when the stream is none of counters, and what
-    ///   ``publish(_:to:headers:options:)`` throws.
+    ///   `publish(_:to:headers:options:)` throws.
     @discardableResult
     public func increment(_ subject: String, by number: Int64 = 1) async throws(JetStreamError) -> String {
         var headers = NATSHeaders()
@@ -102,7 +103,7 @@ extension JetStreamContext {
         return value
     }
 
-    /// Publishes a message in one attempt, which keeps the order of several; see ``publishLater(_:to:headers:options:)``.
+    /// Publishes a message in one attempt, which keeps the order of several; see `publishLater(_:to:headers:options:)`.
     ///
     /// - Parameter stream: which stream must take it.
     func publishOnce(
@@ -146,7 +147,7 @@ extension JetStreamContext {
 }
 
 /// A message that was published and whose acknowledgement is still to come, see
-/// ``JetStreamContext/publishLater(_:to:headers:options:)-(Sequence<UInt8>,_,_,_)``.
+/// `JetStreamContext.publishLater(_:to:headers:options:)`.
 public struct JetStreamPublishReceipt: Sendable {
     private let client: NATSClient
     private let id: NIOLoopBoundBox<NATSRequestID?>
@@ -181,7 +182,7 @@ public struct JetStreamPublishReceipt: Sendable {
 
     /// Waits for the acknowledgement.
     ///
-    /// - Throws: ``JetStreamError``: what ``JetStreamContext/publish(_:to:headers:options:)-(Sequence<UInt8>,_,_,_)`` throws; when
+    /// - Throws: ``JetStreamError``: what `JetStreamContext.publish(_:to:headers:options:)` throws; when
     ///   the task is cancelled, `cancelled`: the message may be stored all the same, and it is not tried again.
     public func ack() async throws(JetStreamError) -> JetStreamPublishAck {
         do {

@@ -1,5 +1,5 @@
-// Owns: what a publisher may ask of a stream with a message, as headers (A8; ADR-43, 49, 50, 51), and what it gets back. Values,
-// any thread.
+// Owns: what a publisher may ask of a stream with a message, as headers (A8; ADR-43, 49, 50, 51), and what it gets
+// back. Values, any thread.
 
 import Bytes
 import NATSProtocol
@@ -7,8 +7,8 @@ public import NIOCore
 
 /// What is asked of the stream together with a message.
 public struct JetStreamPublishOptions: Sendable, Hashable {
-    /// The message's id: within the stream's duplicate window one of the same id is stored once. With an id an attempt whose
-    /// answer is missing is made again (J31), without one the outcome is unknown.
+    /// The message's id: within the stream's duplicate window one of the same id is stored once. With an id an attempt
+    /// whose answer is missing is made again (J31), without one the outcome is unknown.
     public var id: String?
     /// What must be so for the message to be stored.
     public var expecting = Expectation()
@@ -18,8 +18,8 @@ public struct JetStreamPublishOptions: Sendable, Hashable {
     public var rollup: Rollup?
     /// When and where the server publishes it, instead of now and here (ADR-51).
     public var schedule: JetStreamSchedule?
-    /// How long all attempts may take together; nil for the context's time. In clusters 15 s outlasts the loss of a leader
-    /// (A10). Not beyond the stream's duplicate window.
+    /// How long all attempts may take together; nil for the context's time. In clusters 15 s outlasts the loss of a
+    /// leader (A10). Not beyond the stream's duplicate window.
     public var timeout: TimeAmount?
 
     /// Nothing is asked.
@@ -52,8 +52,8 @@ public struct JetStreamPublishOptions: Sendable, Hashable {
 
     /// When a message expires.
     public enum TimeToLive: Sendable, Hashable {
-        /// After this time, at least 1 s. Below the stream's marker time, a stream that keeps more than one message of a
-        /// subject raises it to that.
+        /// After this time, at least 1 s. Below the stream's marker time, a stream that keeps more than one message of
+        /// a subject raises it to that.
         case after(TimeAmount)
         /// Never, whatever the stream's limit says.
         case never
@@ -68,8 +68,8 @@ public struct JetStreamPublishOptions: Sendable, Hashable {
     }
 }
 
-/// When and where the server publishes a message (ADR-51). A schedule is a message of a subject of its own; another one on that
-/// subject takes its place.
+/// When and where the server publishes a message (ADR-51). A schedule is a message of a subject of its own; another one
+/// on that subject takes its place.
 public struct JetStreamSchedule: Sendable, Hashable {
     /// When it is published.
     public enum Time: Sendable, Hashable {
@@ -202,7 +202,10 @@ extension JetStreamSchedule {
         case .cron(let text): return text
         case .every(let interval):
             guard interval >= .seconds(1) else {
-                throw JetStreamError(.invalidArgument, "a schedule repeats after 1 s at least, not \(interval.nanoseconds) ns")
+                throw JetStreamError(
+                    .invalidArgument,
+                    "a schedule repeats after 1 s at least, not \(interval.nanoseconds) ns"
+                )
             }
             let (seconds, rest) = interval.nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
             return rest == 0 ? "@every \(seconds)s" : "@every \(interval.nanoseconds)ns"

@@ -1,5 +1,6 @@
-// Owns: publishing with acknowledgement on a connection's loop: one inbox for all acknowledgements, a token for each, attempts
-// that are made again (J30, J31), and a bound on what is unacknowledged (J33). Loop-bound; no task and no closure per message.
+// Owns: publishing with acknowledgement on a connection's loop: one inbox for all acknowledgements, a token for each,
+// attempts that are made again (J30, J31), and a bound on what is unacknowledged (J33). Loop-bound; no task and no
+// closure per message.
 
 import Bytes
 import LoopTools
@@ -115,7 +116,11 @@ package final class JetStreamPublisher: NATSSubscriptionHandler, NATSConnectionA
             table[id] = publish
         case .bufferExceeded?:
             // The server takes less than is sent: nothing of it is out.
-            let error = JetStreamError(.unavailable, "too many bytes wait for the server", underlying: NATSPublishError.bufferExceeded.error)
+            let error = JetStreamError(
+                .unavailable,
+                "too many bytes wait for the server",
+                underlying: NATSPublishError.bufferExceeded.error
+            )
             follow(id, publish.attempts.failed(.refused(error), at: .now(), jitter: jitter), &publish)
         case .some(let refusal): finish(id, .failure(JetStreamError(refusal.error)))
         }

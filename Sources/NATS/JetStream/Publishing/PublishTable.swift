@@ -1,5 +1,5 @@
-// Owns: publishes that wait for their acknowledgement, and those that wait for room among them (J33): how many, how many bytes,
-// in which order. A value without I/O, used on one loop; a late acknowledgement finds nothing.
+// Owns: publishes that wait for their acknowledgement, and those that wait for room among them (J33): how many, how
+// many bytes, in which order. A value without I/O, used on one loop; a late acknowledgement finds nothing.
 
 import LoopTools
 import NIOCore
