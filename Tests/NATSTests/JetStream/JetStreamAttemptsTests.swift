@@ -75,8 +75,24 @@ import Testing
         let error = JetStreamError(errorCode: 10158, status: 409, description: "x")
         var withID = attempts(5)
         #expect(code(withID.failed(.refused(error), at: start, jitter: 0)) == nil)
+        // At the end it is our own first attempt whose outcome is unknown.
+        #expect(withID.failed(.noAnswer, at: start + .seconds(4), jitter: 0) == .again(after: .zero))
+        #expect(code(withID.failed(.refused(error), at: start + .seconds(5), jitter: 0)) == .timeout)
         var without = attempts(5, false)
         #expect(without.failed(.refused(error), at: start, jitter: 0) == .fail(error))
+    }
+
+    @Test("J43: of a single attempt nothing is made again, and what may be done is told")
+    func single() {
+        let failures: [(JetStreamAttempts.Failure, JetStreamError.Code, Bool)] = [
+            (.noResponders, .unavailable, false), (.noAnswer, .timeout, true), (.notConnected, .disconnected, false),
+            (.connectionLost, .disconnected, true),
+        ]
+        for (failure, expected, mayBeDone) in failures {
+            var attempts = JetStreamAttempts(deadline: start + .seconds(5), isRepeatable: true, isSingle: true)
+            #expect(code(attempts.failed(failure, at: start, jitter: 0)) == expected)
+            #expect(attempts.mayBeDone == mayBeDone)
+        }
     }
 
     @Test("J36: whatever fails in whatever order, it ends by the deadline and never spins", arguments: 0..<50)

@@ -99,6 +99,9 @@ package struct JetStreamAttempts: Sendable {
         case .connectionLost: JetStreamError(.disconnected, "the connection was lost\(once)")
         case .notConnected: JetStreamError(.disconnected, "there is no connection\(once)")
         case .noResponders: JetStreamError(.unavailable, "nobody answered on the subject\(once)")
+        // The first attempt of ours is on its way still, and nobody can say whether it gets there.
+        case .refused(let error) where error.code == .duplicateInFlight && mayBeDone:
+            JetStreamError(.timeout, "no answer came in time\(once)", errorCode: error.errorCode)
         case .refused(let error): error
         }
     }
