@@ -476,4 +476,76 @@ import Testing
         }
         #expect(counts.withLockedValue { $0.values.allSatisfy { $0 == 1 } && $0.count == 5000 })
     }
+
+    @Test(
+        "D37: a link that is dead without a word is noticed by the missing beats, and consuming goes on over another one"
+    )
+    func deadLink() async throws {
+        let server = try JetStreamServer()
+        // What the server sends to the dead link comes again after this time.
+        let consumer = try await prepare(server, messages: 3) { $0.acks.wait = .seconds(3) }
+        let proxy = try await FaultProxy(to: server.server.port)
+        let client = try await NATSClient.connect(TestClient.configuration(proxy.port), logger: TestClient.logger)
+        var options = JetStreamConsumeOptions()
+        options.heartbeat = .milliseconds(500)
+        options.expires = .seconds(5)
+        let behindProxy = try client.jetStream(timeout: .seconds(20)).stream("S").consumer("d")
+        let messages = try await behindProxy.messages(options)
+        #expect(try await read(messages, 3).count == 3)
+        #expect(try await eventually { try await consumer.info().pendingAcks == 0 })
+        // The client's pings would take minutes.
+        proxy.blackhole()
+        let start = ContinuousClock.now
+        try await consumer.context.publish("later", to: "a.x")
+        #expect(try await read(messages, 1) == ["later"])
+        #expect(ContinuousClock.now - start < .seconds(25))
+        #expect(await client.statistics().reconnects >= 1)
+        await client.close()
+        try await proxy.stop()
+    }
+
+    @Test(
+        "D24: a broker that is killed again and again under load: every message is handled, duplicates are the exception"
+    )
+    func killedAgainAndAgain() async throws {
+        let server = try JetStreamServer()
+        let consumer = try await prepare(server, storage: .file) { $0.acks.wait = .seconds(3) }
+        let js = consumer.context
+        let messages = try await consumer.messages()
+        let counts = NIOLockedValueBox<[String: Int]>([:])
+        let reading = Task {
+            for try await message in messages {
+                try? message.ack()
+                counts.withLockedValue { $0[message.text, default: 0] += 1 }
+            }
+        }
+        let total = 3000
+        let publishing = Task {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<total {
+                    group.addTask {
+                        var options = JetStreamPublishOptions(id: "\(number)")
+                        options.timeout = .seconds(60)
+                        try await js.publish("\(number)", to: "a.\(number % 3)", options: options)
+                    }
+                    if number % 100 == 99 { try await Task.sleep(for: .milliseconds(100)) }
+                }
+                try await group.waitForAll()
+            }
+        }
+        for _ in 0..<10 {
+            try await Task.sleep(for: .milliseconds(250))
+            server.server.kill()
+            try server.server.start()
+        }
+        try await publishing.value
+        #expect(try await eventually { try await consumer.info().acknowledged.streamSequence == UInt64(total) })
+        messages.stop()
+        try await reading.value
+        let seen = counts.withLockedValue { $0 }
+        #expect(seen.count == total)
+        #expect(try await consumer.stream.info().state.messages == UInt64(total))
+        // What was delivered, or acknowledged, when the server died.
+        #expect(seen.values.reduce(0, +) < total + 10 * 200)
+    }
 }

@@ -89,6 +89,7 @@ package final class JetStreamReader: NATSSubscriptionHandler {
     /// When the machine is called next, and by which entry.
     private var armed: (time: NIODeadline, handle: DeadlineHandle)?
     private var isTicking = false
+    private var isProbing = false
     /// Whether a consumer that is made again may not begin at a sequence: that of a work queue, which keeps what is not
     /// settled.
     private var recreatesWhole = false
@@ -123,7 +124,9 @@ package final class JetStreamReader: NATSSubscriptionHandler {
             switch alarm {
             case .due:
                 armed = nil
+                let missedBeats = machine.faults.missedBeats
                 carryOut(machine.due(at: .now()))
+                if machine.faults.missedBeats > missedBeats { probe() }
             case .tick: tick()
             }
         }
@@ -321,6 +324,35 @@ package final class JetStreamReader: NATSSubscriptionHandler {
             table.extend(at: .now(), each: interval) { publish(JetStreamSettlement.inProgress, to: $0) }
         }
         if table.count > 0 || machine.held > 0 { beginTicking() }
+    }
+
+    /// Asks whether the server is there at all. A link that is dead without a word would be noticed by the client's own pings
+    /// minutes later; here a heartbeat's time without an answer is enough to make another connection.
+    private func probe() {
+        guard !isProbing, connection.isConnected else { return }
+        isProbing = true
+        let received = connection.statistics.bytesIn
+        let deadline = NIODeadline.now() + options.pull.heartbeat
+        connection.flush(deadline: deadline).assumeIsolated().whenComplete { [weak self] result in
+            guard let self else { return }
+            isProbing = false
+            guard case .failure(let error) = result, (error as? NATSError)?.code == .timeout, delegate != nil else {
+                return
+            }
+            probeEnded(received)
+        }
+    }
+
+    /// No answer came in time. A loop that was busy for long finds its alarms due before it looks at its sockets, so they are
+    /// looked at first.
+    private func probeEnded(_ received: UInt64) {
+        connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(100)) { [weak self] in
+            guard let self, delegate != nil, connection.isConnected, connection.statistics.bytesIn == received else {
+                return
+            }
+            guard connection.link?.waitsForTurn == false else { return }
+            connection.reconnect()
+        }
     }
 
     private func arm() {
