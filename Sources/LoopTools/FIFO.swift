@@ -20,6 +20,9 @@ public struct FIFO<Element> {
     /// Whether nobody waits.
     @inlinable public var isEmpty: Bool { items?.isEmpty ?? true }
 
+    /// The one that has waited the longest.
+    @inlinable public var first: Element? { items?.first }
+
     /// Puts one behind all others.
     @inlinable
     public mutating func append(_ element: Element) {

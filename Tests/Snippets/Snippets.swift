@@ -608,6 +608,161 @@ private func sources_nats_nats_docc_gettingstarted_59() async throws {
     }
 }
 
+// Sources/NATS/NATS.docc/JetStream.md, line 10
+private func sources_nats_nats_docc_jetstream_10() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        print(try await js.account().streams)
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 17
+private func sources_nats_nats_docc_jetstream_17() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        var configuration = JetStreamStream.Configuration(name: "ORDERS", subjects: ["orders.>"])
+        configuration.limits.age = .hours(24 * 7)
+        configuration.replicas = 1
+        try await js.createOrUpdateStream(configuration)
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 29
+private func sources_nats_nats_docc_jetstream_29() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        let ack = try await js.publish("paid", to: "orders.17", options: JetStreamPublishOptions(id: "17-paid"))
+        print(ack.stream, ack.sequence, ack.isDuplicate)
+
+        var options = JetStreamPublishOptions()
+        options.expecting.lastSubjectSequence = ack.sequence
+        try await js.publish("sent", to: "orders.17", options: options)
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 41
+private func sources_nats_nats_docc_jetstream_41() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        var receipts: [JetStreamPublishReceipt] = []
+        for number in 0..<10_000 { receipts.append(try await js.publishLater("\(number)", to: "orders.\(number)")) }
+        for receipt in receipts { _ = try await receipt.ack() }
+
+        try await js.publishAtomically([
+            JetStreamBatchMessage("-10", to: "accounts.a"),
+            JetStreamBatchMessage("+10", to: "accounts.b"),
+        ])
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 58
+private func sources_nats_nats_docc_jetstream_58() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        let stream = try js.stream("ORDERS")
+        var billing = JetStreamConsumer.Configuration.durable("billing")
+        billing.filters = ["orders.>"]
+        try await stream.createOrUpdateConsumer(billing)
+
+        for try await message in try await stream.consumer("billing").messages() {
+            if message.text.isEmpty {
+                try message.term(reason: "empty")
+            } else if message.metadata.deliveries < 5 {
+                try message.nak(delay: .seconds(10))
+            } else {
+                try await message.ackConfirmed()
+            }
+        }
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 83
+private func sources_nats_nats_docc_jetstream_83() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        var options = JetStreamReadOptions()
+        options.filters = ["orders.17"]
+        options.end = .last
+        for try await message in try await js.stream("ORDERS").read(options) {
+            print(message.sequence, message.text)
+        }
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 95
+private func sources_nats_nats_docc_jetstream_95() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        var configuration = JetStreamKeyValue.Configuration(bucket: "settings")
+        configuration.history = 5
+        let settings = try await js.createOrUpdateKeyValue(configuration)
+        try await settings.put("dark", for: "theme")
+        if let entry = try await settings.get("theme") {
+            try await settings.update("theme", "light", revision: entry.revision)
+        }
+        try await settings.change("visits") { Array("\((Int($0?.text ?? "") ?? 0) + 1)".utf8) }
+
+        for try await event in try await settings.watch() {
+            switch event {
+            case .ready: print("that was all there is")
+            case .entry(let entry): print(entry.key, entry.operation, entry.text)
+            }
+        }
+    }
+}
+
+// Sources/NATS/NATS.docc/JetStream.md, line 121
+private func sources_nats_nats_docc_jetstream_121() async throws {
+    let logger = Logger(label: "snippet")
+    let client: NATSClient = given()
+    let configuration = NATSConnectionConfiguration()
+    let greeter: any ServiceLifecycle.Service = given()
+    _ = (logger, client, configuration, greeter)
+    do {
+        let js = try client.jetStream()
+        let files = try await js.createObjectStore(JetStreamObjectStore.Configuration(bucket: "files"))
+        try await files.put("report.pdf", [UInt8](repeating: 0, count: 1 << 20))
+        for try await piece in try await files.get("report.pdf", range: 0..<1000) {
+            print(piece.readableBytes)
+        }
+    }
+}
+
 // Sources/Panini/Panini.docc/Embedding.md, line 10
 private func sources_panini_panini_docc_embedding_10() async throws {
     let logger = Logger(label: "snippet")

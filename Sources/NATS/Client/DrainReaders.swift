@@ -1,19 +1,29 @@
 // Owns: the readers that a drain of the client waits for: those of its sequences, also of sequences that have ended. Lives on
 // the loop of the client's core; knows the queues, may not know the connection.
 
+/// What the readers of a sequence share.
+protocol DrainedQueue: AnyObject, Sendable {
+    /// Has it told, on any thread, when a reader has left; nil for no longer.
+    func watch(_ onLeave: (@Sendable () -> Void)?)
+    /// Whether nobody works on messages but, maybe, readers in `tasks`.
+    func isSettled(except tasks: Set<Int>) -> Bool
+}
+
+extension MessageQueue: DrainedQueue {}
+
 struct DrainReaders {
     /// The queues of all sequences that are still held by somebody.
-    private var queues: [ObjectIdentifier: MessageQueue] = [:]
+    private var queues: [ObjectIdentifier: any DrainedQueue] = [:]
     /// The tasks that drain.
     private var drainers: Set<Int> = []
     /// Those not known to be done, once a drain has come to them.
-    private var waiting: [MessageQueue]?
+    private var waiting: [any DrainedQueue]?
 
-    mutating func add(_ queue: MessageQueue) {
+    mutating func add(_ queue: any DrainedQueue) {
         queues[ObjectIdentifier(queue)] = queue
     }
 
-    mutating func remove(_ queue: MessageQueue) {
+    mutating func remove(_ queue: any DrainedQueue) {
         queues[ObjectIdentifier(queue)] = nil
     }
 

@@ -349,14 +349,34 @@ public final class NATSClient: Service {
         headers: NATSHeaders = NATSHeaders(),
         timeout: TimeAmount = .seconds(10)
     ) async throws(NATSError) -> NATSMessage {
-        let bytes = ByteBuffer(bytes: payload)
+        try await request(ByteBuffer(bytes: payload), to: subject, .publish, headers: headers, timeout: timeout)
+    }
+
+    /// Sends a request whose subject was checked by the caller, and may hold wildcards as plain tokens, as some of
+    /// JetStream's API do.
+    func request(
+        unchecked payload: ByteBuffer,
+        to subject: String,
+        headers: NATSHeaders,
+        timeout: TimeAmount
+    ) async throws(NATSError) -> NATSMessage {
+        try await request(payload, to: subject, .plain, headers: headers, timeout: timeout)
+    }
+
+    private func request(
+        _ payload: ByteBuffer,
+        to subject: String,
+        _ rule: NATSConnection.SubjectRule,
+        headers: NATSHeaders,
+        timeout: TimeAmount
+    ) async throws(NATSError) -> NATSMessage {
         let bound = bound
         let promise = eventLoop.makePromise(of: NATSMessage.self)
         let context = outbox.makeRequestContext()
         // Before the cancellation handler is in place, so that a cancellation always finds the request.
         eventLoop.execute {
             bound.value.sendOutbox()
-            bound.value.request(bytes, subject, headers, .now() + timeout, context, promise)
+            bound.value.request(payload, subject, rule, headers, .now() + timeout, context, promise)
         }
         do {
             return try await withTaskCancellationHandler {

@@ -9,7 +9,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     let connection: NATSConnection
     let outbox: NATSOutbox
     private let events: EventHub
-    private let logger: Logger
+    let logger: Logger
     private let proxy: DelegateProxy
     /// What the outbox was told last.
     private var terms: NATSOutbox.Terms?
@@ -28,6 +28,8 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     private var end: Result<Void, NATSError>?
     private var endPromises: [EventLoopPromise<Void>] = []
     private let firstConnection: FirstConnection
+    /// What else lives on the connection, by its type.
+    private var attachments: [ObjectIdentifier: any NATSConnectionAttachment] = [:]
     private var waitingRequests: [UInt64: (id: NATSRequestID, promise: EventLoopPromise<NATSMessage>)] = [:]
 
     init(
@@ -159,8 +161,13 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         return result
     }
 
-    func forget(_ messages: MessageQueue) {
+    func forget(_ messages: any DrainedQueue) {
         readers.remove(messages)
+    }
+
+    /// A drain waits for whoever works on what came out of it.
+    func remember(_ messages: any DrainedQueue) {
+        readers.add(messages)
     }
 
     func subscribe(
@@ -310,17 +317,18 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     func request(
         _ payload: ByteBuffer,
         _ subject: String,
+        _ rule: NATSConnection.SubjectRule,
         _ headers: NATSHeaders,
         _ deadline: NIODeadline,
         _ context: UInt64,
         _ promise: EventLoopPromise<NATSMessage>
     ) {
         guard !firstConnection.isOver else {
-            return startRequest(payload, subject, headers, deadline, context, promise)
+            return startRequest(payload, subject, rule, headers, deadline, context, promise)
         }
         waitForFirstConnection(context, deadline).assumeIsolated().whenComplete { [self] result in
             switch result {
-            case .success: startRequest(payload, subject, headers, deadline, context, promise)
+            case .success: startRequest(payload, subject, rule, headers, deadline, context, promise)
             case .failure(let error): promise.fail(error)
             }
         }
@@ -329,6 +337,7 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
     private func startRequest(
         _ payload: ByteBuffer,
         _ subject: String,
+        _ rule: NATSConnection.SubjectRule,
         _ headers: NATSHeaders,
         _ deadline: NIODeadline,
         _ context: UInt64,
@@ -344,7 +353,8 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
                         payload: payload,
                         deadline: deadline,
                         context: context,
-                        sink: self
+                        sink: self,
+                        rule: rule
                     )
                 }
             }
@@ -369,6 +379,17 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
 
     func requestFailed(context: UInt64, error: NATSRequestError) {
         waitingRequests.removeValue(forKey: context)?.promise.fail(error.error)
+    }
+
+    // MARK: Attachments
+
+    /// The attachment of a type; made when there is none yet.
+    func attachment<Attachment: NATSConnectionAttachment>(_ make: () -> Attachment) -> Attachment {
+        let key = ObjectIdentifier(Attachment.self)
+        if let attachment = attachments[key] as? Attachment { return attachment }
+        let attachment = make()
+        attachments[key] = attachment
+        return attachment
     }
 
     // MARK: Draining
@@ -429,8 +450,10 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
             // The burst in whose middle the connection broke has no other end.
             commitStaged()
             failCollectors(NATSError(.disconnected, "the connection was lost while waiting for replies"))
+            for attachment in attachments.values { attachment.connectionLost() }
         case .publishViolation(let subject, let text):
             failCollectors(NATSError(.permissionViolation, text)) { $0.requestSubject == subject }
+            for attachment in attachments.values { attachment.publishDenied(subject, text) }
         default: break
         }
         sendOutbox()
@@ -440,15 +463,19 @@ final class NATSClientCore: NATSConnectionDelegate, NATSRequestSink {
         case .connected:
             events.emit(event)
             firstConnection.end(.success(()))
+            for attachment in attachments.values { attachment.connectionUp() }
             wakeRoomWaiters()
         case .closed(let error):
             firstConnection.end(.failure(error ?? .closed))
             events.emit(event)
             events.end()
+            for attachment in attachments.values { attachment.connectionClosed() }
+            attachments = [:]
             finish(error)
             wakeRoomWaiters()
         case .reconnected:
             events.emit(event)
+            for attachment in attachments.values { attachment.connectionUp() }
             wakeRoomWaiters()
         default: events.emit(event)
         }

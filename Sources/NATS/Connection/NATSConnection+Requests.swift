@@ -12,12 +12,22 @@ extension NATSConnection {
         case refused(NATSPublishError)
     }
 
+    /// Which subjects a request may have.
+    package enum SubjectRule: Sendable {
+        /// Those that can be published to.
+        case publish
+        /// Wildcards are tokens like others. JetStream's API has such subjects, which a server takes as long as it is not
+        /// asked to be pedantic.
+        case plain
+    }
+
     /// Sends a request; the first reply, or the reason why there is none, goes to `sink`.
     ///
     /// - Parameters:
     ///   - headers: an encoded header block, or empty.
     ///   - context: handed to the sink.
     ///   - room: what happens when the server does not take what was sent before.
+    ///   - rule: which subjects it may have.
     package func request(
         subject: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
@@ -25,12 +35,18 @@ extension NATSConnection {
         deadline: NIODeadline,
         context: UInt64,
         sink: any NATSRequestSink,
-        room: NATSRoomPolicy = .refuse
+        room: NATSRoomPolicy = .refuse,
+        rule: SubjectRule = .publish
     ) -> RequestStart {
         eventLoop.assertInEventLoop()
         if let publishRefusal { return .refused(publishRefusal) }
         guard link != nil else { return .refused(.disconnected) }
-        guard NATSSubject.isValidForPublish(subject) else { return .refused(.invalidSubject) }
+        let isValid =
+            switch rule {
+            case .publish: NATSSubject.isValidForPublish(subject)
+            case .plain: NATSSubject.isValidForSubscribe(subject)
+            }
+        guard isValid else { return .refused(.invalidSubject) }
         guard requests.count < min(configuration.maxPendingRequests, 1 << Int(RequestTable.slotBits)) else {
             statistics.refusedBufferFull += 1
             return .refused(.tooManyRequests)
