@@ -89,8 +89,8 @@ on("y", function() return ("("):rep(4e5):find("%b()") end)
 on("z", function() local s, n = ("a"):rep(1e7), ("a"):rep(1e5) .. "b" for i = 1, 1e9 do s:find(n, i, true) end end)
 """, attack=(Ask("x", ENDED), Ask("y", ENDED), Ask("z", ENDED)), must=Must(grow=120, keep=120)),
     Row("lua.one-call.formats", """
-local s, z = (" "):rep(1e7), ("\\0"):rep(2e6)
-on("pack", function() return pcall(string.pack, s) or pcall(string.unpack, s, "") or pcall(string.packsize, s) end)
+local s, z = (" "):rep(4e6), ("\\0"):rep(2e6)
+on("pack", function() return pcall(string.pack, s) or pcall(string.unpack, s, "") or pcall(string.packsize, s) or "refused" end)
 on("quoted", function() while true do ("%q"):format(z) end end)
 on("upper", function() while true do s:upper():lower():reverse() end end)
 """, attack=(Ask("pack", FINE), Ask("quoted", ENDED), Ask("upper", ENDED)), must=Must(grow=120, keep=120)),
