@@ -155,7 +155,11 @@ static void push_lower(lua_State *L, int index) {
     const char *text = lua_tolstring(L, index, &length);
     luaL_Buffer buffer;
     char *to = luaL_buffinitsize(L, &buffer, length);
-    for (size_t i = 0; i < length; i++) to[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] | 0x20) : text[i];
+    for (size_t i = 0; i < length;) {
+        size_t from = i, end = length - i < PANINI_WORK ? length : i + PANINI_WORK;
+        for (; i < end; i++) to[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] | 0x20) : text[i];
+        panini_spend(L, end - from);
+    }
     luaL_pushresultsize(&buffer, length);
 }
 

@@ -260,10 +260,13 @@ static bool check_length(walk *w, const panini_rule *rule, int constants, int64_
     return true;
 }
 
-// Characters as JSON Schema counts them: bytes that do not continue one.
-static int64_t characters(const char *text, size_t length) {
+// Characters as JSON Schema counts them: bytes that do not continue one. Of a run that is over, some of them.
+static int64_t characters(walk *w, const char *text, size_t length) {
     int64_t count = 0;
-    for (size_t i = 0; i < length; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
+    for (size_t i = 0; i < length && !(i > 0 && is_over(w));) {
+        size_t end = length - i < PANINI_WORK ? length : i + PANINI_WORK;
+        for (; i < end; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
+    }
     return count;
 }
 
@@ -272,7 +275,7 @@ static void check_string(walk *w, const panini_rule *rule, int constants, int va
     const char *text = lua_tolstring(w->L, value, &length);
     if (rule->flags & (PANINI_RULE_MINIMUM | PANINI_RULE_MAXIMUM)) {
         // A text that is too long is not looked at any further: its length is the sender's choice.
-        if (check_length(w, rule, constants, characters(text, length))) return;
+        if (check_length(w, rule, constants, characters(w, text, length)) || is_over(w)) return;
     }
     if (!rule->pattern) return;
     w->steps += 16 * (int64_t)length;

@@ -103,16 +103,28 @@ import Testing
         ("a long set, many times", #"return ("x"):rep(1e5):match("[^" .. ("ab"):rep(5e5) .. "]*")"#),
         ("a long set, few times", #"return ("x"):rep(1e5):match("[^" .. ("ab"):rep(5e5) .. "]-y")"#),
         ("a long set of classes", #"return ("x"):rep(1e5):match("[^" .. ("%d"):rep(5e5) .. "]*")"#),
-        ("a long set that may be there", #"return ("x"):rep(1e5):match(("[" .. ("ab"):rep(5e5) .. "]?"):rep(20) .. "y")"#),
+        (
+            "a long set that may be there",
+            #"return ("x"):rep(1e5):match(("[" .. ("ab"):rep(5e5) .. "]?"):rep(20) .. "y")"#
+        ),
         ("a long set at a frontier", #"return ("x"):rep(1e5):find("%f[" .. ("ab"):rep(5e5) .. "]")"#),
         ("a long set in gmatch", #"for _ in ("x"):rep(1e5):gmatch("[" .. ("ab"):rep(5e5) .. "]") do end"#),
         ("a long set in gsub", #"return (("x"):rep(1e5):gsub("[" .. ("ab"):rep(5e5) .. "]", ""))"#),
         ("balanced texts", #"return ("("):rep(4e5):find("%b()")"#),
         ("long captures again", #"return ("x"):rep(4e5):find("(x*)%1y")"#),
-        ("find from many places", #"local s, n = ("a"):rep(2e7), ("a"):rep(1e5) .. "b" for i = 1, 1e9 do s:find(n, i, true) end"#),
-        ("plain find of a long text", #"local s, n = ("ab"):rep(1e7), ("ba"):rep(2e6) .. "c" while true do s:find(n, 1, true) end"#),
+        (
+            "find from many places",
+            #"local s, n = ("a"):rep(2e7), ("a"):rep(1e5) .. "b" for i = 1, 1e9 do s:find(n, i, true) end"#
+        ),
+        (
+            "plain find of a long text",
+            #"local s, n = ("ab"):rep(1e7), ("ba"):rep(2e6) .. "c" while true do s:find(n, 1, true) end"#
+        ),
         ("rep with a long separator", #"while true do ("x"):rep(300, ("y"):rep(1e5)) end"#),
-        ("table.concat of long texts", #"local t = {} for i = 1, 300 do t[i] = ("x"):rep(1e5) end while true do table.concat(t, t[1]) end"#),
+        (
+            "table.concat of long texts",
+            #"local t = {} for i = 1, 300 do t[i] = ("x"):rep(1e5) end while true do table.concat(t, t[1]) end"#
+        ),
         ("a long text quoted", #"local s = ("\0"):rep(5e6) while true do ("%q"):format(s) end"#),
         ("a long format", #"local s = ("%%"):rep(1e7) while true do s:format() end"#),
         ("a text of bytes that continue", #"local s = ("\x80"):rep(3e7) while true do utf8.offset(s, 0, 3e7) end"#),

@@ -287,7 +287,7 @@ static void find(lua_State *L) {
 // is, for the host to say so.
 static void settle_name(lua_State *L) {
     const char *name = lua_tostring(L, NAME);
-    while (name[0] == '.' && name[1] == '/') name += 2;
+    for (; name[0] == '.' && name[1] == '/'; name += 2) panini_spend(L, 2);
     if (strchr(name, '/') == NULL && name == lua_tostring(L, NAME)) return;
     if (*name == '/' || strncmp(name, "../", 3) == 0 || strstr(name, "/../") != NULL) return;
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);

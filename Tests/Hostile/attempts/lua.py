@@ -65,6 +65,35 @@ on("x", function() return select("#", table.unpack(t, 1, 900000)) end)
 """, attack=(Ask("x", ENDED),), quick=True),
     Row("lua.one-call.sort-long-texts", 'local z, l = ("\\0"):rep(2e6), {} for i = 1, 2000 do l[i] = z end on("x", function() table.sort(l) end)',
         attack=(Ask("x", (FINE, ENDED)),)),
+    # What a call of the string library does is counted, whatever the pattern, the text and the replacement.
+    Row("lua.one-call.replacement", 'local r = ("%1"):rep(10e6) on("x", function() return #(("x"):rep(1000):gsub("(x-)", r)) end)',
+        attack=(Ask("x", ENDED),), must=Must(grow=120, keep=120), quick=True),
+    Row("lua.one-call.pattern-of-many-items", """
+on("x", function() return ("a"):rep(2e6):match(("a"):rep(1e6) .. "b") end)
+on("y", function() return ("x"):rep(1e5):find(("a?"):rep(1e6) .. "b") end)
+""", attack=(Ask("x", ENDED), Ask("y", ENDED))),
+    Row("lua.one-call.long-sets", """
+local set, s = "[" .. ("ab"):rep(5e5) .. "]", ("x"):rep(1e5)
+local other = "[^" .. set:sub(2)
+on("match", function() return s:match(set) end)
+on("most", function() return #s:match(other .. "*") end)
+on("fewest", function() return s:match(other .. "-y") end)
+on("optional", function() return s:match((other .. "?"):rep(5) .. "y") end)
+on("frontier", function() return s:find("%f" .. set) end)
+on("gmatch", function() for _ in s:gmatch(set) do end end)
+on("gsub", function() return (s:gsub(set, "")) end)
+""", attack=tuple(Ask(name, ENDED) for name in ("match", "most", "fewest", "optional", "frontier", "gmatch", "gsub")), quick=True),
+    Row("lua.one-call.long-captures", """
+on("x", function() return ("x"):rep(4e5):find("(x*)%1y") end)
+on("y", function() return ("("):rep(4e5):find("%b()") end)
+on("z", function() local s, n = ("a"):rep(1e7), ("a"):rep(1e5) .. "b" for i = 1, 1e9 do s:find(n, i, true) end end)
+""", attack=(Ask("x", ENDED), Ask("y", ENDED), Ask("z", ENDED)), must=Must(grow=120, keep=120)),
+    Row("lua.one-call.formats", """
+local s, z = (" "):rep(4e6), ("\\0"):rep(2e6)
+on("pack", function() return pcall(string.pack, s) or pcall(string.unpack, s, "") or pcall(string.packsize, s) or "refused" end)
+on("quoted", function() while true do ("%q"):format(z) end end)
+on("upper", function() while true do s:upper():lower():reverse() end end)
+""", attack=(Ask("pack", FINE), Ask("quoted", ENDED), Ask("upper", ENDED)), must=Must(grow=120, keep=120)),
     Row("lua.one-call.numbers", """
 local s, n, m = ("0"):rep(5e6) .. "1", {}, {}
 for i = 1, 2000 do n[i] = s end
