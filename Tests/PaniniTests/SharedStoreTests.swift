@@ -135,7 +135,12 @@ struct SharedStoreTests {
             }
         }
         #expect(looks == 3 && store.bytesInUse == all - 3 * SharedStore.sweptAtOnce * entry)
-        #expect(try store.add(key, large, expires: 0, now: 100) { looks += 1; return false })
+        #expect(
+            try store.add(key, large, expires: 0, now: 100) {
+                looks += 1
+                return false
+            }
+        )
         #expect(looks > 3 + 4000 / SharedStore.sweptAtOnce)
         #expect(store.get(key, now: 100) == large)
     }
@@ -153,7 +158,10 @@ struct SharedStoreTests {
         #expect(store.bytesInUse == before && store.get(key, now: .max - 1) == .boolean(true))
     }
 
-    @Test("a part has what a dictionary would have, and tells those that have expired in their order", arguments: 0..<20)
+    @Test(
+        "a part has what a dictionary would have, and tells those that have expired in their order",
+        arguments: 0..<20
+    )
     func model(seed: Int) {
         var random = SplitMix64(state: UInt64(seed))
         var part = SharedStorePart()
