@@ -11,7 +11,12 @@ import Testing
 @Suite("Long arguments", .serialized, .timeLimit(.minutes(5)))
 struct LongArgumentTests {
     /// What a call says that is refused while the file runs, without its place; an error of the run when it takes too long.
-    private func refusal(_ call: String, before: String = "", cpu: Double = 1, memory: Int = 256 << 20) throws -> String? {
+    private func refusal(
+        _ call: String,
+        before: String = "",
+        cpu: Double = 1,
+        memory: Int = 256 << 20
+    ) throws -> String? {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let script = try Script(path: "test.lua", overrides: PaniniOverrides(), logger: quiet)
         defer { withExtendedLifetime(script) {} }
@@ -35,12 +40,18 @@ struct LongArgumentTests {
             ("app.http.route(marks, '/a', f)", "app.http.route: the method is longer than 64 bytes"),
             ("app.http.get('/' .. marks, f)", "app.http.get: the path is longer than 65536 bytes"),
             ("app.http.static('/' .. marks, '.')", "app.http.static: the path is longer than 65536 bytes"),
-            ("panini.response{ text = 'x', headers = { [marks] = 'x' } }",
-                "panini.response: the name of a header is longer than 8192 bytes"),
-            ("panini.middleware.cors{ origins = { 'https://' .. marks } }",
-                "panini.middleware.cors: origins must have at most 1048576 bytes in all"),
-            ("panini.middleware.cors{ origins = { '*' }, methods = { marks } }",
-                "panini.middleware.cors: methods must have at most 1048576 bytes in all"),
+            (
+                "panini.response{ text = 'x', headers = { [marks] = 'x' } }",
+                "panini.response: the name of a header is longer than 8192 bytes"
+            ),
+            (
+                "panini.middleware.cors{ origins = { 'https://' .. marks } }",
+                "panini.middleware.cors: origins must have at most 1048576 bytes in all"
+            ),
+            (
+                "panini.middleware.cors{ origins = { '*' }, methods = { marks } }",
+                "panini.middleware.cors: methods must have at most 1048576 bytes in all"
+            ),
         ]
     )
     func marks(call: String, text: String) throws {

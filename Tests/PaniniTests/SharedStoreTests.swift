@@ -94,4 +94,102 @@ struct SharedStoreTests {
             #expect(none == nil && asked == last)
         }
     }
+
+    // MARK: - What has expired
+
+    /// A store full of entries that end at 100.
+    private func fill(_ count: Int) throws {
+        store.setLimit(count * (SharedStore.entrySize + 8))
+        for number in 0..<count {
+            let key = withUnsafeBytes(of: number) { Array($0) }
+            try store.set(key, .boolean(true), expires: 100, now: 0)
+        }
+        #expect(throws: SharedStore.Refusal.self) { try store.set([1], .boolean(true), expires: 0, now: 99) }
+    }
+
+    @Test("who needs a little room removes a few of those that have expired, not all of them")
+    func smallSweeps() throws {
+        try fill(10_000)
+        let all = store.bytesInUse
+        try store.set(key, .boolean(true), expires: 0, now: 100)
+        let entry = SharedStore.entrySize + 8
+        #expect(store.bytesInUse > all - SharedStore.sweptAtOnce * entry && store.bytesInUse <= all)
+        // Who has room removes a few in passing: in the end nothing is left of them.
+        for number in 0..<5000 { try store.set(key, .integer(Int64(number)), expires: 0, now: 100) }
+        #expect(store.bytesInUse == SharedStore.entrySize + key.count)
+        #expect(store.keys([], now: 0) == [key])
+    }
+
+    @Test("who needs much room removes what has expired step by step, and may stop between them")
+    func steps() throws {
+        let entry = SharedStore.entrySize + 8
+        try fill(10_000)
+        let large = SharedValue.string([UInt8](repeating: 1, count: 5000 * entry))
+        let all = store.bytesInUse
+        var looks = 0
+        #expect(throws: SharedStore.Refusal.self) {
+            try store.set(key, large, expires: 0, now: 100) {
+                looks += 1
+                // With the lock held this would never end.
+                return store.get([0], now: 100) == nil && looks == 3
+            }
+        }
+        #expect(looks == 3 && store.bytesInUse == all - 3 * SharedStore.sweptAtOnce * entry)
+        #expect(
+            try store.add(key, large, expires: 0, now: 100) {
+                looks += 1
+                return false
+            }
+        )
+        #expect(looks > 3 + 4000 / SharedStore.sweptAtOnce)
+        #expect(store.get(key, now: 100) == large)
+    }
+
+    @Test("what expires later, or never, makes no room")
+    func noRoom() throws {
+        try fill(100)
+        store.setLimit(store.bytesInUse + SharedStore.entrySize + key.count)
+        try store.set(key, .boolean(true), expires: 0, now: 0)
+        let before = store.bytesInUse
+        #expect(throws: SharedStore.Refusal.self) { try store.set([2], .boolean(true), expires: 0, now: 99) }
+        // The limit itself is not enough for this one: nobody else's entries go for it.
+        let tooLarge = SharedValue.string([UInt8](repeating: 0, count: before))
+        #expect(throws: SharedStore.Refusal.self) { try store.set([2], tooLarge, expires: 0, now: 99) }
+        #expect(store.bytesInUse == before && store.get(key, now: .max - 1) == .boolean(true))
+    }
+
+    @Test(
+        "a part has what a dictionary would have, and tells those that have expired in their order",
+        arguments: 0..<20
+    )
+    func model(seed: Int) {
+        var random = SplitMix64(state: UInt64(seed))
+        var part = SharedStorePart()
+        var model: [[UInt8]: (value: Int64, expires: UInt64)] = [:]
+        for step in 0..<2000 {
+            let key = [UInt8.random(in: 0..<60, using: &random)]
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<6:
+                let expires = Bool.random(using: &random) ? 0 : UInt64.random(in: 1...1000, using: &random)
+                part.put(SharedStorePart.Entry(key: key, value: .integer(Int64(step)), expires: expires))
+                model[key] = (Int64(step), expires)
+            case 6..<9:
+                let size = part.remove(key)
+                #expect(size == (model.removeValue(forKey: key) == nil ? 0 : SharedStore.entrySize + 1))
+            default:
+                let now = UInt64.random(in: 1...1000, using: &random)
+                var last: UInt64 = 0
+                while let expired = part.expired(now) {
+                    let expires = model.removeValue(forKey: expired)?.expires ?? 0
+                    #expect(expires != 0 && expires <= now && expires >= last)
+                    last = expires
+                    _ = part.remove(expired)
+                }
+                #expect(!model.values.contains { $0.expires != 0 && $0.expires <= now })
+            }
+            #expect(part.entries.count == model.count)
+            #expect(part[key]?.expires == model[key]?.expires)
+            #expect(part[key]?.value == model[key].map { .integer($0.value) })
+        }
+    }
 }

@@ -59,9 +59,18 @@ struct ValidatorBoundsTests {
     @Test(
         "what is too long is refused, and the error says how long it may be",
         arguments: [
-            ("{ a = { type = 'string', pattern = ('a'):rep(10000000) } }", "field \"a\": pattern is longer than 65536 bytes"),
-            ("{ a = { type = 'string', enum = { ('x'):rep(9000000) } } }", "the validator's JSON Schema is longer than 8 MiB"),
-            ("{ a = { type = 'string', default = ('x'):rep(9000000) } }", "the validator's JSON Schema is longer than 8 MiB"),
+            (
+                "{ a = { type = 'string', pattern = ('a'):rep(10000000) } }",
+                "field \"a\": pattern is longer than 65536 bytes"
+            ),
+            (
+                "{ a = { type = 'string', enum = { ('x'):rep(9000000) } } }",
+                "the validator's JSON Schema is longer than 8 MiB"
+            ),
+            (
+                "{ a = { type = 'string', default = ('x'):rep(9000000) } }",
+                "the validator's JSON Schema is longer than 8 MiB"
+            ),
             ("{ [('n'):rep(65537)] = { type = 'string' } }", "a field's name is longer than 65536 bytes"),
             ("{ a = { [('n'):rep(9000000)] = 1 } }", "unknown option \"nnn"),
             ("{ a = { type = ('n'):rep(9000000) } }", "unknown type \"nnn"),

@@ -106,9 +106,24 @@ def burst_and_reloads(a):
     a.sleep(2)
 
 
+def expired(a):
+    """Six hundred thousand entries of app.shared expire within seconds; one set must not pay for all of them."""
+    for _ in range(60):
+        a.ask("fill")
+    a.sleep(8)
+    for _ in range(2):
+        answer = a.ask("x")
+        a.check(answer and answer.code == FINE, f"answered {answer and answer.code}")
+
+
 ROWS = [
     # ---- bursts of messages
     Row("fair.messages.quarter-second", f"{SPIN} on('x', function() spin(0.2) return 1 end)", attack=Burst(("x",), 11, seconds=2), quick=True),
+    Row("fair.shared.expired", """
+local n = 0
+on("fill", function() for i = 1, 10000 do n = n + 1 app.shared.set("k" .. n, 1, 6 + n * 1e-5) end return n end)
+on("x", function() local before = panini.monotonic() app.shared.set("z", 1) assert(panini.monotonic() - before < 0.05) return 1 end)
+""", attack=expired, must=Must(grow=190, keep=190)),
     Row("fair.messages.endless", "on('x', forever)", attack=Burst(("x",), 12, seconds=2)),
     Row("fair.messages.hundreds-of-short", f"{SPIN} on('x', function() spin(0.005) return 1 end)", attack=Burst(("x",), 440, seconds=2)),
     Row("fair.messages.thousands-of-tiny", f"{SPIN} on('x', function() spin(0.0005) return 1 end)", attack=Burst(("x",), 4400, seconds=2),

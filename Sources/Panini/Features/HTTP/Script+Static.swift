@@ -13,7 +13,9 @@ extension Script {
     func serveFolder(_ call: HostCall) throws(UsageError) -> CInt {
         try requireWebServer(call)
         var prefix = try routePath(call, 1)
-        guard !prefix.utf8.contains(UInt8(ascii: "{")) else { throw UsageError("app.http.static: a prefix has no parameters") }
+        guard !prefix.utf8.contains(UInt8(ascii: "{")) else {
+            throw UsageError("app.http.static: a prefix has no parameters")
+        }
         while prefix.utf8.last == UInt8(ascii: "/") { prefix = String(Substring(prefix.utf8.dropLast())) }
         let path = try call.string(2, "the folder")
         guard let folder = HTTPFolder(path.begins(with: "/") ? path : "\(directory)/\(path)") else {

@@ -49,7 +49,10 @@ struct SendOptions {
 
     static func dataType(_ name: String, _ call: HostCall) throws(UsageError) -> DataType {
         guard name.utf8.count <= 64, let type = DataType(name: name) else {
-            throw UsageError("\(call.name): unknown data_type \"\(name.beginning(UsageError.longest))\"" + suggestion(for: name, in: DataType.names))
+            throw UsageError(
+                "\(call.name): unknown data_type \"\(name.beginning(UsageError.longest))\""
+                    + suggestion(for: name, in: DataType.names)
+            )
         }
         return type
     }

@@ -55,7 +55,11 @@ extension Script {
         var isOpen = false
         if case .string(let text)? = options["origins"] { isOpen = text.isExactly("*") }
         if !isOpen, let list = try texts(options, "origins") {
-            if list.count == 1, list[0].isExactly("*") { isOpen = true } else { origins = Set(list.map(ExactText.init)) }
+            if list.count == 1, list[0].isExactly("*") {
+                isOpen = true
+            } else {
+                origins = Set(list.map(ExactText.init))
+            }
             for origin in list where !origin.isExactly("*") && !Self.isOrigin(origin) {
                 throw UsageError("\(call.name): \"\(origin)\" is no origin; it looks like https://shop.example")
             }

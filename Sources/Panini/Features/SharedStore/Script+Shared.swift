@@ -116,7 +116,7 @@ extension Script {
         let value = try value(call, 2, "the value")
         let expires = try expiry(call, 3)
         do throws(SharedStore.Refusal) {
-            try sharing.store.set(key, value, expires: expires, now: now)
+            try sharing.store.set(key, value, expires: expires, now: now, unless: { vm.isRunOver })
             return call.success()
         } catch {
             return try refused(call, error)
@@ -128,7 +128,7 @@ extension Script {
         let value = try value(call, 2, "the value")
         let expires = try expiry(call, 3)
         do throws(SharedStore.Refusal) {
-            let isNew = try sharing.store.add(key, value, expires: expires, now: now)
+            let isNew = try sharing.store.add(key, value, expires: expires, now: now, unless: { vm.isRunOver })
             lua_pushboolean(call.L, isNew ? 1 : 0)
             return 1
         } catch {
@@ -141,7 +141,14 @@ extension Script {
         let amount = try amount(call, 2, "the amount", default: 1)
         let initial = try self.amount(call, 3, "the initial value", default: 0)
         do throws(SharedStore.Refusal) {
-            push(try sharing.store.increment(key, by: amount, initial: initial, now: now), onto: call.L)
+            let sum = try sharing.store.increment(
+                key,
+                by: amount,
+                initial: initial,
+                now: now,
+                unless: { vm.isRunOver }
+            )
+            push(sum, onto: call.L)
             return 1
         } catch {
             return try refused(call, error)

@@ -42,21 +42,20 @@ final class SharedStore: Sendable {
         case notANumber
     }
 
-    fileprivate struct Entry {
-        var value: SharedValue
-        /// Nanoseconds of the monotonic clock; 0: never.
-        var expires: UInt64
-    }
-
     fileprivate struct State {
         /// In parts, by a hash of the key: who looks through all holds the lock for one part at a time.
-        var parts = [[[UInt8]: Entry]](repeating: [:], count: SharedStore.partCount)
+        var parts = [SharedStorePart](repeating: SharedStorePart(), count: SharedStore.partCount)
         var bytes = 0
         var limit = 64 << 20
         var refused: UInt64 = 0
-        /// No entry expires before this time.
-        var nextExpiry = UInt64.max
+        /// The part that is looked at next for entries that have expired.
+        var nextPart = 0
     }
+
+    /// How many entries that have expired are removed at most while the lock is held, and how many of them by a call that has
+    /// room without them.
+    static let sweptAtOnce = 256
+    static let sweptInPassing = 4
 
     /// How many parts the entries are kept in.
     static let partCount = 64
@@ -83,19 +82,53 @@ final class SharedStore: Sendable {
         }
     }
 
-    /// - Parameter expires: The time it ends; 0: never.
-    func set(_ key: [UInt8], _ value: SharedValue, expires: UInt64, now: UInt64) throws(Refusal) {
-        try state.withLock { state throws(Refusal) in try state.put(key, value, expires, now) }
+    /// - Parameters:
+    ///   - expires: The time it ends; 0: never.
+    ///   - isOver: Looked at while room is being made: nobody waits for it any more. Then it is full.
+    func set(
+        _ key: [UInt8],
+        _ value: SharedValue,
+        expires: UInt64,
+        now: UInt64,
+        unless isOver: () -> Bool = { false }
+    ) throws(Refusal) {
+        try inSteps(unless: isOver) { state throws(Refusal) in
+            try state.put(key, value, expires, now) ? () : nil
+        }
+    }
+
+    /// Does something that may need room, which others make by expiring: the lock is held for some of them at a time.
+    ///
+    /// - Parameter body: Returns nil when it has made some room, needs more, and there is more to make.
+    private func inSteps<Result>(
+        unless isOver: () -> Bool,
+        _ body: (inout State) throws(Refusal) -> Result?
+    ) throws(Refusal) -> Result {
+        while true {
+            var result: Result?
+            var limit = 0
+            try state.withLock { state throws(Refusal) in
+                limit = state.limit
+                result = try body(&state)
+            }
+            if let result { return result }
+            if isOver() { throw .full(limit) }
+        }
     }
 
     /// Stores only where nothing is.
     ///
     /// - Returns: False when there was something.
-    func add(_ key: [UInt8], _ value: SharedValue, expires: UInt64, now: UInt64) throws(Refusal) -> Bool {
-        try state.withLock { state throws(Refusal) in
+    func add(
+        _ key: [UInt8],
+        _ value: SharedValue,
+        expires: UInt64,
+        now: UInt64,
+        unless isOver: () -> Bool = { false }
+    ) throws(Refusal) -> Bool {
+        try inSteps(unless: isOver) { state throws(Refusal) in
             if state[key]?.isAlive(now) == true { return false }
-            try state.put(key, value, expires, now)
-            return true
+            return try state.put(key, value, expires, now) ? true : nil
         }
     }
 
@@ -106,13 +139,13 @@ final class SharedStore: Sendable {
         _ key: [UInt8],
         by amount: SharedValue,
         initial: SharedValue,
-        now: UInt64
+        now: UInt64,
+        unless isOver: () -> Bool = { false }
     ) throws(Refusal) -> SharedValue {
-        try state.withLock { state throws(Refusal) in
+        try inSteps(unless: isOver) { state throws(Refusal) in
             let entry = state[key].flatMap { $0.isAlive(now) ? $0 : nil }
             let sum = try Self.sum(entry?.value ?? initial, amount)
-            try state.put(key, sum, entry?.expires ?? 0, now)
-            return sum
+            return try state.put(key, sum, entry?.expires ?? 0, now) ? sum : nil
         }
     }
 
@@ -150,8 +183,8 @@ final class SharedStore: Sendable {
         for part in 0..<Self.partCount {
             if isOver() { return nil }
             let found = state.withLock { state in
-                state.parts[part].compactMap { key, entry in
-                    entry.isAlive(now) && key.starts(with: prefix) ? key : nil
+                state.parts[part].entries.compactMap { entry in
+                    entry.isAlive(now) && entry.key.starts(with: prefix) ? entry.key : nil
                 }
             }
             lists.add(found)
@@ -219,15 +252,8 @@ private struct KeyLists {
     }
 }
 
-extension SharedStore.Entry {
-    fileprivate func isAlive(_ now: UInt64) -> Bool { expires == 0 || now < expires }
-}
-
 extension SharedStore.State {
-    fileprivate subscript(key: [UInt8]) -> SharedStore.Entry? {
-        get { parts[Self.part(of: key)][key] }
-        set { parts[Self.part(of: key)][key] = newValue }
-    }
+    fileprivate subscript(key: [UInt8]) -> SharedStorePart.Entry? { parts[Self.part(of: key)][key] }
 
     private static func part(of key: [UInt8]) -> Int {
         // Of a seed that no client knows.
@@ -236,42 +262,66 @@ extension SharedStore.State {
         return Int(truncatingIfNeeded: UInt(bitPattern: hasher.finalize()) >> 32) % SharedStore.partCount
     }
 
+    /// Stores a value.
+    ///
+    /// - Returns: False when there is no room yet: some has been made, and more can be.
     fileprivate mutating func put(
         _ key: [UInt8],
         _ value: SharedValue,
         _ expires: UInt64,
         _ now: UInt64
-    ) throws(SharedStore.Refusal) {
+    ) throws(SharedStore.Refusal) -> Bool {
+        let part = Self.part(of: key)
         let size = SharedStore.entrySize + key.count + value.size
-        let before = self[key].map { SharedStore.entrySize + key.count + $0.value.size } ?? 0
-        if bytes - before + size > limit { sweep(now, except: key) }
+        // What has expired is no longer there: what follows need not spare it.
+        if parts[part][key]?.isAlive(now) == false { remove(key) }
+        let before = parts[part][key]?.size ?? 0
+        // What never fits makes nobody else's room.
+        if bytes - before + size <= limit {
+            sweep(now, most: SharedStore.sweptInPassing, parts: 1)
+        } else if size <= limit {
+            let swept = sweep(now, most: SharedStore.sweptAtOnce, parts: SharedStore.partCount) {
+                $0 - before + size <= $1
+            }
+            if bytes - before + size > limit, swept == SharedStore.sweptAtOnce { return false }
+        }
         guard bytes - before + size <= limit else {
             refused &+= 1
             throw .full(limit)
         }
-        self[key] = SharedStore.Entry(value: value, expires: expires)
+        parts[part].put(SharedStorePart.Entry(key: key, value: value, expires: expires))
         bytes += size - before
-        if expires != 0, expires < nextExpiry { nextExpiry = expires }
+        return true
     }
 
-    fileprivate mutating func remove(_ key: [UInt8]) {
-        guard let entry = self[key] else { return }
-        self[key] = nil
-        bytes -= SharedStore.entrySize + key.count + entry.value.size
-    }
+    fileprivate mutating func remove(_ key: [UInt8]) { bytes -= parts[Self.part(of: key)].remove(key) }
 
-    /// Makes room by what has expired; looks through all only when there is such.
-    private mutating func sweep(_ now: UInt64, except kept: [UInt8]) {
-        guard now >= nextExpiry else { return }
-        nextExpiry = .max
-        for part in parts {
-            for (key, entry) in part where entry.expires != 0 {
-                if entry.isAlive(now) {
-                    nextExpiry = min(nextExpiry, entry.expires)
-                } else if key != kept {
-                    remove(key)
-                }
+    /// Removes what has expired, beginning where the last sweep ended.
+    ///
+    /// - Parameters:
+    ///   - most: The most entries to remove.
+    ///   - count: How many parts to look at; a look at one in which nothing has expired is one comparison.
+    ///   - isEnough: Whether that is enough, by the bytes in use and the limit.
+    /// - Returns: How many it has removed.
+    @discardableResult
+    private mutating func sweep(
+        _ now: UInt64,
+        most: Int,
+        parts count: Int,
+        until isEnough: (_ bytes: Int, _ limit: Int) -> Bool = { _, _ in false }
+    ) -> Int {
+        var swept = 0
+        var looked = 0
+        while looked < count {
+            while swept < most, let key = parts[nextPart].expired(now) {
+                bytes -= parts[nextPart].remove(key)
+                swept += 1
+                if isEnough(bytes, limit) { return swept }
             }
+            if swept == most { return swept }
+            nextPart = (nextPart + 1) % parts.count
+            looked += 1
         }
+        return swept
     }
 }

@@ -316,7 +316,9 @@ struct ValidatorBuilder {
         }
         if isOptional { compiled.rule.flags |= UInt8(PANINI_RULE_OPTIONAL) }
         guard hasDefault else { return }
-        guard let text = try schemaText(-1, place) else { throw misuse(place, "the default must be plain data that JSON can hold") }
+        guard let text = try schemaText(-1, place) else {
+            throw misuse(place, "the default must be plain data that JSON can hold")
+        }
         // A copy of its own: later changes of the script's table are not the default's.
         do throws(LuaJSONError) {
             try vm.pushJSON(text: text, onto: L)
