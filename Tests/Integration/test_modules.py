@@ -149,18 +149,18 @@ def test_not_found_lists_where_it_looked(place):
     assert result.stderr.split("panini: ", 1)[1].rstrip() == "\n".join(
         [
             "test.lua:2: module 'no.such' not found:",
-            "\tno field package.preload['no.such']",
-            "\tno file 'no/such.lua'",
-            "\tno file 'no/such/init.lua'",
-            "\tno file 'lua_modules/share/lua/5.4/no/such.lua'",
-            "\tno file 'lua_modules/share/lua/5.4/no/such/init.lua'",
-            f"\tno file '{shared}/no/such.lua'",
-            f"\tno file '{shared}/no/such/init.lua'",
-            "\tno module in C: they are closed to scripts (--trust opens them)",
+            "    \tno field package.preload['no.such']",
+            "    \tno file 'no/such.lua'",
+            "    \tno file 'no/such/init.lua'",
+            "    \tno file 'lua_modules/share/lua/5.4/no/such.lua'",
+            "    \tno file 'lua_modules/share/lua/5.4/no/such/init.lua'",
+            f"    \tno file '{shared}/no/such.lua'",
+            f"    \tno file '{shared}/no/such/init.lua'",
+            "    \tno module in C: they are closed to scripts (--trust opens them)",
         ]
     )
     place.write({"service/broken.lua": "x x"})
-    place.fails("error loading module 'broken':\n\tbroken.lua:1: syntax error near 'x'", 'require "broken"')
+    place.fails("error loading module 'broken':\n    \tbroken.lua:1: syntax error near 'x'", 'require "broken"')
 
 
 def test_modules_everywhere_are_watched(start, nats_server, tmp_path):

@@ -139,7 +139,13 @@ extension Service {
 
 /// Which losses of the connection are logged: a broker that takes clients and drops them makes as many as it likes.
 struct BrokerLosses {
+    /// So many in a row are logged each: a broker that is restarted a few times.
+    private static let usual = 5
+
     private var episode = LogEpisode()
+    /// How many have followed each other without a pause.
+    private var streak = 0
+    private var lastAt: UInt64 = 0
     /// The last one was, and so its end is.
     private(set) var isSaid = true
 
@@ -149,7 +155,9 @@ struct BrokerLosses {
     ///
     /// - Returns: Whether it is to be logged.
     mutating func lost(at now: UInt64) -> Bool {
-        isSaid = episode.note(at: now)
+        streak = streak == 0 || now &- lastAt > LogEpisode.quietTime ? 1 : streak + 1
+        lastAt = now
+        isSaid = streak <= Self.usual || episode.note(at: now)
         return isSaid
     }
 
