@@ -94,6 +94,25 @@ import Testing
         try await publishing.value
     }
 
+    @Test("J17: what is taken while there is no consumer makes room at the next one")
+    func takenBetween() async throws {
+        let server = try JetStreamServer()
+        let js = try await server.context()
+        let stream = try await js.makeStream("S", ["a.*"])
+        var options = JetStreamReadOptions()
+        options.messages = 10
+        let messages = try await stream.read(options)
+        // One less than it may hold: a pull is left that tells of the deletion.
+        try await publish(js, 0..<9)
+        let name = try #require(try await stream.consumerNames().first)
+        #expect(try await eventually { try await stream.consumer(name).info().pending == 0 })
+        try await stream.consumer(name).delete()
+        // The next one is made after a pause.
+        #expect(try await stream.consumerNames().isEmpty)
+        try await publish(js, 9..<40)
+        #expect(try await texts(messages, 40) == (0..<40).map { "\($0)" })
+    }
+
     @Test("D54: over a killed server nothing is missing and nothing comes twice, and one consumer is left")
     func killed() async throws {
         let server = try JetStreamServer()

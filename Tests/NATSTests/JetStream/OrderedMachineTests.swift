@@ -47,6 +47,43 @@ import Testing
         #expect(machine.lastSequence == 30 && machine.gaps == 1)
     }
 
+    @Test("J17: what is taken while there is no consumer makes room at the next one", arguments: [0, 4, 9])
+    func takenBetween(_ taken: Int) {
+        var settings = PullMachine.Settings()
+        settings.messages = 10
+        settings.bytes = 1000
+        var machine = reading()
+        var pulls = PullMachine(settings, seed: 1)
+        #expect(pulls.connectionUp(at: start) != .none)
+        for number in 1...9 {
+            pulls.received(bytes: 100, at: start)
+            #expect(machine.received(delivery: UInt64(number), sequence: UInt64(number)) == .deliver)
+        }
+        // The consumer is deleted, and messages are taken before the next one is there.
+        guard case .end = pulls.received(PullStatus(.deleted), token: 1, at: start) else {
+            Issue.record("the deletion is not told")
+            return
+        }
+        machine.leave((pulls.held, pulls.heldBytes))
+        #expect(machine.failed(at: start) == .discard)
+        machine.taken(taken, bytes: taken * 100)
+        #expect(machine.due(at: start + .seconds(20)) == .look)
+        #expect(restart(&machine) == .fromSequence(10))
+        var next = PullMachine(settings, seed: 1)
+        let waiting = machine.handOver()
+        next.inherit(waiting.count, bytes: waiting.bytes)
+        #expect(next.held == 9 - taken && next.heldBytes == next.held * 100)
+        var action = next.connectionUp(at: start)
+        // What waits is taken from the next one, and counts once.
+        if action == .none { action = next.taken(9 - taken, bytes: (9 - taken) * 100, at: start) }
+        guard case .pull(let pull) = action else {
+            Issue.record("the next consumer is not pulled")
+            return
+        }
+        #expect(pull.messages == 10 - next.held)
+        #expect(machine.handOver() == (0, 0))
+    }
+
     @Test("J17: a heartbeat tells of messages that did not come")
     func heartbeat() {
         var machine = reading()

@@ -102,7 +102,10 @@ package final class JetStreamOrderedReader: JetStreamReaderDelegate {
     }
 
     /// Messages that waited here are being handled.
-    package func taken(_ count: Int, bytes: Int) { reader?.taken(count, bytes: bytes) }
+    package func taken(_ count: Int, bytes: Int) {
+        guard let reader else { return machine.taken(count, bytes: bytes) }
+        reader.taken(count, bytes: bytes)
+    }
 
     // MARK: - Actions
 
@@ -125,14 +128,11 @@ package final class JetStreamOrderedReader: JetStreamReaderDelegate {
         }
     }
 
-    /// What waits here of the reader that was thrown away.
-    private var inherited: (count: Int, bytes: Int) = (0, 0)
-
     /// Throws the reader away and removes its consumer, without waiting for that.
     private func discard() {
         guard let reader else { return }
         self.reader = nil
-        inherited = reader.waiting
+        machine.leave(reader.waiting)
         readers.remove(reader)
         reader.abandon()
         guard connection.isConnected else { return }
@@ -216,8 +216,7 @@ package final class JetStreamOrderedReader: JetStreamReaderDelegate {
             options: readerOptions,
             delegate: self
         )
-        made.inherit(inherited)
-        inherited = (0, 0)
+        made.inherit(machine.handOver())
         reader = made
         readers.add(made)
         do throws(NATSError) {
@@ -262,7 +261,7 @@ package final class JetStreamOrderedReader: JetStreamReaderDelegate {
     package func readerEnded(_ reader: JetStreamReader, error: JetStreamError?) {
         guard reader === self.reader else { return }
         readers.remove(reader)
-        inherited = reader.waiting
+        machine.leave(reader.waiting)
         self.reader = nil
         // The connection is closed, or drains.
         guard let error else { return end(nil) }

@@ -54,6 +54,8 @@ package struct OrderedMachine {
     private var attempt = 0
     private var errors = 0
     private var random: UInt64
+    /// What the last consumer has brought and nobody has taken, while there is none to count it.
+    private var left: (count: Int, bytes: Int) = (0, 0)
     /// How often the stream was another one.
     package private(set) var streamChanges = 0
     /// How often something was missing.
@@ -158,6 +160,21 @@ package struct OrderedMachine {
             return .look
         }
         return rest(now)
+    }
+
+    /// The consumer is not read any more, and so much of what it has brought waits to be taken.
+    package mutating func leave(_ waiting: (count: Int, bytes: Int)) { left = waiting }
+
+    /// Messages were taken while no consumer is read: the next one must not count them, or it would never have room for
+    /// them again.
+    package mutating func taken(_ count: Int, bytes: Int) {
+        left = (max(0, left.count - count), max(0, left.bytes - bytes))
+    }
+
+    /// What waits to be taken, for the next consumer, which counts it from now on.
+    package mutating func handOver() -> (count: Int, bytes: Int) {
+        defer { left = (0, 0) }
+        return left
     }
 
     /// The ``deadline`` is there.
