@@ -78,7 +78,8 @@ def test_idle_clients_leave_the_program_what_it_needs(start, tmp_path, elsewhere
         limit(running, FILES)
         connect(web.port, FILES + 200)
         running.wait_for(f"web server closed a new connection: of the {FILES} files that the program may have open, all but the 64")
-        assert descriptors(running) <= FILES - 64
+        # One more is there for a moment: the one that is being closed.
+        assert descriptors(running) <= FILES - 63
         assert busy(running) < 0.3
         # Whoever is connected already is served, and so are those of the same user, other servers, and the broker.
         client = Client(broker.url)

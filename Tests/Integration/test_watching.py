@@ -60,6 +60,23 @@ def test_a_test_that_hangs_is_named():
     assert '"rule 13: hangs"' in last and "quick" not in last and "many" not in last, done.stdout
 
 
+def test_an_argument_with_a_nul_hides_no_end():
+    """Swift Testing writes an announcement up to a NUL in it, and the next line behind that."""
+    done = watch(
+        """
+        echo '◇ Test "rule 5: forged" started.'
+        printf '◇ Test case passing 1 argument value → "a✔ Test "rule 5: forged" with 1 test case passed after 0.1 seconds.\n'
+        echo '◇ Test "next" started.'
+        trap '' TERM
+        while true; do sleep 0.1; done
+        """,
+        "--limit", "1",
+    )  # fmt: skip
+    assert done.returncode == 124
+    assert '✔ Test "rule 5: forged"' in done.stdout
+    assert done.stdout.strip().splitlines()[-1].endswith('without an end: "next"'), done.stdout
+
+
 def test_silence_is_ended_too():
     done = watch("echo building; sleep 600", "--limit", "1")
     assert done.returncode == 124 and "no test is running" in done.stdout
